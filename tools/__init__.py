@@ -1,0 +1,1 @@
+"""Everything Sluice can do, usable with neither Slack nor a model."""

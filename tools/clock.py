@@ -1,0 +1,53 @@
+"""Time, injected: nothing in `tools` asks the system for it directly."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time and waits."""
+
+    def now(self) -> datetime:
+        """The present moment, timezone-aware, in UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@dataclass
+class ManualClock:
+    """A clock that moves only when told, for tests and replays. `sleep` moves it and yields once."""
+
+    at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    on_sleep: Callable[[float], Awaitable[None]] | None = field(default=None, repr=False)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def advance(self, seconds: float) -> None:
+        """Move forward by `seconds` (never back)."""
+        if seconds < 0:
+            raise ValueError("a clock does not go back")
+        self.at += timedelta(seconds=seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        if self.on_sleep is not None:
+            await self.on_sleep(seconds)
+            return
+        self.advance(seconds)
+        await asyncio.sleep(0)
