@@ -1,0 +1,30 @@
+"""Gate statistics: evidence in, verdict out. Pure: no clock, no I/O.
+
+A check counts one interval and calls `update`, then `judge`; the evidence is stored between checks. Every answer holds
+however often it is asked for (anytime-valid).
+"""
+
+from tools.gates.counts import CountEvidence, CountTest, judge, update
+from tools.gates.judging import BadCounts, BadTest, Counts, Direction
+from tools.gates.verdict import BadVerdict, Harm, NoData, Outcome, Verdict, error, no_data, worst
+from tools.gates.wealth import BadEvidence
+
+__all__ = [
+    "BadCounts",
+    "BadEvidence",
+    "BadTest",
+    "BadVerdict",
+    "CountEvidence",
+    "CountTest",
+    "Counts",
+    "Direction",
+    "Harm",
+    "NoData",
+    "Outcome",
+    "Verdict",
+    "error",
+    "judge",
+    "no_data",
+    "update",
+    "worst",
+]

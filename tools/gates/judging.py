@@ -1,0 +1,252 @@
+"""What count tests share: their levels, their three books, and how evidence becomes a verdict."""
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from tools.errors import InvalidInput
+from tools.gates.verdict import Harm, Outcome, Verdict
+from tools.gates.wealth import LARGEST_LOG_E, BadEvidence, Floats, Grid, Wealth
+
+HARM_GRID = Grid.half_normal(1.1, 10.0, 24, 0.7)
+SAFE_GRID = Grid.half_normal(1.1, 10.0, 20, 0.7)
+BURN_IN_GRID = Grid.half_normal(1.2, 10.0, 10, 1.0)
+
+# The share of the stake on the burn-in question: one level covers both, at the price of 0.03 nats to the main one.
+BURN_IN_STAKE = 0.03
+# Evidence of safety is kept to e³ times what a proof needs, so that a harm that starts later undoes it within minutes.
+SAFE_LOG_HEADROOM = 3.0
+
+
+class BadCounts(InvalidInput):
+    """Counts that can't have been counted."""
+
+
+class BadTest(InvalidInput):
+    """A test whose parameters make no sense."""
+
+
+class Direction(StrEnum):
+    """Which change of the rate is harm."""
+
+    INCREASE = "increase"  # errors
+    DECREASE = "decrease"  # conversions
+
+    @property
+    def worse(self) -> str:
+        """The word for a treatment that does harm."""
+        return "higher" if self is Direction.INCREASE else "lower"
+
+    def away(self, factors: Floats) -> Floats:
+        """`factors` (each > 1) applied towards harm."""
+        return factors if self is Direction.INCREASE else 1 / factors
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What one arm did in one interval: `exposures` (requests or users) and the `events` among them."""
+
+    exposures: int
+    events: int
+
+    def __post_init__(self) -> None:
+        for name, value in (("exposures", self.exposures), ("events", self.events)):
+            if not isinstance(value, int):
+                raise BadCounts(f"The number of {name} must be a whole number, not {value!r}.")
+            if value < 0:
+                raise BadCounts(
+                    f"The number of {name} can't be {value}: a counter may have restarted; skip this interval."
+                )
+        if self.events > self.exposures:
+            raise BadCounts(
+                f"{self.events} events among {self.exposures} exposures can't be: count each exposure at most once."
+            )
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.exposures + other.exposures, self.events + other.events)
+
+    @property
+    def rate(self) -> float | None:
+        """Events per exposure, or None without exposures."""
+        return self.events / self.exposures if self.exposures else None
+
+    def to_json(self) -> list[int]:
+        """`[exposures, events]`."""
+        return [self.exposures, self.events]
+
+    @classmethod
+    def from_json(cls, plain: Any) -> Self:
+        """What `to_json` wrote. Raises BadEvidence for anything else."""
+        try:
+            exposures, events = plain
+            return cls(exposures, events)
+        except (TypeError, ValueError, BadCounts) as error:
+            raise BadEvidence(f"Stored counts are damaged ({error}); start new evidence.") from error
+
+
+class Levels(Protocol):
+    """What every test of counts sets."""
+
+    @property
+    def direction(self) -> Direction: ...
+    @property
+    def alpha_pause(self) -> float: ...
+    @property
+    def alpha_rollback(self) -> float: ...
+    @property
+    def alpha_safe(self) -> float: ...
+    @property
+    def dispersion(self) -> float: ...
+    @property
+    def min_sample(self) -> int: ...
+    @property
+    def burn_in_margin(self) -> float: ...
+
+
+def check_levels(test: Levels) -> None:
+    """Raises BadTest when the levels of `test` make no sense."""
+    for name in ("alpha_pause", "alpha_rollback", "alpha_safe"):
+        if not 0 < getattr(test, name) < 1:
+            raise BadTest(f"{name} must lie between 0 and 1, not {getattr(test, name)}.")
+    if test.alpha_rollback > test.alpha_pause:
+        raise BadTest(f"alpha_rollback ({test.alpha_rollback}) must not exceed alpha_pause ({test.alpha_pause}).")
+    if not (1 <= test.dispersion < math.inf):
+        raise BadTest(f"dispersion must be 1 (independent events) or more, not {test.dispersion}.")
+    if test.min_sample < 0:
+        raise BadTest(f"min_sample must be 0 or more exposures, not {test.min_sample}.")
+    if not (1 <= test.burn_in_margin < math.inf):
+        raise BadTest(f"burn_in_margin must be 1 or more times control, not {test.burn_in_margin}.")
+
+
+class Likelihood(Protocol):
+    """How one interval speaks about relative rates."""
+
+    def __call__(self, null: float, factors: Floats) -> tuple[Floats, float]:
+        """Log likelihood ratios of the rates `null * factors` against `null` (both relative), and the information."""
+        ...
+
+
+@dataclass(frozen=True)
+class Books:
+    """The three questions of a test: harmful? far worse while burning in? safe?"""
+
+    harm: Wealth
+    burn_in: Wealth
+    safe: Wealth
+
+    @classmethod
+    def start(cls) -> Self:
+        """Nothing known: each e-value is 1."""
+        return cls(Wealth.start(HARM_GRID), Wealth.start(BURN_IN_GRID), Wealth.start(SAFE_GRID))
+
+    @property
+    def harm_log_e(self) -> float:
+        """Evidence of harm, after and during burn-in together, as a log."""
+        return float(
+            np.logaddexp(
+                math.log1p(-BURN_IN_STAKE) + self.harm.log_e,
+                math.log(BURN_IN_STAKE) + self.burn_in.log_e,
+            )
+        )
+
+    def advance(self, test: Levels, likelihood: "Likelihood", safe_null: float, *, burning_in: bool) -> Self:
+        """The books after one interval; `safe_null` is the relative rate that safety is proven against."""
+
+        def paid(wealth: Wealth, grid: Grid, null: float, factors: Floats) -> Wealth:
+            log_lr, information = likelihood(null, factors)
+            return wealth.advance(grid, log_lr / test.dispersion, information / test.dispersion)
+
+        worse = test.direction.away
+        if burning_in:
+            null = float(worse(np.array(test.burn_in_margin)))
+            return replace(self, burn_in=paid(self.burn_in, BURN_IN_GRID, null, worse(BURN_IN_GRID.factors)))
+        safe = paid(self.safe, SAFE_GRID, safe_null, 1 / worse(SAFE_GRID.factors))
+        cap = SAFE_LOG_HEADROOM - math.log(test.alpha_safe)
+        return replace(self, harm=paid(self.harm, HARM_GRID, 1.0, worse(HARM_GRID.factors)), safe=safe.capped(cap))
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict, exact."""
+        return {"harm": self.harm.to_json(), "burn_in": self.burn_in.to_json(), "safe": self.safe.to_json()}
+
+    @classmethod
+    def from_json(cls, plain: Any) -> Self:
+        """What `to_json` wrote. Raises BadEvidence for anything else."""
+        try:
+            stored = plain["harm"], plain["burn_in"], plain["safe"]
+        except (KeyError, TypeError) as error:
+            raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
+        harm, burn_in, safe = stored
+        return cls(
+            Wealth.from_json(harm, HARM_GRID),
+            Wealth.from_json(burn_in, BURN_IN_GRID),
+            Wealth.from_json(safe, SAFE_GRID),
+        )
+
+
+@dataclass(frozen=True)
+class Question:
+    """The words of a verdict."""
+
+    facts: str  # what was measured, without a full stop
+    safe: str  # what "safe" would mean
+    stuck: str = ""  # why waiting alone may not bring a proof of safety
+    burning_in: bool = False
+
+
+def decide(test: Levels, books: Books, numbers: Verdict, question: Question) -> Verdict:
+    """`numbers` with outcome, harm, evidence and sentence filled in. Harm is asked first: it outweighs any proof."""
+    harm_e, safe_e = _e_value(books.harm_log_e), _e_value(books.safe.log_e)
+    harm = _harm(test, harm_e)
+    seen = replace(numbers, harm=harm, harm_e=harm_e, safe_e=safe_e, min_sample=test.min_sample)
+    if harm is Harm.PROVEN:
+        return replace(seen, outcome=Outcome.FAIL, why=_harmful(test, "Proven harmful", seen, question))
+    if harm is Harm.SUSPECTED:
+        return replace(seen, outcome=Outcome.INCONCLUSIVE, why=_harmful(test, "Harm suspected", seen, question))
+    if safe_e < 1 / test.alpha_safe or seen.treatment_n < test.min_sample:
+        return replace(seen, outcome=Outcome.INCONCLUSIVE, why=_undecided(test, seen, question))
+    why = (
+        f"Proven safe: {question.facts}. Evidence that {question.safe} is {_amount(safe_e)}; {_needed(test)} is needed."
+    )
+    return replace(seen, outcome=Outcome.PASS, why=why)
+
+
+def _e_value(log_e: float) -> float:
+    return math.exp(min(log_e, LARGEST_LOG_E))
+
+
+def _harm(test: Levels, harm_e: float) -> Harm:
+    if harm_e >= 1 / test.alpha_rollback:
+        return Harm.PROVEN
+    return Harm.SUSPECTED if harm_e >= 1 / test.alpha_pause else Harm.NONE
+
+
+def _harmful(test: Levels, claim: str, seen: Verdict, question: Question) -> str:
+    levels = f"pauses from {1 / test.alpha_pause:.4g}, rolls back from {1 / test.alpha_rollback:.4g}"
+    return f"{claim}: {question.facts}. Evidence of harm is {_amount(seen.harm_e)}; it {levels}."
+
+
+def _undecided(test: Levels, seen: Verdict, question: Question) -> str:
+    if question.burning_in:
+        worse = f"a rate proven more than ×{test.burn_in_margin:g} {test.direction.worse}"
+        return f"Burning in: {question.facts}. Only {worse} fails now."
+    if seen.safe_e >= 1 / test.alpha_safe:
+        return f"Too few to promote: {question.facts}. {seen.treatment_n:,} of {test.min_sample:,} exposures are in."
+    harm = f"of harm {_amount(seen.harm_e)} of {1 / test.alpha_rollback:.4g}"
+    safe = f"that {question.safe} {_amount(seen.safe_e)} of {_needed(test)}"
+    return f"Not proven either way: {question.facts}. Evidence {harm}, {safe}.{question.stuck}"
+
+
+def _needed(test: Levels) -> str:
+    return f"{1 / test.alpha_safe:.4g}"
+
+
+def _amount(e_value: float) -> str:
+    return "over a million" if e_value > 1e6 else f"{e_value:,.3g}" if e_value < 1000 else f"{e_value:,.0f}"
+
+
+def percent(rate: float | None) -> str:
+    """A rate for people."""
+    return "unknown" if rate is None else f"{100 * rate:.3g} %"
