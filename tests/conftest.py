@@ -1,0 +1,25 @@
+"""Fixtures for every kind of test."""
+
+import os
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import make_url
+
+POSTGRES_URL = "SLUICE_TEST_POSTGRES_URL"
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL URL with an empty schema of the test's own; skips when no server is named."""
+    server = os.environ.get(POSTGRES_URL)
+    if not server:
+        pytest.skip(f"{POSTGRES_URL} is not set")
+    schema = f"test_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+        yield make_url(server).update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(False)
+        connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
