@@ -1,0 +1,21 @@
+"""A Slack workspace on this machine, for the demo and the tests.
+
+The unmodified slack_sdk and slack_bolt talk to it over HTTP and WebSocket. It knows nothing of what the app does.
+"""
+
+from bot.workspace.server import RunningWorkspace, build_workspace, running_workspace
+from bot.workspace.settings import Person, Room, SlashCommand, Switch, UserGroup, WorkspaceSettings
+from bot.workspace.state import Workspace
+
+__all__ = [
+    "Person",
+    "Room",
+    "RunningWorkspace",
+    "SlashCommand",
+    "Switch",
+    "UserGroup",
+    "Workspace",
+    "WorkspaceSettings",
+    "build_workspace",
+    "running_workspace",
+]

@@ -1,0 +1,507 @@
+"""The workspace itself, in memory: who is there, what was said, what is on whose screen.
+
+Every change goes through a method here; each is published to the feed (for the page) and, where Slack has an event for
+it, handed to `announce`. Nothing here waits, so every method is atomic within the event loop.
+"""
+
+import base64
+import secrets
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from bot.workspace.errors import Refusal
+from bot.workspace.faults import Faults
+from bot.workspace.feed import Feed
+from bot.workspace.records import Channel, File, Json, Message, Stream, View, user_json
+from bot.workspace.settings import Person, UserGroup, WorkspaceSettings
+from bot.workspace.tickets import TicketOffice
+from tools.clock import Clock, SystemClock
+
+MAX_MODAL_STACK = 3
+STREAM_LIFETIME = timedelta(minutes=5)
+STATUS_LIFETIME = timedelta(minutes=2)
+CALL_LOG_LENGTH = 5000
+
+
+@dataclass(frozen=True)
+class ApiCall:
+    """One Web API call as it was answered. `error` is Slack's code, None when it was ok."""
+
+    method: str
+    arguments: Json
+    error: str | None
+    at: float
+
+
+class Workspace:
+    """The state of one workspace. `announce(subscription, event)` receives each event the app may want to hear of."""
+
+    def __init__(self, settings: WorkspaceSettings | None = None, clock: Clock | None = None) -> None:
+        self.settings = settings or WorkspaceSettings()
+        self.clock = clock or SystemClock()
+        self.feed = Feed()
+        self.base_url = ""
+        self.announce: Callable[[str, Json], None] = lambda subscription, event: None
+        self.faults = Faults(self.clock, self.settings.messages_per_second, self.settings.message_burst)
+        self._last_ts = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        settings = self.settings
+        bot = Person(settings.bot_user_id, settings.bot_name, settings.bot_real_name, "", is_bot=True)
+        self.users: dict[str, Person] = {person.id: person for person in (*settings.people, bot)}
+        self.groups: dict[str, UserGroup] = {group.id: group for group in settings.groups}
+        self.channels: dict[str, Channel] = {}
+        self.messages: dict[str, dict[str, Message]] = {}
+        self.files: dict[str, File] = {}
+        self.views: dict[str, View] = {}
+        self.modals: dict[str, list[str]] = {}
+        self.homes: dict[str, View] = {}
+        self.statuses: dict[tuple[str, str], Json] = {}
+        self.thread_titles: dict[tuple[str, str], str] = {}
+        self.prompts: dict[str, Json] = {}
+        self.tickets = TicketOffice(self.clock)
+        self.calls: deque[ApiCall] = deque(maxlen=CALL_LOG_LENGTH)
+        self.call_counts: Counter[str] = Counter()
+        self.error_counts: Counter[str] = Counter()
+        self._numbers: Counter[str] = Counter()
+        everyone = [person.id for person in settings.people]
+        created = int(self.clock.now().timestamp())
+        for room in settings.rooms:
+            members = [*everyone, bot.id] if room.bot_is_member else list(everyone)
+            self._add_channel(Channel(room.id, room.name, "channel", members, created, room.topic))
+        for person in settings.people:
+            self._add_channel(Channel(f"D{person.id[1:]}", person.name, "im", [person.id, bot.id], created))
+
+    def _add_channel(self, channel: Channel) -> None:
+        self.channels[channel.id] = channel
+        self.messages[channel.id] = {}
+
+    def reset(self) -> None:
+        """Back to the first moment: nothing said, nothing open, no fault. Timestamps go on rising."""
+        self._begin()
+        self.faults.clear()
+        self.feed.publish("reset", {})
+
+    # --- names and numbers
+
+    def next_ts(self) -> str:
+        """A message timestamp: seconds and microseconds, unique and rising."""
+        now = int(self.clock.now().timestamp() * 1_000_000)
+        self._last_ts = max(now, self._last_ts + 1)
+        return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
+
+    def next_id(self, prefix: str) -> str:
+        """An id such as V00000001."""
+        self._numbers[prefix] += 1
+        return f"{prefix}{self._numbers[prefix]:08d}"
+
+    def user(self, user_id: str) -> Person:
+        """A member by id. Raises `Refusal` with user_not_found."""
+        person = self.users.get(user_id)
+        if person is None:
+            raise Refusal("user_not_found")
+        return person
+
+    def person_named(self, name: str) -> Person:
+        """A member by id or by name, as tests and demos like to say it."""
+        for person in self.users.values():
+            if name in (person.id, person.name):
+                return person
+        raise Refusal("user_not_found")
+
+    def channel(self, reference: str) -> Channel:
+        """A conversation by id, by name with or without #, or by the id of the person to write to."""
+        found = self.channels.get(reference)
+        if found is not None:
+            return found
+        if reference in self.users:
+            return self.direct_message([reference])
+        name = reference.removeprefix("#")
+        for channel in self.channels.values():
+            if channel.kind == "channel" and channel.name == name:
+                return channel
+        raise Refusal("channel_not_found")
+
+    def direct_message(self, users: Iterable[str]) -> Channel:
+        """The conversation of the app's bot with `users`; made when there is none yet."""
+        members = sorted({self.user(user).id for user in users} - {self.settings.bot_user_id})
+        if not members:
+            raise Refusal("users_list_not_supplied")
+        everyone = {*members, self.settings.bot_user_id}
+        for channel in self.channels.values():
+            if channel.kind != "channel" and set(channel.members) == everyone:
+                return channel
+        kind = "im" if len(members) == 1 else "mpim"
+        name = self.users[members[0]].name if kind == "im" else "-".join(self.users[user].name for user in members)
+        created = int(self.clock.now().timestamp())
+        channel = Channel(self.next_id("D" if kind == "im" else "G"), name, kind, sorted(everyone), created)  # type: ignore[arg-type]
+        self._add_channel(channel)
+        self.feed.publish("channel", channel.as_json(self.settings.bot_user_id))
+        return channel
+
+    def join(self, channel: Channel, user: str) -> bool:
+        """Make `user` a member; False when they were one already."""
+        if user in channel.members:
+            return False
+        channel.members.append(user)
+        self.feed.publish("channel", channel.as_json(user))
+        return True
+
+    # --- messages
+
+    def message(self, channel: Channel, ts: str) -> Message:
+        """A message that everybody in `channel` sees. Raises `Refusal` with message_not_found."""
+        found = self.messages[channel.id].get(ts)
+        if found is None or found.ephemeral_to is not None:
+            raise Refusal("message_not_found")
+        return found
+
+    def visible_messages(self, channel: Channel, viewer: str | None = None) -> list[Message]:
+        """What `viewer` sees in `channel`, oldest first, thread replies included; None: without ephemeral ones."""
+        return [
+            message
+            for message in sorted(self.messages[channel.id].values(), key=lambda message: message.ts)
+            if message.ephemeral_to is None or message.ephemeral_to == viewer
+        ]
+
+    def replies(self, channel: Channel, thread_ts: str) -> list[Message]:
+        """The replies below `thread_ts`, oldest first."""
+        return [m for m in self.visible_messages(channel) if m.is_reply and m.thread_ts == thread_ts]
+
+    def post(self, message: Message) -> Message:
+        """Add a message and tell everybody concerned."""
+        channel = self.channels[message.channel]
+        if message.thread_ts is not None and message.thread_ts not in self.messages[channel.id]:
+            raise Refusal("thread_not_found")
+        self.name_blocks(message.blocks)
+        self.messages[channel.id][message.ts] = message
+        if message.is_reply:
+            self.statuses.pop((channel.id, message.thread_ts or ""), None)
+        self.publish_message(message)
+        if message.ephemeral_to is None:
+            self._announce_post(channel, message)
+        return message
+
+    def rewrite(self, message: Message, *, editor: str, **changes: Any) -> Message:
+        """Change fields of a message in place and mark it as edited by `editor`."""
+        channel = self.channels[message.channel]
+        before = self.message_json(message)
+        for name, value in changes.items():
+            setattr(message, name, value)
+        self.name_blocks(message.blocks)
+        message.edited_ts = self.next_ts()
+        self.publish_message(message)
+        if message.ephemeral_to is None:
+            self._announce_change(channel, "message_changed", before, message)
+        return message
+
+    def erase(self, message: Message) -> None:
+        """Delete a message."""
+        channel = self.channels[message.channel]
+        before = self.message_json(message)
+        del self.messages[channel.id][message.ts]
+        self.feed.publish("message_deleted", {"channel": channel.id, "ts": message.ts, "thread_ts": message.thread_ts})
+        self._refresh_parent(message)
+        if message.ephemeral_to is None:
+            self._announce_change(channel, "message_deleted", before, None)
+
+    def react(self, message: Message, user: str, name: str, *, remove: bool = False) -> None:
+        """Add or remove a reaction. Raises `Refusal` with already_reacted or no_reaction."""
+        users = message.reactions.setdefault(name, [])
+        if remove != (user in users):
+            raise Refusal("no_reaction" if remove else "already_reacted")
+        if remove:
+            users.remove(user)
+        else:
+            users.append(user)
+        if not users:
+            del message.reactions[name]
+        self.publish_message(message)
+        kind = "reaction_removed" if remove else "reaction_added"
+        item = {"type": "message", "channel": message.channel, "ts": message.ts}
+        if self._app_listens_in(self.channels[message.channel]):
+            self.announce(
+                kind,
+                {
+                    "type": kind,
+                    "user": user,
+                    "reaction": name,
+                    "item": item,
+                    "item_user": message.user,
+                    "event_ts": self.next_ts(),
+                },
+            )
+
+    def name_blocks(self, blocks: list[Json]) -> None:
+        """Give a block_id to every block that has none, as Slack does."""
+        for block in blocks:
+            block.setdefault("block_id", base64.urlsafe_b64encode(secrets.token_bytes(4)).decode().rstrip("="))
+
+    def publish_message(self, message: Message) -> None:
+        """Tell the page that a message is new or different."""
+        self.feed.publish("message", self.page_message(message))
+        self._refresh_parent(message)
+
+    def _refresh_parent(self, message: Message) -> None:
+        parent = self.messages[message.channel].get(message.thread_ts or "") if message.is_reply else None
+        if parent is not None:
+            self.feed.publish("message", self.page_message(parent))
+
+    def message_json(self, message: Message) -> Json:
+        """The message object as Slack's methods and events carry it (a copy)."""
+        settings = self.settings
+        body: Json = {
+            "type": "message",
+            "user": message.user,
+            "text": message.text,
+            "ts": message.ts,
+            "team": settings.team_id,
+        }
+        if message.blocks:
+            body["blocks"] = deepcopy(message.blocks)
+        if message.bot_id:
+            body["bot_id"] = message.bot_id
+            body["app_id"] = message.app_id
+            body["bot_profile"] = {
+                "id": message.bot_id,
+                "app_id": message.app_id,
+                "name": settings.bot_real_name,
+                "team_id": settings.team_id,
+                "deleted": False,
+            }
+        optional = {
+            "subtype": message.subtype,
+            "username": message.username,
+            "thread_ts": message.thread_ts,
+            "metadata": message.metadata,
+        }
+        body.update({name: value for name, value in optional.items() if value is not None})
+        if message.edited_ts:
+            body["edited"] = {"user": message.user, "ts": message.edited_ts}
+        if message.files:
+            body["files"] = [self.files[file].as_json(self.base_url) for file in message.files]
+        if message.reactions:
+            body["reactions"] = [
+                {"name": name, "users": list(users), "count": len(users)} for name, users in message.reactions.items()
+            ]
+        if message.ephemeral_to is not None:
+            body["is_ephemeral"] = True
+        body.update(self._thread_summary(message))
+        return body
+
+    def _thread_summary(self, message: Message) -> Json:
+        channel = self.channels[message.channel]
+        if message.is_reply:
+            parent = self.messages[channel.id].get(message.thread_ts or "")
+            return {"parent_user_id": parent.user} if parent is not None else {}
+        replies = self.replies(channel, message.ts)
+        if not replies:
+            return {}
+        users = list(dict.fromkeys(reply.user for reply in replies))
+        return {
+            "thread_ts": message.ts,
+            "reply_count": len(replies),
+            "reply_users": users,
+            "reply_users_count": len(users),
+            "latest_reply": replies[-1].ts,
+        }
+
+    def page_message(self, message: Message) -> Json:
+        """The message object with what only the page needs."""
+        return {
+            **self.message_json(message),
+            "channel": message.channel,
+            "ephemeral_to": message.ephemeral_to,
+            "is_reply": message.is_reply,
+            "reply_broadcast": message.reply_broadcast,
+            "streaming": message.stream is not None and message.stream.open,
+        }
+
+    # --- events of messages
+
+    def _app_listens_in(self, channel: Channel) -> bool:
+        return self.settings.bot_user_id in channel.members
+
+    def _announce_post(self, channel: Channel, message: Message) -> None:
+        if not self._app_listens_in(channel):
+            return
+        event = {**self.message_json(message), "channel": channel.id, "event_ts": message.ts}
+        mentioned = f"<@{self.settings.bot_user_id}" in message.text and message.user != self.settings.bot_user_id
+        if mentioned and channel.kind != "im":
+            self.announce("app_mention", {**event, "type": "app_mention"})
+        self.announce(f"message.{_plural(channel)}", {**event, "channel_type": channel.kind})
+
+    def _announce_change(self, channel: Channel, subtype: str, before: Json, message: Message | None) -> None:
+        if not self._app_listens_in(channel):
+            return
+        ts = self.next_ts()
+        event: Json = {
+            "type": "message",
+            "subtype": subtype,
+            "hidden": True,
+            "channel": channel.id,
+            "channel_type": channel.kind,
+            "ts": ts,
+            "event_ts": ts,
+            "previous_message": before,
+        }
+        if message is None:
+            event["deleted_ts"] = before["ts"]
+        else:
+            event["message"] = self.message_json(message)
+        self.announce(f"message.{_plural(channel)}", event)
+
+    # --- streams
+
+    def open_stream(self, channel: Channel, ts: str) -> tuple[Message, Stream]:
+        """A message that can be appended to. Raises `Refusal` when it is finished or older than five minutes."""
+        message = self.message(channel, ts)
+        stream = message.stream
+        if stream is None or not stream.open:
+            raise Refusal("message_not_in_streaming_state")
+        if self.clock.now() - stream.started_at > STREAM_LIFETIME:
+            stream.open = False
+            self.publish_message(message)
+            raise Refusal("message_not_in_streaming_state")
+        return message, stream
+
+    # --- views
+
+    def view_json(self, view: View, values: Json | None = None) -> Json:
+        """The view object (a copy)."""
+        settings = self.settings
+        return deepcopy(
+            view.as_json(team_id=settings.team_id, app_id=settings.app_id, bot_id=settings.bot_id, values=values)
+        )
+
+    def open_view(self, user: str, given: Json) -> View:
+        """Put a modal on `user`'s screen in place of any other."""
+        for view_id in self.modals.pop(user, []):
+            del self.views[view_id]
+        return self._stack_view(user, given)
+
+    def push_view(self, user: str, given: Json) -> View:
+        """Put a modal on top of `user`'s modals, three at most."""
+        if not self.modals.get(user):
+            raise Refusal("not_found")
+        if len(self.modals[user]) >= MAX_MODAL_STACK:
+            raise Refusal("push_limit_reached")
+        return self._stack_view(user, given)
+
+    def _stack_view(self, user: str, given: Json) -> View:
+        self._claim_external_id(given)
+        self.name_blocks(given["blocks"])
+        stack = self.modals.setdefault(user, [])
+        view_id = self.next_id("V")
+        root = stack[0] if stack else view_id
+        view = View(view_id, user, given, self._view_hash(), root, stack[-1] if stack else None)
+        self.views[view_id] = view
+        stack.append(view_id)
+        self._publish_modals(user)
+        return view
+
+    def update_view(self, view: View, given: Json, expected_hash: str | None = None) -> View:
+        """Replace what a view shows. Raises `Refusal` with hash_conflict when it changed since `expected_hash`."""
+        if expected_hash is not None and expected_hash != view.hash:
+            raise Refusal("hash_conflict")
+        if given.get("external_id") != view.given.get("external_id"):
+            self._claim_external_id(given)
+        self.name_blocks(given["blocks"])
+        view.given = given
+        view.hash = self._view_hash()
+        if view.type == "home":
+            self.feed.publish("home", {"user": view.user, "view": self.view_json(view)})
+        else:
+            self._publish_modals(view.user)
+        return view
+
+    def publish_home(self, user: str, given: Json, expected_hash: str | None = None) -> View:
+        """Set `user`'s Home tab."""
+        view = self.homes.get(user)
+        if view is not None:
+            return self.update_view(view, given, expected_hash)
+        self._claim_external_id(given)
+        self.name_blocks(given["blocks"])
+        view_id = self.next_id("V")
+        view = View(view_id, user, given, self._view_hash(), view_id)
+        self.views[view_id] = self.homes[user] = view
+        self.feed.publish("home", {"user": user, "view": self.view_json(view)})
+        return view
+
+    def find_view(self, *, view_id: str | None = None, external_id: str | None = None) -> View:
+        """A view that is on a screen, by either id. Raises `Refusal` with not_found."""
+        for view in self.views.values():
+            if view.id == view_id or (external_id and view.given.get("external_id") == external_id):
+                return view
+        raise Refusal("not_found")
+
+    def close_views(self, user: str, *, everything: bool = False) -> list[View]:
+        """Take the top modal (or all) off `user`'s screen; returns those taken, top first."""
+        stack = self.modals.get(user, [])
+        count = len(stack) if everything else min(1, len(stack))
+        closed = [self.views.pop(stack.pop()) for _ in range(count)]
+        self._publish_modals(user)
+        return closed
+
+    def close_view(self, view: View) -> None:
+        """Take one modal off its stack; nothing happens when it is gone already."""
+        stack = self.modals.get(view.user, [])
+        if view.id in stack:
+            stack.remove(view.id)
+            del self.views[view.id]
+            self._publish_modals(view.user)
+
+    def modal_stack(self, user: str) -> list[View]:
+        """`user`'s modals, top last."""
+        return [self.views[view_id] for view_id in self.modals.get(user, [])]
+
+    def _publish_modals(self, user: str) -> None:
+        views = [self.view_json(view) for view in self.modal_stack(user)]
+        self.feed.publish("modals", {"user": user, "views": views})
+
+    def _claim_external_id(self, given: Json) -> None:
+        external_id = given.get("external_id")
+        if external_id and any(view.given.get("external_id") == external_id for view in self.views.values()):
+            raise Refusal("duplicate_external_id")
+
+    def _view_hash(self) -> str:
+        return f"{int(self.clock.now().timestamp())}.{secrets.token_hex(4)}"
+
+    # --- the assistant's status line
+
+    def set_status(self, channel: Channel, thread_ts: str, status: str) -> None:
+        """Show `status` under a thread for two minutes or until the app replies; empty clears it."""
+        key = (channel.id, thread_ts)
+        if status:
+            self.statuses[key] = {"status": status, "until": self.clock.now() + STATUS_LIFETIME}
+        else:
+            self.statuses.pop(key, None)
+        self.feed.publish("status", {"channel": channel.id, "thread_ts": thread_ts, "status": status})
+
+    def status(self, channel: Channel, thread_ts: str) -> str:
+        """The status line shown now, or an empty string."""
+        entry = self.statuses.get((channel.id, thread_ts))
+        return str(entry["status"]) if entry is not None and self.clock.now() < entry["until"] else ""
+
+    # --- bookkeeping
+
+    def record_call(self, method: str, arguments: Json, error: str | None) -> None:
+        """Remember a Web API call; `arguments` hold no token."""
+        self.calls.append(ApiCall(method, arguments, error, time.monotonic()))
+        self.call_counts[method] += 1
+        if error is not None:
+            self.error_counts[f"{method} {error}"] += 1
+
+    def user_json(self, person: Person) -> Json:
+        """The user object."""
+        return user_json(person, self.settings.team_id, self.settings.bot_id)
+
+
+def _plural(channel: Channel) -> str:
+    return "channels" if channel.kind == "channel" else channel.kind

@@ -1,0 +1,87 @@
+"""files.*: uploads in three steps (ask for an address, send the bytes there, complete)."""
+
+import secrets
+
+from bot.workspace.errors import Refusal
+from bot.workspace.records import File, Json, Message
+from bot.workspace.web_api.calling import Call, Methods
+
+MAX_FILE_BYTES = 10_000_000
+
+methods = Methods()
+
+
+@methods("files.getUploadURLExternal")
+def get_upload_url(call: Call) -> Json:
+    """An address that takes the bytes of one file."""
+    workspace = call.workspace
+    name = call.text("filename")
+    length = call.text("length")
+    if not length.isdigit() or int(length) < 1:
+        raise Refusal("invalid_arguments", ["must be more than 0 [json-pointer:/length]"])
+    if int(length) > MAX_FILE_BYTES:
+        raise Refusal("file_upload_size_restricted")
+    file = File(
+        id=workspace.next_id("F"),
+        name=name.replace("/", "_"),
+        length=int(length),
+        upload_token=secrets.token_urlsafe(24),
+        created=int(workspace.clock.now().timestamp()),
+        user=workspace.settings.bot_user_id,
+        alt_text=call.optional("alt_txt") or "",
+    )
+    workspace.files[file.id] = file
+    return {"upload_url": f"{workspace.base_url}/upload/v1/{file.upload_token}", "file_id": file.id}
+
+
+@methods("files.completeUploadExternal")
+def complete_upload(call: Call) -> Json:
+    """Makes uploaded files part of the workspace, and shares them in a conversation if one is given."""
+    workspace = call.workspace
+    files = [_uploaded(call, entry) for entry in call.list_of("files") or []]
+    if not files:
+        raise Refusal("invalid_arguments", ["missing required field: files"])
+    for file in files:
+        file.shared = True
+    reference = call.optional("channel_id") or (call.optional("channels") or "").partition(",")[0]
+    if reference:
+        _share(call, reference, files)
+    return {"files": [file.as_json(workspace.base_url) for file in files]}
+
+
+@methods("files.info")
+def info(call: Call) -> Json:
+    """One file."""
+    file = call.workspace.files.get(call.text("file"))
+    if file is None or not file.shared:
+        raise Refusal("file_not_found")
+    return {"file": file.as_json(call.workspace.base_url), "comments": []}
+
+
+def _uploaded(call: Call, entry: object) -> File:
+    if not isinstance(entry, dict):
+        raise Refusal("invalid_arguments", ["must provide an object [json-pointer:/files]"])
+    file = call.workspace.files.get(str(entry.get("id")))
+    if file is None or file.content is None:
+        raise Refusal("file_not_found")
+    file.title = str(entry.get("title") or file.name)
+    return file
+
+
+def _share(call: Call, reference: str, files: list[File]) -> None:
+    workspace = call.workspace
+    channel = workspace.channel(reference)
+    if workspace.settings.bot_user_id not in channel.members:
+        raise Refusal("not_in_channel")
+    workspace.post(
+        Message(
+            ts=workspace.next_ts(),
+            channel=channel.id,
+            user=workspace.settings.bot_user_id,
+            text=call.optional("initial_comment") or "",
+            thread_ts=call.optional("thread_ts"),
+            bot_id=workspace.settings.bot_id,
+            app_id=workspace.settings.app_id,
+            files=[file.id for file in files],
+        )
+    )
