@@ -3,22 +3,31 @@
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Protocol, Self
 
 import numpy as np
 
 from tools.errors import InvalidInput
 from tools.gates.verdict import Harm, Outcome, Verdict
-from tools.gates.wealth import LARGEST_LOG_E, BadEvidence, Floats, Grid, Wealth
+from tools.gates.wealth import LARGEST_LOG_E, BadEvidence, Floats, Prior, Wealth
 
-HARM_GRID = Grid.half_normal(1.1, 10.0, 24, 0.7)
-SAFE_GRID = Grid.half_normal(1.1, 10.0, 20, 0.7)
-BURN_IN_GRID = Grid.half_normal(1.2, 10.0, 10, 1.0)
-
-# The share of the stake on the burn-in question: one level covers both, at the price of 0.03 nats to the main one.
-BURN_IN_STAKE = 0.03
+# The share of the stake on the burn-in question: one level covers both, at the price of 0.02 nats to the main one.
+BURN_IN_STAKE = 0.02
 # Evidence of safety is kept to e³ times what a proof needs, so that a harm that starts later undoes it within minutes.
 SAFE_LOG_HEADROOM = 3.0
+
+
+@lru_cache(maxsize=256)
+def harm_prior(margin: float) -> Prior:
+    """Bets for harm: typically somewhat less than the margin, and anything worse."""
+    return Prior.around(margin**0.8, far=0.35, at_once=0.82)
+
+
+@lru_cache(maxsize=256)
+def safe_prior(margin: float) -> Prior:
+    """Bets for safety, as factors below the margin: typically a treatment about equal to control."""
+    return Prior.around(margin**0.9, far=0.15, at_once=0.9)
 
 
 class BadCounts(InvalidInput):
@@ -93,6 +102,8 @@ class Levels(Protocol):
     @property
     def direction(self) -> Direction: ...
     @property
+    def margin(self) -> float: ...
+    @property
     def alpha_pause(self) -> float: ...
     @property
     def alpha_rollback(self) -> float: ...
@@ -108,6 +119,8 @@ class Levels(Protocol):
 
 def check_levels(test: Levels) -> None:
     """Raises BadTest when the levels of `test` make no sense."""
+    if not (1.001 <= test.margin <= 100):
+        raise BadTest(f"The margin must lie between 1.001 and 100 (2 means twice the rate), not {test.margin}.")
     for name in ("alpha_pause", "alpha_rollback", "alpha_safe"):
         if not 0 < getattr(test, name) < 1:
             raise BadTest(f"{name} must lie between 0 and 1, not {getattr(test, name)}.")
@@ -117,8 +130,8 @@ def check_levels(test: Levels) -> None:
         raise BadTest(f"dispersion must be 1 (independent events) or more, not {test.dispersion}.")
     if test.min_sample < 0:
         raise BadTest(f"min_sample must be 0 or more exposures, not {test.min_sample}.")
-    if not (1 <= test.burn_in_margin < math.inf):
-        raise BadTest(f"burn_in_margin must be 1 or more times control, not {test.burn_in_margin}.")
+    if not (1 <= test.burn_in_margin <= 1000):
+        raise BadTest(f"burn_in_margin must lie between 1 and 1000 times control, not {test.burn_in_margin}.")
 
 
 class Likelihood(Protocol):
@@ -138,9 +151,9 @@ class Books:
     safe: Wealth
 
     @classmethod
-    def start(cls) -> Self:
+    def start(cls, margin: float) -> Self:
         """Nothing known: each e-value is 1."""
-        return cls(Wealth.start(HARM_GRID), Wealth.start(BURN_IN_GRID), Wealth.start(SAFE_GRID))
+        return cls(*(Wealth.start(prior) for prior in _priors(margin)))
 
     @property
     def harm_log_e(self) -> float:
@@ -155,35 +168,39 @@ class Books:
     def advance(self, test: Levels, likelihood: "Likelihood", safe_null: float, *, burning_in: bool) -> Self:
         """The books after one interval; `safe_null` is the relative rate that safety is proven against."""
 
-        def paid(wealth: Wealth, grid: Grid, null: float, factors: Floats) -> Wealth:
-            log_lr, information = likelihood(null, factors)
-            return wealth.advance(grid, log_lr / test.dispersion, information / test.dispersion)
-
+        harm, burn_in, safe = _priors(test.margin)
         worse = test.direction.away
+
+        def paid(wealth: Wealth, prior: Prior, null: float, factors: Floats) -> Wealth:
+            log_lr, information = likelihood(null, factors)
+            return wealth.advance(prior, log_lr / test.dispersion, information / test.dispersion)
+
         if burning_in:
             null = float(worse(np.array(test.burn_in_margin)))
-            return replace(self, burn_in=paid(self.burn_in, BURN_IN_GRID, null, worse(BURN_IN_GRID.factors)))
-        safe = paid(self.safe, SAFE_GRID, safe_null, 1 / worse(SAFE_GRID.factors))
-        cap = SAFE_LOG_HEADROOM - math.log(test.alpha_safe)
-        return replace(self, harm=paid(self.harm, HARM_GRID, 1.0, worse(HARM_GRID.factors)), safe=safe.capped(cap))
+            return replace(self, burn_in=paid(self.burn_in, burn_in, null, worse(burn_in.factors)))
+        proof = paid(self.safe, safe, safe_null, 1 / worse(safe.factors))
+        return replace(
+            self,
+            harm=paid(self.harm, harm, 1.0, worse(harm.factors)),
+            safe=proof.capped(SAFE_LOG_HEADROOM - math.log(test.alpha_safe)),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict, exact."""
         return {"harm": self.harm.to_json(), "burn_in": self.burn_in.to_json(), "safe": self.safe.to_json()}
 
     @classmethod
-    def from_json(cls, plain: Any) -> Self:
-        """What `to_json` wrote. Raises BadEvidence for anything else."""
+    def from_json(cls, plain: Any, margin: float) -> Self:
+        """What `to_json` wrote for this margin. Raises BadEvidence for anything else."""
         try:
             stored = plain["harm"], plain["burn_in"], plain["safe"]
         except (KeyError, TypeError) as error:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
-        harm, burn_in, safe = stored
-        return cls(
-            Wealth.from_json(harm, HARM_GRID),
-            Wealth.from_json(burn_in, BURN_IN_GRID),
-            Wealth.from_json(safe, SAFE_GRID),
-        )
+        return cls(*(Wealth.from_json(book, prior) for book, prior in zip(stored, _priors(margin), strict=True)))
+
+
+def _priors(margin: float) -> tuple[Prior, Prior, Prior]:
+    return harm_prior(margin), harm_prior(2.0), safe_prior(margin)
 
 
 @dataclass(frozen=True)
