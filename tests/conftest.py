@@ -12,6 +12,10 @@ from sqlalchemy import make_url
 POSTGRES_URL = "SLUICE_TEST_POSTGRES_URL"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "benchmark: prints figures; run by make bench")
+
+
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL URL with an empty schema of the test's own; skips when no server is named."""

@@ -1,0 +1,131 @@
+"""What every flag service promises."""
+
+import asyncio
+
+import pytest
+
+from tests.contract.flags.conftest import Subject
+from tools.flags.base import FlagNotFound, FlagRef, FlagState, FlagVersionConflict
+from tools.plans.model import NOT_EXPOSED, Audience, Exposure, Mode
+
+REF = FlagRef("checkout/new-flow", "production")
+HALF = Exposure(percent=50)
+
+
+async def created(subject: Subject, ref: FlagRef = REF) -> FlagState:
+    await subject.create(ref)
+    return await subject.service.read(ref)
+
+
+async def test_a_new_flag_is_served_to_nobody(subject: Subject) -> None:
+    state = await created(subject)
+    assert (state.ref, state.exposure, state.control, state.treatment) == (REF, NOT_EXPOSED, "old", "new")
+    assert state.version
+
+
+@pytest.mark.parametrize(
+    "exposure",
+    [
+        HALF,
+        Exposure(percent=100),
+        Exposure(percent=0),
+        Exposure(percent=0.001),
+        Exposure(percent=33.333),
+        Exposure(percent=10, mode=Mode.SHADOW),
+        Exposure(percent=10, audience=Audience(tenants=("acme", "globex"), regions=("eu",))),
+    ],
+    ids=str,
+)
+async def test_what_was_written_is_read_back(subject: Subject, exposure: Exposure) -> None:
+    state = await created(subject)
+    await subject.service.write(REF, exposure, expected=state.version)
+    assert (await subject.service.read(REF)).exposure == exposure
+
+
+async def test_every_write_makes_a_new_version(subject: Subject) -> None:
+    versions = [(await created(subject)).version]
+    for _ in range(5):
+        await subject.service.write(REF, HALF, expected=versions[-1])
+        versions.append((await subject.service.read(REF)).version)
+    assert len(set(versions)) == 6
+
+
+async def test_reading_makes_no_new_version(subject: Subject) -> None:
+    state = await created(subject)
+    await subject.service.list(REF.environment)
+    assert await subject.service.read(REF) == state
+
+
+async def test_a_write_prepared_before_another_is_refused(subject: Subject) -> None:
+    before = await created(subject)
+    await subject.service.write(REF, NOT_EXPOSED, expected=before.version)
+    fenced = await subject.service.read(REF)
+    if not subject.service.capabilities.compare_and_set:
+        await subject.service.write(REF, HALF, expected=before.version)
+        assert (await subject.service.read(REF)).exposure == HALF
+        return
+    with pytest.raises(FlagVersionConflict, match="checkout/new-flow in production"):
+        await subject.service.write(REF, HALF, expected=before.version)
+    assert await subject.service.read(REF) == fenced
+
+
+@pytest.mark.parametrize("expected", ["", "0", "none", "-1", "01", "1.0", "9" * 40, "1 OR 1=1"])
+async def test_a_version_that_never_was_is_refused(subject: Subject, expected: str) -> None:
+    state = await created(subject)
+    if subject.service.capabilities.compare_and_set:
+        with pytest.raises(FlagVersionConflict):
+            await subject.service.write(REF, HALF, expected=expected)
+        assert await subject.service.read(REF) == state
+
+
+async def test_of_concurrent_writes_one_wins(subject: Subject) -> None:
+    state = await created(subject)
+    writes = [subject.service.write(REF, Exposure(percent=percent), expected=state.version) for percent in range(1, 51)]
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    final = (await subject.service.read(REF)).exposure.percent
+    winners = [percent for percent, result in enumerate(results, start=1) if result is None]
+    if subject.service.capabilities.compare_and_set:
+        assert winners == [final]
+        assert [type(result) for result in results if result is not None] == [FlagVersionConflict] * 49
+    else:
+        assert winners == list(range(1, 51))
+        assert final in winners
+
+
+async def test_environments_are_apart(subject: Subject) -> None:
+    state = await created(subject)
+    staging = await created(subject, FlagRef(REF.flag, "staging"))
+    await subject.service.write(staging.ref, HALF, expected=staging.version)
+    assert await subject.service.read(REF) == state
+
+
+async def test_lists_an_environment_by_name(subject: Subject) -> None:
+    for flag in ("search", "Banner", "checkout", "a/b", "a-b"):
+        await subject.create(FlagRef(flag, "production"))
+    await subject.create(FlagRef("elsewhere", "staging"))
+    listed = await subject.service.list("production")
+    assert [state.ref.flag for state in listed] == ["Banner", "a-b", "a/b", "checkout", "search"]
+    assert listed[-1] == await subject.service.read(FlagRef("search", "production"))
+
+
+async def test_an_environment_without_flags_is_empty(subject: Subject) -> None:
+    assert list(await subject.service.list("nowhere")) == []
+
+
+@pytest.mark.parametrize("ref", [FlagRef("chekout", "production"), FlagRef(REF.flag, "staging")], ids=str)
+async def test_an_unknown_flag_is_named(subject: Subject, ref: FlagRef) -> None:
+    await created(subject)
+    with pytest.raises(FlagNotFound, match=str(ref)):
+        await subject.service.read(ref)
+    with pytest.raises(FlagNotFound, match=str(ref)):
+        await subject.service.write(ref, HALF, expected="1")
+
+
+async def test_says_what_it_can(subject: Subject) -> None:
+    capabilities = subject.service.capabilities
+    assert 0 < capabilities.granularity <= 100
+    assert capabilities.late_write_window.total_seconds() > 0
+
+
+async def test_can_be_reached(subject: Subject) -> None:
+    await subject.service.check()
