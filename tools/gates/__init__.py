@@ -4,7 +4,11 @@ A check counts one interval and calls `update`, then `judge`; the evidence is st
 however often it is asked for (anytime-valid).
 """
 
+from tools.gates.ceiling import CeilingEvidence, CeilingTest
+from tools.gates.ceiling import judge as judge_ceiling
+from tools.gates.ceiling import update as update_ceiling
 from tools.gates.counts import CountEvidence, CountTest, judge, update
+from tools.gates.dispersion import estimate_dispersion
 from tools.gates.judging import BadCounts, BadTest, Counts, Direction
 from tools.gates.verdict import BadVerdict, Harm, NoData, Outcome, Verdict, error, no_data, worst
 from tools.gates.wealth import BadEvidence
@@ -14,6 +18,8 @@ __all__ = [
     "BadEvidence",
     "BadTest",
     "BadVerdict",
+    "CeilingEvidence",
+    "CeilingTest",
     "CountEvidence",
     "CountTest",
     "Counts",
@@ -23,8 +29,11 @@ __all__ = [
     "Outcome",
     "Verdict",
     "error",
+    "estimate_dispersion",
     "judge",
+    "judge_ceiling",
     "no_data",
     "update",
+    "update_ceiling",
     "worst",
 ]

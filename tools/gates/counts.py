@@ -23,7 +23,19 @@ from typing import Any, Self
 
 import numpy as np
 
-from tools.gates.judging import BadCounts, BadTest, Books, Counts, Direction, Question, check_levels, decide, percent
+from tools.gates.judging import (
+    NOTHING,
+    BadCounts,
+    BadTest,
+    Books,
+    Counts,
+    Direction,
+    Question,
+    check_levels,
+    check_version,
+    decide,
+    percent,
+)
 from tools.gates.verdict import NoData, Outcome, Verdict, no_data
 from tools.gates.wealth import BadEvidence, Floats
 
@@ -41,7 +53,6 @@ __all__ = [
 ]
 
 VERSION = 1
-NOTHING = Counts(0, 0)
 
 
 @dataclass(frozen=True)
@@ -134,15 +145,6 @@ class CountEvidence:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
-
-
-def check_version(plain: Mapping[str, Any], known: int) -> None:
-    """Raises BadEvidence when stored evidence is of a version that this code does not know."""
-    version = plain.get("version")
-    if version != known:
-        raise BadEvidence(
-            f"Stored evidence has version {version!r} and this release reads {known}: start new evidence."
-        )
 
 
 def log_likelihood_ratios(factors: Floats, share: Floats, events: Floats, treatment_events: Floats) -> Floats:

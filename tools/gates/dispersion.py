@@ -10,7 +10,6 @@ import numpy as np
 
 from tools.gates.judging import Counts
 
-
 # Fewer differences than this are too few to call control's events independent.
 ENOUGH = 30
 

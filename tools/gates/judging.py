@@ -1,6 +1,7 @@
 """What count tests share: their levels, their three books, and how evidence becomes a verdict."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -96,6 +97,9 @@ class Counts:
             raise BadEvidence(f"Stored counts are damaged ({error}); start new evidence.") from error
 
 
+NOTHING = Counts(0, 0)
+
+
 class Levels(Protocol):
     """What every test of counts sets."""
 
@@ -132,6 +136,15 @@ def check_levels(test: Levels) -> None:
         raise BadTest(f"min_sample must be 0 or more exposures, not {test.min_sample}.")
     if not (1 <= test.burn_in_margin <= 1000):
         raise BadTest(f"burn_in_margin must lie between 1 and 1000 times control, not {test.burn_in_margin}.")
+
+
+def check_version(plain: Mapping[str, Any], known: int) -> None:
+    """Raises BadEvidence when stored evidence is of a version that this code does not know."""
+    version = plain.get("version")
+    if version != known:
+        raise BadEvidence(
+            f"Stored evidence has version {version!r} and this release reads {known}: start new evidence."
+        )
 
 
 class Likelihood(Protocol):
