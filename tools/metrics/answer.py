@@ -1,0 +1,202 @@
+"""Rows that a metric source answered, checked and added up to a reading. Pure.
+
+Columns: `variant` and `exposures`; for a ratio also `events`; optional `total`, `total_squares`, `newest` and `bucket`
+(the upper edge, then one row a variant and bucket, each with the bucket's own count). An unknown column is refused,
+because a misspelt `events` would otherwise read as no errors at all.
+"""
+
+import math
+import numbers
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from tools.metrics.base import BadMetricAnswer, Reading, Sample
+from tools.metrics.catalogue import MetricDefinition, MetricKind, TimeFormat
+
+REQUIRED = {"variant", "exposures"}
+REQUIRED_BY_KIND = {MetricKind.RATIO: {"events"}}
+OPTIONAL = {"events", "total", "total_squares", "newest", "bucket"}
+MAX_ROWS = 1_000
+MAX_LABEL = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    variant: str | None
+    bucket: float | None
+    exposures: int
+    events: int
+    total: float
+    total_squares: float
+    newest: datetime | None
+
+
+def reading_of(
+    definition: MetricDefinition, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, query: str
+) -> Reading:
+    """What `rows` say, per variant. Raises BadMetricAnswer naming the column that can't be right."""
+    names = _checked_columns(definition, columns)
+    if len(rows) > MAX_ROWS:
+        raise _bad(definition, "variant", f"has more than {MAX_ROWS} rows; group by variant")
+    raw = [dict(zip(names, row, strict=True)) for row in rows]
+    parsed = [_Reader(definition, row).row("bucket" in names) for row in raw]
+    _refuse_duplicates(definition, parsed)
+    moments = [row.newest for row in parsed if row.newest is not None]
+    return Reading(
+        by_variant=_by_variant(parsed),
+        query=query,
+        newest=max(moments, default=None),
+        raw=[{name: _plain(value) for name, value in row.items()} for row in raw],
+    )
+
+
+def _checked_columns(definition: MetricDefinition, columns: Sequence[str]) -> list[str]:
+    names = [name.lower() for name in columns]
+    required = REQUIRED | REQUIRED_BY_KIND[definition.kind]
+    for name in sorted(required - set(names)):
+        raise _bad(definition, name, f"is missing; a {definition.kind} needs {', '.join(sorted(required))}")
+    for name in sorted(set(names) - required - OPTIONAL):
+        raise _bad(definition, name, f"is unknown; allowed are {', '.join(sorted(REQUIRED | OPTIONAL))}")
+    for name in names:
+        if names.count(name) > 1:
+            raise _bad(definition, name, "is there twice")
+    return names
+
+
+def _refuse_duplicates(definition: MetricDefinition, rows: Iterable[_Row]) -> None:
+    seen: set[tuple[str | None, float | None]] = set()
+    for row in rows:
+        if (row.variant, row.bucket) in seen:
+            raise _bad(definition, "variant", f"has two rows for {row.variant!r}; group by variant")
+        seen.add((row.variant, row.bucket))
+
+
+def _by_variant(rows: Sequence[_Row]) -> Mapping[str | None, Sample]:
+    groups: dict[str | None, list[_Row]] = {}
+    for row in rows:
+        groups.setdefault(row.variant, []).append(row)
+    return {variant: _sample(group) for variant, group in groups.items()}
+
+
+def _sample(rows: Sequence[_Row]) -> Sample:
+    return Sample(
+        exposures=sum(row.exposures for row in rows),
+        events=sum(row.events for row in rows),
+        total=math.fsum(row.total for row in rows),
+        total_squares=math.fsum(row.total_squares for row in rows),
+        buckets=tuple(sorted((row.bucket, row.exposures) for row in rows if row.bucket is not None)),
+    )
+
+
+class _Reader:
+    """Takes one row's values for what they are meant to be."""
+
+    def __init__(self, definition: MetricDefinition, values: Mapping[str, Any]) -> None:
+        self._definition = definition
+        self._values = values
+
+    def row(self, has_buckets: bool) -> _Row:
+        exposures, events = self._count("exposures"), self._count("events")
+        total_squares = self._number("total_squares")
+        self._refuse_negative("total_squares", total_squares)
+        if events > exposures:
+            raise self._bad("events", f"is {events}, more than the {exposures} exposures; count each exposure once")
+        return _Row(
+            variant=self._variant(),
+            bucket=self._number("bucket", infinite=True) if has_buckets else None,
+            exposures=exposures,
+            events=events,
+            total=self._number("total"),
+            total_squares=total_squares,
+            newest=self._moment("newest"),
+        )
+
+    def _variant(self) -> str | None:
+        label = self._values["variant"]
+        if label is not None and not isinstance(label, str):
+            raise self._bad("variant", f"is {_shown(label)}; it must be text, or NULL for rows without a variant")
+        if label is not None and len(label) > MAX_LABEL:
+            raise self._bad("variant", f"has a label of {len(label)} characters; at most {MAX_LABEL} are allowed")
+        return label
+
+    def _count(self, column: str) -> int:
+        value = self._numeric(column)
+        if not math.isfinite(value) or value != int(value):
+            raise self._bad(column, f"is {_shown(value)}, not a whole number")
+        self._refuse_negative(column, value)
+        return int(value)
+
+    def _number(self, column: str, *, infinite: bool = False) -> float:
+        value = float(self._numeric(column))
+        if math.isnan(value) or (math.isinf(value) and not infinite):
+            raise self._bad(column, f"is {value}, not a number that can be added up")
+        return value
+
+    def _numeric(self, column: str) -> Any:
+        value = self._values.get(column, 0)
+        if value is None:
+            raise self._bad(column, "is NULL; write COALESCE(…, 0) where nothing means none")
+        if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
+            raise self._bad(column, f"is {_shown(value)}, not a number")
+        try:
+            float(value)
+        except (OverflowError, ValueError):
+            raise self._bad(column, f"is {_shown(value)}, too large or not a number") from None
+        return value
+
+    def _refuse_negative(self, column: str, value: float) -> None:
+        if value < 0:
+            raise self._bad(column, f"is {value}, less than zero")
+
+    def _moment(self, column: str) -> datetime | None:
+        value = self._values.get(column)
+        if value is None:
+            return None
+        try:
+            moment = _MOMENTS[self._definition.time_format](value)
+        except (TypeError, ValueError, ArithmeticError, OSError):
+            expected = self._definition.time_format
+            raise self._bad(column, f"is {_shown(value)}, not a time in the format {expected}") from None
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+    def _bad(self, column: str, problem: str) -> BadMetricAnswer:
+        return _bad(self._definition, column, problem)
+
+
+def _from_epoch(value: Any) -> datetime:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
+        raise TypeError
+    return datetime.fromtimestamp(float(value), UTC)
+
+
+def _from_database(value: Any) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+
+
+_MOMENTS: Mapping[TimeFormat, Callable[[Any], datetime]] = {
+    TimeFormat.DATETIME: _from_database,
+    TimeFormat.EPOCH: _from_epoch,
+    TimeFormat.ISO: datetime.fromisoformat,
+}
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON can keep it."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    number = float(value)
+    return number if math.isfinite(number) else str(number)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _bad(definition: MetricDefinition, column: str, problem: str) -> BadMetricAnswer:
+    return BadMetricAnswer(f"The query of the metric {definition.name!r} is wrong: column {column!r} {problem}.")

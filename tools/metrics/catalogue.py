@@ -1,0 +1,82 @@
+"""The metrics that plans may name, and how each is asked for."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tools.errors import ConfigurationError
+from tools.gates import Direction
+from tools.metrics.base import UnknownMetric
+
+
+class MetricKind(StrEnum):
+    """What a metric's numbers are, and so which test may judge them."""
+
+    RATIO = "ratio"  # events among exposures: errors, conversions
+
+
+class TimeFormat(StrEnum):
+    """How a source stores moments, so that a window's edges are compared as it compares its own."""
+
+    DATETIME = "datetime"  # the database's own type; without a zone it means UTC
+    EPOCH = "epoch"  # seconds since 1970-01-01 UTC, whole or with a fraction
+    ISO = "iso"  # text like 2026-01-31T12:00:00.5Z, always UTC
+
+
+class MetricDefinition(BaseModel):
+    """One metric of the catalogue. `query` is the source's own language, with the source's own parameters.
+
+    `settle` is how long after a moment all its rows are there: a window that ends later than that is incomplete.
+    `direction` is the change that is harm where a plan does not say otherwise.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,79}$")]
+    source: Annotated[str, Field(min_length=1)]
+    title: Annotated[str, Field(min_length=1, max_length=120)]
+    unit: Annotated[str, Field(max_length=40)] = ""
+    kind: MetricKind = MetricKind.RATIO
+    query: Annotated[str, Field(min_length=1)]
+    time_format: TimeFormat = TimeFormat.DATETIME
+    settle: Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(hours=24))] = timedelta(0)
+    direction: Direction = Direction.INCREASE
+
+
+class Catalogue:
+    """Metric definitions by name. Raises ConfigurationError for a name given twice."""
+
+    def __init__(self, definitions: Iterable[MetricDefinition]) -> None:
+        self._by_name: dict[str, MetricDefinition] = {}
+        for definition in definitions:
+            if definition.name in self._by_name:
+                raise ConfigurationError(f"The metric {definition.name!r} is defined twice; remove one.")
+            self._by_name[definition.name] = definition
+
+    def __iter__(self) -> Iterator[MetricDefinition]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def get(self, name: str) -> MetricDefinition:
+        """The definition of that name. Raises UnknownMetric, listing near names or else the known ones."""
+        if name not in self._by_name:
+            raise UnknownMetric(f"No metric is called {name!r}. {self._known(name)}")
+        return self._by_name[name]
+
+    def of_source(self, source: str) -> "Catalogue":
+        """The metrics that this source answers."""
+        return Catalogue(definition for definition in self if definition.source == source)
+
+    def _known(self, name: str) -> str:
+        if not self._by_name:
+            return "The catalogue is empty: define metrics in the settings."
+        near = difflib.get_close_matches(name, self._by_name, n=3)
+        return (
+            f"Did you mean {', '.join(near)}?" if near else f"Known metrics: {', '.join(sorted(self._by_name)[:20])}."
+        )

@@ -1,0 +1,75 @@
+"""Metrics kept in memory: observations that tests and demonstrations add, answered by the same rules as any source."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from tools.metrics.answer import reading_of
+from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Reading
+from tools.metrics.catalogue import Catalogue, MetricDefinition, TimeFormat
+
+COLUMNS = ("variant", "exposures", "events", "total", "total_squares", "newest")
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was counted for one variant at one moment (timezone-aware)."""
+
+    variant: str | None
+    at: datetime
+    exposures: int
+    events: int = 0
+    total: float = 0.0
+    total_squares: float = 0.0
+
+
+class MemoryMetricSource:
+    """Answers the metrics of `definitions` from what was added. While `outage` is set, it answers nothing."""
+
+    def __init__(self, definitions: Iterable[MetricDefinition]) -> None:
+        self._catalogue = Catalogue(definitions)
+        self._observations: dict[tuple[str, str, str], list[Observation]] = defaultdict(list)
+        self.outage: str | None = None
+
+    def add(self, metric: str, flag: str, environment: str, *observations: Observation) -> None:
+        """Add observations of a metric. Raises UnknownMetric."""
+        self._observations[self._catalogue.get(metric).name, flag, environment].extend(observations)
+
+    async def read(self, query: MetricQuery) -> Reading:
+        """The metric over the window. Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable."""
+        definition = self._catalogue.get(query.metric)
+        await self.check()
+        seen = self._observations.get((query.metric, query.flag, query.environment), [])
+        inside = [one for one in seen if query.window.start <= one.at < query.window.end]
+        rows = [_row([one for one in inside if one.variant == variant]) for variant in _variants(inside)]
+        plain = definition.model_copy(update={"time_format": TimeFormat.DATETIME})
+        return reading_of(plain, COLUMNS, rows, query=_shown(query))
+
+    async def check(self) -> None:
+        """Return when the source can be used. Raises MetricSourceUnavailable while there is an outage."""
+        if self.outage is not None:
+            raise MetricSourceUnavailable(self.outage)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def _variants(observations: Iterable[Observation]) -> list[str | None]:
+    return list(dict.fromkeys(one.variant for one in observations))
+
+
+def _row(observations: list[Observation]) -> tuple[object, ...]:
+    return (
+        observations[0].variant,
+        sum(one.exposures for one in observations),
+        sum(one.events for one in observations),
+        sum(one.total for one in observations),
+        sum(one.total_squares for one in observations),
+        max(one.at for one in observations),
+    )
+
+
+def _shown(query: MetricQuery) -> str:
+    window = f"{query.window.start.isoformat()} to {query.window.end.isoformat()}"
+    return f"{query.metric} of {query.flag!r} in {query.environment!r} from {window}"

@@ -1,0 +1,102 @@
+"""The team's SQL: one SELECT with bound parameters, checked before it is ever run. Pure."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Double, String, TextClause, bindparam, text
+from sqlalchemy.types import TypeEngine
+
+from tools.errors import ConfigurationError
+from tools.metrics.base import MetricQuery
+from tools.metrics.catalogue import MetricDefinition, TimeFormat
+
+PARAMETERS = ("flag", "environment", "start", "end")
+NEEDED = ("start", "end")
+"""Without its window a query would count the same rows at every check."""
+
+_QUOTED_OR_COMMENT = re.compile(
+    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?\*/ | \$(\w*)\$.*?\$\1\$""", re.DOTALL | re.VERBOSE
+)
+_FIRST_WORD = re.compile(r"[\s(]*(\w+)")
+_PARAMETER = re.compile(r"(?<![:\w\\]):(\w+)(?![:\w])")
+
+
+@dataclass(frozen=True, slots=True)
+class SqlTemplate:
+    """A checked query of one metric."""
+
+    definition: MetricDefinition
+    text: str
+    names: frozenset[str]
+
+    def statement(self, wrapped: str = "{}") -> TextClause:
+        """The statement, with the parameters typed as the metric's time column needs it."""
+        types: dict[str, TypeEngine[Any]] = {"flag": String(), "environment": String()}
+        types |= dict.fromkeys(NEEDED, _TIME_TYPES[self.definition.time_format])
+        clause = text(wrapped.replace("{}", self.text))
+        return clause.bindparams(*(bindparam(name, type_=types[name]) for name in sorted(self.names)))
+
+    def values(self, query: MetricQuery) -> dict[str, Any]:
+        """What the parameters stand for in this query."""
+        moment = _MOMENTS[self.definition.time_format]
+        values = {
+            "flag": query.flag,
+            "environment": query.environment,
+            "start": moment(query.window.start),
+            "end": moment(query.window.end),
+        }
+        return {name: values[name] for name in PARAMETERS if name in self.names}
+
+    def shown(self, values: Mapping[str, Any]) -> str:
+        """The query as a person can read and run it again: its text, then its parameters as a comment."""
+        parameters = ", ".join(f":{name} = {json.dumps(value, default=str)}" for name, value in values.items())
+        return f"{self.text}\n-- {parameters}"
+
+
+def parse_template(definition: MetricDefinition) -> SqlTemplate:
+    """The definition's query, checked. Raises ConfigurationError naming the metric and what to change."""
+    query = definition.query.strip().rstrip(";").rstrip()
+    code = _QUOTED_OR_COMMENT.sub(" ", query)
+    if ";" in code:
+        raise _refused(definition, "must be a single statement, without ';'")
+    first = _FIRST_WORD.match(code)
+    if first is None or first[1].lower() not in {"select", "with"}:
+        raise _refused(definition, "must be a SELECT")
+    names = frozenset(_PARAMETER.findall(query))
+    for name in sorted(names - set(PARAMETERS)):
+        allowed = ", ".join(f":{known}" for known in PARAMETERS)
+        raise _refused(
+            definition, f"has the parameter :{name}; allowed are {allowed} (write \\: for a colon that is no parameter)"
+        )
+    for name in sorted(set(NEEDED) - set(_PARAMETER.findall(code))):
+        raise _refused(definition, f"must limit its rows with :{name} (cast it as CAST(:{name} AS …) where needed)")
+    return SqlTemplate(definition, query, names)
+
+
+def _refused(definition: MetricDefinition, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"The query of the metric {definition.name!r} {problem}.")
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+def _iso(moment: datetime) -> str:
+    # Without a zone the text sorts right against both spellings of UTC, Z and +00:00.
+    return _utc(moment).replace(tzinfo=None).isoformat()
+
+
+_TIME_TYPES: Mapping[TimeFormat, TypeEngine[Any]] = {
+    TimeFormat.DATETIME: DateTime(timezone=True),
+    TimeFormat.EPOCH: Double(),
+    TimeFormat.ISO: String(),
+}
+_MOMENTS: Mapping[TimeFormat, Callable[[datetime], Any]] = {
+    TimeFormat.DATETIME: _utc,
+    TimeFormat.EPOCH: datetime.timestamp,
+    TimeFormat.ISO: _iso,
+}
