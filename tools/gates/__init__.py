@@ -4,6 +4,19 @@ A check counts one interval and calls `update`, then `judge`; the evidence is st
 however often it is asked for (anytime-valid).
 """
 
+from tools.gates.calculators import (
+    BadQuestion,
+    Minutes,
+    StageLength,
+    Traffic,
+    Unprovable,
+    information,
+    minimum_sample,
+    smallest_harm,
+    stage_length,
+    time_to_catch,
+    time_to_prove,
+)
 from tools.gates.ceiling import CeilingEvidence, CeilingTest
 from tools.gates.ceiling import judge as judge_ceiling
 from tools.gates.ceiling import update as update_ceiling
@@ -16,6 +29,7 @@ from tools.gates.wealth import BadEvidence
 __all__ = [
     "BadCounts",
     "BadEvidence",
+    "BadQuestion",
     "BadTest",
     "BadVerdict",
     "CeilingEvidence",
@@ -25,14 +39,24 @@ __all__ = [
     "Counts",
     "Direction",
     "Harm",
+    "Minutes",
     "NoData",
     "Outcome",
+    "StageLength",
+    "Traffic",
+    "Unprovable",
     "Verdict",
     "error",
     "estimate_dispersion",
+    "information",
     "judge",
     "judge_ceiling",
+    "minimum_sample",
     "no_data",
+    "smallest_harm",
+    "stage_length",
+    "time_to_catch",
+    "time_to_prove",
     "update",
     "update_ceiling",
     "worst",

@@ -5,7 +5,7 @@ With n exposures and X events, the rate δ·c against the null δ₀·c has
     LR(δ) = (δ/δ₀)^X · exp(−n·c·(δ − δ₀))
 
 which is exact for Poisson events and conservative for Bernoulli ones (1 + z ≤ eᶻ). Mixtures, late starts and the
-meaning of the answers are those of `tools.gates.counts`; but what would drive both arms up, such as an outage elsewhere,
+meaning of the answers are those of `tools.gates.counts`; but what would move both arms, such as an outage elsewhere,
 counts here.
 """
 
