@@ -1,13 +1,15 @@
 """What a person filled in: plain values as Slack's `state.values`, and the checks that Slack's own client makes."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bot.workspace.records import Json
 
 REQUIRED = "Please complete this required field."
+_WITHOUT_ELEMENTS = frozenset({"rich_text", "carousel"})
+_NOT_INTERACTIVE = frozenset({"image", "plain_text", "mrkdwn"})
 _TEXT_INPUTS = frozenset({"plain_text_input", "email_text_input", "url_text_input", "number_input"})
 _ONE_OPTION = frozenset({"static_select", "external_select", "radio_buttons"})
 _MANY_OPTIONS = frozenset({"multi_static_select", "multi_external_select", "checkboxes"})
@@ -47,21 +49,32 @@ class Placed:
 def placed_elements(blocks: list[Json]) -> Iterator[Placed]:
     """Every interactive element of `blocks`, in order, also inside cards and containers."""
     for block in blocks:
-        nested = [
-            block.get("accessory"),
-            block.get("element"),
-            *block.get("elements", []),
-            *(block.get("actions") or []),
-        ]
-        for element in nested:
-            if isinstance(element, dict) and "action_id" in element:
+        for element in _elements(block):
+            if "action_id" in element:
                 yield Placed(block, element)
         yield from placed_elements(_inner_blocks(block))
 
 
+def name_elements(block: Json, new_id: Callable[[], str]) -> None:
+    """Give an action_id to every interactive element of `block` that has none, also inside cards and containers."""
+    for element in _elements(block):
+        if element.get("type") not in _NOT_INTERACTIVE:
+            element.setdefault("action_id", new_id())
+    for inner in _inner_blocks(block):
+        inner.setdefault("block_id", new_id())
+        name_elements(inner, new_id)
+
+
+def _elements(block: Json) -> list[Json]:
+    if block.get("type") in _WITHOUT_ELEMENTS:
+        return []
+    single = [block[name] for name in ("accessory", "element") if name in block]
+    return [*single, *block.get("elements", []), *block.get("actions", [])]
+
+
 def _inner_blocks(block: Json) -> list[Json]:
-    inner: list[Json] = block.get("child_blocks", [])
-    return [*inner, *block.get("elements", [])] if block.get("type") == "carousel" else inner
+    inner: list[Json] = block.get("elements" if block.get("type") == "carousel" else "child_blocks", [])
+    return inner
 
 
 def state_values(blocks: list[Json], given: Mapping[str, Any]) -> Json:

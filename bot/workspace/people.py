@@ -68,7 +68,7 @@ class People:
     def edit(self, channel: str, ts: str, user: str, text: str) -> Message:
         """Change one's own message."""
         message = self._own_message(channel, ts, user)
-        return self._workspace.rewrite(message, editor=message.user, text=compose(self._workspace, text))
+        return self._workspace.rewrite(message, text=compose(self._workspace, text))
 
     def delete(self, channel: str, ts: str, user: str) -> None:
         """Delete one's own message."""

@@ -37,7 +37,7 @@ def answer_response_url(workspace: Workspace, ticket: ResponseTicket, body: Json
     if body.get("replace_original"):
         original = _original(workspace, ticket)
         text, blocks = read_content(workspace, body)
-        workspace.rewrite(original, editor=workspace.settings.bot_user_id, text=text, blocks=blocks)
+        workspace.rewrite(original, edited=False, text=text, blocks=blocks)
         return
     thread_ts = None if ticket.message_ts == ticket.thread_ts else ticket.thread_ts
     answer_with_message(workspace, body, channel, ticket.user, thread_ts=thread_ts)

@@ -17,6 +17,7 @@ from typing import Any
 from bot.workspace.errors import Refusal
 from bot.workspace.faults import Faults
 from bot.workspace.feed import Feed
+from bot.workspace.inputs import name_elements
 from bot.workspace.records import Channel, File, Json, Message, Stream, View, user_json
 from bot.workspace.settings import Person, UserGroup, WorkspaceSettings
 from bot.workspace.tickets import TicketOffice
@@ -188,14 +189,15 @@ class Workspace:
             self._announce_post(channel, message)
         return message
 
-    def rewrite(self, message: Message, *, editor: str, **changes: Any) -> Message:
-        """Change fields of a message in place and mark it as edited by `editor`."""
+    def rewrite(self, message: Message, *, edited: bool = True, **changes: Any) -> Message:
+        """Change fields of a message in place; `edited` shows the mark that says so."""
         channel = self.channels[message.channel]
         before = self.message_json(message)
         for name, value in changes.items():
             setattr(message, name, value)
         self.name_blocks(message.blocks)
-        message.edited_ts = self.next_ts()
+        if edited:
+            message.edited_ts = self.next_ts()
         self.publish_message(message)
         if message.ephemeral_to is None:
             self._announce_change(channel, "message_changed", before, message)
@@ -239,9 +241,10 @@ class Workspace:
             )
 
     def name_blocks(self, blocks: list[Json]) -> None:
-        """Give a block_id to every block that has none, as Slack does."""
+        """Give a block_id to every block and an action_id to every element that has none, as Slack does."""
         for block in blocks:
-            block.setdefault("block_id", base64.urlsafe_b64encode(secrets.token_bytes(4)).decode().rstrip("="))
+            block.setdefault("block_id", _random_id())
+            name_elements(block, _random_id)
 
     def publish_message(self, message: Message) -> None:
         """Tell the page that a message is new or different."""
@@ -501,6 +504,10 @@ class Workspace:
     def user_json(self, person: Person) -> Json:
         """The user object."""
         return user_json(person, self.settings.team_id, self.settings.bot_id)
+
+
+def _random_id() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(4)).decode().rstrip("=")
 
 
 def _plural(channel: Channel) -> str:

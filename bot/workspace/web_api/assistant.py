@@ -5,6 +5,7 @@ from bot.workspace.records import Json
 from bot.workspace.web_api.calling import Call, Methods
 
 MAX_PROMPTS = 4
+MAX_LOADING_MESSAGE = 50
 
 methods = Methods()
 
@@ -13,6 +14,12 @@ methods = Methods()
 def set_status(call: Call) -> Json:
     """Shows what the app is doing, for two minutes or until it replies."""
     channel = call.channel("channel_id")
+    for index, line in enumerate(call.list_of("loading_messages") or []):
+        if not isinstance(line, str) or len(line) > MAX_LOADING_MESSAGE:
+            complaint = (
+                f"must be less than {MAX_LOADING_MESSAGE + 1} characters [json-pointer:/loading_messages/{index}]"
+            )
+            raise Refusal("invalid_arguments", [complaint])
     call.workspace.set_status(channel, call.text("thread_ts"), call.optional("status") or "")
     return {}
 

@@ -70,7 +70,7 @@ def post_message(call: Call) -> Json:
 
 @methods("chat.update")
 def update(call: Call) -> Json:
-    """Changes a message of the app. What is not given stays; an empty array of blocks removes them."""
+    """Changes a message of the app. Text without blocks removes the blocks, and only then is the message "edited"."""
     workspace = call.workspace
     channel = call.channel()
     message = workspace.message(channel, call.text("ts"))
@@ -79,13 +79,11 @@ def update(call: Call) -> Json:
     if len(call.optional("text") or "") > MAX_UPDATED_TEXT:
         raise Refusal("msg_too_long")
     text, blocks = read_content(workspace, call.arguments)
-    changes: dict[str, Any] = {"text": text or message.text, "stream": None}
-    if call.list_of("blocks") is not None or call.optional("markdown_text"):
-        changes["blocks"] = blocks
+    changes: dict[str, Any] = {"text": text or message.text, "blocks": blocks, "stream": None}
     metadata = _metadata(call)
     if metadata is not None:
         changes["metadata"] = metadata
-    workspace.rewrite(message, editor=workspace.settings.bot_user_id, **changes)
+    workspace.rewrite(message, edited=not blocks, **changes)
     return {
         "channel": channel.id,
         "ts": message.ts,
