@@ -1,0 +1,1 @@
+"""Read and set exposure in a flag service."""

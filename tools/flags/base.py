@@ -1,0 +1,85 @@
+"""The port to a flag service: read a flag's exposure, set it, list flags, say whether it can be reached."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from tools.errors import Conflict, NotFound, Unavailable
+from tools.plans.model import Exposure
+
+
+class FlagNotFound(NotFound):
+    """The flag service has no such flag in that environment."""
+
+
+class FlagVersionConflict(Conflict):
+    """The flag changed since it was read: nothing was written."""
+
+
+class FlagServiceUnavailable(Unavailable):
+    """The flag service did not answer, or not as it should; whether a write took effect is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlagRef:
+    """One flag in one environment."""
+
+    flag: str
+    environment: str
+
+    def __str__(self) -> str:
+        return f"{self.flag} in {self.environment}"
+
+
+@dataclass(frozen=True, slots=True)
+class FlagState:
+    """What the service serves right now. `version` is opaque; it changes with every write, also by other hands."""
+
+    ref: FlagRef
+    exposure: Exposure
+    version: str
+    control: str
+    treatment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a service can do, so that a plan it can't carry is refused before it starts.
+
+    `granularity` is the finest share it can serve, in percent. `late_write_window` is how long after a lost answer a
+    write may still land; it matters only without compare-and-set.
+    """
+
+    compare_and_set: bool
+    granularity: float
+    audiences: bool
+    shadow: bool
+    late_write_window: timedelta = timedelta(seconds=60)
+
+
+class FlagService(Protocol):
+    """A flag service. Every call is bounded in time and raises nothing but the errors above."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def read(self, ref: FlagRef) -> FlagState:
+        """The flag as it is served now. Raises FlagNotFound, FlagServiceUnavailable."""
+        ...
+
+    async def write(self, ref: FlagRef, exposure: Exposure, *, expected: str) -> None:
+        """Set the exposure, if the flag's version is still `expected` (where the service can compare and set).
+
+        Absolute and idempotent; a write always makes a new version, also when the exposure stays the same, so that
+        it fences off any write prepared before it. Raises FlagNotFound, FlagVersionConflict, FlagServiceUnavailable.
+        """
+        ...
+
+    async def list(self, environment: str) -> Sequence[FlagState]:
+        """Every flag of the environment, by name. Raises FlagServiceUnavailable."""
+        ...
+
+    async def check(self) -> None:
+        """Return when the service can be used. Raises FlagServiceUnavailable saying what to do."""
+        ...

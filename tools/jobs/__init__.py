@@ -1,0 +1,1 @@
+"""Work that outlives a request, one at a time per key."""

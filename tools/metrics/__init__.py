@@ -1,0 +1,1 @@
+"""Counts, sums and buckets per variant over a window, from where they are kept."""

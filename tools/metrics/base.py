@@ -1,0 +1,85 @@
+"""The port to a metric source: one question (this metric, per variant, over this window), one answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from tools.errors import InvalidInput, NotFound, Unavailable
+
+
+class UnknownMetric(NotFound):
+    """The catalogue has no metric of that name."""
+
+
+class BadMetricAnswer(InvalidInput):
+    """The source answered with something that can't be a count, a sum or a time; the message names the column."""
+
+
+class MetricSourceUnavailable(Unavailable):
+    """The metric source did not answer in time, or refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From `start` (inclusive) to `end` (exclusive), both timezone-aware."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.end < self.start:
+            raise InvalidInput(f"The window ends ({self.end:%H:%M:%S}) before it starts ({self.start:%H:%M:%S}).")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricQuery:
+    """What is asked: a metric by its name in the catalogue, for one flag's variants, over a window."""
+
+    metric: str
+    flag: str
+    environment: str
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One variant's numbers in a window: units seen, those with the event, and the value's sums and histogram.
+
+    `buckets` are (upper edge in the metric's unit, count in the bucket); empty for metrics without a histogram.
+    """
+
+    exposures: int
+    events: int = 0
+    total: float = 0.0
+    total_squares: float = 0.0
+    buckets: tuple[tuple[float, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A source's answer. `by_variant` has a key for every label found, None for rows with no variant at all.
+
+    `query` is the text that was run with its parameters, `newest` the time of the newest sample seen.
+    """
+
+    by_variant: Mapping[str | None, Sample]
+    query: str
+    newest: datetime | None
+    raw: Any = field(default=None, compare=False)
+
+
+class MetricSource(Protocol):
+    """A metric source. Every call is bounded in time and reads only."""
+
+    async def read(self, query: MetricQuery) -> Reading:
+        """The metric over the window. Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable."""
+        ...
+
+    async def check(self) -> None:
+        """Return when the source can be used. Raises MetricSourceUnavailable saying what to do."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...

@@ -1,0 +1,144 @@
+"""The plan and its parts, as immutable values. A plan is identified by the hash of its canonical JSON."""
+
+import hashlib
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tools.canonical import canonical_json
+from tools.gates import Direction
+
+PERCENT_STEP = 0.001
+"""The finest share that Sluice plans with, in percent: one bucket of 100,000."""
+
+Percent = Annotated[float, Field(ge=0, le=100, multiple_of=PERCENT_STEP, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
+Duration = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=365))]
+
+
+class Value(BaseModel):
+    """Base of every part of a plan: immutable, and strict about what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Strategy(StrEnum):
+    CANARY = "canary"  # live exposure rises stage by stage
+    SHADOW = "shadow"  # treatment runs, users still get control's answer; then live stages
+    FULL = "full"  # straight to 100 % behind gates and an approval
+
+
+class Mode(StrEnum):
+    LIVE = "live"  # users get treatment's answer
+    SHADOW = "shadow"  # treatment runs beside control, users get control's answer
+
+
+class OnFail(StrEnum):
+    ROLL_BACK = "roll_back"
+    PAUSE = "pause"
+
+
+class OnNoData(StrEnum):
+    ROLL_BACK = "roll_back"  # once the plan's blind budget is spent
+    PAUSE = "pause"
+
+
+class Audience(Value):
+    """Who the exposure is limited to; no tenants and no regions means everyone."""
+
+    tenants: tuple[Name, ...] = ()
+    regions: tuple[Name, ...] = ()
+
+    @property
+    def everyone(self) -> bool:
+        return not self.tenants and not self.regions
+
+
+class Exposure(Value):
+    """Who gets the new behaviour: a percentage, optionally of an audience, live or in shadow."""
+
+    percent: Percent
+    mode: Mode = Mode.LIVE
+    audience: Audience = Audience()
+
+    def __str__(self) -> str:
+        parts = [f"{self.percent:g} %"]
+        if self.mode is Mode.SHADOW:
+            parts.append("in shadow")
+        if not self.audience.everyone:
+            parts.append("of " + ", ".join(self.audience.tenants + self.audience.regions))
+        return " ".join(parts)
+
+    @property
+    def live_percent(self) -> float:
+        """The share of users, in percent, that get treatment's answer."""
+        return self.percent if self.mode is Mode.LIVE else 0.0
+
+
+NOT_EXPOSED = Exposure(percent=0)
+
+
+class Guardrail(Value):
+    """A metric that must not get worse than `margin` times control while exposure rises.
+
+    `margin` is a ratio above 1: with direction *increase* (errors) treatment's rate must stay below margin × control,
+    with *decrease* (conversions) above control / margin. `min_sample` counts treatment's exposures. `ceiling` is the
+    absolute rate that stands in for control once everyone is exposed; without it control's history is used.
+    """
+
+    metric: Name
+    direction: Direction = Direction.INCREASE
+    margin: Annotated[float, Field(gt=1, le=100, allow_inf_nan=False)] = 2.0
+    min_sample: Annotated[int, Field(ge=1)] = 100
+    dispersion: Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False)] = 1.0
+    ceiling: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
+    on_fail: OnFail = OnFail.ROLL_BACK
+    on_no_data: OnNoData = OnNoData.ROLL_BACK
+
+
+class Stage(Value):
+    """An exposure, and what must hold before the next one.
+
+    A stage lasts at least `bake`; when no proof of safety has come by `time_limit` it pauses and asks a person.
+    """
+
+    exposure: Exposure
+    bake: Duration
+    time_limit: Duration
+    guardrails: Annotated[tuple[Guardrail, ...], Field(min_length=1)]
+
+
+class Plan(Value):
+    """A staged plan for one flag in one environment.
+
+    `burn_in` is how long a fresh treatment may warm up before its numbers count; `stale_after` is the age of the
+    newest sample from which a metric counts as blind; `blind_budget` is how long a live stage may be blind before
+    it is taken back; `check_every` is the time between two gate checks.
+    """
+
+    flag: Name
+    environment: Name
+    control: Name
+    treatment: Name
+    strategy: Strategy
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=20)]
+    tags: tuple[Name, ...] = ()
+    depends_on: tuple[Name, ...] = ()
+    burn_in: Duration = timedelta(minutes=10)
+    stale_after: Duration = timedelta(minutes=2)
+    blind_budget: Duration = timedelta(minutes=5)
+    check_every: Duration = timedelta(seconds=15)
+    rationale: tuple[str, ...] = ()
+    spec_author: str | None = None
+    spec_sha256: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain JSON values; `Plan.model_validate` reads it back to an equal plan."""
+        return self.model_dump(mode="json")
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the canonical JSON: two plans with one digest are the same plan."""
+        return hashlib.sha256(canonical_json(self.to_json()).encode()).hexdigest()

@@ -1,0 +1,93 @@
+"""The policy: pure answers to "may this happen, and who must say so?". Lowering exposure is never asked about."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from tools.errors import NotAllowed
+from tools.plans.model import Duration, Exposure, Name, Percent, Plan, Strategy, Value
+
+
+class Answer(StrEnum):
+    AUTO = "auto"
+    APPROVAL = "approval"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Policy's answer, how many approvals it takes, and the rules that said so, in words for people."""
+
+    answer: Answer
+    needed: int
+    why: str
+
+
+class Policy(Value):
+    """Who must approve what. Percentages are of users; a person is a Slack user id."""
+
+    approvers: tuple[Name, ...] = ()
+    free_environments: tuple[Name, ...] = ("development",)
+    approval_tags: tuple[Name, ...] = ("revenue-critical", "regulated")
+    two_approver_tags: tuple[Name, ...] = ("regulated",)
+    largest_free_step: Percent = 50.0
+    largest_first_exposure: Percent = 10.0
+    loosest_margin: Annotated[float, Field(gt=1, le=100)] = 3.0
+    approval_ttl: Duration = timedelta(hours=24)
+
+
+def may_start(policy: Policy, plan: Plan, *, requester: str) -> Decision:
+    """Whether a proposed plan may start. Outside free environments people are always asked."""
+    if plan.environment in policy.free_environments:
+        return Decision(Answer.AUTO, 0, f"{plan.environment} needs no approval")
+    return ask(policy, plan, requester, [f"a start in {plan.environment} needs an approval"])
+
+
+def may_promote(policy: Policy, plan: Plan, to_stage: int, *, requester: str) -> Decision:
+    """Whether a proven stage may be followed by stage `to_stage` (an index) without asking."""
+    if to_stage == len(plan.stages):
+        return Decision(Answer.AUTO, 0, "the last stage was proven safe")
+    if plan.environment in policy.free_environments:
+        return Decision(Answer.AUTO, 0, f"{plan.environment} needs no approval")
+    before, after = plan.stages[to_stage - 1].exposure, plan.stages[to_stage].exposure
+    reasons = _step_reasons(policy, before, after)
+    if tags := sorted(set(plan.tags) & set(policy.approval_tags)):
+        reasons.append(f"the flag is {', '.join(tags)}")
+    if plan.strategy is Strategy.FULL:
+        reasons.append("the strategy is full")
+    if not reasons:
+        return Decision(Answer.AUTO, 0, f"a step from {before} to {after} needs no approval")
+    return ask(policy, plan, requester, reasons)
+
+
+def check_approver(policy: Policy, person: str, *, requester: str, spec_author: str | None) -> None:
+    """Raise NotAllowed unless `person` may approve what `requester` asked for."""
+    if person not in policy.approvers:
+        raise NotAllowed("You are not on the list of approvers, so you can't decide this; ask one of them.")
+    if person == requester:
+        raise NotAllowed("You asked for this, so someone else has to approve it.")
+    if spec_author is not None and person == spec_author:
+        raise NotAllowed("You wrote the spec, so someone else has to approve it.")
+
+
+def _step_reasons(policy: Policy, before: Exposure, after: Exposure) -> list[str]:
+    if after.live_percent - before.live_percent > policy.largest_free_step:
+        return [f"the step from {before} to {after} is larger than {policy.largest_free_step:g} points"]
+    return []
+
+
+def ask(policy: Policy, plan: Plan, requester: str, reasons: list[str]) -> Decision:
+    """People are asked for `reasons`; denied when too few of them could answer."""
+    needed = 2 if set(plan.tags) & set(policy.two_approver_tags) else 1
+    able = set(policy.approvers) - {plan.spec_author, requester}
+    if len(able) < needed:
+        return Decision(
+            Answer.DENY,
+            needed,
+            f"{'; '.join(reasons)}, which takes {needed}, but only {len(able)} people could approve it: "
+            "add approvers to policy.approvers in sluice.toml",
+        )
+    return Decision(Answer.APPROVAL, needed, "; ".join(reasons))

@@ -1,0 +1,369 @@
+"""The tables. Times are UTC; JSON columns hold plain values; what is hashed is stored as the text that was hashed."""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from sqlalchemy import JSON, DateTime, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+def new_id() -> str:
+    """A random identifier that can't be guessed: 32 hex digits."""
+    return uuid4().hex
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A timezone-aware moment, kept in UTC also where the database has no zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone can't be stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Record(DeclarativeBase):
+    """Base of every table."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map: ClassVar = {datetime: UtcDateTime, dict[str, Any]: JSON, list[Any]: JSON, str: String}
+
+
+class Delivery(Record):
+    """An inbound thing that was handled once; a second one with the same key is dropped."""
+
+    __tablename__ = "deliveries"
+    key: Mapped[str] = mapped_column(String(300), primary_key=True)
+    kind: Mapped[str]
+    received_at: Mapped[datetime]
+
+
+class Conversation(Record):
+    """A thread people and Sluice talk in; `card_ts` is the living card's message, which also starts the thread."""
+
+    __tablename__ = "conversations"
+    __table_args__ = (UniqueConstraint("workspace", "channel", "thread_ts"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    workspace: Mapped[str] = mapped_column(default="")
+    channel: Mapped[str]
+    thread_ts: Mapped[str | None]
+    card_ts: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+
+class Message(Record):
+    """A message of a conversation, as it was said."""
+
+    __tablename__ = "messages"
+    __table_args__ = (UniqueConstraint("conversation_id", "ts"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id"), index=True)
+    ts: Mapped[str]
+    author: Mapped[str]
+    text: Mapped[str] = mapped_column(Text)
+    said_at: Mapped[datetime]
+
+
+class AgentRun(Record):
+    """One run of the agent: what it was given, by which model and prompt, and what came of it."""
+
+    __tablename__ = "agent_runs"
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    conversation_id: Mapped[str | None] = mapped_column(ForeignKey("conversations.id"), index=True)
+    kind: Mapped[str]
+    requester: Mapped[str]
+    model: Mapped[str]
+    model_parameters: Mapped[dict[str, Any]]
+    prompt_version: Mapped[str]
+    inputs: Mapped[dict[str, Any]]
+    output: Mapped[dict[str, Any] | None]
+    outcome: Mapped[str]
+    input_tokens: Mapped[int] = mapped_column(default=0)
+    output_tokens: Mapped[int] = mapped_column(default=0)
+    cost_usd: Mapped[float] = mapped_column(default=0.0)
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class ToolCall(Record):
+    """A tool that a run called, with its arguments and result."""
+
+    __tablename__ = "tool_calls"
+    __table_args__ = (UniqueConstraint("run_id", "position"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    run_id: Mapped[str] = mapped_column(ForeignKey("agent_runs.id"), index=True)
+    position: Mapped[int]
+    tool: Mapped[str]
+    arguments: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any]]
+    failed: Mapped[bool] = mapped_column(default=False)
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime]
+
+
+class SpecSnapshot(Record):
+    """A spec exactly as it was read."""
+
+    __tablename__ = "spec_snapshots"
+    __table_args__ = (UniqueConstraint("source", "sha256"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    flag: Mapped[str] = mapped_column(index=True)
+    source: Mapped[str] = mapped_column(String(1000))
+    sha256: Mapped[str] = mapped_column(String(64))
+    content: Mapped[str] = mapped_column(Text)
+    read_at: Mapped[datetime]
+
+
+class Rollout(Record):
+    """A rollout. `version` guards every change; `epoch` rises with each rollback and voids what is older.
+
+    `stage` is the index of the stage in force, None before the start; `stage_since` is when its exposure was
+    confirmed, None until then; `exposed_since` is when treatment first ran in the present mode (burn-in counts from
+    it); `limit_from` is the moment from which its time limit counts. `settled` is the
+    exposure last confirmed by a read-back, which a hand-made change is measured against. `evidence` is what the
+    gates carry from check to check. `harm_accepted`: a person saw suspected harm and resumed all the same.
+    `due_at` is when the controller looks next.
+    """
+
+    __tablename__ = "rollouts"
+    __table_args__ = (Index("ix_rollouts_due", "phase", "due_at"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    flag: Mapped[str] = mapped_column(index=True)
+    environment: Mapped[str]
+    # One live rollout a flag and environment: the key while live, None afterwards.
+    live_key: Mapped[str | None] = mapped_column(String(500), unique=True)
+    phase: Mapped[str]
+    version: Mapped[int] = mapped_column()
+    epoch: Mapped[int] = mapped_column(default=0)
+    plan_version: Mapped[int] = mapped_column(default=0)
+    stage: Mapped[int | None]
+    stage_since: Mapped[datetime | None]
+    exposed_since: Mapped[datetime | None]
+    limit_from: Mapped[datetime | None]
+    known_good: Mapped[dict[str, Any] | None]
+    settled: Mapped[dict[str, Any] | None]
+    evidence: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    harm_accepted: Mapped[bool] = mapped_column(default=False)
+    blind_since: Mapped[datetime | None]
+    blind_paged: Mapped[bool] = mapped_column(default=False)
+    pause_reason: Mapped[str | None] = mapped_column(Text)
+    pause_ends: Mapped[str | None] = mapped_column(Text)
+    paused_at: Mapped[datetime | None]
+    rollback_reason: Mapped[str | None] = mapped_column(Text)
+    rollback_since: Mapped[datetime | None]
+    rollback_paged: Mapped[bool] = mapped_column(default=False)
+    verify_until: Mapped[datetime | None]
+    last_check_id: Mapped[str | None]
+    requester: Mapped[str]
+    conversation_id: Mapped[str | None] = mapped_column(ForeignKey("conversations.id"))
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    due_at: Mapped[datetime | None]
+    # SQLAlchemy raises the version with every update and refuses one that was read before another's.
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
+
+
+class PlanVersion(Record):
+    """A version of a rollout's plan; a version never changes."""
+
+    __tablename__ = "plans"
+    __table_args__ = (UniqueConstraint("rollout_id", "version"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    rollout_id: Mapped[str] = mapped_column(ForeignKey("rollouts.id"), index=True)
+    version: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    body: Mapped[dict[str, Any]]
+    author: Mapped[str]
+    reason: Mapped[str] = mapped_column(Text)
+    spec_snapshot_id: Mapped[str | None] = mapped_column(ForeignKey("spec_snapshots.id"))
+    created_at: Mapped[datetime]
+
+
+class GateCheck(Record):
+    """One look at a gate, with everything needed to compute its verdict again."""
+
+    __tablename__ = "gate_checks"
+    __table_args__ = (Index("ix_gate_checks_rollout_at", "rollout_id", "at"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    rollout_id: Mapped[str] = mapped_column(ForeignKey("rollouts.id"))
+    epoch: Mapped[int]
+    stage: Mapped[int]
+    plan_sha256: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+    code_version: Mapped[str]
+    inputs: Mapped[dict[str, Any]]
+    queries: Mapped[list[Any]]
+    answers: Mapped[list[Any]]
+    evidence: Mapped[dict[str, Any]]
+    verdict: Mapped[dict[str, Any]]
+    outcome: Mapped[str]
+
+
+class Approval(Record):
+    """A question to people. Claimed once: its status leaves `pending` by compare-and-set.
+
+    `purpose` is start or promote; `snapshot` is the verdict that people were shown.
+    """
+
+    __tablename__ = "approvals"
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    rollout_id: Mapped[str] = mapped_column(ForeignKey("rollouts.id"), index=True)
+    purpose: Mapped[str]
+    plan_sha256: Mapped[str] = mapped_column(String(64))
+    epoch: Mapped[int]
+    to_stage: Mapped[int]
+    needed: Mapped[int]
+    why: Mapped[str] = mapped_column(Text)
+    snapshot: Mapped[dict[str, Any] | None]
+    requester: Mapped[str]
+    status: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    decided_at: Mapped[datetime | None]
+
+
+class ApprovalVote(Record):
+    """One person's answer to an approval."""
+
+    __tablename__ = "approval_votes"
+    approval_id: Mapped[str] = mapped_column(ForeignKey("approvals.id"), primary_key=True)
+    person: Mapped[str] = mapped_column(primary_key=True)
+    answer: Mapped[str]
+    reason: Mapped[str | None] = mapped_column(Text)
+    at: Mapped[datetime]
+
+
+class Intent(Record):
+    """An exposure that is to be set, written down before it is set.
+
+    `rollout_id` is None for a kill without a rollout; `attempts` counts tries.
+    """
+
+    __tablename__ = "intents"
+    __table_args__ = (Index("ix_intents_open", "status", "due_at"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    rollout_id: Mapped[str | None] = mapped_column(ForeignKey("rollouts.id"), index=True)
+    flag: Mapped[str]
+    environment: Mapped[str]
+    epoch: Mapped[int]
+    purpose: Mapped[str]
+    target: Mapped[dict[str, Any]]
+    status: Mapped[str]
+    attempts: Mapped[int] = mapped_column(default=0)
+    requester: Mapped[str] = mapped_column(default="sluice")
+    error: Mapped[str | None] = mapped_column(Text)
+    read_back: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class LogEvent(Record):
+    """An event of the decision log: append-only, each with the hash of the one before."""
+
+    __tablename__ = "decision_log"
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    at: Mapped[str]
+    kind: Mapped[str]
+    actor: Mapped[str]
+    rollout_id: Mapped[str | None] = mapped_column(index=True)
+    payload: Mapped[str] = mapped_column(Text)
+    previous: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64))
+
+
+class LogHead(Record):
+    """The newest event's number and hash: one row, locked by whoever appends."""
+
+    __tablename__ = "decision_log_head"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    seq: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+
+
+class OutboxMessage(Record):
+    """Something to tell people, written in the transaction of what it tells.
+
+    `lane` keeps order: messages of one lane are delivered one after the other. `replaces` names what the message
+    renders: while one is open a newer one only raises its `generation`.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = (Index("ix_outbox_open", "status", "due_at"),)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    lane: Mapped[str] = mapped_column(index=True)
+    kind: Mapped[str]
+    rollout_id: Mapped[str | None] = mapped_column(ForeignKey("rollouts.id"), index=True)
+    payload: Mapped[dict[str, Any]]
+    replaces: Mapped[str | None] = mapped_column(index=True)
+    generation: Mapped[int] = mapped_column(default=0)
+    urgent: Mapped[bool] = mapped_column(default=False)
+    status: Mapped[str]
+    attempts: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class Lease(Record):
+    """Who works on something, and until when it is theirs."""
+
+    __tablename__ = "leases"
+    name: Mapped[str] = mapped_column(String(300), primary_key=True)
+    owner: Mapped[str]
+    until: Mapped[datetime]
+
+
+class Job(Record):
+    """Work that was submitted; jobs with one key run one at a time in the order of `id`."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_open", "status", "due_at"),)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    kind: Mapped[str]
+    key: Mapped[str] = mapped_column(index=True)
+    dedupe: Mapped[str | None] = mapped_column(String(300), unique=True)
+    payload: Mapped[dict[str, Any]]
+    status: Mapped[str]
+    attempts: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class Flag(Record):
+    """A flag of the embedded flag service, in one environment."""
+
+    __tablename__ = "flags"
+    environment: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    control: Mapped[str]
+    treatment: Mapped[str]
+    description: Mapped[str] = mapped_column(Text, default="")
+    salt: Mapped[str]
+    exposure: Mapped[dict[str, Any]]
+    version: Mapped[int]
+    updated_at: Mapped[datetime]

@@ -1,0 +1,143 @@
+"""What a decision does to a rollout, in one transaction: phase, event, outbox, intent."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tools.errors import Conflict
+from tools.plans.model import NOT_EXPOSED, Exposure, Plan
+from tools.records.models import Rollout
+from tools.rollouts import approvals, store
+from tools.rollouts.events import SLUICE, Happening, Tell, happened
+from tools.rollouts.phases import Phase, words
+
+
+async def start(
+    session: AsyncSession, rollout: Rollout, plan: Plan, *, known_good: Exposure | None, actor: str, at: datetime
+) -> None:
+    """The first stage begins; `known_good` is what the flag served before. Raises Conflict."""
+    if Phase(rollout.phase) is not Phase.PROPOSED:
+        raise Conflict(f"The rollout is {words(Phase(rollout.phase))}: it can't be started.")
+    if known_good is None:
+        raise Conflict("The rollout changed at the same moment. Look at its card and try again.")
+    plain = known_good.model_dump(mode="json")
+    store.move(rollout, Phase.PROGRESSING, at=at, stage=0, stage_since=None, known_good=plain, settled=plain, due_at=at)
+    store.intend(session, rollout, plan.stages[0].exposure, store.Purpose.START, at=at)
+    await happened(
+        session,
+        rollout,
+        Happening.STARTED,
+        at=at,
+        actor=actor,
+        stage=0,
+        exposure=str(plan.stages[0].exposure),
+        known_good=str(known_good),
+        plan_sha256=plan.sha256,
+    )
+
+
+async def promote(
+    session: AsyncSession, rollout: Rollout, plan: Plan, *, actor: str, at: datetime, check_id: str | None, why: str
+) -> None:
+    """The next stage begins, or the rollout has succeeded when there is none."""
+    assert rollout.stage is not None
+    following = rollout.stage + 1
+    if following == len(plan.stages):
+        store.move(rollout, Phase.SUCCEEDED, at=at)
+        await happened(session, rollout, Happening.SUCCEEDED, at=at, actor=actor, check=check_id, why=why)
+        return
+    before, after = plan.stages[rollout.stage].exposure, plan.stages[following].exposure
+    store.move(rollout, Phase.PROGRESSING, at=at, stage=following, stage_since=None, harm_accepted=False, due_at=at)
+    store.intend(session, rollout, after, store.Purpose.PROMOTE, at=at)
+    await happened(
+        session,
+        rollout,
+        Happening.PROMOTED,
+        at=at,
+        actor=actor,
+        stage=following,
+        before=str(before),
+        after=str(after),
+        check=check_id,
+        why=why,
+    )
+
+
+async def pause(
+    session: AsyncSession,
+    rollout: Rollout,
+    *,
+    actor: str = SLUICE,
+    at: datetime,
+    reason: str,
+    ends: str,
+    tell: Tell = Tell.THREAD,
+    **facts: Any,
+) -> None:
+    """Nothing is promoted until a person resumes; exposures that were still to be set are not set any more."""
+    await store.void_intents(session, rollout.id, at=at)
+    await approvals.void_pending(session, rollout, at=at, why=reason)
+    store.move(rollout, Phase.PAUSED, at=at, pause_reason=reason, pause_ends=ends, paused_at=at)
+    await happened(session, rollout, Happening.PAUSED, at=at, actor=actor, tell=tell, reason=reason, ends=ends, **facts)
+
+
+async def roll_back(
+    session: AsyncSession,
+    rollout: Rollout,
+    *,
+    actor: str = SLUICE,
+    at: datetime,
+    reason: str,
+    target: Exposure | None = None,
+    **facts: Any,
+) -> None:
+    """Restore the known-good exposure (or `target`). The new epoch voids approvals and exposures still to be set."""
+    known_good = Exposure.model_validate(rollout.known_good) if rollout.known_good else NOT_EXPOSED
+    aim = target or known_good
+    await store.void_intents(session, rollout.id, at=at)
+    await approvals.void_pending(session, rollout, at=at, why=reason)
+    before = Exposure.model_validate(rollout.settled) if rollout.settled else None
+    store.move(
+        rollout,
+        Phase.ROLLING_BACK,
+        at=at,
+        epoch=rollout.epoch + 1,
+        rollback_reason=reason,
+        rollback_since=at,
+        due_at=at,
+    )
+    purpose = store.Purpose.KILL if target is not None else store.Purpose.ROLL_BACK
+    store.intend(session, rollout, aim, purpose, at=at)
+    await happened(
+        session,
+        rollout,
+        Happening.ROLLBACK_STARTED,
+        at=at,
+        actor=actor,
+        tell=Tell.PERSON,
+        urgent=True,
+        reason=reason,
+        before=str(before) if before is not None else None,
+        target=str(aim),
+        epoch=rollout.epoch,
+        **facts,
+    )
+
+
+async def aim_lower(session: AsyncSession, rollout: Rollout, *, actor: str, at: datetime, reason: str) -> None:
+    """A rollback that is under way goes to 0 % instead of the known-good exposure."""
+    await store.void_intents(session, rollout.id, at=at)
+    store.change(rollout, at=at, verify_until=None, due_at=at)
+    store.intend(session, rollout, NOT_EXPOSED, store.Purpose.KILL, at=at)
+    await happened(
+        session,
+        rollout,
+        Happening.KILL_ORDERED,
+        at=at,
+        actor=actor,
+        tell=Tell.THREAD,
+        urgent=True,
+        reason=reason,
+        target=str(NOT_EXPOSED),
+    )

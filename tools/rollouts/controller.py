@@ -1,0 +1,350 @@
+"""The controller: looks at every rollout that is due, and does what its evidence calls for.
+
+`reconcile` is idempotent: it reads the rows, does the one next thing and writes it down, so that it may be killed at
+any point and run again by anyone.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tools.clock import Clock
+from tools.errors import SluiceError
+from tools.flags.base import FlagRef, FlagService, FlagState
+from tools.metrics.router import Metrics
+from tools.plans import policy as policies
+from tools.plans.model import Exposure, Plan
+from tools.plans.policy import Policy
+from tools.records import leases
+from tools.records.database import Database
+from tools.records.models import Approval, GateCheck, Intent, Rollout, new_id
+from tools.rollouts import approvals, changes, checks, decisions, store
+from tools.rollouts.events import Happening, Tell, happened, refresh_card
+from tools.rollouts.executor import Executor, backoff, respect_hand
+from tools.rollouts.phases import LIVE, Phase
+from tools.rollouts.store import IntentStatus
+
+AT_ONCE = 16
+BATCH = 200
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A rollout as it was when looking began; what is found is only written if it is still so."""
+
+    rollout: Rollout
+    plan: Plan
+    version: int
+
+
+class Controller:
+    """Watches rollouts. Any number of controllers may share a database; a lease gives each rollout to one of them."""
+
+    def __init__(
+        self,
+        database: Database,
+        flags: FlagService,
+        metrics: Metrics,
+        policy: Policy,
+        clock: Clock,
+        *,
+        owner: str,
+        lease: timedelta = timedelta(seconds=15),
+        flag_timeout: timedelta = timedelta(seconds=10),
+    ) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._policy = policy
+        self._clock = clock
+        self._owner = owner
+        self._lease = lease
+        self._executor = Executor(database, flags, clock, timeout=flag_timeout)
+
+    async def tick(self) -> int:
+        """Reconcile everything that is due now and not another's; how many rollouts that was."""
+        claimed = await self._claim()
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(rollout_id: str) -> None:
+            async with gate:
+                await self._reconcile_claimed(rollout_id)
+
+        await self._together([*map(one, claimed), self._carry_out_kills()])
+        return len(claimed)
+
+    async def reconcile(self, rollout_id: str) -> None:
+        """Do the next thing for one rollout; every step is safe at the same time as another's."""
+        await self.carry_out(rollout_id)
+        snapshot = await self._snapshot(rollout_id)
+        phase = Phase(snapshot.rollout.phase)
+        if phase in LIVE:
+            await self._watch(snapshot)
+        elif phase is Phase.ROLLING_BACK:
+            await self._come_back(rollout_id)
+        elif phase is Phase.PROPOSED:
+            await self._expire_approvals(snapshot)
+
+    async def carry_out(self, rollout_id: str | None) -> None:
+        """Set what was just asked for, without waiting for the next tick or for a look that is under way.
+
+        None stands for flags that are killed without a rollout.
+        """
+        if rollout_id is None:
+            await self._carry_out_kills()
+            return
+        for intent in await self._open_intents(rollout_id):
+            await self._executor.carry_out(intent.id)
+
+    async def _claim(self) -> list[str]:
+        now = self._clock.now()
+        async with self._database.read() as session:
+            query = select(Rollout.id).where(Rollout.live_key.is_not(None), Rollout.due_at <= now)
+            due = (await session.scalars(query.order_by(Rollout.due_at).limit(BATCH))).all()
+        if not due:
+            return []
+        async with self._database.write() as session:
+            names = [_lease_name(rollout_id) for rollout_id in due]
+            won = await leases.claim(session, names, owner=self._owner, now=now, ttl=self._lease)
+        return [rollout_id for rollout_id in due if _lease_name(rollout_id) in set(won)]
+
+    async def _reconcile_claimed(self, rollout_id: str) -> None:
+        try:
+            await self.reconcile(rollout_id)
+        finally:
+            async with self._database.write() as session:
+                await leases.release(session, [_lease_name(rollout_id)], owner=self._owner)
+
+    async def _together(self, work: Iterable[Awaitable[None]]) -> None:
+        """Run all of it; a fault in one rollout's must not keep the others from being watched."""
+        for result in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(result, SluiceError):
+                logger.warning("rollout.skipped", reason=str(result))
+            elif isinstance(result, Exception):
+                logger.error("rollout.faulty", reference=new_id()[:8], exc_info=result)
+            elif isinstance(result, BaseException):
+                raise result
+
+    async def _open_intents(self, rollout_id: str) -> list[Intent]:
+        async with self._database.read() as session:
+            return list(await store.open_intents(session, rollout_id))
+
+    async def _carry_out_kills(self) -> None:
+        """Kills of flags without a rollout, which nothing else takes up again."""
+        async with self._database.read() as session:
+            query = select(Intent.id).where(
+                Intent.status == IntentStatus.OPEN, Intent.rollout_id.is_(None), Intent.due_at <= self._clock.now()
+            )
+            kills = (await session.scalars(query)).all()
+        for intent_id in kills:
+            await self._executor.carry_out(intent_id)
+
+    async def _come_back(self, rollout_id: str) -> None:
+        async def act(session: AsyncSession) -> None:
+            rollout = await store.load(session, rollout_id)
+            tries = [intent.attempts for intent in await store.open_intents(session, rollout_id)]
+            if rollout.live_key is not None:
+                rollout.due_at = self._clock.now() + backoff(max(tries, default=1))
+
+        await store.transact(self._database, act)
+
+    async def _snapshot(self, rollout_id: str) -> Snapshot:
+        async with self._database.read() as session:
+            rollout = await store.load(session, rollout_id, lock=False)
+            return Snapshot(rollout, await store.plan_of(session, rollout), rollout.version)
+
+    async def _expire_approvals(self, snapshot: Snapshot) -> None:
+        async def act(session: AsyncSession) -> None:
+            rollout = await store.load(session, snapshot.rollout.id)
+            at = self._clock.now()
+            waiting = await self._close_expired(session, rollout, at)
+            rollout.due_at = min((approval.expires_at for approval in waiting), default=None)
+
+        await store.transact(self._database, act)
+
+    async def _close_expired(self, session: AsyncSession, rollout: Rollout, at: datetime) -> list[Approval]:
+        """The approvals that are still pending, once those that ran out of time are closed."""
+        waiting = []
+        for approval in await approvals.pending(session, rollout.id):
+            if approval.expires_at > at:
+                waiting.append(approval)
+            elif await approvals.claim(session, approval, approvals.Status.EXPIRED, at=at):
+                await happened(session, rollout, Happening.APPROVAL_EXPIRED, at=at, approval=approval.id)
+        return waiting
+
+    async def _watch(self, snapshot: Snapshot) -> None:
+        ref = FlagRef(snapshot.rollout.flag, snapshot.rollout.environment)
+        flag = await self._read_flag(ref)
+        if flag is not None and _changed_by_hand(snapshot, flag):
+            await self._respect_hand(snapshot, flag)
+            return
+        inputs = checks.prepare(snapshot.rollout, snapshot.plan, at=self._clock.now(), settle=self._metrics.settle)
+        answers = await checks.measure(inputs, snapshot.plan, self._metrics)
+        assessment = checks.assess(inputs, answers)
+        if await self._write_check(snapshot, inputs, answers, assessment, flag_seen=flag is not None):
+            await self.carry_out(snapshot.rollout.id)
+
+    async def _read_flag(self, ref: FlagRef) -> FlagState | None:
+        try:
+            return await self._executor.read(ref)
+        except SluiceError as error:
+            # Metrics are judged all the same: a breach is acted on as soon as the service is back.
+            logger.warning("flag.unreadable", flag=ref.flag, environment=ref.environment, reason=str(error))
+            return None
+
+    async def _respect_hand(self, snapshot: Snapshot, flag: FlagState) -> None:
+        async def act(session: AsyncSession) -> None:
+            rollout = await store.load(session, snapshot.rollout.id)
+            if rollout.version == snapshot.version:
+                await respect_hand(session, rollout, flag, at=self._clock.now())
+                rollout.due_at = self._clock.now()
+
+        await store.transact(self._database, act)
+
+    async def _write_check(
+        self,
+        snapshot: Snapshot,
+        inputs: checks.Inputs,
+        answers: tuple[checks.Answer, ...],
+        assessment: checks.Assessment,
+        *,
+        flag_seen: bool,
+    ) -> bool:
+        """Keep the check and act on it in one transaction; whether an exposure is now to be set."""
+
+        async def act(session: AsyncSession) -> bool:
+            rollout = await store.load(session, snapshot.rollout.id)
+            if rollout.version != snapshot.version:
+                # Somebody acted meanwhile. The windows were not moved on, so the next check reads them again.
+                return False
+            at = self._clock.now()
+            check = checks.record(rollout, snapshot.plan, inputs, answers, assessment)
+            session.add(check)
+            await session.flush()
+            await self._remember(session, rollout, snapshot.plan, check, assessment, at)
+            await self._close_expired_promotion(session, rollout, at)
+            action = decisions.decide(_situation(rollout, snapshot.plan, assessment, at))
+            if flag_seen or not isinstance(action, decisions.Promote):
+                await self._act(session, rollout, snapshot.plan, check, action, at)
+            return bool(await store.open_intents(session, rollout.id))
+
+        return await store.transact(self._database, act)
+
+    async def _remember(
+        self,
+        session: AsyncSession,
+        rollout: Rollout,
+        plan: Plan,
+        check: GateCheck,
+        assessment: checks.Assessment,
+        at: datetime,
+    ) -> None:
+        blind = decisions.is_blind(assessment.verdict)
+        if not blind and rollout.blind_paged:
+            await happened(session, rollout, Happening.METRICS_BACK, at=at, why=assessment.verdict.why)
+        store.change(
+            rollout,
+            at=at,
+            evidence={**rollout.evidence, **assessment.evidence},
+            last_check_id=check.id,
+            blind_since=(rollout.blind_since or at) if blind else None,
+            blind_paged=rollout.blind_paged and blind,
+            due_at=at + plan.check_every,
+        )
+        await refresh_card(session, rollout, at=at)
+
+    async def _close_expired_promotion(self, session: AsyncSession, rollout: Rollout, at: datetime) -> None:
+        if Phase(rollout.phase) is not Phase.WAITING_PROMOTION:
+            return
+        if not await self._close_expired(session, rollout, at):
+            ends = "Resume to ask again, or roll back."
+            await changes.pause(session, rollout, at=at, reason="Nobody approved the promotion in time.", ends=ends)
+
+    async def _act(
+        self,
+        session: AsyncSession,
+        rollout: Rollout,
+        plan: Plan,
+        check: GateCheck,
+        action: decisions.Action,
+        at: datetime,
+    ) -> None:
+        evidence: dict[str, Any] = {"check": check.id, "check_sha256": checks.digest(check)}
+        match action:
+            case decisions.RollBack(reason):
+                await changes.roll_back(session, rollout, at=at, reason=reason, **evidence)
+            case decisions.Pause(reason, ends):
+                await changes.pause(session, rollout, at=at, reason=reason, ends=ends, tell=Tell.PERSON, **evidence)
+            case decisions.Page(reason):
+                store.change(rollout, at=at, blind_paged=True)
+                await happened(
+                    session, rollout, Happening.METRICS_BLIND, at=at, tell=Tell.PERSON, reason=reason, **evidence
+                )
+            case decisions.Promote(why):
+                await self._promote(session, rollout, plan, check, why, at)
+            case decisions.Hold():
+                pass
+
+    async def _promote(
+        self, session: AsyncSession, rollout: Rollout, plan: Plan, check: GateCheck, why: str, at: datetime
+    ) -> None:
+        assert rollout.stage is not None
+        to_stage = rollout.stage + 1
+        decision = policies.may_promote(self._policy, plan, to_stage, requester=rollout.requester)
+        if decision.answer is policies.Answer.AUTO:
+            await changes.promote(session, rollout, plan, actor="sluice", at=at, check_id=check.id, why=why)
+        elif decision.answer is policies.Answer.DENY:
+            await changes.pause(
+                session, rollout, at=at, reason=decision.why, ends="Mend that and resume.", tell=Tell.PERSON
+            )
+        else:
+            store.move(rollout, Phase.WAITING_PROMOTION, at=at)
+            await approvals.request(
+                session,
+                rollout,
+                approvals.Purpose.PROMOTE,
+                decision,
+                plan=plan,
+                policy=self._policy,
+                to_stage=to_stage,
+                requester=rollout.requester,
+                snapshot=check.verdict,
+                at=at,
+            )
+
+
+def _lease_name(rollout_id: str) -> str:
+    return f"rollout:{rollout_id}"
+
+
+def _changed_by_hand(snapshot: Snapshot, flag: FlagState) -> bool:
+    """Whether the flag serves neither what was last confirmed nor what the stage asks for (our own write)."""
+    rollout = snapshot.rollout
+    assert rollout.stage is not None
+    ours = [Exposure.model_validate(rollout.settled), snapshot.plan.stages[rollout.stage].exposure]
+    return flag.exposure not in ours
+
+
+def _situation(rollout: Rollout, plan: Plan, assessment: checks.Assessment, at: datetime) -> decisions.Situation:
+    assert rollout.stage is not None
+    stage = plan.stages[rollout.stage]
+    return decisions.Situation(
+        plan=plan,
+        stage=stage,
+        phase=Phase(rollout.phase),
+        at=at,
+        verdict=assessment.verdict,
+        by_guardrail=tuple(zip(stage.guardrails, assessment.by_guardrail, strict=True)),
+        stage_since=rollout.stage_since,
+        limit_from=rollout.limit_from,
+        blind_since=rollout.blind_since,
+        blind_paged=rollout.blind_paged,
+        harm_accepted=rollout.harm_accepted,
+    )

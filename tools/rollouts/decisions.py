@@ -1,0 +1,140 @@
+"""From a verdict to what is done about it. Pure: the situation in, one action out."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tools.gates import Harm, Outcome, Verdict
+from tools.plans.model import Guardrail, Mode, OnFail, OnNoData, Plan, Stage
+from tools.rollouts.phases import Phase
+
+PAGE_WHEN_BLIND_FOR = timedelta(seconds=45)
+"""People are paged for blindness after this long, or half the blind budget if that is shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything a decision rests on, at the moment `at`.
+
+    `by_guardrail` pairs the stage's guardrails with their verdicts; `verdict` is the gate's, the worst of them.
+    `limit_from` is None while the stage's exposure is not confirmed.
+    """
+
+    plan: Plan
+    stage: Stage
+    phase: Phase
+    at: datetime
+    verdict: Verdict
+    by_guardrail: tuple[tuple[Guardrail, Verdict], ...]
+    stage_since: datetime | None
+    limit_from: datetime | None
+    blind_since: datetime | None
+    blind_paged: bool
+    harm_accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nothing changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Hold, and tell a person that the gate is blind."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    reason: str
+    ends: str
+
+
+@dataclass(frozen=True, slots=True)
+class RollBack:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Proven safe: the next stage, as far as policy allows."""
+
+    why: str
+
+
+Action = Hold | Page | Pause | RollBack | Promote
+
+
+def decide(situation: Situation) -> Action:
+    """What the verdict calls for. Harm goes first, then blindness; promotion needs every guardrail to pass."""
+    return _on_harm(situation) or _on_blindness(situation) or _on_progress(situation)
+
+
+def is_blind(verdict: Verdict) -> bool:
+    """Whether the gate could not see."""
+    return verdict.outcome in (Outcome.NO_DATA, Outcome.ERROR)
+
+
+def page_after(plan: Plan) -> timedelta:
+    """How long a gate may be blind before a person is paged."""
+    return min(PAGE_WHEN_BLIND_FOR, plan.blind_budget / 2)
+
+
+def _on_harm(situation: Situation) -> Action | None:
+    proven = [pair for pair in situation.by_guardrail if pair[1].harm is Harm.PROVEN]
+    for guardrail, verdict in proven:
+        if guardrail.on_fail is OnFail.ROLL_BACK:
+            return RollBack(f"{guardrail.metric}: {verdict.why}")
+    if situation.harm_accepted or situation.phase is Phase.PAUSED:
+        return None
+    for guardrail, verdict in [*proven, *situation.by_guardrail]:
+        if verdict.harm is not Harm.NONE:
+            return Pause(
+                f"{guardrail.metric}: {verdict.why}",
+                "Resume if you accept it, or roll back; proven harm rolls back by itself."
+                if guardrail.on_fail is OnFail.ROLL_BACK
+                else "Resume if you accept it, or roll back.",
+            )
+    return None
+
+
+def _on_blindness(situation: Situation) -> Action | None:
+    if not is_blind(situation.verdict):
+        return None
+    blind_for = situation.at - (situation.blind_since or situation.at)
+    if blind_for >= situation.plan.blind_budget:
+        reason = f"Blind for {_words(blind_for)}: {situation.verdict.why}"
+        if situation.stage.exposure.mode is Mode.LIVE and _rolls_back_blind(situation):
+            return RollBack(reason)
+        if situation.phase is not Phase.PAUSED:
+            return Pause(reason, "Resume when the metrics are back, or roll back.")
+    if blind_for >= page_after(situation.plan) and not situation.blind_paged:
+        return Page(situation.verdict.why)
+    return Hold()
+
+
+def _rolls_back_blind(situation: Situation) -> bool:
+    return any(
+        guardrail.on_no_data is OnNoData.ROLL_BACK for guardrail, verdict in situation.by_guardrail if is_blind(verdict)
+    )
+
+
+def _on_progress(situation: Situation) -> Action:
+    if situation.phase is not Phase.PROGRESSING or situation.stage_since is None:
+        return Hold()
+    if situation.verdict.outcome is Outcome.PASS:
+        return Promote(situation.verdict.why)
+    if situation.limit_from is not None and situation.at - situation.limit_from >= situation.stage.time_limit:
+        return Pause(
+            f"No proof of safety within the stage's limit of {_words(situation.stage.time_limit)}. "
+            f"{situation.verdict.why}",
+            "Resume to give it as long again, promote with an approval, or roll back.",
+        )
+    return Hold()
+
+
+def _words(duration: timedelta) -> str:
+    seconds = duration.total_seconds()
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

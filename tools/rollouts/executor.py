@@ -1,0 +1,293 @@
+"""The one executor: carries out an intent against the flag service, and confirms it by reading back.
+
+Safe to run twice, at the same time, and again after a crash: targets are absolute, a raise is compared with what the
+flag serves, and a lowering always writes, because a new version fences off every write that was prepared before.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tools.clock import Clock
+from tools.errors import SluiceError
+from tools.flags.base import FlagRef, FlagService, FlagServiceUnavailable, FlagState, FlagVersionConflict
+from tools.plans.model import Exposure
+from tools.records.database import Database
+from tools.records.models import Intent, Rollout
+from tools.rollouts import changes, store
+from tools.rollouts.events import Happening, Tell, flag_happened, happened
+from tools.rollouts.phases import LIVE, Phase
+from tools.rollouts.store import RAISING, IntentStatus, Purpose
+
+WRITES_A_CALL = 4
+BACKOFF_CAP = timedelta(seconds=5)
+PAGE_AFTER = timedelta(seconds=60)
+
+
+class Result(StrEnum):
+    DONE = "done"  # the read-back shows the target
+    VOID = "void"  # no longer wanted
+    RETRY = "retry"  # the flag service did not take it yet
+
+
+class Executor:
+    """Carries out intents. Any number of executors may share a database."""
+
+    def __init__(self, database: Database, flags: FlagService, clock: Clock, *, timeout: timedelta) -> None:
+        self._database = database
+        self._flags = flags
+        self._clock = clock
+        self._timeout = timeout.total_seconds()
+
+    async def carry_out(self, intent_id: str) -> Result:
+        """Try the intent now. An outage leaves it open, due again after a capped backoff."""
+        try:
+            return await self._attempt(intent_id)
+        except SluiceError as error:
+            return await self._postpone(intent_id, str(error))
+
+    async def read(self, ref: FlagRef) -> FlagState:
+        """The flag as it is served now, bounded in time. Raises the flag service's errors."""
+        async with self._bounded():
+            return await self._flags.read(ref)
+
+    async def _write(self, ref: FlagRef, exposure: Exposure, expected: str) -> None:
+        async with self._bounded():
+            await self._flags.write(ref, exposure, expected=expected)
+
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._timeout):
+                yield
+        except TimeoutError:
+            raise FlagServiceUnavailable(f"The flag service did not answer within {self._timeout:g} s.") from None
+
+    async def _attempt(self, intent_id: str) -> Result:
+        for _ in range(WRITES_A_CALL):
+            found = await self._read_intent(intent_id)
+            if found is None:
+                return Result.VOID
+            intent, rollout = found
+            ref, purpose = FlagRef(intent.flag, intent.environment), Purpose(intent.purpose)
+            state = await self.read(ref)
+            target = Exposure.model_validate(intent.target)
+            if purpose in RAISING:
+                if state.exposure == target:
+                    return await self._confirm(intent_id, state)
+                if rollout is not None and not _is_settled(rollout, state.exposure):
+                    return await self._give_way(intent_id, state)
+            else:
+                target = lower_of(state.exposure, target)
+                if rollout is not None and rollout.verify_until is not None and state.exposure == target:
+                    return await self._confirm(intent_id, state)
+            # Read after the version and before the write: a rollback since then has a newer version or a newer epoch.
+            if await self._read_intent(intent_id) is None:
+                return Result.VOID
+            try:
+                await self._write(ref, target, state.version)
+            except FlagVersionConflict:
+                continue
+            state = await self.read(ref)
+            if state.exposure == target:
+                return await self._confirm(intent_id, state)
+        return await self._postpone(intent_id, "The flag keeps changing while it is being set.")
+
+    async def _read_intent(self, intent_id: str) -> tuple[Intent, Rollout | None] | None:
+        async with self._database.read() as session:
+            intent = await session.get(Intent, intent_id)
+            if intent is None or intent.status != IntentStatus.OPEN:
+                return None
+            if intent.rollout_id is None:
+                return intent, None
+            rollout = await store.load(session, intent.rollout_id, lock=False)
+            return (intent, rollout) if intent.epoch == rollout.epoch else None
+
+    async def _confirm(self, intent_id: str, state: FlagState) -> Result:
+        async def act(session: AsyncSession) -> Result:
+            found = await _open_intent(session, intent_id)
+            if found is None:
+                return Result.VOID
+            intent, rollout = found
+            at = self._clock.now()
+            intent.attempts += 1
+            intent.read_back = state.exposure.model_dump(mode="json")
+            if rollout is None:
+                _close(intent, IntentStatus.DONE, at)
+                await flag_happened(session, Happening.KILLED, at=at, actor=intent.requester, facts=_facts(intent))
+            elif Purpose(intent.purpose) in RAISING:
+                _close(intent, IntentStatus.DONE, at)
+                await self._confirm_stage(session, rollout, state, at)
+            else:
+                await self._confirm_rollback(session, rollout, intent, state, at)
+            return Result.DONE
+
+        return await store.transact(self._database, act)
+
+    async def _confirm_stage(self, session: AsyncSession, rollout: Rollout, state: FlagState, at: datetime) -> None:
+        settled = Exposure.model_validate(rollout.settled)
+        fresh = rollout.exposed_since is None or settled.mode is not state.exposure.mode
+        store.change(
+            rollout,
+            at=at,
+            settled=state.exposure.model_dump(mode="json"),
+            stage_since=at,
+            limit_from=at,
+            exposed_since=at if fresh else rollout.exposed_since,
+        )
+        await happened(
+            session,
+            rollout,
+            Happening.EXPOSURE_CONFIRMED,
+            at=at,
+            tell=Tell.NOBODY,
+            exposure=str(state.exposure),
+            flag_version=state.version,
+        )
+
+    async def _confirm_rollback(
+        self, session: AsyncSession, rollout: Rollout, intent: Intent, state: FlagState, at: datetime
+    ) -> None:
+        store.change(rollout, at=at, settled=state.exposure.model_dump(mode="json"))
+        capabilities = self._flags.capabilities
+        if not capabilities.compare_and_set and rollout.verify_until is None:
+            # A write sent before may still land: keep the intent open and look again until it can't.
+            store.change(rollout, at=at, verify_until=at + capabilities.late_write_window)
+            await happened(
+                session,
+                rollout,
+                Happening.ROLLBACK_VERIFYING,
+                at=at,
+                exposure=str(state.exposure),
+                until=(at + capabilities.late_write_window).isoformat(),
+            )
+        if rollout.verify_until is not None and at < rollout.verify_until:
+            intent.due_at = at + BACKOFF_CAP
+            return
+        _close(intent, IntentStatus.DONE, at)
+        await finish_rollback(session, rollout, state.exposure, at)
+
+    async def _give_way(self, intent_id: str, state: FlagState) -> Result:
+        async def act(session: AsyncSession) -> Result:
+            found = await _open_intent(session, intent_id)
+            if found is None or found[1] is None:
+                return Result.VOID
+            intent, rollout = found[0], found[1]
+            at = self._clock.now()
+            _close(intent, IntentStatus.VOID, at)
+            if Phase(rollout.phase) in LIVE:
+                await respect_hand(session, rollout, state, at=at)
+            return Result.VOID
+
+        return await store.transact(self._database, act)
+
+    async def _postpone(self, intent_id: str, error: str) -> Result:
+        async def act(session: AsyncSession) -> Result:
+            found = await _open_intent(session, intent_id)
+            if found is None:
+                return Result.VOID
+            intent, rollout = found
+            at = self._clock.now()
+            intent.attempts += 1
+            intent.error = error
+            intent.due_at = at + backoff(intent.attempts)
+            if rollout is not None and _must_page(rollout, at):
+                store.change(rollout, at=at, rollback_paged=True)
+                await happened(
+                    session,
+                    rollout,
+                    Happening.ROLLBACK_STUCK,
+                    at=at,
+                    tell=Tell.PERSON,
+                    urgent=True,
+                    since=rollout.rollback_since.isoformat() if rollout.rollback_since else None,
+                    error=error,
+                )
+            return Result.RETRY
+
+        return await store.transact(self._database, act)
+
+
+async def finish_rollback(session: AsyncSession, rollout: Rollout, exposure: Exposure, at: datetime) -> None:
+    """The read-back showed the known-good exposure: the rollout has ended."""
+    since = rollout.rollback_since or at
+    store.move(rollout, Phase.ROLLED_BACK, at=at)
+    await happened(
+        session,
+        rollout,
+        Happening.ROLLED_BACK,
+        at=at,
+        tell=Tell.THREAD,
+        urgent=True,
+        exposure=str(exposure),
+        reason=rollout.rollback_reason,
+        seconds=round((at - since).total_seconds(), 3),
+    )
+
+
+async def respect_hand(session: AsyncSession, rollout: Rollout, state: FlagState, *, at: datetime) -> None:
+    """Someone changed the flag in the flag service: a lowering is respected, a raise is paged, both pause."""
+    expected = Exposure.model_validate(rollout.settled)
+    raised = state.exposure.percent > expected.percent
+    reason = f"The flag was {'raised' if raised else 'changed'} by hand from {expected} to {state.exposure}."
+    await happened(
+        session,
+        rollout,
+        Happening.CHANGED_BY_HAND,
+        at=at,
+        tell=Tell.PERSON,
+        urgent=raised,
+        expected=str(expected),
+        found=str(state.exposure),
+        raised=raised,
+    )
+    store.change(rollout, at=at, settled=state.exposure.model_dump(mode="json"))
+    if Phase(rollout.phase) is not Phase.PAUSED:
+        ends = "Resume to go back to the plan's exposure, or roll back."
+        await changes.pause(session, rollout, at=at, reason=reason, ends=ends, tell=Tell.NOBODY)
+
+
+def lower_of(current: Exposure, target: Exposure) -> Exposure:
+    """What a lowering writes: the target, or what is served already if a person has lowered it further."""
+    comparable = current.mode is target.mode and current.audience == target.audience
+    return current if current.percent == 0 or (comparable and current.percent < target.percent) else target
+
+
+def backoff(attempts: int) -> timedelta:
+    """The pause before the next attempt: 0.25 s, doubled each time, at most 5 s."""
+    return min(timedelta(seconds=0.125 * 2.0 ** min(attempts, 10)), BACKOFF_CAP)
+
+
+def _is_settled(rollout: Rollout, exposure: Exposure) -> bool:
+    return rollout.settled is not None and exposure == Exposure.model_validate(rollout.settled)
+
+
+def _must_page(rollout: Rollout, at: datetime) -> bool:
+    since = rollout.rollback_since
+    return since is not None and not rollout.rollback_paged and at - since >= PAGE_AFTER
+
+
+def _close(intent: Intent, status: IntentStatus, at: datetime) -> None:
+    intent.status = status
+    intent.ended_at = at
+    intent.error = None
+
+
+def _facts(intent: Intent) -> dict[str, object]:
+    return {"flag": intent.flag, "environment": intent.environment, "exposure": intent.read_back}
+
+
+async def _open_intent(session: AsyncSession, intent_id: str) -> tuple[Intent, Rollout | None] | None:
+    """The intent and its rollout under lock, if it is still open and of the present epoch."""
+    intent = await session.get(Intent, intent_id)
+    if intent is None:
+        return None
+    rollout = None if intent.rollout_id is None else await store.load(session, intent.rollout_id)
+    await session.refresh(intent)
+    if intent.status != IntentStatus.OPEN or (rollout is not None and intent.epoch != rollout.epoch):
+        return None
+    return intent, rollout

@@ -1,0 +1,566 @@
+"""The only door to a change: what people, the command line and the agent ask for.
+
+Every method is one transaction that leaves rows behind; the executor then sets exposures, through `wake`. A person is
+named by their Slack user id. All errors are sentences for that person.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tools.clock import Clock
+from tools.errors import Conflict, NotAllowed
+from tools.flags.base import FlagRef, FlagService
+from tools.gates import Outcome
+from tools.plans import policy as policies
+from tools.plans.model import NOT_EXPOSED, Exposure, Plan
+from tools.plans.policy import Answer, Policy, check_approver
+from tools.plans.validation import check_plan
+from tools.records.database import Database
+from tools.records.models import Approval, Conversation, Intent, PlanVersion, Rollout, SpecSnapshot
+from tools.rollouts import approvals, changes, store
+from tools.rollouts.events import Happening, Tell, flag_happened, happened
+from tools.rollouts.phases import LIVE, Phase, words
+from tools.rollouts.views import RolloutView, view
+from tools.specs.base import Spec
+
+Wake = Callable[[str | None], Awaitable[None]]
+
+
+async def no_wake(_rollout_id: str | None) -> None:
+    """Leave it to the next tick."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a rollout is talked about: a channel of a workspace."""
+
+    workspace: str
+    channel: str
+
+
+class RolloutService:
+    """Requests about rollouts.
+
+    `wake` is awaited with a rollout's id (None: a flag without one) once an exposure is to be set.
+    """
+
+    def __init__(
+        self, database: Database, flags: FlagService, policy: Policy, clock: Clock, *, wake: Wake = no_wake
+    ) -> None:
+        self._database = database
+        self._flags = flags
+        self._policy = policy
+        self._clock = clock
+        self.wake = wake
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    async def get(self, rollout_id: str) -> RolloutView:
+        """Raises RolloutNotFound."""
+        async with self._database.read() as session:
+            return await view(session, await store.load(session, rollout_id, lock=False))
+
+    async def find(self, flag: str, environment: str) -> RolloutView:
+        """The flag's open rollout, or else its newest. Raises RolloutNotFound."""
+        async with self._database.read() as session:
+            return await view(session, await self._find(session, flag, environment))
+
+    async def open(self) -> list[RolloutView]:
+        """Every rollout that has not ended, the newest first."""
+        async with self._database.read() as session:
+            query = select(Rollout).where(Rollout.live_key.is_not(None)).order_by(Rollout.created_at.desc())
+            return [await view(session, rollout) for rollout in (await session.scalars(query)).all()]
+
+    # -- planning -----------------------------------------------------------------------------------------------
+
+    async def propose(
+        self, plan: Plan, *, requester: str, place: Place, reason: str, spec: Spec | None = None
+    ) -> RolloutView:
+        """Put a plan before people: a new rollout, or a new version of the one that has not started yet.
+
+        Raises InvalidPlan, FlagNotFound, FlagServiceUnavailable, and Conflict when the flag is rolling out already.
+        """
+        capabilities = self._flags.capabilities
+        check_plan(
+            plan,
+            self._policy,
+            granularity=capabilities.granularity,
+            audiences=capabilities.audiences,
+            shadow=capabilities.shadow,
+        )
+        await self._flags.read(FlagRef(plan.flag, plan.environment))
+
+        async def act(session: AsyncSession) -> RolloutView:
+            at = self._clock.now()
+            rollout = await self._draft(session, plan, requester, place, at)
+            await self._add_version(session, rollout, plan, requester, reason, spec, at)
+            await self._ask_to_start(session, rollout, plan, at)
+            return await view(session, rollout)
+
+        return await store.transact(self._database, act)
+
+    async def start(self, rollout_id: str, *, actor: str) -> RolloutView:
+        """Begin a proposed rollout, or ask for the approval that policy wants first: the view shows which.
+
+        Raises NotAllowed, FlagServiceUnavailable, IllegalTransition.
+        """
+        known_good = await self._served(rollout_id)
+
+        async def act(session: AsyncSession) -> None:
+            rollout, plan = await self._load(session, rollout_id)
+            at = self._clock.now()
+            if Phase(rollout.phase) is Phase.PROPOSED and await self._ask_to_start(session, rollout, plan, at):
+                return
+            await changes.start(session, rollout, plan, known_good=known_good, actor=actor, at=at)
+
+        return await self._changed(rollout_id, act)
+
+    async def cancel(self, rollout_id: str, *, actor: str, reason: str) -> RolloutView:
+        """Drop a plan that has not started. Raises IllegalTransition."""
+
+        async def act(session: AsyncSession) -> None:
+            rollout = await store.load(session, rollout_id)
+            await self._cancel(session, rollout, actor, reason, self._clock.now())
+
+        return await self._changed(rollout_id, act)
+
+    # -- approvals ----------------------------------------------------------------------------------------------
+
+    async def approve(self, approval_id: str, *, actor: str) -> RolloutView:
+        """Count an approval, and go ahead if it was the last one needed.
+
+        Raises ApprovalNotFound, ApprovalClosed, NotAllowed, and Conflict while the gate is blind or sees harm.
+        """
+        known_good = await self._served(await self._rollout_of(approval_id))
+
+        async def act(session: AsyncSession) -> str:
+            approval, rollout, plan = await self._load_approval(session, approval_id)
+            at = self._clock.now()
+            approvals.check_open(approval, rollout, plan, at=at)
+            await self._check_sight(session, rollout)
+            await self._vote(session, approval, rollout, plan, actor, known_good, at)
+            return rollout.id
+
+        return await self._woken(await store.transact(self._database, act))
+
+    async def reject(self, approval_id: str, *, actor: str, reason: str) -> RolloutView:
+        """One rejection decides: a start is cancelled, a promotion pauses the rollout.
+
+        Raises ApprovalNotFound, ApprovalClosed, NotAllowed.
+        """
+
+        async def act(session: AsyncSession) -> str:
+            approval, rollout, plan = await self._load_approval(session, approval_id)
+            at, vote = self._clock.now(), approvals.Vote.REJECT
+            await approvals.vote(
+                session, approval, rollout, plan, self._policy, person=actor, answer=vote, reason=reason, at=at
+            )
+            await approvals.claim(session, approval, approvals.Status.REJECTED, at=at)
+            await happened(
+                session,
+                rollout,
+                Happening.APPROVAL_REJECTED,
+                at=at,
+                actor=actor,
+                tell=Tell.NOBODY,
+                approval=approval.id,
+                reason=reason,
+            )
+            if approval.purpose == approvals.Purpose.START:
+                await self._cancel(session, rollout, actor, f"The start was rejected: {reason}", at)
+            else:
+                ends = "Resume to ask again once that is settled, or roll back."
+                why = f"The promotion was rejected: {reason}"
+                await changes.pause(session, rollout, actor=actor, at=at, reason=why, ends=ends)
+            return rollout.id
+
+        return await self.get(await store.transact(self._database, act))
+
+    # -- while it runs ------------------------------------------------------------------------------------------
+
+    async def promote(self, rollout_id: str, *, actor: str) -> RolloutView:
+        """Go to the next stage before the proof is complete: an approver's decision, never the requester's.
+
+        Anyone else's wish becomes a question to the approvers. Raises Conflict while the gate is blind or sees harm,
+        IllegalTransition, NotAllowed.
+        """
+
+        async def act(session: AsyncSession) -> None:
+            rollout, plan = await self._load(session, rollout_id)
+            at = self._clock.now()
+            if Phase(rollout.phase) is Phase.PROGRESSING:
+                await self._check_sight(session, rollout)
+                await self._ask_to_promote(session, rollout, plan, actor, at)
+            elif Phase(rollout.phase) is not Phase.WAITING_PROMOTION:
+                raise Conflict(f"The rollout is {words(Phase(rollout.phase))}; only a progressing one can be promoted.")
+            for approval in await approvals.pending(session, rollout_id):
+                if approval.requester != actor and actor in self._policy.approvers:
+                    await self._vote(session, approval, rollout, plan, actor, None, at)
+
+        return await self._changed(rollout_id, act)
+
+    async def pause(self, rollout_id: str, *, actor: str, reason: str) -> RolloutView:
+        """Promote nothing until someone resumes. Raises IllegalTransition."""
+
+        async def act(session: AsyncSession) -> None:
+            rollout = await store.load(session, rollout_id)
+            await changes.pause(
+                session, rollout, actor=actor, at=self._clock.now(), reason=reason, ends="Resume, or roll back."
+            )
+
+        return await self._changed(rollout_id, act)
+
+    async def resume(self, rollout_id: str, *, actor: str) -> RolloutView:
+        """Go on where it paused; the stage's time limit starts anew.
+
+        Going on despite suspected harm, or raising a flag that was lowered by hand, takes an approver who did not
+        ask for the rollout. Raises IllegalTransition, NotAllowed.
+        """
+
+        async def act(session: AsyncSession) -> None:
+            rollout, plan = await self._load(session, rollout_id)
+            await self._resume(session, rollout, plan, actor, self._clock.now())
+
+        return await self._changed(rollout_id, act)
+
+    async def roll_back(self, rollout_id: str, *, actor: str, reason: str) -> RolloutView:
+        """Restore the exposure from before the rollout; a plan that has not started is cancelled instead.
+
+        Needs no approval. Asking again while it is under way changes nothing. Raises IllegalTransition.
+        """
+
+        async def act(session: AsyncSession) -> None:
+            rollout = await store.load(session, rollout_id)
+            phase, at = Phase(rollout.phase), self._clock.now()
+            if phase in (Phase.DRAFT, Phase.PROPOSED):
+                await self._cancel(session, rollout, actor, reason, at)
+            elif phase is not Phase.ROLLING_BACK:
+                _refuse_ended(rollout)
+                await changes.roll_back(session, rollout, actor=actor, at=at, reason=reason)
+
+        return await self._changed(rollout_id, act)
+
+    async def kill(self, flag: str, environment: str, *, actor: str, reason: str) -> RolloutView | None:
+        """Take the flag to 0 % for everyone, whatever it served before and whether or not it is rolling out.
+
+        Returns the rollout that this ended, None when there was none. Raises FlagNotFound, FlagServiceUnavailable
+        when the flag can't be read (an order to kill a flag that is rolling out needs no answer from the service).
+        """
+        async with self._database.read() as session:
+            found = await store.find(session, flag, environment)
+        if found is None or Phase(found.phase) not in LIVE | {Phase.ROLLING_BACK}:
+            await self._flags.read(FlagRef(flag, environment))
+
+        async def act(session: AsyncSession) -> str | None:
+            rollout = await store.find(session, flag, environment)
+            at = self._clock.now()
+            if rollout is not None:
+                rollout = await store.load(session, rollout.id)
+            if rollout is not None and Phase(rollout.phase) in LIVE:
+                await changes.roll_back(session, rollout, actor=actor, at=at, reason=reason, target=NOT_EXPOSED)
+                return rollout.id
+            if rollout is not None and Phase(rollout.phase) is Phase.ROLLING_BACK:
+                await changes.aim_lower(session, rollout, actor=actor, at=at, reason=reason)
+                return rollout.id
+            await self._kill_alone(session, flag, environment, actor, reason, at)
+            return None
+
+        rollout_id = await store.transact(self._database, act)
+        if rollout_id is None:
+            await self.wake(None)
+            return None
+        return await self._woken(rollout_id)
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    async def _changed(self, rollout_id: str, act: Callable[[AsyncSession], Awaitable[None]]) -> RolloutView:
+        await store.transact(self._database, act)
+        return await self._woken(rollout_id)
+
+    async def _woken(self, rollout_id: str) -> RolloutView:
+        await self.wake(rollout_id)
+        return await self.get(rollout_id)
+
+    async def _find(self, session: AsyncSession, flag: str, environment: str) -> Rollout:
+        rollout = await store.find(session, flag, environment)
+        if rollout is None:
+            raise store.RolloutNotFound(
+                f"{flag} has no rollout in {environment}. Plan one with `/rollout plan {flag}`, or see `/rollout list`."
+            )
+        return rollout
+
+    async def _load(self, session: AsyncSession, rollout_id: str) -> tuple[Rollout, Plan]:
+        rollout = await store.load(session, rollout_id)
+        return rollout, await store.plan_of(session, rollout)
+
+    async def _load_approval(self, session: AsyncSession, approval_id: str) -> tuple[Approval, Rollout, Plan]:
+        approval = await approvals.get(session, approval_id)
+        rollout, plan = await self._load(session, approval.rollout_id)
+        # Read again, now that the rollout's lock keeps others out.
+        return await approvals.get(session, approval_id), rollout, plan
+
+    async def _rollout_of(self, approval_id: str) -> str:
+        async with self._database.read() as session:
+            return (await approvals.get(session, approval_id)).rollout_id
+
+    async def _served(self, rollout_id: str) -> Exposure | None:
+        """What the flag serves before it starts; None once it has."""
+        async with self._database.read() as session:
+            rollout = await store.load(session, rollout_id, lock=False)
+        if Phase(rollout.phase) is not Phase.PROPOSED:
+            return None
+        return (await self._flags.read(FlagRef(rollout.flag, rollout.environment))).exposure
+
+    async def _draft(self, session: AsyncSession, plan: Plan, requester: str, place: Place, at: datetime) -> Rollout:
+        found = await store.find(session, plan.flag, plan.environment)
+        if found is not None and found.live_key is not None:
+            rollout = await store.load(session, found.id)
+            if Phase(rollout.phase) is not Phase.PROPOSED:
+                raise Conflict(
+                    f"{plan.flag} is {words(Phase(rollout.phase))} in {plan.environment} already; "
+                    f"see `/rollout status {plan.flag}`."
+                )
+            return rollout
+        conversation = Conversation(
+            workspace=place.workspace, channel=place.channel, thread_ts=None, card_ts=None, created_at=at
+        )
+        session.add(conversation)
+        await session.flush()
+        rollout = Rollout(
+            flag=plan.flag,
+            environment=plan.environment,
+            live_key=f"{plan.environment}/{plan.flag}",
+            phase=Phase.DRAFT,
+            plan_version=0,
+            epoch=0,
+            evidence={},
+            requester=requester,
+            conversation_id=conversation.id,
+            created_at=at,
+            updated_at=at,
+        )
+        session.add(rollout)
+        await session.flush()
+        return rollout
+
+    async def _add_version(
+        self,
+        session: AsyncSession,
+        rollout: Rollout,
+        plan: Plan,
+        author: str,
+        reason: str,
+        spec: Spec | None,
+        at: datetime,
+    ) -> None:
+        await approvals.void_pending(session, rollout, at=at, why="The plan has a newer version.")
+        snapshot_id = await _keep_spec(session, spec, at) if spec is not None else None
+        version = rollout.plan_version + 1
+        session.add(
+            PlanVersion(
+                rollout_id=rollout.id,
+                version=version,
+                sha256=plan.sha256,
+                body=plan.to_json(),
+                author=author,
+                reason=reason,
+                spec_snapshot_id=snapshot_id,
+                created_at=at,
+            )
+        )
+        what = Happening.PLAN_PROPOSED
+        if Phase(rollout.phase) is Phase.DRAFT:
+            store.move(rollout, Phase.PROPOSED, at=at, plan_version=version, requester=author)
+        else:
+            what = Happening.PLAN_REVISED
+            store.change(rollout, at=at, plan_version=version, requester=author)
+        await happened(
+            session,
+            rollout,
+            what,
+            at=at,
+            actor=author,
+            tell=Tell.NOBODY,
+            version=version,
+            plan_sha256=plan.sha256,
+            spec_sha256=plan.spec_sha256,
+            reason=reason,
+        )
+
+    async def _ask_to_start(self, session: AsyncSession, rollout: Rollout, plan: Plan, at: datetime) -> bool:
+        """Whether people have to be asked; if so they are, unless they already were."""
+        decision = policies.may_start(self._policy, plan, requester=rollout.requester)
+        if decision.answer is Answer.DENY:
+            raise NotAllowed(f"{_sentence(decision.why)}.")
+        if decision.answer is Answer.AUTO:
+            return False
+        asked = [approval for approval in await approvals.pending(session, rollout.id) if approval.expires_at > at]
+        if not asked:
+            approval = await approvals.request(
+                session,
+                rollout,
+                approvals.Purpose.START,
+                decision,
+                plan=plan,
+                policy=self._policy,
+                to_stage=0,
+                requester=rollout.requester,
+                snapshot=None,
+                at=at,
+            )
+            rollout.due_at = approval.expires_at
+        return True
+
+    async def _ask_to_promote(
+        self, session: AsyncSession, rollout: Rollout, plan: Plan, actor: str, at: datetime
+    ) -> None:
+        assert rollout.stage is not None
+        if rollout.stage_since is None:
+            raise Conflict("The last change is still being confirmed; try again in a moment.")
+        by_policy = policies.may_promote(self._policy, plan, rollout.stage + 1, requester=rollout.requester)
+        decision = by_policy
+        if by_policy.answer is Answer.AUTO:
+            decision = policies.ask(self._policy, plan, rollout.requester, ["the proof of safety is not complete"])
+        if decision.answer is Answer.DENY:
+            raise NotAllowed(f"{_sentence(decision.why)}.")
+        check = await store.last_check(session, rollout)
+        store.move(rollout, Phase.WAITING_PROMOTION, at=at)
+        await approvals.request(
+            session,
+            rollout,
+            approvals.Purpose.PROMOTE,
+            decision,
+            plan=plan,
+            policy=self._policy,
+            to_stage=rollout.stage + 1,
+            requester=rollout.requester,
+            snapshot=check.verdict if check is not None else None,
+            at=at,
+        )
+
+    async def _vote(
+        self,
+        session: AsyncSession,
+        approval: Approval,
+        rollout: Rollout,
+        plan: Plan,
+        actor: str,
+        known_good: Exposure | None,
+        at: datetime,
+    ) -> None:
+        vote = approvals.Vote.APPROVE
+        tally = await approvals.vote(
+            session, approval, rollout, plan, self._policy, person=actor, answer=vote, reason=None, at=at
+        )
+        if not tally.complete or not await approvals.claim(session, approval, approvals.Status.GRANTED, at=at):
+            return
+        await happened(
+            session,
+            rollout,
+            Happening.APPROVAL_GRANTED,
+            at=at,
+            actor=actor,
+            tell=Tell.NOBODY,
+            approval=approval.id,
+            purpose=approval.purpose,
+            by=list(tally.by),
+        )
+        if approval.purpose == approvals.Purpose.START:
+            await changes.start(session, rollout, plan, known_good=known_good, actor=actor, at=at)
+        else:
+            await changes.promote(
+                session, rollout, plan, actor=actor, at=at, check_id=rollout.last_check_id, why=approval.why
+            )
+
+    async def _check_sight(self, session: AsyncSession, rollout: Rollout) -> None:
+        """Raise Conflict when the newest check was blind or saw harm: neither is a ground to raise exposure."""
+        if Phase(rollout.phase) not in LIVE:
+            return
+        check = await store.last_check(session, rollout)
+        if check is None:
+            raise Conflict("The gate has not been checked yet; wait for the first check.")
+        if Outcome(check.outcome) not in (Outcome.PASS, Outcome.INCONCLUSIVE):
+            raise Conflict(f"The gate can't support a promotion now: {check.verdict['gate']['why']}")
+
+    async def _resume(self, session: AsyncSession, rollout: Rollout, plan: Plan, actor: str, at: datetime) -> None:
+        _refuse_ended(rollout)
+        if Phase(rollout.phase) is not Phase.PAUSED or rollout.stage is None:
+            raise Conflict(f"The rollout is {words(Phase(rollout.phase))}, so there is nothing to resume.")
+        target = plan.stages[rollout.stage].exposure
+        settled = Exposure.model_validate(rollout.settled)
+        check = await store.last_check(session, rollout)
+        harmful = check is not None and check.verdict["gate"]["harm"] != "none"
+        if harmful or settled != target:
+            check_approver(self._policy, actor, requester=rollout.requester, spec_author=plan.spec_author)
+        store.move(
+            rollout,
+            Phase.PROGRESSING,
+            at=at,
+            pause_reason=None,
+            pause_ends=None,
+            paused_at=None,
+            harm_accepted=harmful,
+            limit_from=at,
+            due_at=at,
+        )
+        if settled != target or rollout.stage_since is None:
+            store.change(rollout, at=at, stage_since=None)
+            store.intend(session, rollout, target, store.Purpose.RESUME, at=at)
+        await happened(
+            session, rollout, Happening.RESUMED, at=at, actor=actor, exposure=str(target), harm_accepted=harmful
+        )
+
+    async def _cancel(self, session: AsyncSession, rollout: Rollout, actor: str, reason: str, at: datetime) -> None:
+        await approvals.void_pending(session, rollout, at=at, why=reason)
+        store.move(rollout, Phase.CANCELLED, at=at)
+        await happened(session, rollout, Happening.CANCELLED, at=at, actor=actor, reason=reason)
+
+    async def _kill_alone(
+        self, session: AsyncSession, flag: str, environment: str, actor: str, reason: str, at: datetime
+    ) -> None:
+        session.add(
+            Intent(
+                rollout_id=None,
+                flag=flag,
+                environment=environment,
+                epoch=0,
+                purpose=store.Purpose.KILL,
+                target=NOT_EXPOSED.model_dump(mode="json"),
+                status=store.IntentStatus.OPEN,
+                requester=actor,
+                created_at=at,
+                due_at=at,
+            )
+        )
+        facts = {"flag": flag, "environment": environment, "reason": reason}
+        await session.flush()
+        await flag_happened(session, Happening.KILL_ORDERED, at=at, actor=actor, facts=facts)
+
+
+async def _keep_spec(session: AsyncSession, spec: Spec, at: datetime) -> str:
+    """The id of the snapshot of exactly this text, made if it is new."""
+    query = select(SpecSnapshot).where(SpecSnapshot.source == spec.source, SpecSnapshot.sha256 == spec.sha256)
+    snapshot = await session.scalar(query)
+    if snapshot is None:
+        snapshot = SpecSnapshot(
+            flag=spec.flag, source=spec.source, sha256=spec.sha256, content=spec.content, read_at=at
+        )
+        session.add(snapshot)
+        await session.flush()
+    return snapshot.id
+
+
+def _refuse_ended(rollout: Rollout) -> None:
+    if rollout.live_key is None:
+        raise Conflict(
+            f"The rollout of {rollout.flag} has ended ({words(Phase(rollout.phase))}). "
+            f"To take the flag to 0 % use `/rollout kill {rollout.flag}`."
+        )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,162 @@
+"""A rollout as it is shown: everything a card, a status line or an export needs, read in one transaction."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tools.gates import Verdict
+from tools.plans.model import Exposure, Guardrail, Plan, Stage
+from tools.records.models import Approval, Conversation, GateCheck, Rollout
+from tools.rollouts import approvals, store
+from tools.rollouts.phases import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class CheckView:
+    """The newest look at the gate: its verdict and each guardrail's, and the newest sample's time by metric."""
+
+    id: str
+    at: datetime
+    verdict: Verdict
+    guardrails: tuple[tuple[Guardrail, Verdict, datetime | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalView:
+    """A question people are being asked."""
+
+    id: str
+    purpose: approvals.Purpose
+    to_stage: int
+    why: str
+    requester: str
+    by: tuple[str, ...]
+    needed: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceView:
+    """Where the rollout is talked about; `card_ts` is None until its card was posted."""
+
+    conversation_id: str
+    workspace: str
+    channel: str
+    thread_ts: str | None
+    card_ts: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutView:
+    """A rollout. `exposure` is what was last confirmed; `setting` is what is being set right now, and `error` why it
+    has not worked yet."""
+
+    id: str
+    flag: str
+    environment: str
+    phase: Phase
+    plan: Plan
+    plan_version: int
+    stage: int | None
+    stage_since: datetime | None
+    limit_from: datetime | None
+    exposure: Exposure | None
+    known_good: Exposure | None
+    setting: Exposure | None
+    error: str | None
+    check: CheckView | None
+    approval: ApprovalView | None
+    requester: str
+    pause_reason: str | None
+    pause_ends: str | None
+    rollback_reason: str | None
+    verify_until: datetime | None
+    blind_since: datetime | None
+    next_check: datetime | None
+    created_at: datetime
+    ended_at: datetime | None
+    place: PlaceView | None
+
+    @property
+    def stage_in_force(self) -> Stage | None:
+        """The stage whose exposure is set, None before the start."""
+        return None if self.stage is None else self.plan.stages[self.stage]
+
+
+async def view(session: AsyncSession, rollout: Rollout) -> RolloutView:
+    """The rollout as it is in this transaction."""
+    plan = await store.plan_of(session, rollout)
+    intents = await store.open_intents(session, rollout.id)
+    check = await store.last_check(session, rollout)
+    intent = intents[0] if intents else None
+    return RolloutView(
+        id=rollout.id,
+        flag=rollout.flag,
+        environment=rollout.environment,
+        phase=Phase(rollout.phase),
+        plan=plan,
+        plan_version=rollout.plan_version,
+        stage=rollout.stage,
+        stage_since=rollout.stage_since,
+        limit_from=rollout.limit_from,
+        exposure=_exposure(rollout.settled),
+        known_good=_exposure(rollout.known_good),
+        setting=_exposure(intent.target if intent else None),
+        error=intent.error if intent else None,
+        check=_check_view(check, plan) if check is not None else None,
+        approval=await _approval_view(session, rollout.id),
+        requester=rollout.requester,
+        pause_reason=rollout.pause_reason,
+        pause_ends=rollout.pause_ends,
+        rollback_reason=rollout.rollback_reason,
+        verify_until=rollout.verify_until,
+        blind_since=rollout.blind_since,
+        next_check=rollout.due_at,
+        created_at=rollout.created_at,
+        ended_at=rollout.ended_at,
+        place=await _place_view(session, rollout),
+    )
+
+
+def _exposure(plain: dict[str, object] | None) -> Exposure | None:
+    return None if plain is None else Exposure.model_validate(plain)
+
+
+def _check_view(check: GateCheck, plan: Plan) -> CheckView:
+    guardrails = plan.stages[check.stage].guardrails
+    newest = [datetime.fromisoformat(answer["newest"]) if answer["newest"] else None for answer in check.answers]
+    verdicts = [Verdict.from_json(plain) for plain in check.verdict["guardrails"]]
+    return CheckView(
+        id=check.id,
+        at=check.at,
+        verdict=Verdict.from_json(check.verdict["gate"]),
+        guardrails=tuple(zip(guardrails, verdicts, newest, strict=True)),
+    )
+
+
+async def _approval_view(session: AsyncSession, rollout_id: str) -> ApprovalView | None:
+    pending = await approvals.pending(session, rollout_id)
+    if not pending:
+        return None
+    approval: Approval = pending[-1]
+    tally = await approvals.count(session, approval)
+    return ApprovalView(
+        id=approval.id,
+        purpose=approvals.Purpose(approval.purpose),
+        to_stage=approval.to_stage,
+        why=approval.why,
+        requester=approval.requester,
+        by=tally.by,
+        needed=approval.needed,
+        expires_at=approval.expires_at,
+    )
+
+
+async def _place_view(session: AsyncSession, rollout: Rollout) -> PlaceView | None:
+    if rollout.conversation_id is None:
+        return None
+    row = await session.get(Conversation, rollout.conversation_id)
+    if row is None:
+        return None
+    return PlaceView(row.id, row.workspace, row.channel, row.thread_ts, row.card_ts)

@@ -1,0 +1,1 @@
+"""Read a feature's spec from where the team writes it."""
