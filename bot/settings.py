@@ -1,0 +1,235 @@
+"""One tree of settings: defaults, then `sluice.toml`, then `SLUICE_*` variables.
+
+A key `section.name` of the file is the variable `SLUICE_SECTION_NAME`; deeper keys are joined by two underscores, as in
+`SLUICE_SOURCES__SHOP__URL`. `load_settings` is the only reader of either; making a `Settings` reads nothing.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bot.settings_sources import Variables, explain, merged
+from tools.errors import ConfigurationError
+from tools.metrics.catalogue import Catalogue, MetricDefinition
+from tools.plans.model import Name, Percent
+from tools.plans.policy import Policy
+from tools.records.database import parse_url
+
+DEFAULT_FILE = Path("sluice.toml")
+FILE_VARIABLE = "SLUICE_CONFIG"
+
+SECONDS_IN = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(value: object) -> object:
+    """Seconds as a number, or text such as `90s`, `10m`, `24h`, `7d`; anything else is left to pydantic."""
+    if not isinstance(value, str):
+        return value
+    number = value.strip().rstrip("abcdefghijklmnopqrstuvwxyz").strip()
+    unit = value.strip()[len(number) :].strip() or "s"
+    try:
+        return timedelta(seconds=float(number) * SECONDS_IN[unit])
+    except (ValueError, KeyError, OverflowError):
+        return value
+
+
+Span = Annotated[timedelta, BeforeValidator(parse_duration), Field(gt=timedelta(0), le=timedelta(days=365))]
+Pause = Annotated[timedelta, BeforeValidator(parse_duration), Field(ge=timedelta(0), le=timedelta(days=365))]
+
+
+class Section(BaseModel):
+    """Base of every part: immutable, and strict about what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class DatabaseSettings(Section):
+    """Where the records are: `sqlite:///sluice.db` or `postgresql://user:password@host/name`."""
+
+    url: SecretStr = SecretStr("sqlite:///sluice.db")
+
+    @field_validator("url")
+    @classmethod
+    def _usable(cls, url: SecretStr) -> SecretStr:
+        try:
+            parse_url(url.get_secret_value())
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+        return url
+
+
+class SlackSettings(Section):
+    """The Slack app's tokens, and the channels: `releases_channel` takes rollouts that no channel asked for."""
+
+    bot_token: SecretStr | None = None
+    app_token: SecretStr | None = None
+    signing_secret: SecretStr | None = None
+    api_url: str = "https://slack.com/api/"
+    releases_channel: Annotated[str, Field(min_length=1)] | None = None
+    alerts_channel: Annotated[str, Field(min_length=1)] | None = None
+
+    @field_validator("api_url")
+    @classmethod
+    def _usable(cls, url: str) -> str:
+        if not url.startswith(("https://", "http://")):
+            raise ValueError("write an address that starts with https:// or http://")
+        return url.rstrip("/") + "/"
+
+
+class HttpSettings(Section):
+    """Where Sluice listens: Slack over HTTP, flag evaluation, health."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+
+
+class SourceSettings(Section):
+    """A metric source. `url` is its database's; `timeout` bounds each query."""
+
+    type: str = "sql"
+    url: SecretStr | None = None
+    timeout: Span = timedelta(seconds=10)
+
+
+class FlagSettings(Section):
+    """The flag service; `timeout` bounds each of its calls."""
+
+    type: str = "embedded"
+    timeout: Span = timedelta(seconds=10)
+
+
+class SpecSettings(Section):
+    """Where feature specs are."""
+
+    type: str = "folder"
+    path: Path = Path("specs")
+
+
+class PlanningSettings(Section):
+    """What plans are made with where neither the spec nor the request says otherwise.
+
+    `traffic_window` is how much of the past is read for traffic and base rates; `stages` are the live percentages.
+    """
+
+    burn_in: Pause = timedelta(minutes=10)
+    stale_after: Span = timedelta(minutes=2)
+    blind_budget: Span = timedelta(minutes=5)
+    check_every: Span = timedelta(seconds=15)
+    traffic_window: Span = timedelta(hours=24)
+    stages: Annotated[tuple[Percent, ...], Field(min_length=1, max_length=20)] = (1, 5, 25, 50, 100)
+    bake: Pause = timedelta(minutes=30)
+
+
+class PolicySettings(Policy):
+    """The policy, with durations as people write them."""
+
+    approval_ttl: Span = timedelta(hours=24)
+
+
+class MetricSettings(MetricDefinition):
+    """A metric of the catalogue, with durations as people write them; its name is the table's."""
+
+    settle: Pause = timedelta(0)
+
+
+class OfrepSettings(Section):
+    """Who may evaluate flags over HTTP: anyone who can reach the port, unless tokens are set."""
+
+    tokens: tuple[SecretStr, ...] = ()
+
+
+class JobSettings(Section):
+    """What runs work that outlives a request."""
+
+    type: str = "in_process"
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 16
+
+
+class SchedulerSettings(Section):
+    """The clock: how often rollouts and messages that are due are looked for, and how long a lease holds."""
+
+    tick: Span = timedelta(seconds=1)
+    delivery: Span = timedelta(milliseconds=500)
+    lease: Span = timedelta(seconds=15)
+
+
+class Settings(BaseSettings):
+    """Everything that may differ between two installations. Making one validates values and reads nothing."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    environment: Name = "production"
+    database: DatabaseSettings = DatabaseSettings()
+    slack: SlackSettings = SlackSettings()
+    http: HttpSettings = HttpSettings()
+    policy: PolicySettings = PolicySettings()
+    flags: FlagSettings = FlagSettings()
+    specs: SpecSettings = SpecSettings()
+    sources: dict[Name, SourceSettings] = Field(default_factory=dict)
+    metrics: dict[Name, MetricSettings] = Field(default_factory=dict)
+    planning: PlanningSettings = PlanningSettings()
+    ofrep: OfrepSettings = OfrepSettings()
+    jobs: JobSettings = JobSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed in: `load_settings` decides what that is."""
+        return (init_settings,)
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _named_by_their_tables(cls, metrics: object) -> object:
+        if not isinstance(metrics, Mapping):
+            return metrics
+        return {
+            name: {**metric, "name": name} if isinstance(metric, Mapping) and "name" not in metric else metric
+            for name, metric in metrics.items()
+        }
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The metrics that plans may name."""
+        return Catalogue(self.metrics.values())
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings of the file and, over them, of the variables.
+
+    `path` None means SLUICE_CONFIG or else `sluice.toml`, which may be absent. Raises ConfigurationError with one line
+    that names the key as it was written, never a value.
+    """
+    named = path or (Path(environ[FILE_VARIABLE]) if environ.get(FILE_VARIABLE) else None)
+    from_file = _read_file(named or DEFAULT_FILE, must_exist=named is not None)
+    variables = Variables.of(environ, Settings)
+    try:
+        return Settings(**merged(from_file, variables.values()))
+    except ValidationError as error:
+        raise ConfigurationError(explain(error, variables, named or DEFAULT_FILE, Settings)) from None
+
+
+def _read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if must_exist:
+            raise ConfigurationError(
+                f"There is no file {path}; name another with --config or {FILE_VARIABLE}."
+            ) from None
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} can't be read: {error.__class__.__name__}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}.") from None
