@@ -114,8 +114,10 @@ def _hint(key: Key, variables: Variables, tree: type[BaseModel]) -> str:
 
 
 def _all_keys(tree: type[BaseModel]) -> list[Key]:
-    sections = [(name, _known((name,), tree)) for name in tree.model_fields]
-    return [(name, *part) for name, keys in sections for part in ([(key,) for key in keys] or [()])]
+    keys = list[Key]()
+    for section in tree.model_fields:
+        keys += [(section, name) for name in _known((section,), tree)] or [(section,)]
+    return keys
 
 
 def _spelt(key: Key, as_variable: bool) -> str:

@@ -1,0 +1,131 @@
+"""The only place where parts are wired together: from settings to running services."""
+
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from agent.planner import Planner
+from bot.services import Services
+from bot.settings import Settings
+from tools.clock import Clock, SystemClock
+from tools.errors import ConfigurationError, Unavailable
+from tools.flags.base import FlagService
+from tools.flags.registry import FlagServiceParts, create_flag_service
+from tools.jobs.base import Jobs
+from tools.jobs.registry import create_jobs
+from tools.metrics.base import MetricSource
+from tools.metrics.registry import create_metric_source
+from tools.metrics.router import Metrics
+from tools.records.database import Database
+from tools.records.migrate import is_current
+from tools.rollouts.controller import Controller
+from tools.rollouts.service import RolloutService
+from tools.specs.base import SpecSource
+from tools.specs.registry import create_spec_source
+
+
+class SchemaOutdated(Unavailable):
+    """The database's schema is not this release's."""
+
+
+@asynccontextmanager
+async def running_services(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Services]:
+    """Every part, wired and ready; closed in reverse order. Jobs are started by whoever registered their handlers.
+
+    Raises ConfigurationError, SchemaOutdated, Unavailable.
+    """
+    clock = clock or SystemClock()
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    async with AsyncExitStack() as stack:
+        database = await _open_database(settings, stack)
+        metrics = _metrics(settings)
+        stack.push_async_callback(metrics.close)
+        flags, specs = _flags(settings, database, clock), _specs(settings)
+        jobs = _jobs(settings, database, clock, owner)
+        stack.push_async_callback(jobs.stop)
+        controller = Controller(
+            database,
+            flags,
+            metrics,
+            settings.policy,
+            clock,
+            owner=owner,
+            lease=settings.scheduler.lease,
+            flag_timeout=settings.flags.timeout,
+        )
+        yield Services(
+            settings=settings,
+            clock=clock,
+            database=database,
+            flags=flags,
+            metrics=metrics,
+            specs=specs,
+            jobs=jobs,
+            rollouts=RolloutService(database, flags, settings.policy, clock, wake=controller.carry_out),
+            controller=controller,
+            planner=Planner(),
+        )
+
+
+async def check_schema(database: Database) -> None:
+    """Return when the database answers and its schema is this release's. Raises Unavailable, SchemaOutdated."""
+    try:
+        current = await is_current(database)
+    except (SQLAlchemyError, OSError) as error:
+        # The driver's message may repeat the URL with its password.
+        raise Unavailable(
+            f"The database {database.url.render_as_string(hide_password=True)} can't be reached "
+            f"({type(error).__name__}): see whether it is up, and whether SLUICE_DATABASE_URL is right."
+        ) from None
+    if not current:
+        raise SchemaOutdated("The database's schema is not this release's: run `sluice migrate`.")
+
+
+async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
+    database = Database(settings.database.url.get_secret_value())
+    stack.push_async_callback(database.close)
+    await check_schema(database)
+    return database
+
+
+def _metrics(settings: Settings) -> Metrics:
+    catalogue = settings.catalogue
+    sources = dict[str, MetricSource]()
+    for name, source in settings.sources.items():
+        with _naming(f"sources.{name}"):
+            url = source.url.get_secret_value() if source.url is not None else None
+            sources[name] = create_metric_source(
+                source.type, catalogue.of_source(name), url=url, timeout=source.timeout
+            )
+    with _naming("metrics"):
+        return Metrics(catalogue, sources)
+
+
+def _flags(settings: Settings, database: Database, clock: Clock) -> FlagService:
+    with _naming("flags.type"):
+        return create_flag_service(settings.flags.type, FlagServiceParts(database, clock))
+
+
+def _specs(settings: Settings) -> SpecSource:
+    with _naming("specs.type"):
+        return create_spec_source(settings.specs.type, folder=settings.specs.path)
+
+
+def _jobs(settings: Settings, database: Database, clock: Clock, owner: str) -> Jobs:
+    with _naming("jobs.type"):
+        return create_jobs(
+            settings.jobs.type, database=database, clock=clock, owner=owner, concurrency=settings.jobs.concurrency
+        )
+
+
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """Name the setting that a part refused."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{key}: {error}") from None
