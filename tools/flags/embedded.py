@@ -41,6 +41,10 @@ class EmbeddedFlagService:
 
     `read` and `list` always ask the database. `definitions` serves evaluation from memory: at once up to date with
     what this object wrote, and at most MAX_STALENESS behind what other processes wrote.
+
+    A call ends after `answer_within`; only on SQLite, while another process holds the file's write lock, it may take
+    as long as the driver's busy timeout. Calling it inside a write session of the same SQLite database waits for that
+    session's end, and so in vain.
     """
 
     def __init__(self, database: Database, clock: Clock, *, answer_within: timedelta = ANSWER_WITHIN) -> None:
