@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,6 +85,10 @@ class Assembly:
             middleware=[guard],
         )
 
+    def serve_at(self, url: str) -> None:
+        """Take `url` as the address in everything that links back here."""
+        self.workspace.base_url = url
+
     async def close(self) -> None:
         """Give up deliveries, end feeds and connections."""
         self.workspace.feed.close()
@@ -153,28 +157,45 @@ async def running_workspace(
     `changes` are fields of `WorkspaceSettings`, as in `running_workspace(ack_seconds=0.2)`.
     """
     assembly = Assembly(replace(settings or WorkspaceSettings(), **changes), clock)
+    async with serving(assembly.app(), port, on_bind=assembly.serve_at, on_end=assembly.close) as url:
+        yield RunningWorkspace(url, assembly.workspace, assembly.people, assembly.sockets, assembly.courier)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: Starlette,
+    port: int = 0,
+    *,
+    on_bind: Callable[[str], None] | None = None,
+    on_end: Callable[[], Awaitable[None]] | None = None,
+) -> AsyncIterator[str]:
+    """Serve an application on 127.0.0.1 in this event loop; yields its address.
+
+    `on_bind` hears the address before the first request; `on_end` runs while the server still answers.
+    """
     listener = socket.create_server(("127.0.0.1", port))
-    assembly.workspace.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    if on_bind is not None:
+        on_bind(url)
     config = uvicorn.Config(
-        assembly.app(),
+        app,
         http=DroppableProtocol,
         ws="websockets-sansio",
         lifespan="off",
-        log_level="warning",
+        log_config=None,
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     server = _Server(config)
-    serving = asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))
+    running = asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))
     try:
-        await _until_started(server, serving)
-        yield RunningWorkspace(
-            assembly.workspace.base_url, assembly.workspace, assembly.people, assembly.sockets, assembly.courier
-        )
+        await _until_started(server, running)
+        yield url
     finally:
-        await assembly.close()
+        if on_end is not None:
+            await on_end()
         server.should_exit = True
-        await serving
+        await running
         listener.close()
 
 

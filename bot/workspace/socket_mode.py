@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 10
 CONNECTION_SECONDS = 18_060
+GRACE_SECONDS = 5.0
 DisconnectReason = Literal["warning", "refresh_requested", "link_disabled", "too_many_websockets"]
 _OUTAGE_CODE = 1013
 
@@ -32,6 +33,7 @@ class Connection:
         self.websocket = websocket
         self.number = number
         self.delivered = 0
+        self.deadline: asyncio.Timeout | None = None
         self._awaited: dict[str, asyncio.Future[Json]] = {}
 
     async def deliver(self, envelope: Json, within: float) -> Json:
@@ -49,6 +51,17 @@ class Connection:
             raise DeliveryFailed("connection_failed") from error
         finally:
             del self._awaited[envelope_id]
+
+    async def listen(self) -> None:
+        """Take acknowledgements until the app hangs up (`WebSocketDisconnect`) or `retire`d time is up."""
+        async with asyncio.timeout(None) as self.deadline:
+            while True:
+                self.acknowledge(await self.websocket.receive_text())
+
+    def retire(self, seconds: float) -> None:
+        """Hang up in `seconds`, unless the app does so before."""
+        if self.deadline is not None:
+            self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)
 
     async def send(self, message: Json) -> None:
         """Send one JSON message."""
@@ -109,24 +122,28 @@ class SocketMode:
         connection = Connection(websocket, next(self._numbers))
         if len(self.connections) >= MAX_CONNECTIONS:
             await self._disconnect(connection, "too_many_websockets")
+            await websocket.close()
             return
         self.connections.append(connection)
         self._publish()
         try:
             await connection.send(self._hello())
-            while True:
-                connection.acknowledge(await websocket.receive_text())
+            await connection.listen()
+        except TimeoutError:
+            await websocket.close()
         except WebSocketDisconnect:
             log.info("socket connection %s ended", connection.number)
         finally:
-            self._forget(connection)
+            self._retire(connection)
+            connection.abandon()
 
     async def disconnect_all(self, reason: DisconnectReason = "refresh_requested", *, abruptly: bool = False) -> int:
         """Ask the app to reconnect (or just hang up, when `abruptly`); returns how many connections there were."""
         connections = list(self.connections)
         for connection in connections:
-            self._forget(connection)
             if abruptly:
+                self._retire(connection)
+                connection.abandon()
                 await connection.websocket.close(_OUTAGE_CODE)
             else:
                 await self._disconnect(connection, reason)
@@ -137,13 +154,13 @@ class SocketMode:
             return
         await connection.send({"type": "disconnect", "reason": reason, "debug_info": {"host": "applink-local"}})
         if reason != "warning":
-            await connection.websocket.close()
+            self._retire(connection)
+            connection.retire(GRACE_SECONDS)
 
-    def _forget(self, connection: Connection) -> None:
+    def _retire(self, connection: Connection) -> None:
         if connection in self.connections:
             self.connections.remove(connection)
             self._publish()
-        connection.abandon()
 
     def _publish(self) -> None:
         self._workspace.feed.publish("connections", {"count": len(self.connections)})
