@@ -16,7 +16,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bot.settings_sources import Variables, explain, merged
 from tools.errors import ConfigurationError
 from tools.metrics.catalogue import Catalogue, MetricDefinition
-from tools.plans.model import Name, Percent
+from tools.plans.model import Name
+from tools.plans.planner import PlanningDefaults
 from tools.plans.policy import Policy
 from tools.records.database import parse_url
 
@@ -110,18 +111,15 @@ class SpecSettings(Section):
     path: Path = Path("specs")
 
 
-class PlanningSettings(Section):
-    """What plans are made with where neither the spec nor the request says otherwise.
-
-    `traffic_window` is how much of the past is read for traffic and base rates; `stages` are the live percentages.
-    """
+class PlanningSettings(PlanningDefaults):
+    """What plans are made with, with durations as people write them."""
 
     burn_in: Pause = timedelta(minutes=10)
     stale_after: Span = timedelta(minutes=2)
     blind_budget: Span = timedelta(minutes=5)
     check_every: Span = timedelta(seconds=15)
     traffic_window: Span = timedelta(hours=24)
-    stages: Annotated[tuple[Percent, ...], Field(min_length=1, max_length=20)] = (1, 5, 25, 50, 100)
+    stage_budget: Span = timedelta(hours=24)
     bake: Pause = timedelta(minutes=30)
 
 

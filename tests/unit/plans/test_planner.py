@@ -1,0 +1,98 @@
+"""The calculators' planner: stages and lengths follow from traffic, base rate, harm and risk."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.unit.rollouts.world import POLICY
+from tools.gates import Direction
+from tools.plans.model import Mode, Strategy
+from tools.plans.planner import Baseline, CannotBeProven, Draft, Feature, PlanningDefaults, draft_plan
+from tools.plans.validation import check_plan
+
+FEATURE = Feature("new-checkout", "production", "old", "new", (), (), None, None)
+ERRORS = Baseline("errors", Direction.INCREASE, 6000, 0.005, 1.0, None)
+ORDERS = Baseline("orders", Direction.DECREASE, 6000, 0.03, 1.0, 1.5)
+
+
+def draft(*baselines: Baseline, tags: tuple[str, ...] = (), strategy: Strategy | None = None) -> Draft:
+    made = draft_plan(replace(FEATURE, tags=tags), baselines or (ERRORS,), POLICY, PlanningDefaults(), strategy)
+    check_plan(made.plan, POLICY, granularity=0.001, audiences=True, shadow=True)
+    return made
+
+
+def percents(made: Draft) -> list[float]:
+    return [stage.exposure.percent for stage in made.plan.stages]
+
+
+def test_much_traffic_starts_small_and_ends_with_everyone() -> None:
+    made = draft()
+    assert percents(made) == [1, 5, 25, 50, 100]
+    assert made.plan.strategy is Strategy.CANARY
+
+
+def test_little_traffic_starts_larger_and_takes_longer() -> None:
+    busy, quiet = draft(), draft(replace(ERRORS, requests_per_minute=300))
+    assert percents(quiet)[0] > percents(busy)[0]
+    limits = [{stage.exposure.percent: stage.time_limit for stage in made.plan.stages} for made in (busy, quiet)]
+    assert limits[1][25] > limits[0][25]
+
+
+def test_too_little_traffic_is_said_before_the_start_with_what_would_help() -> None:
+    made = draft(replace(ERRORS, requests_per_minute=30))
+    assert any("can't be proven with this traffic" in note for note in made.notes)
+    with pytest.raises(CannotBeProven, match="proves nothing"):
+        draft(replace(ERRORS, requests_per_minute=1))
+
+
+def test_risk_takes_smaller_steps_stricter_margins_and_longer_bakes() -> None:
+    usual, risky = draft(), draft(tags=("revenue-critical",))
+    assert risky.plan.stages[0].guardrails[0].margin < usual.plan.stages[0].guardrails[0].margin
+    assert risky.plan.stages[0].bake > usual.plan.stages[0].bake
+    assert percents(risky)[0] <= percents(usual)[0]
+
+
+def test_the_margin_of_the_spec_holds_as_far_as_policy_allows() -> None:
+    assert draft(replace(ERRORS, margin=1.7)).plan.stages[0].guardrails[0].margin == 1.7
+    assert draft(replace(ERRORS, margin=50)).plan.stages[0].guardrails[0].margin == POLICY.loosest_margin
+
+
+def test_bursts_take_longer() -> None:
+    calm, bursty = draft(), draft(replace(ERRORS, dispersion=3.0))
+    assert bursty.plan.stages[-2].time_limit >= calm.plan.stages[-2].time_limit
+    assert bursty.plan.stages[0].guardrails[0].dispersion == 3.0
+
+
+def test_every_metric_guards_every_stage_and_the_slowest_sets_the_length() -> None:
+    made = draft(ERRORS, ORDERS)
+    for stage in made.plan.stages:
+        assert [rail.metric for rail in stage.guardrails] == ["errors", "orders"]
+        assert stage.time_limit >= stage.bake > timedelta(0)
+
+
+def test_a_shadow_plan_starts_in_shadow_and_then_goes_live() -> None:
+    made = draft(strategy=Strategy.SHADOW)
+    assert [stage.exposure.mode for stage in made.plan.stages][:2] == [Mode.SHADOW, Mode.LIVE]
+
+
+def test_a_full_plan_has_a_ceiling_and_says_that_everyone_is_exposed() -> None:
+    made = draft(ORDERS, strategy=Strategy.FULL)
+    assert percents(made) == [100]
+    assert made.plan.stages[0].guardrails[0].ceiling == pytest.approx(0.02)
+    assert any("Everyone is exposed at once" in note for note in made.notes)
+
+
+def test_the_notes_say_what_a_harm_would_touch() -> None:
+    assert any("having met about" in note for note in draft().notes)
+    assert "6,000 requests/min" in draft().plan.rationale[0]
+
+
+def test_nothing_to_guard_with_is_refused() -> None:
+    with pytest.raises(CannotBeProven, match="No metric guards"):
+        draft_plan(FEATURE, (), POLICY, PlanningDefaults())
+
+
+def test_a_first_stage_is_made_where_no_candidate_is_small_enough() -> None:
+    made = draft_plan(FEATURE, (ERRORS,), POLICY, PlanningDefaults(stages=(50, 100)))
+    assert percents(made)[0] == POLICY.largest_first_exposure
