@@ -67,7 +67,7 @@ async def running_services(settings: Settings, *, clock: Clock | None = None) ->
             jobs=jobs,
             rollouts=RolloutService(database, flags, settings.policy, clock, wake=controller.carry_out),
             controller=controller,
-            planner=Planner(),
+            planner=Planner(specs, flags, metrics, settings.policy, settings.planning, clock),
         )
 
 

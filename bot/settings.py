@@ -112,7 +112,7 @@ class SpecSettings(Section):
 
 
 class PlanningSettings(PlanningDefaults):
-    """What plans are made with, with durations as people write them."""
+    """What plans are made with where the spec does not say otherwise, with durations as people write them."""
 
     burn_in: Pause = timedelta(minutes=10)
     stale_after: Span = timedelta(minutes=2)
@@ -136,9 +136,13 @@ class MetricSettings(MetricDefinition):
 
 
 class OfrepSettings(Section):
-    """Who may evaluate flags over HTTP: anyone who can reach the port, unless tokens are set."""
+    """Flag evaluation over HTTP: for anyone who can reach the port, unless tokens are set.
+
+    `environments` are served besides the default one, each below a path of its name.
+    """
 
     tokens: tuple[SecretStr, ...] = ()
+    environments: tuple[Name, ...] = ()
 
 
 class JobSettings(Section):

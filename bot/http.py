@@ -1,0 +1,95 @@
+"""Everything that Sluice answers over HTTP: Slack, flag evaluation (OFREP), health."""
+
+import secrets
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import structlog
+from slack_bolt.adapter.starlette.async_handler import AsyncSlackRequestHandler
+from slack_bolt.async_app import AsyncApp
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from bot.bootstrap import check_schema
+from bot.ofrep import ofrep_routes
+from bot.scheduler import Scheduler
+from bot.services import Services
+from tools.errors import SluiceError
+from tools.flags.embedded import EmbeddedFlagService
+from tools.flags.memory import MemoryFlagService
+
+MAX_SLACK_BODY_BYTES = 1024 * 1024
+REQUEST_FAILED = "http.request_failed"
+
+logger = structlog.get_logger(__name__)
+
+
+def build_http(services: Services, scheduler: Scheduler, slack: AsyncApp | None) -> Starlette:
+    """The ASGI application. `slack` is the app whose requests arrive over HTTP, None with Socket Mode."""
+    routes = [*_health(services, scheduler), *_evaluation(services)]
+    if slack is not None:
+        routes.append(_slack(slack))
+    return Starlette(routes=routes, exception_handlers={Exception: _failed})
+
+
+def _slack(app: AsyncApp) -> BaseRoute:
+    handler = AsyncSlackRequestHandler(app)
+
+    async def events(request: Request) -> Response:
+        return await handler.handle(request)
+
+    return Route("/slack/events", events, methods=["POST"], max_body_size=MAX_SLACK_BODY_BYTES)
+
+
+def _evaluation(services: Services) -> list[BaseRoute]:
+    """Routes of the flags that Sluice keeps itself; another flag service evaluates its own."""
+    if not isinstance(services.flags, EmbeddedFlagService | MemoryFlagService):
+        return []
+    settings = services.settings
+    tokens = [token.get_secret_value() for token in settings.ofrep.tokens]
+    routes: list[BaseRoute] = [*ofrep_routes(services.flags, settings.environment, tokens)]
+    for environment in settings.ofrep.environments:
+        routes.append(Mount(f"/{environment}", routes=ofrep_routes(services.flags, environment, tokens)))
+    return routes
+
+
+def _health(services: Services, scheduler: Scheduler) -> list[BaseRoute]:
+    async def alive(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def ready(_request: Request) -> Response:
+        stale = scheduler.stale()
+        parts = {
+            "database": await _database_problem(services) or "ok",
+            "scheduler": f"no good turn lately: {', '.join(stale)}" if stale else "ok",
+        }
+        return _readiness(parts)
+
+    return [Route("/healthz", alive), Route("/readyz", ready)]
+
+
+async def _database_problem(services: Services) -> str | None:
+    try:
+        await check_schema(services.database)
+    except SluiceError as error:
+        logger.warning("http.not_ready", reason=str(error))
+        # Where the database is concerns those who can read the log, not everyone who can ask.
+        return "not usable; the log says why"
+    return None
+
+
+def _readiness(parts: Mapping[str, str]) -> Response:
+    ready = all(state == "ok" for state in parts.values())
+    status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+    return JSONResponse({"status": "ok" if ready else "not ready", **parts}, status)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    reference = secrets.token_hex(4)
+    logger.error(REQUEST_FAILED, path=request.url.path, reference=reference, exc_info=error)
+    return JSONResponse(
+        {"errorDetails": f"That failed by a fault of Sluice; the log has it under {reference}."},
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+    )
