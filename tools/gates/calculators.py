@@ -1,8 +1,8 @@
 """What a stage can prove, and how long it takes: the planner's arithmetic for count gates.
 
 Evidence for the truth against a null grows, on average, by the information rate I, in nats a minute. A level α is
-reached when ln 1/α nats and what the mixture and chance cost are in. With n_c and n_b requests a minute in treatment and
-control, base rate p, true ratio r, null ratio δ₀ and dispersion φ,
+reached when ln 1/α nats and what the mixture and chance cost are in. With n_c and n_b requests a minute in treatment
+and control, base rate p, true ratio r, null ratio δ₀ and dispersion φ,
 
     I = K·kl(θ, θ₀)/φ,    K = p·(n_c·r + n_b),    θ = n_c·r/(n_c·r + n_b),    θ₀ = n_c·δ₀/(n_c·δ₀ + n_b)
 
@@ -199,8 +199,8 @@ def _unprovable(
         offers.append(f"widen the margin to ×{wider:g}")
     within = "no harm is caught" if caught is None else f"harms from ×{caught:g} are caught"
     return (
-        f"This can't be proven with this traffic: {percent(traffic.share)} of {traffic.requests_per_minute:,.4g} requests "
-        f"a minute need {needed.minutes:,} min, and {budget_minutes:,.4g} are allowed, in which {within}. "
+        f"This can't be proven with this traffic: {percent(traffic.share)} of {traffic.requests_per_minute:,.4g} "
+        f"requests a minute need {needed.minutes:,} min, and {budget_minutes:,.4g} are allowed, in which {within}. "
         f"Either {', or '.join(offers)}."
     )
 
@@ -214,9 +214,9 @@ def _needed(traffic: Traffic, direction: Direction, margin: float, harm: float) 
 def _larger_share(
     traffic: Traffic, direction: Direction, margin: float, harm: float, budget_minutes: float
 ) -> float | None:
-    for percent in range(math.floor(traffic.share * 100) + 1, LARGEST_SHARE_PERCENT + 1):
-        if _needed(replace(traffic, share=percent / 100), direction, margin, harm).minutes <= budget_minutes:
-            return percent / 100
+    for hundredths in range(math.floor(traffic.share * 100) + 1, LARGEST_SHARE_PERCENT + 1):
+        if _needed(replace(traffic, share=hundredths / 100), direction, margin, harm).minutes <= budget_minutes:
+            return hundredths / 100
     return None
 
 
@@ -227,7 +227,7 @@ def _wider_margin(traffic: Traffic, direction: Direction, needed: StageLength, b
 
 
 def _smallest(enough: Callable[[float], bool], largest: float) -> float | None:
-    """The smallest factor in (1, `largest`] that is `enough`, rounded up to a hundredth; if one is, so are larger ones."""
+    """The smallest factor in (1, `largest`] that is `enough`, rounded up to a hundredth; larger ones must be too."""
     low, high = 100, math.floor(largest * 100)
     if high <= low or not enough(high / 100):
         return None

@@ -17,7 +17,6 @@ Turner and Grünwald, "Exact anytime-valid confidence intervals for contingency 
 Hoeffding (1963).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -126,7 +125,7 @@ class CountEvidence:
         }
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+    def from_json(cls, plain: Any) -> Self:
         """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
         check_version(plain, VERSION)
         try:
@@ -170,20 +169,14 @@ def update(
 ) -> CountEvidence:
     """The evidence after one more interval, in which `control` and `treatment` were counted.
 
-    While `burning_in` the interval counts only towards the burn-in question. Intervals must not overlap. The dispersion
-    may differ from check to check as long as it is estimated without treatment. Raises BadEvidence when `evidence` is
-    of another test.
+    While `burning_in` the interval counts only towards the burn-in question. Where an arm had no exposures there is
+    nothing to compare, and only the totals change. Intervals must not overlap. The dispersion may differ from check to
+    check as long as it is estimated without treatment. Raises BadEvidence when `evidence` is of another test.
     """
     check_same_test(test, evidence)
-    exposed = np.array(float(control.exposures)), np.array(float(treatment.exposures))
-    events, hits = np.array(float(control.events + treatment.events)), np.array(float(treatment.events))
-
-    def likelihood(null: float, factors: Floats) -> tuple[Floats, float]:
-        share = null_share(null, *exposed)
-        information = float(events * share * (1 - share))
-        return log_likelihood_ratios(factors, share, events, hits), information
-
-    books = evidence.books.advance(test, likelihood, test.safe_ratio, burning_in=burning_in)
+    books = evidence.books
+    if control.exposures and treatment.exposures:
+        books = _paid(test, books, control, treatment, burning_in=burning_in)
     seen = replace(evidence, books=books, intervals=evidence.intervals + 1)
     if burning_in:
         return replace(
@@ -197,6 +190,18 @@ def update(
         treatment=evidence.treatment + treatment,
         matched=_matched(evidence.matched, control, treatment),
     )
+
+
+def _paid(test: CountTest, books: Books, control: Counts, treatment: Counts, *, burning_in: bool) -> Books:
+    exposed = np.array(float(control.exposures)), np.array(float(treatment.exposures))
+    events, hits = np.array(float(control.events + treatment.events)), np.array(float(treatment.events))
+
+    def likelihood(null: float, factors: Floats) -> tuple[Floats, float]:
+        share = null_share(null, *exposed)
+        information = float(events * share * (1 - share))
+        return log_likelihood_ratios(factors, share, events, hits), information
+
+    return books.advance(test, likelihood, test.safe_ratio, burning_in=burning_in)
 
 
 def judge(test: CountTest, evidence: CountEvidence) -> Verdict:

@@ -13,8 +13,8 @@ from tools.errors import InvalidInput
 from tools.gates.verdict import Harm, Outcome, Verdict
 from tools.gates.wealth import LARGEST_LOG_E, BadEvidence, Floats, Prior, Wealth
 
-# The share of the stake on the burn-in question: one level covers both, at the price of 0.02 nats to the main one.
-BURN_IN_STAKE = 0.02
+# The share of the stake on the burn-in question: one level covers both, at the price of 0.03 nats to the main one.
+BURN_IN_STAKE = 0.03
 # Evidence of safety is kept to e³ times what a proof needs, so that a harm that starts later undoes it within minutes.
 SAFE_LOG_HEADROOM = 3.0
 
@@ -23,6 +23,12 @@ SAFE_LOG_HEADROOM = 3.0
 def harm_prior(margin: float) -> Prior:
     """Bets for harm: typically somewhat less than the margin, and anything worse."""
     return Prior.around(margin**0.8, far=0.4, at_once=0.82)
+
+
+@lru_cache(maxsize=1)
+def burn_in_prior() -> Prior:
+    """Bets for the burn-in question, as factors beyond the burn-in margin; it is short, so few bets wait."""
+    return Prior.around(2.5, far=0.2, at_once=0.95)
 
 
 @lru_cache(maxsize=256)
@@ -126,8 +132,8 @@ def check_levels(test: Levels) -> None:
     if not (1.001 <= test.margin <= 100):
         raise BadTest(f"The margin must lie between 1.001 and 100 (2 means twice the rate), not {test.margin}.")
     for name in ("alpha_pause", "alpha_rollback", "alpha_safe"):
-        if not 0 < getattr(test, name) < 1:
-            raise BadTest(f"{name} must lie between 0 and 1, not {getattr(test, name)}.")
+        if not 1e-6 <= getattr(test, name) < 1:
+            raise BadTest(f"{name} must lie between 0.000001 and 1, not {getattr(test, name)}.")
     if test.alpha_rollback > test.alpha_pause:
         raise BadTest(f"alpha_rollback ({test.alpha_rollback}) must not exceed alpha_pause ({test.alpha_pause}).")
     if not (1 <= test.dispersion < math.inf):
@@ -138,9 +144,9 @@ def check_levels(test: Levels) -> None:
         raise BadTest(f"burn_in_margin must lie between 1 and 1000 times control, not {test.burn_in_margin}.")
 
 
-def check_version(plain: Mapping[str, Any], known: int) -> None:
+def check_version(plain: Any, known: int) -> None:
     """Raises BadEvidence when stored evidence is of a version that this code does not know."""
-    version = plain.get("version")
+    version = plain.get("version") if isinstance(plain, Mapping) else None
     if version != known:
         raise BadEvidence(
             f"Stored evidence has version {version!r} and this release reads {known}: start new evidence."
@@ -178,9 +184,8 @@ class Books:
             )
         )
 
-    def advance(self, test: Levels, likelihood: "Likelihood", safe_null: float, *, burning_in: bool) -> Self:
+    def advance(self, test: Levels, likelihood: Likelihood, safe_null: float, *, burning_in: bool) -> Self:
         """The books after one interval; `safe_null` is the relative rate that safety is proven against."""
-
         harm, burn_in, safe = _priors(test.margin)
         worse = test.direction.away
 
@@ -213,7 +218,7 @@ class Books:
 
 
 def _priors(margin: float) -> tuple[Prior, Prior, Prior]:
-    return harm_prior(margin), harm_prior(2.0), safe_prior(margin)
+    return harm_prior(margin), burn_in_prior(), safe_prior(margin)
 
 
 @dataclass(frozen=True)
