@@ -24,7 +24,7 @@ class TimeFormat(StrEnum):
 
     DATETIME = "datetime"  # the database's own type; without a zone it means UTC
     EPOCH = "epoch"  # seconds since 1970-01-01 UTC, whole or with a fraction
-    ISO = "iso"  # text like 2026-01-31T12:00:00.5Z, always UTC
+    ISO = "iso"  # text like 2026-01-31T12:00:00.500Z: always UTC, always with as many digits
 
 
 class MetricDefinition(BaseModel):

@@ -9,8 +9,9 @@ import math
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 from sqlalchemy import TextClause, event, make_url, text
 from sqlalchemy.engine import URL
@@ -81,6 +82,7 @@ class SqlMetricSource:
     async def _run(
         self, statement: TextClause, values: dict[str, Any], what: str
     ) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        self._require_file()
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
@@ -101,6 +103,13 @@ class SqlMetricSource:
             if self._dialect == "postgresql":
                 await _restrict(connection, self._timeout_s)
             yield connection
+
+    def _require_file(self) -> None:
+        """Say plainly that a SQLite file is missing, which the driver would not."""
+        if self._dialect == "sqlite" and not Path(_place(self._url)).exists():
+            raise MetricSourceUnavailable(
+                f"The metric database {_place(self._url)} does not exist (yet); check the source's url."
+            )
 
     def _problem(self, error: Exception, elapsed_s: float) -> str:
         if isinstance(error, TimeoutError) or elapsed_s >= self._timeout_s:
@@ -191,7 +200,7 @@ def _place(url: URL) -> str:
     """Where the database is, without who asks and how."""
     name = url.database or ""
     if url.host is None:
-        return name.removeprefix("file:")
+        return unquote(name.removeprefix("file:"))
     return f"{url.host}{f':{url.port}' if url.port else ''}/{name}"
 
 

@@ -1,0 +1,96 @@
+"""The catalogue, the router over it, and sources by name."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tests.unit.metrics.definitions import definition
+from tools.errors import ConfigurationError
+from tools.gates import Direction
+from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Sample, UnknownMetric, Window
+from tools.metrics.catalogue import Catalogue, MetricKind
+from tools.metrics.memory import MemoryMetricSource, Observation
+from tools.metrics.registry import create_metric_source
+from tools.metrics.router import Metrics
+from tools.metrics.sql import SqlMetricSource
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def test_what_is_not_said_has_a_safe_default() -> None:
+    plain = definition()
+    assert (plain.kind, plain.direction, plain.settle) == (MetricKind.RATIO, Direction.INCREASE, timedelta(0))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "two words"}, {"name": ""}, {"settle": -1}, {"settle": 90_000}, {"kind": "guess"}, {"limit": 3}],
+)
+def test_a_wrong_definition_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        definition(**change)
+
+
+def test_a_name_is_defined_once() -> None:
+    with pytest.raises(ConfigurationError, match="'checkout_errors' is defined twice"):
+        Catalogue([definition(), definition()])
+
+
+def test_metrics_are_found_by_name_and_by_source() -> None:
+    catalogue = Catalogue([definition(), definition(name="orders", source="warehouse")])
+    assert catalogue.get("orders").source == "warehouse"
+    assert [one.name for one in catalogue.of_source("shop")] == ["checkout_errors"]
+    assert len(catalogue) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "hint"),
+    [
+        ([], "errors", "catalogue is empty"),
+        (["checkout_errors", "orders"], "chekout_errors", r"Did you mean checkout_errors\?"),
+        (["checkout_errors", "orders"], "xyz", r"Known metrics: checkout_errors, orders\."),
+    ],
+)
+def test_an_unknown_name_is_answered_with_what_there_is(names: list[str], asked: str, hint: str) -> None:
+    catalogue = Catalogue(definition(name=name) for name in names)
+    with pytest.raises(UnknownMetric, match=hint):
+        catalogue.get(asked)
+
+
+def test_a_metric_of_a_source_that_is_not_there_is_refused_at_once() -> None:
+    with pytest.raises(ConfigurationError, match="'checkout_errors' names the source 'shop'; known sources: none"):
+        Metrics(Catalogue([definition()]), {})
+
+
+async def test_each_metric_is_answered_by_its_own_source() -> None:
+    catalogue = Catalogue([definition(settle=5), definition(name="orders", source="warehouse")])
+    shop, warehouse = (MemoryMetricSource(catalogue.of_source(name)) for name in ("shop", "warehouse"))
+    warehouse.add("orders", "new-checkout", "production", Observation("control", NOON, 7, 1))
+    metrics = Metrics(catalogue, {"shop": shop, "warehouse": warehouse})
+    window = Window(NOON, NOON + timedelta(seconds=1))
+    reading = await metrics.read(MetricQuery("orders", "new-checkout", "production", window))
+    assert reading.by_variant == {"control": Sample(7, 1)}
+    assert (await metrics.read(MetricQuery("checkout_errors", "f", "e", window))).by_variant == {}
+    assert (metrics.settle("checkout_errors"), metrics.settle("orders")) == (timedelta(seconds=5), timedelta(0))
+    with pytest.raises(UnknownMetric):
+        await metrics.read(MetricQuery("latency", "f", "e", window))
+    await metrics.check()
+    warehouse.outage = "The warehouse is closed."
+    with pytest.raises(MetricSourceUnavailable, match="closed"):
+        await metrics.check()
+    await metrics.close()
+
+
+async def test_sources_are_made_by_kind(tmp_path: Path) -> None:
+    catalogue = Catalogue([definition()])
+    assert isinstance(create_metric_source("memory", catalogue), MemoryMetricSource)
+    sql = create_metric_source("sql", catalogue, url=f"sqlite:///{tmp_path}/shop.db")
+    assert isinstance(sql, SqlMetricSource)
+    await sql.close()
+    with pytest.raises(ConfigurationError, match="needs the url"):
+        create_metric_source("sql", catalogue)
+    with pytest.raises(ConfigurationError, match="one of sql, memory, not 'oracle'"):
+        create_metric_source("oracle", catalogue)
