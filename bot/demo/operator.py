@@ -97,7 +97,6 @@ class Operator:
         await self._until(Happening.PLAN_PROPOSED, PLAN_WITHIN_S, "The plan was not proposed")
 
     async def _start(self) -> None:
-        await self._press(REQUESTER, texts.START, START_WITHIN_S)
         await self._until(Happening.EXPOSURE_CONFIRMED, START_WITHIN_S, "The rollout did not start")
 
     async def _climb(self) -> None:

@@ -26,7 +26,7 @@ WHAT_TO_TRY = """
 
   1. As Mira, in #releases:   /rollout plan {flag}
      Wait ten seconds first: a plan needs a past to plan from.
-  2. As Mira, press [Start] on the card; as Jonas, press [Approve]. Mira can't approve what she asked for.
+  2. As Jonas, press [Approve] on the card. Mira can't approve what she asked for.
   3. Watch the card: 10 %, proven safe, 25 %; then Jonas is asked before 50 %.
   4. Press the switch “{switch}” beside the conversation, and watch it come back to 0 %.
 
