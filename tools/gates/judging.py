@@ -22,7 +22,7 @@ SAFE_LOG_HEADROOM = 3.0
 @lru_cache(maxsize=256)
 def harm_prior(margin: float) -> Prior:
     """Bets for harm: typically somewhat less than the margin, and anything worse."""
-    return Prior.around(margin**0.8, far=0.4, at_once=0.82)
+    return Prior.around(margin**0.8, far=0.4, at_once=0.86)
 
 
 @lru_cache(maxsize=1)
