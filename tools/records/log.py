@@ -7,7 +7,7 @@ hash. The head row holds the newest number and hash, so that a truncated end is 
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -91,15 +91,18 @@ async def append(
 async def read(session: AsyncSession, *, rollout_id: str | None = None, after: int = 0) -> AsyncIterator[Event]:
     """The events after number `after`, oldest first, of one rollout or of all."""
     async for row in _rows(session, rollout_id, after):
-        yield Event(
-            seq=row.seq,
-            at=datetime.fromisoformat(row.at),
-            kind=row.kind,
-            actor=row.actor,
-            rollout_id=row.rollout_id,
-            payload=json.loads(row.payload),
-            sha256=row.sha256,
-        )
+        yield _event(row)
+
+
+async def newest(
+    session: AsyncSession, rollout_id: str, *, kinds: Collection[str] | None = None, limit: int
+) -> list[Event]:
+    """The newest `limit` events of a rollout, of `kinds` or of any, oldest first."""
+    query = select(LogEvent).where(LogEvent.rollout_id == rollout_id)
+    if kinds is not None:
+        query = query.where(LogEvent.kind.in_(kinds))
+    rows = (await session.scalars(query.order_by(LogEvent.seq.desc()).limit(limit))).all()
+    return [_event(row) for row in reversed(rows)]
 
 
 async def head(session: AsyncSession) -> tuple[int, str]:
@@ -121,6 +124,18 @@ async def verify(session: AsyncSession, *, expected_head: tuple[int, str] | None
             faults.append(Fault(row.seq, "its hash is not the one that was noted: the log was rewritten"))
         last_seq, last_hash = row.seq, row.sha256
     return faults + _end_faults(last_seq, last_hash, await head(session), expected)
+
+
+def _event(row: LogEvent) -> Event:
+    return Event(
+        seq=row.seq,
+        at=datetime.fromisoformat(row.at),
+        kind=row.kind,
+        actor=row.actor,
+        rollout_id=row.rollout_id,
+        payload=json.loads(row.payload),
+        sha256=row.sha256,
+    )
 
 
 def _row_faults(row: LogEvent, last_seq: int, last_hash: str) -> Iterable[Fault]:

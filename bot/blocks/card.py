@@ -1,0 +1,250 @@
+"""The living card: one message a rollout, edited in place: where it stands, and buttons for what can be done now."""
+
+from collections.abc import Sequence
+
+from slack_sdk.models.blocks import Block, ButtonElement
+
+from bot import texts
+from bot.blocks import guardrails, parts
+from bot.blocks.lines import line
+from bot.blocks.mrkdwn import clock_time, escape, moment_of, name, person, plain
+from bot.blocks.plan import plan_blocks
+from tools.plans.model import Exposure, Mode
+from tools.records.log import Event
+from tools.rollouts.approvals import Purpose
+from tools.rollouts.events import Happening
+from tools.rollouts.phases import LIVE, Phase
+from tools.rollouts.views import ApprovalView, CheckView, RolloutView
+
+EXPOSURE_CELLS = 20
+MOST_GUARDRAILS = 6
+MOST_DECISIONS = 4
+TRAIL_CHARACTERS = 60
+
+APPROVE, REJECT, START = "rollout.approve", "rollout.reject", "rollout.start"
+PROMOTE, PAUSE, RESUME, ROLL_BACK = "rollout.promote", "rollout.pause", "rollout.resume", "rollout.roll_back"
+
+DECIDING = (
+    Happening.PLAN_PROPOSED,
+    Happening.PLAN_REVISED,
+    Happening.CANCELLED,
+    Happening.STARTED,
+    Happening.PROMOTED,
+    Happening.PAUSED,
+    Happening.RESUMED,
+    Happening.SUCCEEDED,
+    Happening.ROLLBACK_STARTED,
+    Happening.ROLLED_BACK,
+    Happening.KILL_ORDERED,
+    Happening.APPROVAL_VOTED,
+    Happening.APPROVAL_REJECTED,
+    Happening.APPROVAL_EXPIRED,
+    Happening.CHANGED_BY_HAND,
+)
+"""What the card tells of the past: who decided what, and when."""
+
+
+def card(view: RolloutView, decisions: Sequence[Event] = (), *, buttons: bool = True) -> list[Block]:
+    """The card's blocks. `decisions` are log events of this rollout, oldest first; the newest few are shown."""
+    blocks = [parts.header(title(view)), parts.section(_phase(view), *_served(view))]
+    if view.stage is not None and view.phase in LIVE:
+        blocks.append(parts.context(_trail(view)))
+    blocks += _what_matters(view, decisions)
+    if view.phase is Phase.PROPOSED:
+        blocks += plan_blocks(view.plan)
+    if view.check is not None and view.phase in LIVE:
+        blocks += _guardrails(view, view.check)
+    if decisions:
+        blocks.append(parts.context(texts.DECISIONS, *map(_decision, decisions[-MOST_DECISIONS:])))
+    if buttons and (row := allowed_buttons(view)):
+        blocks.append(parts.actions(*row))
+    blocks.append(parts.context(_footer(view)))
+    return parts.message(blocks)
+
+
+def title(view: RolloutView) -> str:
+    """The flag and its environment, as plain text."""
+    return texts.CARD_TITLE.format(flag=plain(view.flag, 100), environment=plain(view.environment, 40))
+
+
+def summary(view: RolloutView) -> str:
+    """The card in one line of mrkdwn, for notifications and for readers without blocks."""
+    served = "" if view.exposure is None else f" · {escape(view.exposure, 80)}"
+    return f"{escape(title(view), 150)}: {_phase(view)}{served}"
+
+
+def allowed_buttons(view: RolloutView) -> list[ButtonElement]:
+    """The buttons of this state, and no others. A button's value is the id of the approval or of the rollout."""
+    asked = _answers(view.approval) if view.approval is not None else []
+    roll_back = parts.button(
+        texts.ROLL_BACK, ROLL_BACK, view.id, style="danger", confirm=_filled(texts.CONFIRM_ROLL_BACK, view)
+    )
+    match view.phase:
+        case Phase.PROPOSED:
+            return asked or [parts.button(texts.START, START, view.id, style="primary")]
+        case Phase.PROGRESSING:
+            promote = parts.button(texts.PROMOTE, PROMOTE, view.id, confirm=_filled(texts.CONFIRM_PROMOTE, view))
+            pause = parts.button(texts.PAUSE, PAUSE, view.id)
+            return [pause, roll_back] if _at_the_end(view) else [promote, pause, roll_back]
+        case Phase.WAITING_PROMOTION:
+            return [*asked, roll_back]
+        case Phase.PAUSED:
+            resume = parts.button(
+                texts.RESUME, RESUME, view.id, style="primary", confirm=_filled(texts.CONFIRM_RESUME, view)
+            )
+            return [resume, roll_back]
+        case _:
+            return []
+
+
+def _answers(approval: ApprovalView) -> list[ButtonElement]:
+    return [
+        parts.button(texts.APPROVE, APPROVE, approval.id, style="primary"),
+        parts.button(texts.REJECT, REJECT, approval.id),
+    ]
+
+
+def _filled(dialog: parts.Dialog, view: RolloutView) -> parts.Dialog:
+    facts = {
+        "flag": view.flag,
+        "environment": view.environment,
+        "reason": plain(view.pause_reason or texts.NOT_SAID, 200),
+        "before": str(view.exposure),
+        "after": str(_stage_exposure(view, view.stage or 0, 1) if not _at_the_end(view) else view.exposure),
+    }
+    if dialog is texts.CONFIRM_ROLL_BACK:
+        facts["after"] = str(view.known_good)
+    shown = {name: plain(value, 200 if name == "reason" else 80) for name, value in facts.items()}
+    title_, text, yes, no = dialog
+    return title_, text.format(**shown), yes, no
+
+
+def _at_the_end(view: RolloutView) -> bool:
+    return view.stage is None or view.stage + 1 >= len(view.plan.stages)
+
+
+def _stage_exposure(view: RolloutView, stage: int, ahead: int = 0) -> Exposure:
+    return view.plan.stages[min(stage + ahead, len(view.plan.stages) - 1)].exposure
+
+
+def _phase(view: RolloutView) -> str:
+    glyph, said = texts.PHASES[view.phase]
+    where = ""
+    if view.stage is not None and view.phase in LIVE:
+        where = " · " + texts.STAGE_OF.format(number=view.stage + 1, total=len(view.plan.stages))
+    return f"{glyph} *{said}*{where}"
+
+
+def _served(view: RolloutView) -> list[str]:
+    lines = [_exposure(view)]
+    if view.setting is not None:
+        sentence = texts.BEING_SET if view.error is None else texts.BEING_SET_TROUBLE
+        lines.append(sentence.format(exposure=escape(view.setting, 80), error=escape(view.error or "", 300)))
+    if view.verify_until is not None and view.phase is Phase.ROLLING_BACK:
+        lines.append(texts.VERIFYING_UNTIL.format(until=clock_time(view.verify_until)))
+    return lines
+
+
+def _exposure(view: RolloutView) -> str:
+    if view.exposure is None:
+        return texts.SERVED_UNKNOWN
+    exposure, audience = view.exposure, view.exposure.audience
+    named = audience.tenants + audience.regions
+    sentence = texts.SERVED_LIVE if exposure.mode is Mode.LIVE else texts.SERVED_SHADOW
+    return f"{guardrails.bar(exposure.percent / 100, EXPOSURE_CELLS)}   " + sentence.format(
+        percent=texts.percentage(exposure.percent),
+        audience=texts.EVERYONE + (f" of {escape(', '.join(named), 120)}" if named else ""),
+        treatment=name(view.plan.treatment),
+        control=name(view.plan.control),
+    )
+
+
+def _trail(view: RolloutView) -> str:
+    """Every stage in a row: done, in force, to come."""
+    steps = []
+    for number, stage in enumerate(view.plan.stages):
+        shown = escape(stage.exposure, TRAIL_CHARACTERS)
+        done, present = number < (view.stage or 0), number == view.stage
+        steps.append(f"✔ {shown}" if done else f"● *{shown}*" if present else f"○ {shown}")
+    return "   ›   ".join(steps)
+
+
+def _what_matters(view: RolloutView, decisions: Sequence[Event]) -> list[Block]:
+    """What people must know or decide now."""
+    blocks = []
+    if view.approval is not None:
+        blocks.append(parts.section(*_question(view, view.approval)))
+    if view.phase is Phase.PAUSED:
+        reason = escape(view.pause_reason or texts.NOT_SAID)
+        ends = escape(view.pause_ends or texts.NOT_SAID, 300)
+        blocks.append(parts.section(texts.PAUSED_BECAUSE.format(reason=reason, ends=ends)))
+    if view.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
+        blocks.append(parts.section(*_rollback(view, decisions)))
+    if view.blind_since is not None and view.phase in LIVE:
+        since, deadline = clock_time(view.blind_since), clock_time(view.blind_since + view.plan.blind_budget)
+        blocks.append(parts.section(texts.BLIND_SINCE.format(since=since, deadline=deadline)))
+    return blocks
+
+
+def _question(view: RolloutView, approval: ApprovalView) -> list[str]:
+    if approval.purpose is Purpose.START:
+        sentence = texts.APPROVAL_TO_START
+    else:
+        finish = approval.to_stage >= len(view.plan.stages)
+        sentence = texts.APPROVAL_TO_FINISH if finish else texts.APPROVAL_TO_PROMOTE
+    by = texts.APPROVAL_BY.format(people=", ".join(map(person, approval.by[:10]))) if approval.by else ""
+    return [
+        sentence.format(before=escape(view.exposure, 80), after=escape(_stage_exposure(view, approval.to_stage), 80)),
+        texts.APPROVAL_WHY.format(why=escape(approval.why)),
+        texts.APPROVAL_QUORUM.format(
+            have=len(approval.by),
+            needed=approval.needed,
+            by=by,
+            requester=person(approval.requester),
+            expires=moment_of(approval.expires_at),
+        ),
+    ]
+
+
+def _rollback(view: RolloutView, decisions: Sequence[Event]) -> list[str]:
+    began = [event for event in decisions if event.kind == Happening.ROLLBACK_STARTED]
+    done = view.phase is Phase.ROLLED_BACK
+    before = escape(began[-1].payload.get("before") or "?", 80) if began else "?"
+    after = view.exposure if done else view.setting or view.known_good
+    because = texts.ROLLBACK_BECAUSE if done else texts.ROLLING_BACK_BECAUSE
+    return [
+        texts.BEFORE_AFTER.format(before=before, after=escape(after, 80)),
+        because.format(reason=escape(view.rollback_reason or texts.NOT_SAID)),
+    ]
+
+
+def _guardrails(view: RolloutView, check: CheckView) -> list[Block]:
+    whole = view.exposure is not None and view.exposure.live_percent >= 100
+    blocks = []
+    for guardrail, verdict, newest in check.guardrails[:MOST_GUARDRAILS]:
+        left = [
+            guardrails.judgement(guardrail, verdict),
+            guardrails.value(guardrail, verdict, against_ceiling=whole),
+        ]
+        right = [*guardrails.evidence(verdict), guardrails.sample(guardrail, verdict, newest, check.at)]
+        blocks.append(parts.columns("\n".join(left), "\n".join(right)))
+    rest = len(check.guardrails) - MOST_GUARDRAILS
+    if rest > 0:
+        blocks.append(parts.context(texts.MORE_GUARDRAILS.format(count=rest, flag=name(view.flag))))
+    return blocks
+
+
+def _decision(event: Event) -> str:
+    return f"{clock_time(event.at)}   {line(Happening(event.kind), event.actor, event.payload)}"
+
+
+def _footer(view: RolloutView) -> str:
+    pieces = [
+        texts.REQUESTED_BY.format(requester=person(view.requester)),
+        texts.PLAN_VERSION.format(version=view.plan_version, digest=view.plan.sha256[:8]),
+    ]
+    if view.phase in LIVE:
+        pieces.append(texts.CHECKED.format(at=clock_time(view.check.at)) if view.check else texts.NOT_CHECKED_YET)
+        if view.next_check is not None:
+            pieces.append(texts.NEXT_CHECK.format(at=clock_time(view.next_check)))
+    return " · ".join(pieces)

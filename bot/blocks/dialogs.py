@@ -1,0 +1,67 @@
+"""Modals that ask for a reason. What they are about stands in their private metadata."""
+
+import json
+
+from slack_sdk.models.blocks import InputBlock, PlainTextInputElement
+from slack_sdk.models.views import View
+
+from bot import texts
+from bot.blocks import parts
+
+REJECT, PAUSE = "rollout.reject.reason", "rollout.pause.reason"
+REASON = "reason"
+MOST_REASON = 500
+
+
+def reject_dialog(approval_id: str, channel: str | None) -> View:
+    """Asks an approver why."""
+    return _dialog(
+        REJECT,
+        approval_id,
+        channel,
+        title=texts.REJECT_TITLE,
+        submit=texts.REJECT_SUBMIT,
+        intro=texts.REJECT_INTRO,
+        label=texts.REJECT_LABEL,
+        hint=texts.REJECT_HINT,
+    )
+
+
+def pause_dialog(rollout_id: str, channel: str | None) -> View:
+    """Asks whoever pauses why."""
+    return _dialog(
+        PAUSE,
+        rollout_id,
+        channel,
+        title=texts.PAUSE_TITLE,
+        submit=texts.PAUSE_SUBMIT,
+        intro=texts.PAUSE_INTRO,
+        label=texts.PAUSE_LABEL,
+        hint=texts.PAUSE_HINT,
+    )
+
+
+def subject_of(private_metadata: str) -> tuple[str, str | None]:
+    """The id that a dialog is about, and the channel where its button was pressed."""
+    about = json.loads(private_metadata)
+    return about["id"], about["channel"]
+
+
+def _dialog(
+    callback_id: str, about: str, channel: str | None, *, title: str, submit: str, intro: str, label: str, hint: str
+) -> View:
+    reason = InputBlock(
+        block_id=REASON,
+        label=parts.words(label, 200),
+        hint=parts.words(hint, 200),
+        element=PlainTextInputElement(action_id=REASON, multiline=True, max_length=MOST_REASON, focus_on_load=True),
+    )
+    return View(
+        type="modal",
+        callback_id=callback_id,
+        title=parts.words(title, parts.MAX_MODAL_TITLE),
+        submit=parts.words(submit, parts.MAX_MODAL_TITLE),
+        close=parts.words(texts.CLOSE, parts.MAX_MODAL_TITLE),
+        private_metadata=json.dumps({"id": about, "channel": channel}),
+        blocks=[parts.section(intro), reason],
+    )

@@ -1,0 +1,97 @@
+"""A guardrail as the card shows it: the value against its limit, the evidence, the sample, the age of the data."""
+
+import math
+from datetime import datetime
+
+from bot import texts
+from bot.blocks.mrkdwn import escape
+from tools.gates import CountTest, Direction, Harm, Outcome, Verdict
+from tools.plans.model import Guardrail
+
+SAFE_NEEDED = round(1 / CountTest.alpha_safe)
+HARM_NEEDED = round(1 / CountTest.alpha_rollback)
+HARM_WORTH_SHOWING = 3.0
+CELLS = 10
+
+
+def judgement(guardrail: Guardrail, verdict: Verdict) -> str:
+    """The guardrail's name and what is known, with a glyph: `✔ *errors* proven safe`."""
+    glyph, said = _judged(verdict)
+    return f"{glyph} *{escape(guardrail.metric, 80)}* {said}"
+
+
+def value(guardrail: Guardrail, verdict: Verdict, *, against_ceiling: bool) -> str:
+    """Treatment's rate and the limit it is held against; empty when nothing could be measured."""
+    if verdict.outcome in (Outcome.NO_DATA, Outcome.ERROR):
+        return f">{escape(verdict.why, 300)}"
+    sentence = texts.VALUE_AT_MOST if guardrail.direction is Direction.INCREASE else texts.VALUE_AT_LEAST
+    limit = _limit(guardrail, verdict.control_rate, against_ceiling=against_ceiling)
+    return sentence.format(value=f"*{texts.rate(verdict.treatment_rate)}*", limit=limit)
+
+
+def evidence(verdict: Verdict) -> list[str]:
+    """How far the proofs are: one line for safety, one for harm when there is any worth a word."""
+    if verdict.outcome in (Outcome.NO_DATA, Outcome.ERROR):
+        return []
+    lines = []
+    if verdict.harm is not Harm.NONE or verdict.harm_e >= HARM_WORTH_SHOWING:
+        lines.append(texts.EVIDENCE_OF_HARM.format(have=texts.evidence(verdict.harm_e), needed=HARM_NEEDED))
+    if verdict.harm is Harm.NONE:
+        bar = _evidence_bar(verdict.safe_e, SAFE_NEEDED)
+        lines.append(texts.EVIDENCE_OF_SAFETY.format(bar=bar, have=texts.evidence(verdict.safe_e), needed=SAFE_NEEDED))
+    return lines
+
+
+def sample(guardrail: Guardrail, verdict: Verdict, newest: datetime | None, at: datetime) -> str:
+    """The exposures counted so far, and how old the newest data was at the check."""
+    have = texts.SAMPLE.format(have=texts.count(verdict.treatment_n), needed=texts.count(guardrail.min_sample))
+    age = texts.DATA_NONE if newest is None else texts.DATA_AGE.format(age=texts.duration(at - newest))
+    return f"{have} · {age}"
+
+
+def _judged(verdict: Verdict) -> tuple[str, str]:
+    match verdict.outcome:
+        case Outcome.PASS:
+            return texts.GUARDRAIL_SAFE
+        case Outcome.FAIL:
+            return texts.GUARDRAIL_HARMFUL
+        case Outcome.ERROR:
+            return texts.GUARDRAIL_ERROR
+        case Outcome.NO_DATA:
+            glyph, said = texts.GUARDRAIL_NO_DATA
+            kind = texts.NO_DATA_KINDS[verdict.no_data] if verdict.no_data is not None else texts.NOT_SAID
+            return glyph, said.format(kind=kind)
+        case Outcome.INCONCLUSIVE:
+            return _undecided(verdict)
+
+
+def _undecided(verdict: Verdict) -> tuple[str, str]:
+    if verdict.harm is not Harm.NONE:
+        return texts.GUARDRAIL_SUSPECTED
+    if verdict.treatment_n == 0:
+        return texts.GUARDRAIL_WARMING
+    return texts.GUARDRAIL_TOO_FEW if verdict.safe_e >= SAFE_NEEDED else texts.GUARDRAIL_OPEN
+
+
+def _limit(guardrail: Guardrail, control: float | None, *, against_ceiling: bool) -> str:
+    margin, more_is_harm = f"{guardrail.margin:g}", guardrail.direction is Direction.INCREASE
+    if control is None:
+        unknown = texts.LIMIT_TIMES_UNKNOWN if more_is_harm else texts.LIMIT_PART_OF_UNKNOWN
+        return unknown.format(margin=margin)
+    if against_ceiling:
+        return texts.rate(control)
+    sentence = texts.LIMIT_TIMES_CONTROL if more_is_harm else texts.LIMIT_PART_OF_CONTROL
+    limit = control * guardrail.margin if more_is_harm else control / guardrail.margin
+    return sentence.format(limit=texts.rate(limit), margin=margin, control=texts.rate(control))
+
+
+def _evidence_bar(have: float, needed: float) -> str:
+    """How far an e-value has come, on the scale on which evidence adds up: its logarithm."""
+    share = math.log(max(have, 1.0)) / math.log(needed) if math.isfinite(have) else 1.0
+    return bar(min(share, 1.0), CELLS)
+
+
+def bar(share: float, cells: int) -> str:
+    """A bar of `cells` for a share from 0 to 1: empty only at 0, full only at 1."""
+    filled = cells if share >= 1 else 0 if share <= 0 else min(max(round(share * cells), 1), cells - 1)
+    return "▰" * filled + "▱" * (cells - filled)

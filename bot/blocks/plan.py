@@ -1,0 +1,93 @@
+"""A plan as people read it: how it goes on stage by stage, what must hold, and why it is so."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from slack_sdk.models.blocks import Block
+
+from bot import texts
+from bot.blocks import parts
+from bot.blocks.mrkdwn import escape, name
+from tools.gates import Direction
+from tools.plans.model import Guardrail, Plan, Stage
+
+MOST_GUARDRAILS = 8
+MOST_REASONS = 8
+REASON_CHARACTERS = 300
+
+
+def plan_blocks(plan: Plan) -> list[Block]:
+    """Strategy and length, the stages as a table, what must hold, and the plan's reasons."""
+    blocks = [parts.section(_overview(plan)), _stages(plan)]
+    if _common_guardrails(plan):
+        lines = _limited([f"• {guardrail_sentence(one)}" for one in plan.stages[0].guardrails], MOST_GUARDRAILS)
+        blocks.append(parts.section(texts.PLAN_GUARDRAILS, *lines))
+    blind = texts.PLAN_BLIND.format(budget=texts.duration(plan.blind_budget))
+    blocks.append(parts.context(blind))
+    if plan.rationale:
+        reasons = _limited([f"• {escape(reason, REASON_CHARACTERS)}" for reason in plan.rationale], MOST_REASONS)
+        blocks.append(parts.section(texts.PLAN_WHY, *reasons))
+    return blocks
+
+
+def guardrail_sentence(guardrail: Guardrail) -> str:
+    """What a guardrail demands, as mrkdwn."""
+    more_is_harm = guardrail.direction is Direction.INCREASE
+    sentence = texts.PLAN_GUARDRAIL_AT_MOST if more_is_harm else texts.PLAN_GUARDRAIL_AT_LEAST
+    said = sentence.format(
+        metric=name(guardrail.metric),
+        margin=f"{guardrail.margin:g}",
+        sample=texts.count(guardrail.min_sample),
+        on_fail=texts.PLAN_ON_FAIL[guardrail.on_fail.value],
+    )
+    return said + _ceiling(guardrail)
+
+
+def _overview(plan: Plan) -> str:
+    bake = sum((stage.bake for stage in plan.stages), timedelta())
+    count = len(plan.stages)
+    return texts.PLAN_STRATEGY.format(
+        strategy=texts.STRATEGIES[plan.strategy.value],
+        control=name(plan.control),
+        treatment=name(plan.treatment),
+        stages=texts.PLAN_ONE_STAGE if count == 1 else texts.PLAN_STAGES.format(count=count),
+        bake=texts.duration(bake),
+        every=texts.duration(plan.check_every),
+    )
+
+
+def _stages(plan: Plan) -> Block:
+    common = _common_guardrails(plan)
+    heads = texts.PLAN_HEADS if common else (*texts.PLAN_HEADS, texts.PLAN_HEAD_GUARDRAILS)
+    rows: list[Sequence[str]] = [heads]
+    for number, stage in enumerate(plan.stages, start=1):
+        row = (str(number), str(stage.exposure), texts.duration(stage.bake), texts.duration(stage.time_limit))
+        rows.append(row if common else (*row, _short_guardrails(stage)))
+    return parts.table(rows)
+
+
+def _common_guardrails(plan: Plan) -> bool:
+    return all(stage.guardrails == plan.stages[0].guardrails for stage in plan.stages)
+
+
+def _short_guardrails(stage: Stage) -> str:
+    short = {
+        Direction.INCREASE: texts.PLAN_GUARDRAIL_SHORT_AT_MOST,
+        Direction.DECREASE: texts.PLAN_GUARDRAIL_SHORT_AT_LEAST,
+    }
+    return "; ".join(
+        short[one.direction].format(metric=one.metric, margin=f"{one.margin:g}") for one in stage.guardrails
+    )
+
+
+def _ceiling(guardrail: Guardrail) -> str:
+    if guardrail.ceiling is None:
+        return ""
+    more_is_harm = guardrail.direction is Direction.INCREASE
+    sentence = texts.PLAN_CEILING_AT_MOST if more_is_harm else texts.PLAN_CEILING_AT_LEAST
+    return sentence.format(ceiling=texts.rate(guardrail.ceiling))
+
+
+def _limited(lines: Sequence[str], most: int) -> list[str]:
+    rest = len(lines) - most
+    return [*lines[:most], texts.PLAN_MORE.format(count=rest)] if rest > 0 else list(lines)

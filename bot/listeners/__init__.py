@@ -1,0 +1,1 @@
+"""What Sluice does when Slack calls: one module a feature, each with `register(app, services)`."""

@@ -1,0 +1,227 @@
+"""`/rollout`: everything that can be done with a rollout, typed."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.models.blocks import Block
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import texts
+from bot.blocks.answers import card_link, history_blocks, list_blocks, status_blocks, why_blocks
+from bot.blocks.card import DECIDING, MOST_DECISIONS, summary
+from bot.blocks.help import help_blocks
+from bot.blocks.mrkdwn import escape, name, plain_name
+from bot.listeners import planning
+from bot.listeners.deliveries import is_first
+from bot.listeners.finding import environment_of, find, near_flags
+from bot.listeners.parsing import Command, NotUnderstood, parse
+from bot.listeners.replies import reply
+from bot.services import Services
+from bot.slack import NETWORK_ERRORS
+from tools.errors import NotFound
+from tools.flags.base import FlagNotFound
+from tools.plans.model import Strategy
+from tools.records import log
+from tools.rollouts.phases import Phase
+from tools.rollouts.views import RolloutView
+
+MOST_HISTORY = 20
+
+Answer = tuple[str, Sequence[Block] | None]
+"""What the person reads: a sentence, and blocks where a sentence is not enough."""
+
+
+def register(app: AsyncApp, services: Services) -> None:
+    """Answer `/rollout`."""
+    subcommands = Subcommands(services)
+
+    @app.command("/rollout")
+    async def rollout(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient) -> None:
+        await ack()
+        if not await is_first(services, body):
+            return
+        text, blocks = await subcommands.answer(parse(str(body.get("text", ""))), Asker.of(body), client)
+        await reply(client, body, text, blocks)
+
+
+class Asker:
+    """Who asked, and where."""
+
+    def __init__(self, person: str, workspace: str, channel: str, request: str) -> None:
+        self.person = person
+        self.workspace = workspace
+        self.channel = channel
+        self.request = request
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> "Asker":
+        """From a slash command's payload."""
+        return cls(body["user_id"], body.get("team_id") or "", body["channel_id"], body["trigger_id"])
+
+
+class Subcommands:
+    """One method a subcommand. Each raises the errors of the service it calls."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._by_name: dict[str, Callable[[Command, Asker, AsyncWebClient], Awaitable[Answer]]] = {
+            "help": self._help,
+            "plan": self._plan,
+            "start": self._start,
+            "status": self._status,
+            "list": self._list,
+            "promote": self._promote,
+            "pause": self._pause,
+            "resume": self._resume,
+            "rollback": self._rollback,
+            "kill": self._kill,
+            "history": self._history,
+            "why": self._why,
+        }
+
+    async def answer(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
+        """Do what was asked for, and say so."""
+        return await self._by_name[command.subcommand](command, asker, client)
+
+    async def _help(self, _command: Command, _asker: Asker, _client: AsyncWebClient) -> Answer:
+        return texts.HELP_TITLE, help_blocks()
+
+    async def _plan(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
+        strategy = _strategy(command.strategy)
+        environment = await environment_of(
+            self._services, command.flag, command.environment, subcommand=command.subcommand
+        )
+        if not await planning.is_member(client, asker.channel):
+            return texts.NOT_A_MEMBER, None
+        order = planning.Order(
+            flag=command.flag,
+            environment=environment,
+            strategy=strategy,
+            requester=asker.person,
+            workspace=asker.workspace,
+            channel=asker.channel,
+        )
+        await planning.submit(self._services, order, request=asker.request)
+        return texts.PLANNING.format(flag=name(command.flag), environment=name(environment)), None
+
+    async def _start(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
+        found = await self._find(command)
+        view = await self._services.rollouts.start(found.id, actor=asker.person)
+        return await _said(client, view), None
+
+    async def _status(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
+        if not command.flag:
+            return await self._list(command, asker, client)
+        view = await self._find(command)
+        async with self._services.database.read() as session:
+            decisions = await log.newest(session, view.id, kinds=DECIDING, limit=MOST_DECISIONS)
+        return summary(view), status_blocks(view, decisions, await permalink(client, view))
+
+    async def _list(self, _command: Command, _asker: Asker, _client: AsyncWebClient) -> Answer:
+        views = await self._services.rollouts.open()
+        text = texts.LIST_TITLE.format(count=len(views)) if views else texts.NO_ROLLOUTS
+        return text, list_blocks(views)
+
+    async def _promote(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
+        found = await self._find(command)
+        view = await self._services.rollouts.promote(found.id, actor=asker.person)
+        return await _said(client, view), None
+
+    async def _pause(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
+        found = await self._find(command)
+        view = await self._services.rollouts.pause(found.id, actor=asker.person, reason=_reason(command))
+        return await _said(client, view), None
+
+    async def _resume(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
+        found = await self._find(command)
+        view = await self._services.rollouts.resume(found.id, actor=asker.person)
+        return await _said(client, view, texts.RESUMED), None
+
+    async def _rollback(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
+        found = await self._find(command)
+        view = await self._services.rollouts.roll_back(found.id, actor=asker.person, reason=_reason(command))
+        return await _said(client, view), None
+
+    async def _kill(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
+        flag = command.flag
+        environment = await environment_of(self._services, flag, command.environment, subcommand=command.subcommand)
+        try:
+            view = await self._services.rollouts.kill(flag, environment, actor=asker.person, reason=_reason(command))
+        except FlagNotFound as error:
+            raise NotFound(f"{error} {await near_flags(self._services, flag, environment)}".strip()) from None
+        if view is None:
+            return texts.KILLED_ALONE.format(flag=name(flag), environment=name(environment)), None
+        return await _said(client, view), None
+
+    async def _history(self, command: Command, _asker: Asker, _client: AsyncWebClient) -> Answer:
+        view = await self._find(command)
+        async with self._services.database.read() as session:
+            events = await log.newest(session, view.id, limit=MOST_HISTORY)
+        return summary(view), history_blocks(view, events)
+
+    async def _why(self, command: Command, _asker: Asker, _client: AsyncWebClient) -> Answer:
+        view = await self._find(command)
+        return summary(view), why_blocks(view)
+
+    async def _find(self, command: Command) -> RolloutView:
+        return await find(self._services, command.flag, command.environment, subcommand=command.subcommand)
+
+
+async def permalink(client: AsyncWebClient, view: RolloutView) -> str | None:
+    """The address of the rollout's card; None while there is none, or while Slack does not say."""
+    if view.place is None or view.place.card_ts is None:
+        return None
+    try:
+        answer = await client.chat_getPermalink(channel=view.place.channel, message_ts=view.place.card_ts)
+    except (SlackApiError, *NETWORK_ERRORS):
+        return None
+    return str(answer["permalink"])
+
+
+async def _said(client: AsyncWebClient, view: RolloutView, progressing: str | None = None) -> str:
+    """Where the rollout is now, after what was asked for was done."""
+    sentence = texts.PROMOTED if view.stage else texts.STARTED
+    exposure = view.exposure
+    match view.phase:
+        case Phase.PROPOSED | Phase.WAITING_PROMOTION:
+            sentence = texts.WAITS_FOR_APPROVAL
+        case Phase.PROGRESSING:
+            sentence = progressing or sentence
+            exposure = view.stage_in_force.exposure if view.stage_in_force else exposure
+        case Phase.PAUSED:
+            sentence = texts.PAUSED
+        case Phase.SUCCEEDED:
+            sentence = texts.FINISHED
+        case Phase.ROLLING_BACK:
+            sentence, exposure = texts.ROLLING_BACK, view.setting or view.known_good
+        case Phase.ROLLED_BACK:
+            sentence = texts.ROLLED_BACK
+        case Phase.CANCELLED:
+            sentence = texts.CANCELLED
+        case Phase.DRAFT:
+            raise AssertionError("nothing that is asked for leads to a draft")
+    return sentence.format(
+        flag=name(view.flag),
+        environment=name(view.environment),
+        exposure=escape(exposure, 80),
+        have=len(view.approval.by) if view.approval else 0,
+        needed=view.approval.needed if view.approval else 0,
+        number=(view.stage or 0) + 1,
+        total=len(view.plan.stages),
+        link=card_link(await permalink(client, view)),
+    )
+
+
+def _reason(command: Command) -> str:
+    return command.reason or texts.BY_COMMAND.format(subcommand=command.subcommand)
+
+
+def _strategy(given: str | None) -> Strategy | None:
+    if given is None:
+        return None
+    try:
+        return Strategy(given.lower())
+    except ValueError:
+        raise NotUnderstood(texts.UNKNOWN_STRATEGY.format(given=plain_name(given))) from None

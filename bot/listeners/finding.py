@@ -1,0 +1,81 @@
+"""From what people name or click to the rollout that is meant."""
+
+import difflib
+from collections.abc import Iterable
+
+from sqlalchemy import select
+
+from bot import texts
+from bot.blocks.mrkdwn import plain_name
+from bot.services import Services
+from tools.errors import Conflict, NotFound, SluiceError
+from tools.records.models import Conversation, Rollout
+from tools.rollouts.events import refresh_card
+from tools.rollouts.views import RolloutView
+
+MOST_NEAR = 3
+
+
+async def environment_of(services: Services, flag: str, given: str | None, *, subcommand: str) -> str:
+    """The environment that was given, else where the flag is rolling out, else the usual one.
+
+    Raises Conflict when the flag is rolling out in several.
+    """
+    if given is not None:
+        return given
+    async with services.database.read() as session:
+        query = select(Rollout.environment).where(Rollout.flag == flag, Rollout.live_key.is_not(None))
+        found = sorted((await session.scalars(query)).all())
+    if len(found) > 1:
+        raise Conflict(
+            texts.OPEN_IN_SEVERAL.format(
+                flag=plain_name(flag),
+                environments=", ".join(map(plain_name, found)),
+                subcommand=subcommand,
+                first=plain_name(found[0]),
+            )
+        )
+    return found[0] if found else services.settings.environment
+
+
+async def find(services: Services, flag: str, given: str | None, *, subcommand: str) -> RolloutView:
+    """The rollout that a command is about. Raises NotFound with near names, Conflict."""
+    environment = await environment_of(services, flag, given, subcommand=subcommand)
+    try:
+        return await services.rollouts.find(flag, environment)
+    except NotFound as error:
+        raise NotFound(f"{error} {await near_flags(services, flag, environment)}".strip()) from None
+
+
+async def near_flags(services: Services, flag: str, environment: str) -> str:
+    """A sentence with the flags that are called nearly so; empty when there are none or nobody can say."""
+    near = difflib.get_close_matches(flag, sorted(await _known_flags(services, environment)), n=MOST_NEAR)
+    named = [f"`{plain_name(one)}`" for one in near if one != flag]
+    return texts.NEAR_FLAGS.format(names=" or ".join(named)) if named else ""
+
+
+async def freshen(services: Services, channel: str, ts: str) -> None:
+    """Have the card that this message is brought up to date; a message that is no card stays as it is."""
+    async with services.database.write() as session:
+        query = (
+            select(Rollout)
+            .join(Conversation, Conversation.id == Rollout.conversation_id)
+            .where(Conversation.channel == channel, Conversation.card_ts == ts)
+        )
+        for rollout in (await session.scalars(query)).all():
+            await refresh_card(session, rollout, at=services.clock.now())
+
+
+async def _known_flags(services: Services, environment: str) -> set[str]:
+    known = set[str]()
+    for listing in (_served(services, environment), services.specs.list()):
+        try:
+            known.update(await listing)
+        except SluiceError:
+            # Only the suggestion is lost: the error at hand is told anyway.
+            continue
+    return known
+
+
+async def _served(services: Services, environment: str) -> Iterable[str]:
+    return [state.ref.flag for state in await services.flags.list(environment)]

@@ -1,0 +1,40 @@
+"""The reasons that people give in modals."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck, AsyncApp
+
+from bot import texts
+from bot.blocks import dialogs
+from bot.listeners.deliveries import is_first
+from bot.listeners.replies import person_of
+from bot.services import Services
+
+Do = Callable[[str, str, str], Awaitable[object]]
+"""What a submission does: takes the id it is about, who submitted it, and the reason."""
+
+
+def register(app: AsyncApp, services: Services) -> None:
+    """Take the reason for a rejection or a pause."""
+    rollouts = services.rollouts
+    _takes(app, services, dialogs.REJECT, lambda id_, who, why: rollouts.reject(id_, actor=who, reason=why))
+    _takes(app, services, dialogs.PAUSE, lambda id_, who, why: rollouts.pause(id_, actor=who, reason=why))
+
+
+def _takes(app: AsyncApp, services: Services, callback_id: str, do: Do) -> None:
+    @app.view(callback_id)
+    async def submitted(ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
+        reason = _reason(view)
+        if not reason:
+            await ack(response_action="errors", errors={dialogs.REASON: texts.REASON_MISSING})
+            return
+        await ack()
+        if await is_first(services, body):
+            about, _channel = dialogs.subject_of(view["private_metadata"])
+            await do(about, person_of(body), reason)
+
+
+def _reason(view: dict[str, Any]) -> str:
+    value = view["state"]["values"][dialogs.REASON][dialogs.REASON].get("value")
+    return " ".join(str(value or "").split())

@@ -1,0 +1,238 @@
+"""Delivers what the outbox holds to Slack, at the pace that Slack takes.
+
+Messages of one lane go out in order; of several, urgent ones first. A message is closed only once Slack took it, so
+that nothing is lost; it may be told twice when Slack took it and its answer was lost. Slack being away stops nothing
+but this. Any number of processes may try: a lease lets one of them deliver.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from sqlalchemy import select
+
+from bot.pacing import EDITS, Pace, Paces
+from bot.services import Services
+from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
+from bot.telling import Messenger, Teller
+from tools.errors import SluiceError
+from tools.records import leases, outbox
+from tools.records.models import Conversation, OutboxMessage, Rollout
+from tools.records.outbox import Kind, Status
+
+LEASE = "notifier"
+BATCH = 1000
+ROUNDS = 50
+AT_ONCE = 8
+CALL_TIMEOUT_S = 10
+
+FIRST_BACKOFF = timedelta(seconds=0.5)
+LONGEST_BACKOFF = timedelta(seconds=60)
+LONGEST_URGENT_BACKOFF = timedelta(seconds=10)
+ATTEMPTS_OF_A_FAULT = 5
+
+UNDELIVERED = "notifier.undelivered"
+POSTPONED = "notifier.postponed"
+FAULTY = "notifier.faulty"
+AWAY = "notifier.slack_away"
+
+REFUSED_APP = frozenset(
+    {"account_inactive", "invalid_auth", "missing_scope", "no_permission", "not_allowed_token_type", "not_authed",
+     "org_login_required", "token_expired", "token_revoked", "two_factor_setup_required"}
+)  # fmt: skip
+"""The installation is at fault, not the message: it waits until that is mended."""
+
+WHAT_TO_DO = {
+    "channel_not_found": "invite the app to the channel, or name another in the settings",
+    "is_archived": "unarchive the channel, or plan the rollout in another",
+    "not_in_channel": "invite the app to the channel with /invite",
+    "restricted_action": "let the app post in the channel",
+    **dict.fromkeys(REFUSED_APP, "reinstall the Slack app and set SLUICE_SLACK_BOT_TOKEN; `sluice doctor` says more"),
+}
+
+logger = structlog.get_logger(__name__)
+
+
+class Notifier:
+    """Delivers what is due. `client` is used without retries of its own: waiting is decided here."""
+
+    def __init__(
+        self, services: Services, client: Messenger, *, owner: str | None = None, pace: Pace | None = None
+    ) -> None:
+        self._services = services
+        self._clock = services.clock
+        slack = _without_retries(client) if isinstance(client, AsyncWebClient) else client
+        self._teller = Teller(services, slack)
+        self._owner = owner or secrets.token_hex(8)
+        self._paces = Paces(pace or Pace())
+        self._lease_until: datetime | None = None
+        self._lease_lock = asyncio.Lock()
+        self._away_until: datetime | None = None
+        self._failures = 0
+
+    async def deliver_due(self) -> int:
+        """Deliver everything that is due and that Slack's pace allows; how many messages were closed."""
+        closed = 0
+        for _ in range(ROUNDS):
+            delivered = await self._round()
+            closed += delivered
+            if not delivered:
+                break
+        return closed
+
+    async def close(self) -> None:
+        """Let another process deliver at once."""
+        if self._lease_until is not None:
+            self._lease_until = None
+            async with self._services.database.write() as session:
+                await leases.release(session, [LEASE], owner=self._owner)
+
+    # -- one round: the first message of every lane ---------------------------------------------------------------
+
+    async def _round(self) -> int:
+        if self._is_away():
+            return 0
+        async with self._services.database.read() as session:
+            messages = await outbox.due(session, now=self._clock.now(), limit=BATCH)
+        if not messages or not await self._hold_lease():
+            return 0
+        paced = await self._paced(messages)
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(message: OutboxMessage, key: str) -> bool:
+            async with gate:
+                if self._is_away() or not await self._hold_lease():
+                    return False
+                return await self._deliver(message, key)
+
+        return sum(await asyncio.gather(*(one(message, key) for message, key in paced)))
+
+    async def _paced(self, messages: Sequence[OutboxMessage]) -> list[tuple[OutboxMessage, str]]:
+        """Those that may go out now, each with the bucket it took from."""
+        places = await self._places({message.rollout_id for message in messages if message.rollout_id})
+        now, allowed = self._clock.now(), []
+        for message in messages:
+            key = self._pace_key(message, places.get(message.rollout_id or ""))
+            if self._paces.take(key, now):
+                allowed.append((message, key))
+        return allowed
+
+    async def _places(self, rollout_ids: set[str]) -> dict[str, Conversation]:
+        if not rollout_ids:
+            return {}
+        async with self._services.database.read() as session:
+            query = select(Rollout.id, Conversation).join(Conversation, Conversation.id == Rollout.conversation_id)
+            rows = await session.execute(query.where(Rollout.id.in_(rollout_ids)))
+            return {row[0]: row[1] for row in rows}
+
+    def _pace_key(self, message: OutboxMessage, place: Conversation | None) -> str:
+        if message.kind == Kind.CARD and place is not None and place.card_ts is not None:
+            return EDITS
+        if message.kind == Kind.DIRECT:
+            return str(message.payload.get("person"))
+        return place.channel if place is not None else self._services.settings.slack.alerts_channel or message.lane
+
+    def _is_away(self) -> bool:
+        return self._away_until is not None and self._clock.now() < self._away_until
+
+    async def _hold_lease(self) -> bool:
+        """Whether delivering is this process's, for some seconds at least."""
+        ttl = self._services.settings.scheduler.lease
+        async with self._lease_lock:
+            now = self._clock.now()
+            if self._lease_until is not None and now < self._lease_until - ttl * 2 / 3:
+                return True
+            async with self._services.database.write() as session:
+                won = await leases.claim(session, [LEASE], owner=self._owner, now=now, ttl=ttl)
+            self._lease_until = now + ttl if won else None
+            return bool(won)
+
+    # -- one message ------------------------------------------------------------------------------------------------
+
+    async def _deliver(self, message: OutboxMessage, key: str) -> bool:
+        """Whether the message was closed, told or not."""
+        try:
+            await self._teller.tell(message)
+        except SlackApiError as error:
+            return await self._refused(message, key, error)
+        except NETWORK_ERRORS as error:
+            await self._away(message, f"Slack did not answer ({type(error).__name__}).")
+            return False
+        except SluiceError as error:
+            return await self._undeliverable(message, type(error).__name__, str(error))
+        except Exception:
+            reference = secrets.token_hex(4)
+            logger.exception(FAULTY, reference=reference, message=message.id, kind=message.kind)
+            return await self._faulty(message, f"A fault of Sluice; the log has it under {reference}.")
+        self._failures, self._away_until = 0, None
+        await self._settle(message, Status.DELIVERED)
+        return True
+
+    # -- when it did not work ---------------------------------------------------------------------------------------
+
+    async def _refused(self, message: OutboxMessage, key: str, error: SlackApiError) -> bool:
+        code, wait = code_of(error), retry_after(error)
+        if wait is not None:
+            until = self._clock.now() + wait
+            self._paces.hold(key, until)
+            await self._postpone(message, until, f"Slack asked to wait {wait.total_seconds():.0f} s.")
+            return False
+        if is_trouble_of_slack(error):
+            await self._away(message, f"Slack answered {code}.")
+            return False
+        if code in REFUSED_APP:
+            # A wrong token would fail every message there is; they wait until it is mended.
+            logger.error(UNDELIVERED, message=message.id, reason=code, what_to_do=WHAT_TO_DO[code])
+            self._away_until = self._clock.now() + LONGEST_BACKOFF
+            await self._postpone(message, self._away_until, f"Slack refused the app: {code}.")
+            return False
+        return await self._undeliverable(message, code, f"Slack refused it: {code}.")
+
+    async def _undeliverable(self, message: OutboxMessage, reason: str, sentence: str) -> bool:
+        what_to_do = WHAT_TO_DO.get(reason, sentence)
+        logger.error(UNDELIVERED, message=message.id, kind=message.kind, reason=reason, what_to_do=what_to_do)
+        await self._settle(message, Status.FAILED, sentence)
+        return True
+
+    async def _faulty(self, message: OutboxMessage, sentence: str) -> bool:
+        if message.attempts + 1 >= ATTEMPTS_OF_A_FAULT:
+            await self._settle(message, Status.FAILED, sentence)
+            return True
+        await self._postpone(message, self._clock.now() + _backoff(message), sentence)
+        return False
+
+    async def _away(self, message: OutboxMessage, sentence: str) -> None:
+        """Slack is not there: this message waits its turn, and after some failures everything does."""
+        self._failures += 1
+        now = self._clock.now()
+        if self._failures >= AT_ONCE:
+            self._away_until = now + min(
+                FIRST_BACKOFF * (1 << min(self._failures - AT_ONCE, 6)), LONGEST_URGENT_BACKOFF
+            )
+            logger.warning(AWAY, reason=sentence, until=self._away_until.isoformat())
+        await self._postpone(message, now + _backoff(message), sentence)
+
+    async def _postpone(self, message: OutboxMessage, until: datetime, sentence: str) -> None:
+        logger.info(POSTPONED, message=message.id, kind=message.kind, reason=sentence, until=until.isoformat())
+        async with self._services.database.write() as session:
+            await outbox.postpone(session, message, until=until, error=sentence)
+
+    async def _settle(self, message: OutboxMessage, status: Status, error: str | None = None) -> None:
+        async with self._services.database.write() as session:
+            await outbox.settle(session, message, status=status, at=self._clock.now(), error=error)
+
+
+def _backoff(message: OutboxMessage) -> timedelta:
+    cap = LONGEST_URGENT_BACKOFF if message.urgent else LONGEST_BACKOFF
+    doubled: timedelta = FIRST_BACKOFF * (1 << min(message.attempts, 10))
+    return min(doubled, cap)
+
+
+def _without_retries(client: AsyncWebClient) -> AsyncWebClient:
+    return AsyncWebClient(
+        token=client.token, base_url=client.base_url, timeout=CALL_TIMEOUT_S, retry_handlers=[], proxy=client.proxy
+    )

@@ -1,0 +1,179 @@
+"""What is said to people, and where: the living card, its thread, the alerts channel, a direct message."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+from slack_sdk.errors import SlackApiError
+from slack_sdk.models.blocks import Block
+from sqlalchemy import update
+
+from bot import texts
+from bot.blocks.card import DECIDING, card, summary
+from bot.blocks.lines import line
+from bot.blocks.mrkdwn import name, person
+from bot.services import Services
+from bot.slack import code_of
+from tools.errors import NotFound
+from tools.records import log
+from tools.records.models import Conversation, OutboxMessage
+from tools.records.outbox import Kind
+from tools.rollouts.events import Happening
+from tools.rollouts.views import PlaceView, RolloutView
+
+MOST_MENTIONED = 20
+LOOK_BACK = 12
+"""How many decisions are read for a card, which shows the newest of them and looks for where a rollback began."""
+
+CHANNEL_LOST = frozenset({"channel_not_found", "is_archived", "not_in_channel", "restricted_action"})
+"""Slack refuses the channel, not the message."""
+CARD_LOST = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+"""The card can't be edited any more, so a new one is posted."""
+
+MOVED = "notifier.alert_moved"
+
+logger = structlog.get_logger(__name__)
+
+
+class NowhereToTell(NotFound):
+    """There is no channel for it; the message says which setting names one."""
+
+
+class Messenger(Protocol):
+    """What is used of Slack's client."""
+
+    async def chat_postMessage(self, *, channel: str, **arguments: Any) -> Any: ...  # noqa: N802 - Slack's name
+
+    async def chat_update(self, *, channel: str, ts: str, **arguments: Any) -> Any: ...
+
+
+class Teller:
+    """Says what an outbox message holds, rendered from the state at this moment."""
+
+    def __init__(self, services: Services, slack: Messenger) -> None:
+        self._services = services
+        self._slack = slack
+
+    async def tell(self, message: OutboxMessage) -> None:
+        """Say it. Raises SlackApiError, network errors, NowhereToTell, RolloutNotFound."""
+        match Kind(message.kind):
+            case Kind.CARD:
+                await self._tell_card(await self._view(message))
+            case Kind.NOTE:
+                await self._tell_thread(await self._view(message), _line(message), broadcast=False)
+            case Kind.ALERT:
+                await self._alert(message)
+            case Kind.DIRECT:
+                await self._post(str(message.payload["person"]), str(message.payload["text"]))
+
+    async def _view(self, message: OutboxMessage) -> RolloutView:
+        if message.rollout_id is None:
+            raise NowhereToTell("The message names no rollout, so it has neither a card nor a thread.")
+        return await self._services.rollouts.get(message.rollout_id)
+
+    async def _tell_card(self, view: RolloutView) -> PlaceView:
+        """Bring the card up to date, or post it; where it is."""
+        place = view.place
+        if place is None:
+            raise NowhereToTell(
+                "The rollout has no channel: plan it from a channel, or set SLUICE_SLACK_RELEASES_CHANNEL."
+            )
+        async with self._services.database.read() as session:
+            decisions = await log.newest(session, view.id, kinds=DECIDING, limit=LOOK_BACK)
+        blocks, text = card(view, decisions), summary(view)
+        if place.card_ts is not None:
+            try:
+                await self._slack.chat_update(
+                    channel=place.channel, ts=place.card_ts, text=text, blocks=[block.to_dict() for block in blocks]
+                )
+            except SlackApiError as error:
+                if code_of(error) not in CARD_LOST:
+                    raise
+            else:
+                return place
+        return await self._post_card(place, text, blocks)
+
+    async def _post_card(self, place: PlaceView, text: str, blocks: Sequence[Block]) -> PlaceView:
+        """A new card. It starts the thread, unless the conversation began with a thread that people had started."""
+        within = place.thread_ts if place.thread_ts != place.card_ts else None
+        ts = await self._post(place.channel, text, blocks, thread_ts=within, broadcast=within is not None)
+        thread_ts = within or ts
+        async with self._services.database.write() as session:
+            await session.execute(
+                update(Conversation)
+                .where(Conversation.id == place.conversation_id)
+                .values(card_ts=ts, thread_ts=thread_ts)
+            )
+        return PlaceView(place.conversation_id, place.workspace, place.channel, thread_ts, ts)
+
+    async def _tell_thread(self, view: RolloutView, text: str, *, broadcast: bool) -> None:
+        place = view.place
+        if place is None or place.card_ts is None:
+            place = await self._tell_card(view)
+        await self._post(place.channel, text, thread_ts=place.thread_ts, broadcast=broadcast)
+
+    async def _alert(self, message: OutboxMessage) -> None:
+        """In the rollout's thread and channel; in the alerts channel when there is none or Slack refuses it."""
+        if message.rollout_id is None:
+            await self._alert_channel(message, people="")
+            return
+        view = await self._view(message)
+        people = " ".join(map(person, self._who_must_act(message, view)))
+        text = texts.MENTIONING.format(people=people, line=_line(message)).strip()
+        try:
+            await self._tell_thread(view, text, broadcast=True)
+        except SlackApiError as error:
+            if code_of(error) not in CHANNEL_LOST:
+                raise
+            logger.warning(MOVED, channel=view.place and view.place.channel, reason=code_of(error))
+            await self._alert_channel(message, people=people)
+
+    async def _alert_channel(self, message: OutboxMessage, *, people: str) -> None:
+        slack = self._services.settings.slack
+        channel = slack.alerts_channel or slack.releases_channel
+        if channel is None:
+            raise NowhereToTell("There is no channel for alerts: set SLUICE_SLACK_ALERTS_CHANNEL.")
+        facts = _facts(message)
+        about = texts.ABOUT.format(
+            flag=name(facts.get("flag", "?")), environment=name(facts.get("environment", "?")), line=_line(message)
+        )
+        await self._post(channel, texts.MENTIONING.format(people=people, line=about).strip())
+
+    def _who_must_act(self, message: OutboxMessage, view: RolloutView) -> list[str]:
+        """Who is mentioned: those who can approve when they are asked, else whoever asked for the rollout."""
+        approvers = self._services.settings.policy.approvers
+        match Happening(message.payload["what"]):
+            case Happening.APPROVAL_REQUESTED:
+                barred = {message.payload["actor"], view.requester, view.plan.spec_author}
+                return [one for one in approvers if one not in barred][:MOST_MENTIONED]
+            case Happening.ROLLBACK_STUCK:
+                return list(dict.fromkeys((view.requester, *approvers)))[:MOST_MENTIONED]
+            case _:
+                return [view.requester]
+
+    async def _post(
+        self,
+        channel: str,
+        text: str,
+        blocks: Sequence[Block] = (),
+        *,
+        thread_ts: str | None = None,
+        broadcast: bool = False,
+    ) -> str:
+        """Post a message; its timestamp."""
+        arguments: dict[str, Any] = {"text": text, "unfurl_links": False, "unfurl_media": False}
+        if blocks:
+            arguments["blocks"] = [block.to_dict() for block in blocks]
+        if thread_ts is not None:
+            arguments |= {"thread_ts": thread_ts, "reply_broadcast": broadcast}
+        answer = await self._slack.chat_postMessage(channel=channel, **arguments)
+        return str(answer["ts"])
+
+
+def _line(message: OutboxMessage) -> str:
+    return line(Happening(message.payload["what"]), str(message.payload["actor"]), _facts(message))
+
+
+def _facts(message: OutboxMessage) -> Mapping[str, Any]:
+    facts: Mapping[str, Any] = message.payload["facts"]
+    return facts

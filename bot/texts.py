@@ -1,0 +1,316 @@
+"""Every sentence that people read from Slack, in one place: short, plain, friendly; numbers with their units.
+
+Names in braces are filled in by whoever shows the sentence, already escaped. Sentences about what can't be done come
+from the error that says so.
+"""
+
+import math
+from datetime import timedelta
+
+from tools.gates import NoData
+from tools.rollouts.events import Happening
+from tools.rollouts.phases import Phase
+
+# -- numbers ------------------------------------------------------------------------------------------------------
+
+
+def percentage(share: float) -> str:
+    """A percentage that is given in percent: `5 %`, `0.05 %`."""
+    if not math.isfinite(share):
+        return "? %"
+    return f"{float(f'{share:.3g}'):g} %" if share >= 0.001 or share == 0 else "below 0.001 %"
+
+
+def rate(share: float | None) -> str:
+    """A rate that is given as a fraction, in percent; a question mark when it is not known."""
+    return "?" if share is None else percentage(share * 100)
+
+
+def count(number: int) -> str:
+    """A whole number with thousands separated: `1,234`."""
+    return f"{number:,}"
+
+
+def evidence(e_value: float) -> str:
+    """An e-value: `0.4`, `3.2`, `18`, `over 1,000`."""
+    if math.isnan(e_value):
+        return "?"
+    if e_value >= 1000:
+        return "over 1,000"
+    return f"{e_value:.1f}" if e_value < 10 else f"{math.floor(e_value)}"
+
+
+def duration(length: timedelta) -> str:
+    """A length of time in at most two units: `45 s`, `10 min`, `1 h 30 min`, `2 d`."""
+    seconds = max(0, round(length.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    for unit, size, smaller, step in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        whole, rest = divmod(seconds, size)
+        if whole:
+            return f"{whole} {unit}" + (f" {rest // step} {smaller}" if rest // step else "")
+    return f"{seconds} s"
+
+
+# -- phases -------------------------------------------------------------------------------------------------------
+
+PHASES: dict[Phase, tuple[str, str]] = {
+    Phase.DRAFT: ("✎", "Draft"),
+    Phase.PROPOSED: ("✎", "Plan proposed"),
+    Phase.PROGRESSING: ("▶", "Progressing"),
+    Phase.PAUSED: ("⏸", "Paused"),
+    Phase.WAITING_PROMOTION: ("✋", "Waiting for an approval"),
+    Phase.SUCCEEDED: ("✔", "Done: everyone has it"),
+    Phase.ROLLING_BACK: ("◀", "Rolling back"),
+    Phase.ROLLED_BACK: ("↩", "Rolled back"),
+    Phase.CANCELLED: ("✖", "Cancelled"),
+}
+"""A glyph and words for each phase; neither needs the other."""
+
+# -- the card -----------------------------------------------------------------------------------------------------
+
+CARD_TITLE = "{flag} · {environment}"
+STAGE_OF = "stage {number} of {total}"
+SERVED_LIVE = "*{percent}* of {audience} get `{treatment}`"
+SERVED_SHADOW = "`{treatment}` runs in shadow for *{percent}* of {audience}; they still get `{control}`"
+SERVED_UNKNOWN = "Not started: nothing is exposed yet"
+EVERYONE = "users"
+BEING_SET = "Setting {exposure} …"
+BEING_SET_TROUBLE = "Setting {exposure} has not worked yet, and is tried again: {error}"
+VERIFYING_UNTIL = "Confirmed, and watched until {until}, when no late write can land any more."
+
+PAUSED_BECAUSE = "⏸ *Why it paused*\n>{reason}\n*What ends it:* {ends}"
+ROLLBACK_BECAUSE = "*Why it was rolled back*\n>{reason}"
+ROLLING_BACK_BECAUSE = "*Why it is rolled back*\n>{reason}"
+BEFORE_AFTER = "*Before:* {before}   →   *After:* {after}"
+BLIND_SINCE = "⚠ *Blind since {since}.* Nothing is promoted without data; at {deadline} it is taken back or paused."
+
+APPROVAL_TO_START = "✋ *Approval needed:* start at {after}"
+APPROVAL_TO_PROMOTE = "✋ *Approval needed:* go from {before} to {after}"
+APPROVAL_TO_FINISH = "✋ *Approval needed:* finish at {before}"
+APPROVAL_WHY = "*Why ask:* {why}"
+APPROVAL_QUORUM = "*{have} of {needed} approved*{by} · asked by {requester} · expires {expires}"
+APPROVAL_BY = " by {people}"
+
+CHECKED = "Checked {at}"
+NEXT_CHECK = "next {at}"
+NOT_CHECKED_YET = "Not checked yet"
+REQUESTED_BY = "Asked for by {requester}"
+PLAN_VERSION = "plan v{version} `{digest}`"
+DECISIONS = "*Decisions*"
+MORE_GUARDRAILS = "… and {count} more guardrails; `/rollout why {flag}` shows all."
+
+# -- guardrails ---------------------------------------------------------------------------------------------------
+
+GUARDRAIL_SAFE = ("✔", "proven safe")
+GUARDRAIL_OPEN = ("◌", "not proven yet")
+GUARDRAIL_WARMING = ("◌", "warming up, not counted yet")
+GUARDRAIL_TOO_FEW = ("◌", "looks safe, sample too small")
+GUARDRAIL_SUSPECTED = ("⚠", "harm suspected")
+GUARDRAIL_HARMFUL = ("✖", "proven harmful")
+GUARDRAIL_ERROR = ("⚠", "can't be measured")
+GUARDRAIL_NO_DATA = ("⚠", "no data: {kind}")
+NO_DATA_KINDS: dict[NoData, str] = {
+    NoData.FLAG_NEVER_EVALUATED: "the flag is never evaluated",
+    NoData.NO_TRAFFIC: "no traffic",
+    NoData.UNKNOWN_LABEL: "unknown variant",
+    NoData.STALE: "it is too old",
+    NoData.EMPTY: "empty answer",
+}
+VALUE_AT_MOST = "{value} · at most {limit}"
+VALUE_AT_LEAST = "{value} · at least {limit}"
+LIMIT_TIMES_CONTROL = "{limit} ({margin} × control's {control})"
+LIMIT_PART_OF_CONTROL = "{limit} (control's {control} ÷ {margin})"
+LIMIT_TIMES_UNKNOWN = "{margin} × control"
+LIMIT_PART_OF_UNKNOWN = "control ÷ {margin}"
+EVIDENCE_OF_SAFETY = "{bar} evidence {have} of {needed} needed"
+EVIDENCE_OF_HARM = "⚠ evidence of harm {have}; {needed} rolls back"
+SAMPLE = "sample {have} of {needed}"
+DATA_AGE = "newest data {age} old"
+DATA_NONE = "no data seen"
+
+# -- the plan -----------------------------------------------------------------------------------------------------
+
+STRATEGIES = {"canary": "Canary", "shadow": "Shadow first", "full": "All at once"}
+PLAN_HEADS = ("Stage", "Exposure", "At least", "At most")
+PLAN_HEAD_GUARDRAILS = "Guardrails"
+PLAN_STRATEGY = "*{strategy}* · `{control}` → `{treatment}` · {stages} · at least {bake}, checked every {every}"
+PLAN_ONE_STAGE = "1 stage"
+PLAN_STAGES = "{count} stages"
+PLAN_GUARDRAILS = "*Must hold in every stage*"
+PLAN_GUARDRAIL_AT_MOST = "`{metric}` at most {margin} × control, from {sample} exposures on; {on_fail}"
+PLAN_GUARDRAIL_AT_LEAST = "`{metric}` at least control ÷ {margin}, from {sample} exposures on; {on_fail}"
+PLAN_GUARDRAIL_SHORT_AT_MOST = "{metric} ≤ {margin} × control"
+PLAN_GUARDRAIL_SHORT_AT_LEAST = "{metric} ≥ control ÷ {margin}"
+PLAN_CEILING_AT_MOST = " (at 100 %: at most {ceiling})"
+PLAN_CEILING_AT_LEAST = " (at 100 %: at least {ceiling})"
+PLAN_ON_FAIL = {"roll_back": "proven harm rolls back", "pause": "proven harm pauses"}
+PLAN_WHY = "*Why this plan*"
+PLAN_BLIND = "Without data nothing is promoted; after {budget} without data it is taken back."
+PLAN_MORE = "… and {count} more"
+
+# -- buttons and dialogs ------------------------------------------------------------------------------------------
+
+APPROVE, REJECT, START = "Approve", "Reject …", "Start"
+PROMOTE, PAUSE, RESUME, ROLL_BACK = "Promote now", "Pause …", "Resume", "Roll back"
+CONFIRM_ROLL_BACK = (
+    "Roll back now?",
+    "{flag} in {environment} goes back to {after} at once. This needs no approval.",
+    "Roll back",
+    "Keep it",
+)
+CONFIRM_PROMOTE = (
+    "Promote before the proof is complete?",
+    "{flag} in {environment} goes from {before} to {after}. An approver decides, and never the one who asked.",
+    "Promote now",
+    "Wait for proof",
+)
+CONFIRM_RESUME = (
+    "Resume?",
+    "{flag} in {environment} paused: {reason}",
+    "Resume",
+    "Stay paused",
+)
+REJECT_TITLE, REJECT_SUBMIT = "Reject", "Reject"
+REJECT_LABEL, REJECT_HINT = "Why?", "Everyone in the thread will read this."
+REJECT_INTRO = "One rejection decides: a start is cancelled, a promotion pauses the rollout."
+PAUSE_TITLE, PAUSE_SUBMIT = "Pause", "Pause"
+PAUSE_LABEL, PAUSE_HINT = "Why?", "Exposure stays as it is; gates are still watched, and proven harm still rolls back."
+PAUSE_INTRO = "Nothing is promoted until someone resumes."
+CLOSE = "Cancel"
+REASON_MISSING = "Please write a few words."
+FROM_THE_CARD = "Rolled back with the card's button"
+BY_COMMAND = "Asked for with /rollout {subcommand}"
+
+# -- slash commands -----------------------------------------------------------------------------------------------
+
+HELP_TITLE = "Sluice opens flags gate by gate"
+HELP_INTRO = (
+    "It raises a flag's exposure stage by stage on live evidence, asks people where policy says so, and takes it back "
+    "when the evidence turns."
+)
+HELP_TRY = "*Try these*"
+HELP_EXAMPLES = (
+    ("plan checkout-v2", "propose a staged plan in this channel"),
+    ("start checkout-v2", "begin, once it is approved"),
+    ("status checkout-v2", "where it stands and what the gates say"),
+    ("why checkout-v2", "what it waits for"),
+)
+HELP_WHILE_RUNNING = "*While it runs*"
+HELP_RUNNING_EXAMPLES = (
+    ("pause checkout-v2 --reason waiting for support", "promote nothing until someone resumes"),
+    ("resume checkout-v2", "go on"),
+    ("promote checkout-v2", "go to the next stage before the proof is complete; an approver decides"),
+    ("rollback checkout-v2 --reason errors in Spain", "back to where it was, at once"),
+    ("kill checkout-v2 --env production", "0 % for everyone, at once, rollout or not"),
+)
+HELP_LOOKING = "*Looking around*"
+HELP_LOOKING_EXAMPLES = (
+    ("list", "every rollout that is open"),
+    ("history checkout-v2", "what was decided, by whom and when"),
+    ("plan search-v3 --env staging --strategy shadow", "options: `--env`, `--strategy canary | shadow | full`"),
+)
+HELP_FOOT = "Only you can see this. Every rollout has one card with buttons for all of this."
+
+UNKNOWN_SUBCOMMAND = "I don't know `{given}`. Did you mean `/rollout {nearest}`?"
+UNKNOWN_SUBCOMMAND_FAR = "I don't know `{given}`. `/rollout help` shows what I can do."
+UNKNOWN_OPTION = "`/rollout {subcommand}` has no option `{given}`. It takes {known}."
+NO_OPTIONS = "`/rollout {subcommand}` takes no options, so I can't use `{given}`."
+OPTION_WITHOUT_VALUE = "`{option}` needs a value, like `{option} {example}`."
+OPTION_TWICE = "`{option}` is given twice; keep one."
+FLAG_MISSING = "Which flag? Like `/rollout {subcommand} checkout-v2`."
+FLAG_ODD = "`{given}` can't be a flag's name: letters, digits and . _ : / - only."
+TOO_MANY_WORDS = "I don't know what to do with `{given}`. Like `/rollout {example}`."
+UNKNOWN_STRATEGY = "`{given}` is no strategy; choose canary, shadow or full."
+NEAR_FLAGS = "Did you mean {names}?"
+OPEN_IN_SEVERAL = "`{flag}` is rolling out in {environments}. Say which: `/rollout {subcommand} {flag} --env {first}`."
+OPTION_EXAMPLES = {"--env": "staging", "--strategy": "shadow", "--reason": "errors in Spain"}
+
+PLANNING = "Planning `{flag}` for {environment}. The plan appears in this channel in a moment."
+PLAN_UNCHANGED = "Nothing has changed: plan v{version} of `{flag}` in {environment} still stands.{link}"
+PLAN_REASON = "Asked for with /rollout plan"
+PLAN_FAILED = "I couldn't plan `{flag}` for {environment}. {reason}"
+NOT_A_MEMBER = "I'm not in this channel, so I can't show a plan here. Type `/invite @Sluice`, then try again."
+STARTED = "`{flag}` in {environment} starts at {exposure}.{link}"
+WAITS_FOR_APPROVAL = "`{flag}` in {environment} waits for an approval: {have} of {needed} so far.{link}"
+PROMOTED = "`{flag}` in {environment} goes to stage {number} of {total}, {exposure}.{link}"
+FINISHED = "`{flag}` in {environment} is done: everyone has it.{link}"
+PAUSED = "`{flag}` in {environment} is paused at {exposure}.{link}"
+RESUMED = "`{flag}` in {environment} goes on.{link}"
+ROLLING_BACK = "`{flag}` in {environment} is going back to {exposure}.{link}"
+ROLLED_BACK = "`{flag}` in {environment} is back at {exposure}.{link}"
+CANCELLED = "The plan for `{flag}` in {environment} is dropped.{link}"
+KILLED_ALONE = "`{flag}` in {environment} is being taken to 0 % for everyone. The alerts channel hears when it is done."
+NO_ROLLOUTS = "Nothing is rolling out. Start with `/rollout plan FLAG`."
+LIST_TITLE = "*{count} open*"
+LIST_LINE = "{glyph} *{flag}* in {environment} · {phase}{where} · {exposure}"
+LIST_MORE = "… and {count} more."
+HISTORY_TITLE = "*History of `{flag}` in {environment}*, the newest last"
+HISTORY_EMPTY = "Nothing has happened yet."
+HISTORY_LINE = "{at} · {line}"
+CARD_LINK = " <{url}|Open its card>"
+
+WHY_TITLE = "*Why `{flag}` in {environment} is where it is*"
+WHY: dict[Phase, str] = {
+    Phase.DRAFT: "It is a draft.",
+    Phase.PROPOSED: "It has not started. `/rollout start {flag}` starts it, once approved.",
+    Phase.PROGRESSING: "It waits for proof that it is safe. Proven, it goes on; proven harmful, it is taken back.",
+    Phase.PAUSED: "It is paused, so nothing is promoted; proven harm still rolls back.",
+    Phase.WAITING_PROMOTION: "It waits for an approval; the gates are still watched.",
+    Phase.SUCCEEDED: "It has ended: everyone has it.",
+    Phase.ROLLING_BACK: "It is being taken back, and tried again until a read-back shows it.",
+    Phase.ROLLED_BACK: "It has ended: it was rolled back.",
+    Phase.CANCELLED: "It has ended: it never started.",
+}
+WHY_BAKING = "The stage must last until {until} at least."
+WHY_LIMIT = "Without proof by {until} it pauses and asks a person."
+WHY_NO_CHECK = "The gate has not been checked yet."
+
+# -- errors -------------------------------------------------------------------------------------------------------
+
+UNEXPECTED = (
+    "Something went wrong on my side; nothing was changed that I know of. Tell whoever runs Sluice: `{reference}`."
+)
+UNKNOWN_BUTTON = "That button is not one of mine any more; use the buttons on the rollout's newest card."
+DIALOG_NOT_OPENED = "Slack did not open the dialog in time. Please press the button once more."
+
+# -- what happened: a line in the thread, in the history, or in the alerts channel ------------------------------------
+
+LINES: dict[Happening, str] = {
+    Happening.PLAN_PROPOSED: "✎ {actor} proposed plan v{version}.",
+    Happening.PLAN_REVISED: "✎ {actor} proposed plan v{version}; earlier approvals no longer count.",
+    Happening.CANCELLED: "✖ {actor} dropped the plan: {reason}",
+    Happening.STARTED: "▶ {actor} started it at {exposure}; before, it was {known_good}.",
+    Happening.PROMOTED: "▶ {actor} promoted it from {before} to {after}: {why}",
+    Happening.PAUSED: "⏸ {actor} paused it: {reason} {ends}",
+    Happening.RESUMED: "▶ {actor} resumed it at {exposure}.",
+    Happening.SUCCEEDED: "✔ Done: everyone has it. {why}",
+    Happening.ROLLBACK_STARTED: "◀ {actor} is rolling it back from {before} to {target}: {reason}",
+    Happening.ROLLBACK_STUCK: "⚠ The rollback has not worked since {since}, and is tried again and again: {error} "
+    "Set the flag by hand if it can't wait.",
+    Happening.ROLLBACK_VERIFYING: "◀ Back at {exposure}; watched until {until}, when no late write can land any more.",
+    Happening.ROLLED_BACK: "↩ Rolled back: read back as {exposure} after {seconds} s.",
+    Happening.KILL_ORDERED: "◀ {actor} is taking {flag} in {environment} to 0 % for everyone: {reason}",
+    Happening.KILLED: "↩ {flag} in {environment} is at 0 % for everyone.",
+    Happening.APPROVAL_REQUESTED: "✋ Please decide: {question} Why ask: {why}. Expires {expires_at}.",
+    Happening.APPROVAL_VOTED: "{vote} {actor} {voted} ({have} of {needed}).{because}",
+    Happening.APPROVAL_GRANTED: "✔ Approved by {by}.",
+    Happening.APPROVAL_REJECTED: "✖ {actor} rejected it: {reason}",
+    Happening.APPROVAL_EXPIRED: "⏱ Nobody decided in time, so the question is closed.",
+    Happening.APPROVAL_VOIDED: "✖ The question is withdrawn: {why}",
+    Happening.EXPOSURE_CONFIRMED: "✔ Read back as {exposure}.",
+    Happening.EXPOSURE_VOIDED: "✖ An exposure that was still to be set is not set any more.",
+    Happening.CHANGED_BY_HAND: "⚠ Someone changed the flag by hand from {expected} to {found}. {raised}",
+    Happening.METRICS_BLIND: "⚠ The gate is blind: {reason}",
+    Happening.METRICS_BACK: "✔ The gate sees again: {why}",
+}
+QUESTION_START = "start at {to_exposure}?"
+QUESTION_PROMOTE = "go on to {to_exposure}?"
+QUESTION_FINISH = "finish?"
+VOTED = {"approve": ("✔", "approved"), "reject": ("✖", "rejected")}
+BECAUSE = " {reason}"
+RAISED_BY_HAND = "It was raised, so it is paused: resume to go back to the plan, or roll back."
+LOWERED_BY_HAND = "That is respected: it is paused."
+NOT_SAID = "not said"
+MENTIONING = "{people} {line}"
+ABOUT = "*{flag}* in {environment}: {line}"
