@@ -42,10 +42,10 @@ async def running_services(settings: Settings, *, clock: Clock | None = None) ->
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
-        metrics = _metrics(settings)
+        metrics = _create_metrics(settings)
         stack.push_async_callback(metrics.close)
-        flags, specs = _flags(settings, database, clock), _specs(settings)
-        jobs = _jobs(settings, database, clock, owner)
+        flags, specs = create_flags(settings, database, clock), create_specs(settings)
+        jobs = _create_jobs(settings, database, clock, owner)
         stack.push_async_callback(jobs.stop)
         controller = Controller(
             database,
@@ -85,6 +85,30 @@ async def check_schema(database: Database) -> None:
         raise SchemaOutdated("The database's schema is not this release's: run `sluice migrate`.")
 
 
+def create_sources(settings: Settings) -> dict[str, MetricSource]:
+    """The metric sources by name. Raises ConfigurationError."""
+    sources, catalogue = dict[str, MetricSource](), settings.catalogue
+    for name, source in settings.sources.items():
+        with _naming(f"sources.{name}"):
+            url = source.url.get_secret_value() if source.url is not None else None
+            sources[name] = create_metric_source(
+                source.type, catalogue.of_source(name), url=url, timeout=source.timeout
+            )
+    return sources
+
+
+def create_flags(settings: Settings, database: Database, clock: Clock) -> FlagService:
+    """The flag service. Raises ConfigurationError."""
+    with _naming("flags.type"):
+        return create_flag_service(settings.flags.type, FlagServiceParts(database, clock))
+
+
+def create_specs(settings: Settings) -> SpecSource:
+    """The spec source. Raises ConfigurationError."""
+    with _naming("specs.type"):
+        return create_spec_source(settings.specs.type, folder=settings.specs.path)
+
+
 async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
     database = Database(settings.database.url.get_secret_value())
     stack.push_async_callback(database.close)
@@ -92,30 +116,12 @@ async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
     return database
 
 
-def _metrics(settings: Settings) -> Metrics:
-    catalogue = settings.catalogue
-    sources = dict[str, MetricSource]()
-    for name, source in settings.sources.items():
-        with _naming(f"sources.{name}"):
-            url = source.url.get_secret_value() if source.url is not None else None
-            sources[name] = create_metric_source(
-                source.type, catalogue.of_source(name), url=url, timeout=source.timeout
-            )
+def _create_metrics(settings: Settings) -> Metrics:
     with _naming("metrics"):
-        return Metrics(catalogue, sources)
+        return Metrics(settings.catalogue, create_sources(settings))
 
 
-def _flags(settings: Settings, database: Database, clock: Clock) -> FlagService:
-    with _naming("flags.type"):
-        return create_flag_service(settings.flags.type, FlagServiceParts(database, clock))
-
-
-def _specs(settings: Settings) -> SpecSource:
-    with _naming("specs.type"):
-        return create_spec_source(settings.specs.type, folder=settings.specs.path)
-
-
-def _jobs(settings: Settings, database: Database, clock: Clock, owner: str) -> Jobs:
+def _create_jobs(settings: Settings, database: Database, clock: Clock, owner: str) -> Jobs:
     with _naming("jobs.type"):
         return create_jobs(
             settings.jobs.type, database=database, clock=clock, owner=owner, concurrency=settings.jobs.concurrency

@@ -1,0 +1,353 @@
+"""The command `sluice`. Each command reads its arguments here and imports what it needs when it runs."""
+
+import asyncio
+import os
+import secrets
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from tools.errors import ConfigurationError, SluiceError
+
+if TYPE_CHECKING:
+    from bot.services import Services
+    from bot.settings import Settings
+
+CRASHED = "cli.crashed"
+
+Result = TypeVar("Result")
+
+app = typer.Typer(
+    name="sluice",
+    help="Opens feature flags gate by gate from Slack, and takes them back when the evidence turns.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+flags_app = typer.Typer(help="Sluice's own flags.", no_args_is_help=True, rich_markup_mode=None)
+audit_app = typer.Typer(help="The decision log: verify it, export it.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(flags_app, name="flags")
+app.add_typer(audit_app, name="audit")
+
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file [default: SLUICE_CONFIG or sluice.toml]")]
+Environment = Annotated[str | None, typer.Option("--env", help="Environment [default: the setting `environment`]")]
+Flag = Annotated[str, typer.Argument(metavar="FLAG")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the decision log")]
+PlainJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+class StrategyName(StrEnum):
+    CANARY = "canary"
+    SHADOW = "shadow"
+    FULL = "full"
+
+
+class ExportFormat(StrEnum):
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def main() -> None:
+    """Run the command line: exit status 0, 1 for a failure, 2 for wrong settings or arguments."""
+    try:
+        app()
+    except ConfigurationError as error:
+        _fail(str(error), 2)
+    except SluiceError as error:
+        _fail(str(error), 1)
+    except Exception:  # noqa: BLE001 - the outermost edge: people get a reference, the log has the rest
+        _fail(_logged_reference(), 1)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to")] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there")] = False,
+) -> None:
+    """Write a commented sluice.toml and the Slack app's manifest.yaml."""
+    from bot.init import write_files
+
+    for path in write_files(folder, force=force):
+        typer.echo(f"Wrote {path}")
+    typer.echo(
+        "Next: make the Slack app from manifest.yaml, set its tokens, then `sluice migrate` and `sluice doctor`."
+    )
+
+
+@app.command()
+def migrate(config: Config = None) -> None:
+    """Bring the database's schema to this release."""
+    settings = _settings(config)
+
+    async def act() -> None:
+        from bot.console.migrating import bring_up_to_date
+
+        await bring_up_to_date(settings)
+
+    _run(act())
+    typer.echo("The database's schema is this release's.")
+
+
+@app.command()
+def serve(
+    http: Annotated[bool, typer.Option("--http", help="Slack over HTTP instead of Socket Mode")] = False,
+    config: Config = None,
+) -> None:
+    """Run the bot: Slack, the clock that watches rollouts, flag evaluation and health over HTTP."""
+    settings = _settings(config)
+
+    async def act() -> None:
+        from bot.serve import serve
+
+        await serve(settings, http=http, announce=lambda address: typer.echo(f"Sluice is up at {address}"))
+
+    _run(act())
+
+
+@app.command()
+def doctor(config: Config = None, plain_json: PlainJson = False) -> None:
+    """Check everything that Sluice needs, and say what to do about each."""
+    settings = _settings(config)
+
+    async def act() -> bool:
+        from bot.console.health import report
+
+        return await report(settings, plain_json=plain_json)
+
+    _exit_unless(_run(act()))
+
+
+@app.command()
+def plan(
+    flag: Flag,
+    strategy: Annotated[StrategyName | None, typer.Option("--strategy", help="[default: by the spec]")] = None,
+    propose: Annotated[bool, typer.Option("--propose", help="Put it before people in the releases channel")] = False,
+    environment: Environment = None,
+    config: Config = None,
+) -> None:
+    """Derive a staged plan for FLAG from its spec and its traffic."""
+
+    async def act(services: "Services", environment: str) -> None:
+        from bot.console import rollouts
+        from tools.plans.model import Strategy
+
+        named = Strategy(strategy.value) if strategy is not None else None
+        await rollouts.plan(services, flag, environment, named, propose=propose)
+
+    _with_services(config, environment, act)
+
+
+@app.command()
+def status(
+    flag: Annotated[str | None, typer.Argument(metavar="[FLAG]")] = None,
+    environment: Environment = None,
+    config: Config = None,
+    plain_json: PlainJson = False,
+) -> None:
+    """Show FLAG's rollout, or every open one."""
+
+    async def act(services: "Services", environment: str) -> None:
+        from bot.console import rollouts
+
+        await rollouts.status(services, flag, environment, plain_json=plain_json)
+
+    _with_services(config, environment, act)
+
+
+@app.command()
+def history(flag: Flag, environment: Environment = None, config: Config = None) -> None:
+    """Show what was decided about FLAG's newest rollout, by whom and when."""
+
+    async def act(services: "Services", environment: str) -> None:
+        from bot.console import rollouts
+
+        await rollouts.history(services, flag, environment)
+
+    _with_services(config, environment, act)
+
+
+@app.command()
+def rollback(
+    flag: Flag, reason: Reason = "Asked for on the command line", environment: Environment = None, config: Config = None
+) -> None:
+    """Take FLAG's rollout back to where it was, at once. Needs neither Slack nor a running `sluice serve`."""
+
+    async def act(services: "Services", environment: str) -> None:
+        from bot.console import rollouts
+
+        await rollouts.rollback(services, flag, environment, reason)
+
+    _with_services(config, environment, act)
+
+
+@app.command()
+def kill(
+    flag: Flag, reason: Reason = "Asked for on the command line", environment: Environment = None, config: Config = None
+) -> None:
+    """Take FLAG to 0 % for everyone, at once, rollout or not."""
+
+    async def act(services: "Services", environment: str) -> None:
+        from bot.console import rollouts
+
+        await rollouts.kill(services, flag, environment, reason)
+
+    _with_services(config, environment, act)
+
+
+@flags_app.command("create")
+def flags_create(
+    flag: Flag,
+    control: Annotated[str, typer.Option(help="The variant that everyone has now")] = "off",
+    treatment: Annotated[str, typer.Option(help="The new variant")] = "on",
+    description: Annotated[str, typer.Option(help="For people")] = "",
+    environment: Environment = None,
+    config: Config = None,
+) -> None:
+    """Make a flag that nobody is exposed to."""
+
+    async def act(services: "Services", environment: str) -> None:
+        from bot.console import flags
+        from tools.flags.base import FlagRef
+
+        await flags.create(services, FlagRef(flag, environment), control, treatment, description)
+
+    _with_services(config, environment, act)
+
+
+@flags_app.command("list")
+def flags_list(environment: Environment = None, config: Config = None) -> None:
+    """List the environment's flags and what each serves."""
+
+    async def act(services: "Services", environment: str) -> None:
+        from bot.console import flags
+
+        await flags.show_all(services, environment)
+
+    _with_services(config, environment, act)
+
+
+@audit_app.command("verify")
+def audit_verify(
+    head: Annotated[
+        str | None, typer.Option("--head", metavar="SEQ:HASH", help="An end that was kept elsewhere")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Find every edit, deletion, swap or cut in the records; exit status 1 if there is any."""
+
+    async def act(services: "Services", _environment: str) -> bool:
+        from bot.console import audit
+
+        return await audit.verify(services, head)
+
+    _exit_unless(_with_services(config, None, act))
+
+
+@audit_app.command("export")
+def audit_export(
+    form: Annotated[ExportFormat, typer.Option("--format")] = ExportFormat.JSONL,
+    rollout: Annotated[str | None, typer.Option("--rollout", help="Only this rollout's, by its id")] = None,
+    config: Config = None,
+) -> None:
+    """Write the decision log to stdout."""
+
+    async def act(services: "Services", _environment: str) -> None:
+        from bot.console import audit
+
+        await audit.export(services, audit.Format(form.value), rollout)
+
+    _with_services(config, None, act)
+
+
+@app.command()
+def replay(
+    rollout: Annotated[str, typer.Argument(metavar="ROLLOUT", help="A rollout's id, or a flag")],
+    environment: Environment = None,
+    config: Config = None,
+) -> None:
+    """Judge every check of a rollout again from its stored row; exit status 1 if any verdict differs."""
+
+    async def act(services: "Services", environment: str) -> bool:
+        from bot.console import audit
+
+        return await audit.replay(services, rollout, environment)
+
+    _exit_unless(_with_services(config, environment, act))
+
+
+@app.command()
+def demo(headless: Annotated[bool, typer.Option("--headless", help="Play the operator too")] = False) -> None:
+    """Watch a whole rollout on this machine: a shop, its traffic, a Slack workspace in the browser."""
+
+    async def act() -> int:
+        from bot.demo.story import run
+
+        return await run(headless)
+
+    raise typer.Exit(_run(act()))
+
+
+@app.command()
+def workspace(port: Annotated[int, typer.Option(help="On 127.0.0.1; 0 takes a free one")] = 0) -> None:
+    """Serve the local Slack workspace alone, to try an app against it."""
+
+    async def act() -> None:
+        from bot.workspace.__main__ import serve
+        from bot.workspace.settings import WorkspaceSettings
+
+        await serve(port, WorkspaceSettings())
+
+    _run(act())
+
+
+def _settings(config: Path | None) -> "Settings":
+    from bot.settings import load_settings
+
+    return load_settings(config, os.environ)
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    from bot.logs import configure_logs
+
+    configure_logs()
+    return asyncio.run(work)
+
+
+def _with_services(
+    config: Path | None, environment: str | None, act: Callable[["Services", str], Awaitable[Result]]
+) -> Result:
+    settings = _settings(config)
+
+    async def run() -> Result:
+        from bot.bootstrap import running_services
+
+        async with running_services(settings) as services:
+            return await act(services, environment or settings.environment)
+
+    return _run(run())
+
+
+def _exit_unless(well: bool) -> None:
+    if not well:
+        raise typer.Exit(1)
+
+
+def _logged_reference() -> str:
+    import structlog
+
+    from bot.logs import configure_logs
+
+    configure_logs()
+    reference = secrets.token_hex(4)
+    structlog.get_logger(__name__).exception(CRASHED, reference=reference)
+    return f"That failed by a fault of Sluice; the log has it under {reference}."
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    typer.echo(f"sluice: {message}", err=True)
+    sys.exit(status)

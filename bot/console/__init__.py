@@ -1,0 +1,1 @@
+"""What the commands of `sluice` do and print; `bot.cli` only reads their arguments."""

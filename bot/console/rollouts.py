@@ -1,0 +1,163 @@
+"""Rollouts on the command line: plan, status, history, rollback, kill."""
+
+import getpass
+import json
+from collections.abc import Iterator
+from datetime import datetime
+
+import typer
+
+from agent.planner import PlanRequest, Proposal
+from bot.console.tables import as_json, moment, table
+from bot.services import Services
+from tools.errors import ConfigurationError
+from tools.gates import Verdict
+from tools.plans.model import Stage, Strategy
+from tools.records import log
+from tools.rollouts.phases import Phase, words
+from tools.rollouts.service import Place
+from tools.rollouts.views import ApprovalView, CheckView, RolloutView
+
+HEADS = ("FLAG", "ENVIRONMENT", "PHASE", "STAGE", "SERVES", "GATE")
+DETAILS = ("exposure", "before", "after", "target", "known_good", "version", "reason", "why", "answer", "error")
+"""The facts of an event that its line shows, in this order."""
+
+
+def actor() -> str:
+    """Who acts: the account of this machine, which is no Slack user."""
+    return f"cli:{getpass.getuser()}"
+
+
+async def plan(services: Services, flag: str, environment: str, strategy: Strategy | None, *, propose: bool) -> None:
+    """Print a plan; with `propose` put it before people in the releases channel."""
+    proposal = await services.planner.propose(PlanRequest(flag, environment, strategy, actor()))
+    typer.echo("\n".join(_plan_lines(proposal)))
+    if propose:
+        view = await _propose(services, proposal)
+        typer.echo(f"\nProposed as version {view.plan_version}: {_waiting(view)}")
+
+
+async def status(services: Services, flag: str | None, environment: str, *, plain_json: bool) -> None:
+    """Print one rollout in full, or a line for each that is open."""
+    if flag is None:
+        views = await services.rollouts.open()
+        typer.echo(json.dumps([json.loads(as_json(view)) for view in views]) if plain_json else _overview(views))
+        return
+    view = await services.rollouts.find(flag, environment)
+    typer.echo(as_json(view) if plain_json else "\n".join(_status_lines(view)))
+
+
+async def history(services: Services, flag: str, environment: str) -> None:
+    """Print what was decided about the flag's newest rollout, by whom and when."""
+    view = await services.rollouts.find(flag, environment)
+    async with services.database.read() as session:
+        rows = [_event_row(event) async for event in log.read(session, rollout_id=view.id)]
+    typer.echo(table(rows))
+
+
+async def rollback(services: Services, flag: str, environment: str, reason: str) -> None:
+    """Take the rollout back and print what the flag serves now."""
+    found = await services.rollouts.find(flag, environment)
+    view = await services.rollouts.roll_back(found.id, actor=actor(), reason=reason)
+    typer.echo(_end_line(view))
+
+
+async def kill(services: Services, flag: str, environment: str, reason: str) -> None:
+    """Take the flag to 0 % for everyone and print what came of it."""
+    view = await services.rollouts.kill(flag, environment, actor=actor(), reason=reason)
+    typer.echo(_end_line(view) if view is not None else f"{flag} in {environment} is being taken to 0 %.")
+
+
+async def _propose(services: Services, proposal: Proposal) -> RolloutView:
+    channel = services.settings.slack.releases_channel
+    if channel is None:
+        raise ConfigurationError("slack.releases_channel is not set: it is where proposed plans are shown.")
+    return await services.rollouts.propose(
+        proposal.plan,
+        requester=actor(),
+        place=Place("", channel),
+        reason="Asked for on the command line",
+        spec=proposal.spec,
+    )
+
+
+def _waiting(view: RolloutView) -> str:
+    if view.approval is None:
+        return "it can be started."
+    return f"it waits for {view.approval.needed} approvals, because {view.approval.why}."
+
+
+def _plan_lines(proposal: Proposal) -> Iterator[str]:
+    plan = proposal.plan
+    yield f"{plan.flag} in {plan.environment}: {plan.strategy}, {plan.control} → {plan.treatment} ({plan.sha256[:8]})"
+    yield ""
+    yield table([_stage_row(number, stage) for number, stage in enumerate(plan.stages, start=1)])
+    for note in (*plan.rationale, *proposal.notes):
+        yield f"- {note}"
+
+
+def _stage_row(number: int, stage: Stage) -> tuple[str, ...]:
+    rails = ", ".join(f"{rail.metric} ×{rail.margin:g}" for rail in stage.guardrails)
+    return f"stage {number}", str(stage.exposure), f"at least {stage.bake}", f"at most {stage.time_limit}", rails
+
+
+def _overview(views: list[RolloutView]) -> str:
+    if not views:
+        return "Nothing is rolling out. Start with `sluice plan FLAG`."
+    return table([_overview_row(view) for view in views], HEADS)
+
+
+def _overview_row(view: RolloutView) -> tuple[str, ...]:
+    gate = view.check.verdict.outcome.value if view.check is not None else "-"
+    return view.flag, view.environment, words(view.phase), _stage_of(view), str(view.exposure or "-"), gate
+
+
+def _stage_of(view: RolloutView) -> str:
+    total = len(view.plan.stages)
+    return f"{view.stage + 1} of {total}" if view.stage is not None else f"- of {total}"
+
+
+def _status_lines(view: RolloutView) -> Iterator[str]:
+    yield f"{view.flag} in {view.environment}: {words(view.phase)}, stage {_stage_of(view)}"
+    yield f"  serves     {view.exposure or 'nothing yet'}" + (f", being set to {view.setting}" if view.setting else "")
+    if view.error:
+        yield f"  trouble    {view.error}"
+    yield f"  plan       version {view.plan_version} ({view.plan.sha256[:8]}), asked for by {view.requester}"
+    if view.pause_reason and view.phase is Phase.PAUSED:
+        yield f"  paused     {view.pause_reason} {view.pause_ends or ''}".rstrip()
+    if view.rollback_reason:
+        yield f"  taken back {view.rollback_reason}"
+    if view.approval is not None:
+        yield _approval_line(view.approval)
+    if view.check is not None:
+        yield from _check_lines(view.check, view.next_check)
+
+
+def _approval_line(approval: ApprovalView) -> str:
+    have = f"{len(approval.by)} of {approval.needed} approvals"
+    return f"  waits      {have} to {approval.purpose}, until {moment(approval.expires_at)}: {approval.why}"
+
+
+def _check_lines(check: CheckView, following: datetime | None) -> Iterator[str]:
+    yield f"  gate       {check.verdict.outcome} at {moment(check.at)}, next {moment(following)}"
+    for guardrail, verdict, newest in check.guardrails:
+        yield f"    {guardrail.metric}: {_guardrail_words(verdict)} (newest data {moment(newest)})"
+
+
+def _guardrail_words(verdict: Verdict) -> str:
+    return f"{verdict.outcome}. {verdict.why}"
+
+
+def _event_row(event: log.Event) -> tuple[str, ...]:
+    facts = [f"{name} {event.payload[name]}" for name in DETAILS if event.payload.get(name) is not None]
+    return moment(event.at), event.kind, event.actor, "; ".join(facts)
+
+
+def _end_line(view: RolloutView) -> str:
+    where = f"{view.flag} in {view.environment}"
+    if view.phase is Phase.ROLLED_BACK:
+        return f"{where} is rolled back: it serves {view.exposure}."
+    if view.phase is Phase.CANCELLED:
+        return f"The plan of {where} is dropped; it had not started."
+    trouble = f" It has not worked yet: {view.error}" if view.error else ""
+    return f"{where} is {words(view.phase)}; a running `sluice serve` tries until it is done.{trouble}"

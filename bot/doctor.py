@@ -1,0 +1,264 @@
+"""`sluice doctor`: everything that Sluice needs, each with what to do when it is not there."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+
+import aiohttp
+from pydantic import SecretStr
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web.async_client import AsyncWebClient
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot.bootstrap import check_schema, create_flags, create_sources, create_specs
+from bot.settings import Settings, SlackSettings
+from tools.clock import Clock
+from tools.errors import SluiceError, Unavailable
+from tools.metrics.base import MetricSource
+from tools.metrics.router import Metrics
+from tools.records.database import Database
+
+BOT_SCOPES = frozenset(
+    {
+        "app_mentions:read",
+        "assistant:write",
+        "channels:history",
+        "channels:read",
+        "chat:write",
+        "commands",
+        "files:write",
+        "groups:history",
+        "groups:read",
+        "im:history",
+        "im:read",
+        "im:write",
+        "reactions:read",
+        "reactions:write",
+        "usergroups:read",
+        "users:read",
+        "users:read.email",
+    }
+)
+"""What the bot token must be allowed to do; the manifest asks for the same."""
+
+MAX_SKEW = timedelta(seconds=10)
+PATIENCE_S = 20.0
+SLACK_TIMEOUT_S = 10
+
+SLACK_ERRORS = {
+    "invalid_auth": "the token is not one of Slack's: copy it again",
+    "not_authed": "the token is empty: copy it again",
+    "account_inactive": "the app was removed from the workspace: install it again",
+    "token_revoked": "the token was revoked: install the app again and copy the new one",
+    "token_expired": "the token has expired: install the app again and copy the new one",
+    "not_allowed_token_type": "another kind of token: the bot token begins with xoxb-, the app token with xapp-",
+    "missing_scope": "the token lacks a scope: the app token needs connections:write",
+    "channel_not_found": "there is no such channel, or Sluice was not invited to it: /invite it there",
+}
+
+
+class State(StrEnum):
+    OK = "ok"
+    NOTE = "note"  # works, but somebody should know
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look found, and what to do where it is not well."""
+
+    what: str
+    state: State
+    says: str
+
+
+class NotWell(Unavailable):
+    """Something that Sluice needs is not as it must be; the message says what to do."""
+
+
+async def examine(settings: Settings, clock: Clock) -> list[Finding]:
+    """Look at everything; each look is bounded in time and none keeps another from being made."""
+    async with AsyncExitStack() as stack:
+        database = Database(settings.database.url.get_secret_value())
+        stack.push_async_callback(database.close)
+        return [
+            _settings(settings),
+            await _look("database", _database(database)),
+            await _look("database clock", _database_clock(database, clock)),
+            await _look("flags", _flags(settings, database, clock)),
+            *[finding async for finding in _metrics(settings, stack)],
+            await _look("specs", _specs(settings)),
+            *[finding async for finding in _slack(settings.slack, clock)],
+            _policy(settings),
+        ]
+
+
+def healthy(findings: Iterable[Finding]) -> bool:
+    """Whether nothing failed."""
+    return all(finding.state is not State.FAIL for finding in findings)
+
+
+async def _look(what: str, look: Awaitable[str | Finding]) -> Finding:
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            said = await look
+    except TimeoutError:
+        return Finding(what, State.FAIL, f"no answer within {PATIENCE_S:g} s: see whether it is up and reachable")
+    except SluiceError as error:
+        return Finding(what, State.FAIL, str(error))
+    return said if isinstance(said, Finding) else Finding(what, State.OK, said)
+
+
+def _settings(settings: Settings) -> Finding:
+    return Finding("settings", State.OK, f"read; commands mean {settings.environment} when they name no environment")
+
+
+async def _database(database: Database) -> str:
+    await check_schema(database)
+    return f"{database.url.render_as_string(hide_password=True)}, schema current"
+
+
+async def _flags(settings: Settings, database: Database, clock: Clock) -> str:
+    await create_flags(settings, database, clock).check()
+    return f"{settings.flags.type} answers"
+
+
+async def _specs(settings: Settings) -> str:
+    specs = create_specs(settings)
+    await specs.check()
+    return f"{len(await specs.list())} in {settings.specs.path}"
+
+
+async def _metrics(settings: Settings, stack: AsyncExitStack) -> AsyncIterator[Finding]:
+    try:
+        sources = create_sources(settings)
+        for source in sources.values():
+            stack.push_async_callback(source.close)
+        Metrics(settings.catalogue, sources)
+    except SluiceError as error:
+        yield Finding("metrics", State.FAIL, str(error))
+        return
+    if not settings.metrics:
+        yield Finding("metrics", State.FAIL, "no [metrics.NAME] in sluice.toml: a gate has nothing to look at")
+    for name, source in sources.items():
+        yield await _look(f"metrics {name}", _source(source, settings, name))
+
+
+async def _source(source: MetricSource, settings: Settings, name: str) -> str:
+    await source.check()
+    metrics = [metric.name for metric in settings.metrics.values() if metric.source == name]
+    return f"answers: {', '.join(metrics) or 'no metrics'}"
+
+
+def _policy(settings: Settings) -> Finding:
+    approvers = len(settings.policy.approvers)
+    if not approvers:
+        return Finding("policy", State.FAIL, "policy.approvers is empty: name who may approve, by Slack user id")
+    if approvers == 1:
+        return Finding("policy", State.NOTE, "one approver only: nobody can approve what that person asks for")
+    return Finding("policy", State.OK, f"{approvers} approvers")
+
+
+async def _slack(slack: SlackSettings, clock: Clock) -> AsyncIterator[Finding]:
+    client = _client(slack)
+    yield await _look("slack bot token", _bot_token(client, slack))
+    yield await _look("slack app token", _app_token(client, slack))
+    yield _signing_secret(slack)
+    if slack.bot_token is not None:
+        yield await _look("slack clock", _slack_clock(client, clock))
+        for what, channel in (("releases", slack.releases_channel), ("alerts", slack.alerts_channel)):
+            yield await _look(f"slack {what}", _channel(client, what, channel))
+
+
+def _client(slack: SlackSettings) -> AsyncWebClient:
+    return AsyncWebClient(token=_text(slack.bot_token), base_url=slack.api_url, timeout=SLACK_TIMEOUT_S)
+
+
+async def _bot_token(client: AsyncWebClient, slack: SlackSettings) -> str:
+    if slack.bot_token is None:
+        raise NotWell("SLUICE_SLACK_BOT_TOKEN is not set: install the Slack app and copy its bot token (xoxb-…)")
+    answer = await _call(client.auth_test(), "SLUICE_SLACK_BOT_TOKEN")
+    granted = answer.headers.get("x-oauth-scopes")
+    if granted is not None and (missing := BOT_SCOPES - {scope.strip() for scope in granted.split(",")}):
+        raise NotWell(f"the app lacks {', '.join(sorted(missing))}: paste manifest.yaml again and reinstall the app")
+    return f"{answer['user']} in {answer['team']}, with every scope"
+
+
+async def _app_token(client: AsyncWebClient, slack: SlackSettings) -> str | Finding:
+    if slack.app_token is None and slack.signing_secret is not None:
+        return Finding("slack app token", State.NOTE, "not set: Slack's requests come over HTTP only (serve --http)")
+    if slack.app_token is None:
+        raise NotWell("SLUICE_SLACK_APP_TOKEN is not set: make an app-level token with the scope connections:write")
+    token = slack.app_token.get_secret_value()
+    await _call(client.apps_connections_open(app_token=token), "SLUICE_SLACK_APP_TOKEN")
+    return "opens Socket Mode"
+
+
+def _signing_secret(slack: SlackSettings) -> Finding:
+    if slack.signing_secret is None:
+        return Finding("slack signing", State.NOTE, "SLUICE_SLACK_SIGNING_SECRET is not set: serve --http needs it")
+    return Finding("slack signing", State.OK, "set")
+
+
+async def _slack_clock(client: AsyncWebClient, clock: Clock) -> str:
+    answer = await _call(client.api_test(), "Slack")
+    stated = answer.headers.get("Date") or answer.headers.get("date")
+    if stated is None:
+        return "Slack did not tell its time"
+    return _skew("Slack's", clock.now() - parsedate_to_datetime(stated).astimezone(UTC))
+
+
+async def _channel(client: AsyncWebClient, what: str, channel: str | None) -> str | Finding:
+    if channel is None:
+        return Finding(f"slack {what}", State.NOTE, f"slack.{what}_channel is not set: {_UNSET[what]}")
+    answer = await _call(client.conversations_info(channel=channel), f"slack.{what}_channel")
+    if not answer["channel"].get("is_member"):
+        raise NotWell(f"Sluice is not in #{answer['channel'].get('name', channel)}: /invite it there")
+    return f"#{answer['channel'].get('name', channel)}"
+
+
+_UNSET = {
+    "releases": "plans can be proposed in Slack only, not with `sluice plan --propose`",
+    "alerts": "what concerns no rollout's thread has nowhere to go",
+}
+
+
+async def _database_clock(database: Database, clock: Clock) -> str:
+    if database.is_sqlite:
+        return "SQLite goes by this machine's clock"
+    try:
+        async with database.read() as session:
+            theirs: datetime = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
+    except (SQLAlchemyError, OSError):
+        raise NotWell("the database did not tell its time: see the line on the database") from None
+    return _skew("the database's", clock.now() - theirs)
+
+
+def _skew(whose: str, difference: timedelta) -> str:
+    if abs(difference) > MAX_SKEW:
+        raise NotWell(
+            f"this machine's clock is {abs(difference).total_seconds():.0f} s off {whose}: keep it right with NTP"
+        )
+    return f"within {MAX_SKEW.total_seconds():g} s of {whose}"
+
+
+async def _call(asked: Awaitable[Any], about: str) -> Any:
+    try:
+        return await asked
+    except SlackApiError as error:
+        code = str(error.response.get("error", "unknown"))
+        raise NotWell(f"{about}: {SLACK_ERRORS.get(code, f'Slack refused it ({code})')}") from None
+    except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise NotWell(
+            f"Slack can't be reached ({type(error).__name__}): see the network, a proxy, and SLUICE_SLACK_API_URL"
+        ) from None
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()

@@ -1,0 +1,174 @@
+"""The running process: Slack in, the clock, HTTP; and a graceful end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+import uvicorn
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+from starlette.applications import Starlette
+
+from bot.app import build_app
+from bot.bootstrap import running_services
+from bot.http import build_http
+from bot.notifier import Notifier
+from bot.scheduler import Scheduler
+from bot.services import Services
+from bot.settings import Settings, SlackSettings
+from tools.errors import ConfigurationError
+
+SHUTDOWN_SECONDS = 5
+NO_SOCKET_MODE = "serve.no_socket_mode"
+STARTED = "serve.started"
+STOPPING = "serve.stopping"
+
+logger = structlog.get_logger(__name__)
+
+
+async def serve(settings: Settings, *, http: bool, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    With `http`, Slack's requests come to POST /slack/events; without, over Socket Mode. The clock runs in every
+    process, because a rollback must not depend on another process having been started. `announce` is told the address.
+
+    Raises ConfigurationError, Unavailable.
+    """
+    check_tokens(settings.slack, http=http)
+    stop = asyncio.Event()
+    with _until_signalled(stop):
+        async with running(settings, http=http) as address:
+            announce(address)
+            await stop.wait()
+            logger.info(STOPPING)
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, http: bool) -> AsyncIterator[str]:
+    """The whole bot, running in this event loop; the address of its HTTP side. Stopped in reverse order."""
+    async with AsyncExitStack() as stack:
+        listener = _listen(settings)
+        stack.callback(listener.close)
+        services = await stack.enter_async_context(running_services(settings))
+        slack = build_app(services)
+        scheduler = _scheduler(services, Notifier(services, slack.client))
+        stack.push_async_callback(scheduler.stop)
+        await services.jobs.start()
+        scheduler.start()
+        await stack.enter_async_context(serving(build_http(services, scheduler, slack if http else None), listener))
+        if not http:
+            await stack.enter_async_context(_socket_mode(slack, settings.slack))
+        address = f"http://{settings.http.host}:{listener.getsockname()[1]}"
+        logger.info(STARTED, address=address, slack="http" if http else "socket_mode", pid=os.getpid())
+        yield address
+
+
+def check_tokens(slack: SlackSettings, *, http: bool) -> None:
+    """Raise ConfigurationError when a token that this way of serving needs is missing."""
+    if slack.bot_token is None:
+        raise ConfigurationError(
+            "SLUICE_SLACK_BOT_TOKEN is not set: give the bot token (xoxb-…) that installing the Slack app made."
+        )
+    if http and slack.signing_secret is None:
+        raise ConfigurationError(
+            "SLUICE_SLACK_SIGNING_SECRET is not set: `serve --http` checks Slack's signatures with it."
+        )
+    if not http and slack.app_token is None and slack.signing_secret is None:
+        raise ConfigurationError(
+            "SLUICE_SLACK_APP_TOKEN is not set: give the app-level token (xapp-…) for Socket Mode, or set "
+            "SLUICE_SLACK_SIGNING_SECRET and run `sluice serve --http` for Slack over HTTP."
+        )
+
+
+class QuietServer(uvicorn.Server):
+    """uvicorn without its signal handlers: who runs it decides when it ends."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+@asynccontextmanager
+async def serving(app: Starlette, listener: socket.socket) -> AsyncIterator[None]:
+    """The application, served on the listener; requests under way may end when the block does."""
+    server = QuietServer(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+    )
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+def _scheduler(services: Services, notifier: Notifier) -> Scheduler:
+    timing = services.settings.scheduler
+    scheduler = Scheduler(services.clock)
+    scheduler.every(timing.tick, "tick", services.controller.tick)
+    scheduler.every(timing.delivery, "delivery", notifier.deliver_due)
+    return scheduler
+
+
+@asynccontextmanager
+async def _socket_mode(app: AsyncApp, slack: SlackSettings) -> AsyncIterator[None]:
+    """A connection to Slack that is made in the background and again for as long as the block runs."""
+    if slack.app_token is None:
+        # Beside a process with --http this one is only the clock.
+        logger.warning(NO_SOCKET_MODE, reason="SLUICE_SLACK_APP_TOKEN is not set")
+        yield
+        return
+    handler = AsyncSocketModeHandler(app, slack.app_token.get_secret_value())
+    # Slack being away must not keep rollouts from being watched, so nobody waits for the connection.
+    connecting = asyncio.create_task(
+        handler.client.connect(),  # type: ignore[no-untyped-call]
+        name="socket-mode",
+    )
+    try:
+        yield
+    finally:
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+        await handler.client.close()  # type: ignore[no-untyped-call]
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.http.host, settings.http.port
+    try:
+        return socket.create_server((host, port))
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not an address of this machine"
+        raise ConfigurationError(
+            f"Sluice can't listen on {host}:{port} ({reason}): set SLUICE_HTTP_PORT, or SLUICE_HTTP_HOST."
+        ) from None
+
+
+@contextlib.contextmanager
+def _until_signalled(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def begin_to_stop() -> None:
+        stop.set()
+        for one in signals:
+            loop.remove_signal_handler(one)
+
+    for one in signals:
+        loop.add_signal_handler(one, begin_to_stop)
+    try:
+        yield
+    finally:
+        for one in signals:
+            loop.remove_signal_handler(one)
