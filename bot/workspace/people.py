@@ -19,7 +19,7 @@ from tools.errors import Conflict, InvalidInput, NotFound
 _TOKENS = re.compile(r"(<(?:[@#!][^<>\s|]+|https?://[^<>\s|]+)(?:\|[^<>]*)?>)")
 _MENTION = re.compile(r"(?<![\w@])@([a-z0-9._-]+)", re.IGNORECASE)
 _CHANNEL = re.compile(r"(?<![\w#&])#([a-z0-9_-]+)", re.IGNORECASE)
-_LINK = re.compile(r"https?://[^\s<>]+")
+_LINK = re.compile(r"https?://[^\s<>]*[^\s<>.,;:!?)'\"]")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,73 @@
+// Builds elements. Text always arrives as text nodes, so nothing that was written in the workspace is ever markup.
+
+/** h("button", {class: "primary", onclick: f}, "Go", otherNode): null and false children are left out. */
+export function h(tag, props = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "class") node.className = value;
+    else if (name === "value" || name === "checked" || name === "selected") node[name] = value;
+    else if (name === "dataset") Object.assign(node.dataset, value);
+    else node.setAttribute(name, value === true ? "" : String(value));
+  }
+  append(node, children);
+  return node;
+}
+
+/** Appends strings and nodes, however deeply the arrays are nested. */
+export function append(node, children) {
+  for (const child of [children].flat(Infinity)) {
+    if (child === null || child === undefined || child === false) continue;
+    node.append(child);
+  }
+  return node;
+}
+
+/** Replaces what is in `node`; arrays and empty children as in `h`. */
+export function fill(node, ...children) {
+  node.replaceChildren();
+  return append(node, children);
+}
+
+/** Only addresses that a person may safely follow. */
+export function safeUrl(url) {
+  try {
+    const parsed = new URL(url, location.href);
+    return ["http:", "https:", "mailto:"].includes(parsed.protocol) ? parsed.href : null;
+  } catch {
+    return null;
+  }
+}
+
+export function link(url, ...children) {
+  const href = safeUrl(url);
+  if (!href) return h("span", {}, ...children);
+  return h("a", { href, target: "_blank", rel: "noreferrer noopener" }, ...children);
+}
+
+const ICONS = {
+  hash: "M6 3 5 13M11 3l-1 10M3 6h11M2 10h11",
+  home: "M2.5 7.5 8 3l5.5 4.5V13h-4v-3.5h-3V13h-4z",
+  close: "M4 4l8 8M12 4l-8 8",
+  reply: "M14 8c0 2.8-2.7 5-6 5-.9 0-1.8-.2-2.6-.5L2 13.5l1-2.7C2.4 10 2 9 2 8c0-2.8 2.7-5 6-5s6 2.2 6 5z",
+  edit: "M3 13l.7-2.8L10.5 3.4l2.1 2.1-6.8 6.8z",
+  trash: "M3 4.5h10M6.5 4.5V3h3v1.5M4.5 4.5l.6 8.5h5.8l.6-8.5",
+  eye: "M1.8 8S4 4 8 4s6.2 4 6.2 4S12 12 8 12 1.8 8 1.8 8zM8 9.6a1.6 1.6 0 1 0 0-3.2 1.6 1.6 0 0 0 0 3.2z",
+  menu: "M2.5 4.5h11M2.5 8h11M2.5 11.5h11",
+  send: "M2.5 8 13.5 3l-3 10.5-2.7-4.3z",
+  more: "M3.5 8h.1M8 8h.1M12.5 8h.1",
+  file: "M4 2.5h5l3 3v8H4zM9 2.5v3h3",
+  alert: "M8 2.5 14.5 13.5h-13zM8 6.5v3.2M8 11.6v.1",
+};
+
+export function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+}

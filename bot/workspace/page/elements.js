@@ -1,0 +1,249 @@
+// Interactive elements. Each shows the draft that its surface keeps, tells it of changes, and asks first where it must.
+
+import { h, icon, safeUrl } from "/page/dom.js";
+import { textObject, unescape } from "/page/mrkdwn.js";
+import { ask } from "/page/dialogs.js";
+import { state } from "/page/store.js";
+
+/** `input`: the element of an input block, which reports only when the view is submitted, unless dispatch_action is set. */
+export function elementNode(block, element, surface, { input = false, id = null } = {}) {
+  const build = BUILD[element.type];
+  if (!build) return h("span", { class: "unsupported" }, `An element of type ${element.type}`);
+  const context = {
+    block, element, surface, id,
+    draft: (initial) => {
+      const kept = surface.values()[block.block_id];
+      return kept && element.action_id in kept ? kept[element.action_id] : initial;
+    },
+    change: (value) => {
+      surface.set(block, element, value);
+      if (!input || block.dispatch_action) use(block, element, surface, value);
+    },
+    keep: (value) => surface.set(block, element, value),
+  };
+  const node = build(context);
+  node.classList.add("element", `element-${element.type}`);
+  node.dataset.key = `${block.block_id} ${element.action_id}`;
+  return node;
+}
+
+async function use(block, element, surface, value) {
+  if (element.confirm && !(await ask(element.confirm))) return;
+  await surface.use(block, element, value);
+}
+
+const label = (text) => unescape(text?.text || "");
+const options = (element) => [...(element.options || []), ...(element.option_groups || []).flatMap((group) => group.options)];
+
+function button(context, node) {
+  const { block, element, surface } = context;
+  node.addEventListener("click", async () => {
+    const url = element.url && safeUrl(element.url);
+    if (url) window.open(url, "_blank", "noopener,noreferrer");
+    node.setAttribute("aria-busy", "true");
+    try {
+      await use(block, element, surface, undefined);
+    } finally {
+      node.removeAttribute("aria-busy");
+    }
+  });
+  return node;
+}
+
+function typed(type, initial = "initial_value") {
+  return (context) => {
+    const { element, id } = context;
+    const multiline = type === "textarea";
+    const node = h(multiline ? "textarea" : "input", {
+      id, type: multiline ? null : type, placeholder: label(element.placeholder), rows: multiline ? "4" : null,
+      maxlength: element.max_length, min: element.min_value, max: element.max_value,
+      step: element.is_decimal_allowed ? "any" : null,
+      autofocus: element.focus_on_load, value: context.draft(element[initial] ?? "") ?? "",
+    });
+    node.addEventListener("input", () => context.keep(node.value));
+    node.addEventListener("change", () => context.change(node.value));
+    return node;
+  };
+}
+
+function select(context, choices, initial) {
+  const { element, id } = context;
+  const chosen = context.draft(initial ?? "");
+  const node = h(
+    "select",
+    { id, "aria-label": id ? null : label(element.placeholder) || "Choose" },
+    h("option", { value: "" }, label(element.placeholder) || "Choose…"),
+    choices,
+  );
+  node.value = chosen ?? "";
+  node.addEventListener("change", () => context.change(node.value || null));
+  return node;
+}
+
+const choice = (option) => h("option", { value: option.value }, label(option.text));
+
+function many(context, entries, initial) {
+  const { block, element } = context;
+  const chosen = new Set(context.draft(initial ?? []));
+  return h("div", { class: "choices", role: "group", "aria-label": label(block.label) || label(element.placeholder) || "Choose" },
+    entries.map(({ value, content, description }) =>
+      h("label", { class: "choice" },
+        h("input", {
+          type: "checkbox", value, checked: chosen.has(value),
+          onchange: (event) => {
+            if (event.target.checked) chosen.add(value);
+            else chosen.delete(value);
+            context.change([...chosen]);
+          },
+        }),
+        h("span", {}, content, description && h("small", {}, description)))));
+}
+
+const entry = (option) => ({
+  value: option.value, content: textObject(option.text), description: option.description && textObject(option.description),
+});
+const people = () => state.people.map((id) => ({ value: id, content: state.users.get(id).real_name }));
+const rooms = () => [...state.channels.values()].filter((c) => c.is_channel).map((c) => ({ value: c.id, content: `#${c.name}` }));
+const asChoice = ({ value, content }) => h("option", { value }, content);
+
+function external(context, { multiple = false } = {}) {
+  const { element, surface, id } = context;
+  const chosen = context.draft(multiple ? element.initial_options || [] : element.initial_option || null);
+  const list = h("ul", { class: "suggestions", role: "listbox", hidden: true });
+  const field = h("input", {
+    id, type: "text", role: "combobox", autocomplete: "off", "aria-expanded": "false",
+    placeholder: label(element.placeholder) || "Type to search", value: multiple ? "" : label(chosen?.text),
+  });
+  const tags = h("div", { class: "tags" });
+  const picked = multiple ? [...chosen] : [];
+  let number = 0;
+
+  const close = () => { list.hidden = true; field.setAttribute("aria-expanded", "false"); };
+  const pick = (option) => {
+    close();
+    if (!multiple) {
+      field.value = label(option.text);
+      return context.change(option);
+    }
+    if (!picked.some((other) => other.value === option.value)) picked.push(option);
+    field.value = "";
+    drawTags();
+    return context.change([...picked]);
+  };
+  const drawTags = () => tags.replaceChildren(...picked.map((option, index) =>
+    h("button", { type: "button", class: "tag", onclick: () => { picked.splice(index, 1); drawTags(); context.change([...picked]); } },
+      label(option.text), icon("close"))));
+  const search = async () => {
+    if (field.value.length < (element.min_query_length ?? 3)) return close();
+    const mine = ++number;
+    const found = await surface.suggest(element, field.value);
+    if (mine !== number) return undefined;
+    list.replaceChildren(...found.map((option) =>
+      h("li", { role: "option", tabindex: "-1", onmousedown: (event) => { event.preventDefault(); pick(option); },
+        onkeydown: (event) => { if (event.key === "Enter") { event.preventDefault(); pick(option); field.focus(); } } },
+        label(option.text), option.description && h("small", {}, label(option.description)))));
+    if (!found.length) list.replaceChildren(h("li", { class: "none" }, "Nothing found"));
+    list.hidden = false;
+    field.setAttribute("aria-expanded", "true");
+    return undefined;
+  };
+  field.addEventListener("input", () => { if (!multiple) context.keep(null); search(); });
+  field.addEventListener("focus", search);
+  field.addEventListener("blur", () => setTimeout(() => { if (!list.contains(document.activeElement)) close(); }, 100));
+  const move = (event, step) => {
+    const items = [...list.querySelectorAll("[role=option]")];
+    const at = items.indexOf(document.activeElement);
+    const next = items[at + step];
+    if (next) next.focus();
+    else field.focus();
+    event.preventDefault();
+  };
+  const keys = (event) => {
+    if (event.key === "ArrowDown") move(event, 1);
+    if (event.key === "ArrowUp") move(event, -1);
+    if (event.key === "Escape" && !list.hidden) { event.stopPropagation(); event.preventDefault(); close(); }
+  };
+  field.addEventListener("keydown", keys);
+  list.addEventListener("keydown", keys);
+  drawTags();
+  return h("div", { class: "combobox" }, multiple && tags, field, list);
+}
+
+function radio(context) {
+  const { block, element, surface } = context;
+  const chosen = context.draft(element.initial_option?.value ?? null);
+  return h("div", { class: "choices", role: "radiogroup", "aria-label": label(block.label) || "Choose" },
+    element.options.map((option) => {
+      const { value, content, description } = entry(option);
+      return h("label", { class: "choice" },
+        h("input", { type: "radio", name: `${surface.name} ${block.block_id} ${element.action_id}`, value, checked: value === chosen,
+          onchange: () => context.change(value) }),
+        h("span", {}, content, description && h("small", {}, description)));
+    }));
+}
+
+function overflow(context) {
+  const { block, element, surface } = context;
+  const menu = h("details", { class: "menu" }, h("summary", { "aria-label": "More" }, icon("more")));
+  menu.append(h("div", { class: "menu-items", role: "menu" }, element.options.map((option) =>
+    h("button", { type: "button", role: "menuitem", onclick: () => {
+      menu.open = false;
+      const url = option.url && safeUrl(option.url);
+      if (url) window.open(url, "_blank", "noopener,noreferrer");
+      use(block, element, surface, option.value);
+    } }, label(option.text)))));
+  return menu;
+}
+
+function feedback(context) {
+  const { block, element, surface } = context;
+  const one = (part, mark) => h("button", {
+    type: "button", class: "quiet", title: label(part.text), "aria-label": part.accessibility_label || label(part.text),
+    onclick: () => surface.use(block, element, part.value),
+  }, mark);
+  return h("span", {}, one(element.positive_button, "👍"), one(element.negative_button, "👎"));
+}
+
+const BUILD = {
+  button: (context) => button(context, h("button", {
+    type: "button", class: `button ${context.element.style || ""}`, "aria-label": context.element.accessibility_label,
+  }, ...textObject(context.element.text))),
+  icon_button: (context) => button(context, h("button", {
+    type: "button", class: "quiet", title: label(context.element.text),
+    "aria-label": context.element.accessibility_label || label(context.element.text),
+  }, icon("trash"))),
+  feedback_buttons: feedback,
+  overflow,
+  checkboxes: (c) => many(c, c.element.options.map(entry), c.element.initial_options?.map((option) => option.value)),
+  radio_buttons: radio,
+  static_select: (c) => select(c, c.element.option_groups
+    ? c.element.option_groups.map((group) => h("optgroup", { label: label(group.label) }, group.options.map(choice)))
+    : c.element.options.map(choice), c.element.initial_option?.value),
+  multi_static_select: (c) => many(c, options(c.element).map(entry), c.element.initial_options?.map((option) => option.value)),
+  external_select: (c) => external(c),
+  multi_external_select: (c) => external(c, { multiple: true }),
+  users_select: (c) => select(c, people().map(asChoice), c.element.initial_user),
+  multi_users_select: (c) => many(c, people(), c.element.initial_users),
+  channels_select: (c) => select(c, rooms().map(asChoice), c.element.initial_channel),
+  multi_channels_select: (c) => many(c, rooms(), c.element.initial_channels),
+  conversations_select: (c) => select(c, rooms().map(asChoice), c.element.initial_conversation),
+  multi_conversations_select: (c) => many(c, rooms(), c.element.initial_conversations),
+  plain_text_input: (c) => typed(c.element.multiline ? "textarea" : "text")(c),
+  rich_text_input: typed("textarea", "none"),
+  email_text_input: typed("email"),
+  url_text_input: typed("url"),
+  number_input: typed("number"),
+  datepicker: typed("date", "initial_date"),
+  timepicker: typed("time", "initial_time"),
+  datetimepicker: (c) => {
+    const pad = (n) => String(n).padStart(2, "0");
+    const local = (seconds) => {
+      const d = new Date(seconds * 1000);
+      return `${d.getFullYear()}-${pad(d.getMonth() + 1)}-${pad(d.getDate())}T${pad(d.getHours())}:${pad(d.getMinutes())}`;
+    };
+    const draft = c.draft(c.element.initial_date_time ?? null);
+    const node = h("input", { type: "datetime-local", id: c.id, value: draft ? local(draft) : "" });
+    node.addEventListener("change", () => c.change(node.value ? Math.floor(new Date(node.value).getTime() / 1000) : null));
+    return node;
+  },
+};
