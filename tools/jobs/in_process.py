@@ -43,6 +43,7 @@ SWEEP_S = 1.0
 """How often to look for jobs that nobody announced: other processes' jobs, retries that came due, lost leases."""
 
 JOBS_UNREACHABLE = "jobs_unreachable"
+DISPATCH_FAILED = "jobs_dispatch_failed"
 LEASE_NOT_RENEWED = "job_lease_not_renewed"
 LEASE_LOST = "job_lease_lost"
 JOB_NOT_CLOSED = "job_not_closed"
@@ -173,9 +174,12 @@ class InProcessJobs:
                 return
             try:
                 await self._take_up_due()
-            except Exception:
+            except SQLAlchemyError as error:
                 # The rows keep the work; the next sweep tries again.
-                log.exception(JOBS_UNREACHABLE, reference=secrets.token_hex(4))
+                log.warning(JOBS_UNREACHABLE, error=_first_line(error))
+            except Exception:
+                # Whatever it is, later jobs must still be looked for.
+                log.exception(DISPATCH_FAILED, reference=secrets.token_hex(4))
 
     async def _take_up_due(self) -> None:
         free = self._concurrency - len(self._running)
@@ -265,7 +269,7 @@ class InProcessJobs:
                     return
                 until = now + self._lease
             except SQLAlchemyError as error:
-                log.warning(LEASE_NOT_RENEWED, job=claim.attempt.id, error=type(error).__name__)
+                log.warning(LEASE_NOT_RENEWED, job=claim.attempt.id, error=_first_line(error))
                 if self._clock.now() >= until:
                     return
 
@@ -291,7 +295,7 @@ class InProcessJobs:
                 await leases.release(session, [_lease(claim.attempt.key)], owner=self._owner)
         except SQLAlchemyError as error:
             # The row stays "running": whoever holds the lease next runs the job again.
-            log.warning(JOB_NOT_CLOSED, job=claim.attempt.id, error=type(error).__name__, exc_info=error)
+            log.warning(JOB_NOT_CLOSED, job=claim.attempt.id, error=_first_line(error))
 
     def _closing_values(self, claim: _Claim, outcome: Outcome | None) -> dict[str, Any]:
         now = self._clock.now()
@@ -302,6 +306,10 @@ class InProcessJobs:
         if isinstance(outcome, Retry):
             return {"status": Status.QUEUED, "error": outcome.sentence, "due_at": now + outcome.after}
         return {"status": Status.FAILED, "error": outcome.sentence, "ended_at": now}
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    return str(error).partition("\n")[0][:200]
 
 
 def _lease(key: str) -> str:
