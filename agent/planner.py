@@ -8,10 +8,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypedDict
-
-from langgraph.graph import END, START, StateGraph
-from langgraph.graph.state import CompiledStateGraph
+from functools import cached_property
+from typing import TYPE_CHECKING, TypedDict
 
 from tools.clock import Clock
 from tools.flags.base import FlagNotFound, FlagRef, FlagService, FlagState
@@ -23,6 +21,9 @@ from tools.plans.planner import Baseline, CannotBeProven, Draft, Feature, Planni
 from tools.plans.policy import Policy
 from tools.plans.validation import check_plan
 from tools.specs.base import Kpi, Spec, SpecNotFound, SpecSource
+
+if TYPE_CHECKING:
+    from langgraph.graph.state import CompiledStateGraph
 
 SLICES = 40
 """Into how many pieces the past is cut, to see how bursty it is."""
@@ -77,7 +78,6 @@ class Planner:
         self._policy = policy
         self._defaults = defaults
         self._clock = clock
-        self._graph = self._build()
 
     async def propose(self, request: PlanRequest) -> Proposal:
         """A plan for the flag.
@@ -88,7 +88,11 @@ class Planner:
         draft: Draft = state["draft"]
         return Proposal(draft.plan, state["spec"], (*state["warnings"], *draft.notes))
 
-    def _build(self) -> CompiledStateGraph[State, None, State, State]:
+    @cached_property
+    def _graph(self) -> "CompiledStateGraph[State, None, State, State]":
+        # Loading it takes longer than a whole rollback, so only those who plan wait for it.
+        from langgraph.graph import END, START, StateGraph
+
         graph = StateGraph(State)
         graph.add_node("gather", self._gather)
         graph.add_node("draft", self._draft)

@@ -78,11 +78,16 @@ async def check_schema(database: Database) -> None:
     except (SQLAlchemyError, OSError) as error:
         # The driver's message may repeat the URL with its password.
         raise Unavailable(
-            f"The database {database.url.render_as_string(hide_password=True)} can't be reached "
+            f"The database {shown_url(database)} can't be reached "
             f"({type(error).__name__}): see whether it is up, and whether SLUICE_DATABASE_URL is right."
         ) from None
     if not current:
         raise SchemaOutdated("The database's schema is not this release's: run `sluice migrate`.")
+
+
+def shown_url(database: Database) -> str:
+    """The database's URL as people write it, without its password."""
+    return database.url.set(drivername=database.url.get_backend_name()).render_as_string(hide_password=True)
 
 
 def create_sources(settings: Settings) -> dict[str, MetricSource]:

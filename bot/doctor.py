@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.bootstrap import check_schema, create_flags, create_sources, create_specs
+from bot.bootstrap import check_schema, create_flags, create_sources, create_specs, shown_url
 from bot.settings import Settings, SlackSettings
 from tools.clock import Clock
 from tools.errors import SluiceError, Unavailable
@@ -121,7 +121,7 @@ def _settings(settings: Settings) -> Finding:
 
 async def _database(database: Database) -> str:
     await check_schema(database)
-    return f"{database.url.render_as_string(hide_password=True)}, schema current"
+    return f"{shown_url(database)}, schema current"
 
 
 async def _flags(settings: Settings, database: Database, clock: Clock) -> str:

@@ -21,7 +21,14 @@ SECRET_TEXTS = (
     (re.compile(r"(https://hooks\.slack\.com/)[^\s'\"]+"), rf"\1{HIDDEN}"),
 )
 
-QUIET = {"apscheduler": logging.ERROR, "slack_bolt": logging.WARNING, "slack_sdk": logging.WARNING}
+QUIET = {
+    "alembic": logging.WARNING,
+    "apscheduler": logging.ERROR,
+    "httpx": logging.WARNING,
+    "slack_bolt": logging.WARNING,
+    "slack_sdk": logging.WARNING,
+    "uvicorn": logging.WARNING,
+}
 """Libraries whose everyday lines say nothing to an operator."""
 
 

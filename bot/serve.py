@@ -56,7 +56,9 @@ async def running(settings: Settings, *, http: bool) -> AsyncIterator[str]:
         stack.callback(listener.close)
         services = await stack.enter_async_context(running_services(settings))
         slack = build_app(services)
-        scheduler = _scheduler(services, Notifier(services, slack.client))
+        notifier = Notifier(services, slack.client)
+        stack.push_async_callback(notifier.close)
+        scheduler = _scheduler(services, notifier)
         stack.push_async_callback(scheduler.stop)
         await services.jobs.start()
         scheduler.start()
@@ -147,7 +149,7 @@ async def _socket_mode(app: AsyncApp, slack: SlackSettings) -> AsyncIterator[Non
 def _listen(settings: Settings) -> socket.socket:
     host, port = settings.http.host, settings.http.port
     try:
-        return socket.create_server((host, port))
+        listener = socket.create_server((host, port))
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not an address of this machine"
         raise ConfigurationError(

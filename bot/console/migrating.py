@@ -2,6 +2,7 @@
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from bot.bootstrap import shown_url
 from bot.settings import Settings
 from tools.errors import Unavailable
 from tools.records.database import Database
@@ -15,7 +16,7 @@ async def bring_up_to_date(settings: Settings) -> None:
         await migrate(database)
     except (SQLAlchemyError, OSError) as error:
         raise Unavailable(
-            f"The database {database.url.render_as_string(hide_password=True)} can't be migrated "
+            f"The database {shown_url(database)} can't be migrated "
             f"({type(error).__name__}): see whether it is up, and whether its account may change tables."
         ) from None
     finally:
