@@ -184,7 +184,7 @@ class Control:
             "messages": [
                 workspace.page_message(message)
                 for messages in workspace.messages.values()
-                for message in sorted(messages.values(), key=lambda message: message.ts)
+                for message in messages.values()
             ],
             "modals": {
                 user: [workspace.view_json(view) for view in workspace.modal_stack(user)] for user in workspace.modals
@@ -213,7 +213,7 @@ class Control:
         channel = workspace.channel(request.path_params["channel"])
         user, thread_ts = request.query_params.get("user"), request.query_params.get("thread_ts")
         if user is None:
-            found = sorted(workspace.messages[channel.id].values(), key=lambda message: message.ts)
+            found = list(workspace.messages[channel.id].values())
         else:
             found = workspace.visible_messages(channel, workspace.person_named(user).id)
         return {

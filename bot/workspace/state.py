@@ -59,6 +59,7 @@ class Workspace:
         self.groups: dict[str, UserGroup] = {group.id: group for group in settings.groups}
         self.channels: dict[str, Channel] = {}
         self.messages: dict[str, dict[str, Message]] = {}
+        self._threads: dict[tuple[str, str], list[str]] = {}
         self.files: dict[str, File] = {}
         self.views: dict[str, View] = {}
         self.modals: dict[str, list[str]] = {}
@@ -167,13 +168,16 @@ class Workspace:
         """What `viewer` sees in `channel`, oldest first, thread replies included; None: without ephemeral ones."""
         return [
             message
-            for message in sorted(self.messages[channel.id].values(), key=lambda message: message.ts)
+            for message in self.messages[channel.id].values()
             if message.ephemeral_to is None or message.ephemeral_to == viewer
         ]
 
     def replies(self, channel: Channel, thread_ts: str) -> list[Message]:
         """The replies below `thread_ts`, oldest first."""
-        return [m for m in self.visible_messages(channel) if m.is_reply and m.thread_ts == thread_ts]
+        messages = self.messages[channel.id]
+        return [
+            messages[ts] for ts in self._threads.get((channel.id, thread_ts), ()) if messages[ts].ephemeral_to is None
+        ]
 
     def post(self, message: Message) -> Message:
         """Add a message and tell everybody concerned."""
@@ -183,6 +187,7 @@ class Workspace:
         self.name_blocks(message.blocks)
         self.messages[channel.id][message.ts] = message
         if message.is_reply:
+            self._threads.setdefault((channel.id, message.thread_ts or ""), []).append(message.ts)
             self.statuses.pop((channel.id, message.thread_ts or ""), None)
         self.publish_message(message)
         if message.ephemeral_to is None:
@@ -208,6 +213,8 @@ class Workspace:
         channel = self.channels[message.channel]
         before = self.message_json(message)
         del self.messages[channel.id][message.ts]
+        if message.is_reply:
+            self._threads[channel.id, message.thread_ts or ""].remove(message.ts)
         self.feed.publish("message_deleted", {"channel": channel.id, "ts": message.ts, "thread_ts": message.thread_ts})
         self._refresh_parent(message)
         if message.ephemeral_to is None:
@@ -215,14 +222,13 @@ class Workspace:
 
     def react(self, message: Message, user: str, name: str, *, remove: bool = False) -> None:
         """Add or remove a reaction. Raises `Refusal` with already_reacted or no_reaction."""
-        users = message.reactions.setdefault(name, [])
+        users = message.reactions.get(name, [])
         if remove != (user in users):
             raise Refusal("no_reaction" if remove else "already_reacted")
-        if remove:
-            users.remove(user)
+        users = [other for other in users if other != user] if remove else [*users, user]
+        if users:
+            message.reactions[name] = users
         else:
-            users.append(user)
-        if not users:
             del message.reactions[name]
         self.publish_message(message)
         kind = "reaction_removed" if remove else "reaction_added"
