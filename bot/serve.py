@@ -155,6 +155,9 @@ def _listen(settings: Settings) -> socket.socket:
         raise ConfigurationError(
             f"Sluice can't listen on {host}:{port} ({reason}): set SLUICE_HTTP_PORT, or SLUICE_HTTP_HOST."
         ) from None
+    # asyncio turns Nagle's delay (40 ms an answer) off only for sockets it made itself; accepted ones inherit this.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 @contextlib.contextmanager
