@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 Kind = Literal["events_api", "slash_commands", "interactive"]
 
 
-class DeliveryFailed(Exception):  # noqa: N818 - it says what happened
+class DeliveryFailed(Exception):
     """One attempt was not acknowledged. `reason` is Slack's word for why."""
 
     def __init__(self, reason: str, *, final: bool = False) -> None:

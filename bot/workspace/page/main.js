@@ -185,9 +185,11 @@ function fillList(list, messages, { inThread, empty }) {
   const keep = new Map([...list.children].filter((node) => node.dataset.key).map((node) => [node.dataset.key, node]));
   const wanted = [];
   let before = null;
+  let today = null;
   for (const message of messages) {
     const day = dayOf(fromTs(message.ts));
-    if (!before || dayOf(fromTs(before.ts)) !== day) {
+    if (today !== day) {
+      today = day;
       wanted.push(reuse(keep, `day ${day}`, "", () => h("div", { class: "day" }, h("span", {}, day))));
     }
     const grouped = Boolean(before) && before.user === message.user && !before.ephemeral_to === !message.ephemeral_to
@@ -213,11 +215,25 @@ const versions = new WeakMap();
 
 function reuse(keep, key, version, build) {
   const old = keep.get(key);
-  if (old && versions.get(old) === version) return old;
+  if (old && (versions.get(old) === version || inUse(old))) return old;
   const node = build();
+  if (old) keepOpen(old, node);
   node.dataset.key = key;
   versions.set(node, version);
   return node;
+}
+
+/** Whether the person is typing or choosing in a node: redrawing it now would take that away. */
+function inUse(node) {
+  const active = document.activeElement;
+  return node.querySelector(".menu[open]") !== null || (node.contains(active) && active.matches("input, textarea, select"));
+}
+
+/** What was folded out stays so when a message is drawn anew. */
+function keepOpen(old, node) {
+  const before = old.querySelectorAll("details");
+  const after = node.querySelectorAll("details");
+  if (before.length === after.length) after.forEach((details, index) => { details.open = before[index].open; });
 }
 
 /** Puts the wanted nodes in order, leaving those alone that stay, and the focus where it was. */
@@ -266,6 +282,9 @@ for (const end of ["pointerup", "pointercancel"]) {
     if (waiting) { waiting = false; schedule(); }
   }), true);
 }
+
+document.addEventListener("focusout", schedule);
+document.addEventListener("toggle", schedule, true);
 
 onChange((kind) => {
   if (kind === "all") drawn = { room: "", thread: "" };

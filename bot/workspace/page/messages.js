@@ -133,7 +133,9 @@ function edit(message, act) {
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
-      act("/control/edit", { text: field.value });
+      const { value } = field;
+      field.replaceWith(node);
+      act("/control/edit", { text: value });
     }
     if (event.key === "Escape") field.replaceWith(node);
   });
