@@ -22,10 +22,11 @@ from tools.rollouts.events import Happening
 CHANNEL, ALERTS = "releases", "alerts"
 REQUESTER, APPROVER = "mira", "jonas"
 PROMOTIONS = 2
-BASELINE_S = 12.0
+BASELINE_S = 10.5
 HEALTHY_S = 1.5
 SERVED_CHECK_S = 1.5
 CUSTOMERS_ASKED = 400
+ASKED_AT_ONCE = 8
 LOOK_EVERY_S = 0.2
 
 PLAN_WITHIN_S, START_WITHIN_S, STAGE_WITHIN_S, ROLLBACK_WITHIN_S, ALERT_WITHIN_S = 15.0, 15.0, 45.0, 20.0, 10.0
@@ -82,11 +83,13 @@ class Operator:
 
     async def verify_audit(self) -> None:
         """Have `sluice audit` verify and export the decision log. Raises PromiseBroken when it is not whole."""
-        self.outcome.audit_events = len((await self._world.run_sluice("audit", "export")).splitlines())
         try:
-            said = await self._world.run_sluice("audit", "verify")
+            said, exported = await asyncio.gather(
+                self._world.run_sluice("audit", "verify"), self._world.run_sluice("audit", "export")
+            )
         except ChildFailed as error:
             raise PromiseBroken(f"The decision log is not whole: {error}") from error
+        self.outcome.audit_events = len(exported.splitlines())
         self.outcome.audit_ok = True
         self._transcript.say(f"sluice audit verify: {' '.join(said.split())}")
 
@@ -106,7 +109,7 @@ class Operator:
             confirmed = number + 1
             await self._until(Happening.EXPOSURE_CONFIRMED, STAGE_WITHIN_S, otherwise, times=confirmed)
         await self._look_for(HEALTHY_S)
-        if not await self._treated(CUSTOMERS_ASKED):
+        if not await self._treated():
             raise PromiseBroken("After two promotions nobody gets the new checkout.")
 
     async def _break(self) -> None:
@@ -118,7 +121,7 @@ class Operator:
         ended = await self._until(Happening.ROLLED_BACK, ROLLBACK_WITHIN_S, "The rollback was not confirmed")
         self.outcome.rolled_back = True
         await self._measure_rollback(started, ended)
-        await self._alerted()
+        await self._alerted(str(started.payload.get("reason")))
         await self._nobody_treated(ended)
 
     async def _measure_rollback(self, started: Event, ended: Event) -> None:
@@ -128,17 +131,19 @@ class Operator:
             raise PromiseBroken("The rollback names no gate check that found the breach.")
         self.outcome.breach_to_readback_s = round((ended.at - checked_at).total_seconds(), 3)
 
-    async def _alerted(self) -> None:
-        """Somebody who looks only at the alerts must have been told, and told why."""
+    async def _alerted(self, reason: str) -> None:
+        """Whoever asked must have been told in the channel, not only in the thread, with the metric that broke."""
+        metric = reason.partition(":")[0]
 
         async def told() -> bool:
-            await self._look()
-            return any(FLAG in post.text and post.user != "?" for post in await self._posts(ALERTS))
+            return any(
+                post.is_broadcast and REQUESTER in post.text and metric in post.text for post in await self._look()
+            )
 
         await self._within(ALERT_WITHIN_S, told, "No alert about the rollback came")
 
     async def _nobody_treated(self, ended: Event) -> None:
-        if treated := await self._treated(CUSTOMERS_ASKED):
+        if treated := await self._treated():
             raise PromiseBroken(f"{treated} of {CUSTOMERS_ASKED} customers still get {TREATMENT} after the rollback.")
         self._transcript.say(f"the flag service answers {CONTROL} to all of {CUSTOMERS_ASKED} customers: 0 %")
         await self._look_for(SERVED_CHECK_S)
@@ -156,10 +161,15 @@ class Operator:
             before, after = database.execute(query, (moment, moment, TREATMENT)).fetchone()
         return before or 0, after or 0
 
-    async def _treated(self, customers: int) -> int:
-        """How many of so many customers the flag service gives treatment."""
-        variants = [await self._world.evaluate(f"asked-{number}") for number in range(customers)]
-        return variants.count(TREATMENT)
+    async def _treated(self) -> int:
+        """How many of CUSTOMERS_ASKED customers the flag service gives treatment."""
+        gate = asyncio.Semaphore(ASKED_AT_ONCE)
+
+        async def one(number: int) -> bool:
+            async with gate:
+                return await self._world.evaluate(f"asked-{number}") == TREATMENT
+
+        return sum(await asyncio.gather(*map(one, range(CUSTOMERS_ASKED))))
 
     async def _count(self) -> None:
         """The figures that are known however the story went."""

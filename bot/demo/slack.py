@@ -30,17 +30,21 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A message as people see it. `lines` is what its blocks say, without buttons; a card is one with a header."""
+    """A message as people see it, `room` being its channel's name.
+
+    `lines` is what its blocks say, without buttons; a card is a message with a header.
+    """
 
     channel: str
+    room: str
     ts: str
     thread_ts: str | None
     user: str
     text: str
     lines: tuple[str, ...]
     buttons: tuple[Button, ...]
-    private_to: str | None
     is_card: bool
+    is_broadcast: bool
 
     def button(self, label: str) -> Button | None:
         """The button with that label, None without one."""
@@ -58,9 +62,9 @@ class Slack:
         """Let go of connections."""
         await self._http.aclose()
 
-    async def connections(self) -> int:
-        """How many Socket Mode connections the app has."""
-        return len((await self._get("/control/connections"))["connections"])
+    async def connections(self) -> set[int]:
+        """The numbers of the app's Socket Mode connections; each connection gets a new one."""
+        return {one["number"] for one in (await self._get("/control/connections"))["connections"]}
 
     async def calls(self) -> int:
         """How many calls the app has made of the Web API."""
@@ -92,8 +96,8 @@ class Slack:
     async def posts(self, channel: str) -> list[Post]:
         """Every message of a channel, threads included, oldest first."""
         if not self._names:
-            users = (await self._get("/control/state"))["users"]
-            self._names = {user["id"]: user["name"] for user in users}
+            state = await self._get("/control/state")
+            self._names = {one["id"]: one["name"] for one in (*state["users"], *state["channels"])}
         plain = (await self._get(f"/control/channels/{channel}/messages"))["messages"]
         return [read_post(message, self._names) for message in plain]
 
@@ -110,18 +114,19 @@ class Slack:
 
 
 def read_post(message: Mapping[str, Any], names: Mapping[str, str]) -> Post:
-    """A message of the workspace, with `names` (by user id) in place of ids."""
+    """A message of the workspace; `names` are people's and channels' by their ids."""
     blocks = message.get("blocks") or []
     return Post(
         channel=message["channel"],
+        room=names.get(message["channel"], message["channel"]),
         ts=message["ts"],
         thread_ts=message.get("thread_ts"),
         user=names.get(message.get("user") or "", "?"),
         text=_plain(message.get("text") or "", names),
         lines=tuple(line for text in _texts(blocks) for line in _plain(text, names).splitlines() if line.strip()),
         buttons=tuple(_buttons(blocks)),
-        private_to=message.get("ephemeral_to"),
         is_card=any(block["type"] == "header" for block in blocks),
+        is_broadcast=bool(message.get("reply_broadcast")),
     )
 
 

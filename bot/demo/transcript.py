@@ -1,14 +1,17 @@
 """What is printed while the story is told: one line a happening, with the seconds since it began."""
 
+import itertools
 import textwrap
 import time
 from collections.abc import Iterable
 from typing import TextIO
 
+from bot import texts
 from bot.demo.slack import Post
 
 WIDTH = 118
 INDENT = " " * 11
+DECISIONS = texts.DECISIONS.strip("*")
 HEADLINES = 3
 """Lines of a card that tell its flag, its phase and its exposure."""
 
@@ -42,12 +45,14 @@ class Transcript:
                 self._tell(post)
 
     def _tell(self, post: Post) -> None:
-        where = "in the thread" if post.thread_ts not in (None, post.ts) else f"in #{post.channel}"
+        where = "in the thread" if post.thread_ts not in (None, post.ts) else f"in #{post.room}"
         if not post.is_card:
             self.say(f"{post.user} {where}: {' '.join(post.lines) or post.text}")
             return
         self.say(f"{post.user}'s card {where}:")
-        shown = [*post.lines, " ".join(f"[{button.label}]" for button in post.buttons)]
+        # What was decided stands in the thread, which is told line by line.
+        news = itertools.takewhile(lambda line: line != DECISIONS, post.lines)
+        shown = [*news, " ".join(f"[{button.label}]" for button in post.buttons)]
         self._below(f"│ {line}" for text in shown for line in textwrap.wrap(text, WIDTH - len(INDENT) - 2))
 
     def _below(self, lines: Iterable[str]) -> None:

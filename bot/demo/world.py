@@ -39,7 +39,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 class Traffic:
     """How much the shop's customers do, and when they stop at the latest."""
 
-    per_second: float = 180.0
+    per_second: float = 200.0
     requests: int = 40_000
     seconds: float = 180.0
 
@@ -99,8 +99,8 @@ class DemoWorld:
 
     async def start(self) -> None:
         """Start everything in the order that each needs, and return when all of it is healthy."""
-        await self.run_sluice("migrate")
-        await asyncio.gather(self.start_sluice(), self._define_flags(), self.start_shop())
+        await asyncio.gather(self.start_shop(), self.run_sluice("migrate"))
+        await asyncio.gather(self.start_sluice(), self._define_flags())
         await self.load.start()
 
     async def start_sluice(self) -> None:
@@ -110,7 +110,7 @@ class DemoWorld:
         await self._until_answering(self.sluice, f"{self.addresses.sluice}/readyz")
 
         async def connected() -> bool:
-            return await self.slack.connections() > before
+            return bool(await self.slack.connections() - before)
 
         await self.until(connected, READY_SECONDS, "Sluice did not connect to Slack", self.sluice)
 

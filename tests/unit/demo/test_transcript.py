@@ -4,11 +4,11 @@ from typing import Any
 from bot.demo.slack import Button, Post, read_post
 from bot.demo.transcript import WIDTH, Transcript
 
-NAMES = {"USLUICE01": "sluice", "UJONAS001": "jonas"}
+NAMES = {"USLUICE01": "sluice", "UJONAS001": "jonas", "C1": "releases"}
 
 
 def _message(text: str = "", ts: str = "1.0", **more: Any) -> dict[str, Any]:
-    return {"channel": "releases", "ts": ts, "user": "USLUICE01", "text": text, "ephemeral_to": None, **more}
+    return {"channel": "C1", "ts": ts, "user": "USLUICE01", "text": text, "ephemeral_to": None, **more}
 
 
 def _card(phase: str, value: str, *labels: str) -> Post:

@@ -1,0 +1,165 @@
+"""The card's buttons, pressed by people who may and by people who may not."""
+
+import asyncio
+
+from bot.workspace.blocks import check_message_blocks
+from tests.acceptance.slack.office import AIKO, BAD, FLAG, JONAS, MIRA, SAM, Office, readable, until
+from tools.rollouts.phases import Phase
+
+
+async def test_approve_starts_it_and_the_card_says_who(office: Office) -> None:
+    await office.proposed()
+    assert await office.press("approve", user=JONAS) is None
+    assert (await office.flag()).exposure.percent == 1
+    card = readable(office.card())
+    assert f"<@{JONAS}> approved (1 of 1)." in card
+    assert "▶ *Progressing* · stage 1 of" in card
+    assert office.buttons() == ["promote", "pause", "roll_back"]
+
+
+async def test_the_requester_can_not_approve(office: Office) -> None:
+    await office.proposed()
+    assert "You asked for this, so someone else has to approve it." in (await office.press("approve", user=MIRA) or "")
+    assert (await office.view()).phase is Phase.PROPOSED
+
+
+async def test_someone_who_is_no_approver_is_refused(office: Office) -> None:
+    await office.proposed()
+    assert "not on the list of approvers" in (await office.press("approve", user=SAM) or "")
+    assert "not on the list of approvers" in (await office.press("reject", user=SAM) or "")
+    assert office.running.workspace.modal_stack(SAM) == []
+    assert (await office.view()).phase is Phase.PROPOSED
+
+
+async def test_a_double_click_is_answered_politely(office: Office) -> None:
+    await office.proposed()
+    ts = office.card().ts
+    await asyncio.gather(*(office.click("approve", user=JONAS, ts=ts) for _ in range(2)))
+    await office.settle()
+    [answer] = office.private(JONAS)
+    assert "This has already been approved." in answer
+    granted = [event for event in await office.events() if event.kind == "approval.granted"]
+    assert len(granted) == 1
+
+
+async def test_a_button_of_an_older_plan_is_refused_and_the_card_is_fresh(office: Office) -> None:
+    await office.proposed()
+    card = office.card()
+    older = [dict(block) for block in card.blocks]
+    await office.rollout(f"plan {FLAG} --strategy full", user=MIRA)
+    assert (await office.view()).plan_version == 2
+    fresh = list(office.card().blocks)
+    # A person who has not seen the newer card yet presses what is still on the screen.
+    card.blocks = older
+    assert "no longer asked, because the rollout moved on" in (await office.press("approve", user=JONAS) or "")
+    assert (await office.view()).phase is Phase.PROPOSED
+    assert [block["type"] for block in office.card().blocks] == [block["type"] for block in fresh]
+    assert office.buttons() == ["approve", "reject"]
+    assert await office.press("approve", user=JONAS) is None
+    assert (await office.view()).phase is Phase.PROGRESSING
+
+
+async def test_reject_asks_for_a_reason_that_everybody_reads(office: Office) -> None:
+    await office.proposed()
+    assert await office.press("reject", user=JONAS) is None
+    dialog = office.dialog(JONAS)
+    outcome = await office.submit(dialog, "   ", user=JONAS)
+    assert outcome.errors == {"reason": "Please write a few words."}
+    outcome = await office.submit(dialog, "Not before the sale & <!channel>", user=JONAS)
+    assert outcome.ok
+    assert (await office.view()).phase is Phase.CANCELLED
+    assert any("Not before the sale &amp; &lt;!channel&gt;" in line for line in office.thread())
+    assert f"<@{JONAS}> rejected it" in readable(office.card())
+    assert office.buttons() == []
+
+
+async def test_the_requester_can_not_reject_either(office: Office) -> None:
+    await office.proposed()
+    await office.press("reject", user=MIRA)
+    await office.submit(office.dialog(MIRA), "changed my mind", user=MIRA)
+    assert "You asked for this" in office.private(MIRA)[-1]
+    assert (await office.view()).phase is Phase.PROPOSED
+
+
+async def test_start_asks_again_after_an_approval_expired(office: Office) -> None:
+    await office.proposed()
+    office.clock.advance(25 * 3600)
+    await office.services.controller.tick()
+    await office.settle()
+    assert office.buttons() == ["start"]
+    assert await office.press("start", user=MIRA) is None
+    assert office.buttons() == ["approve", "reject"]
+
+
+async def test_promote_now_needs_an_approver_who_did_not_ask(office: Office) -> None:
+    await office.started()
+    await office.live(3)
+    assert await office.press("promote", user=MIRA) is None
+    assert office.buttons() == ["approve", "reject", "roll_back"]
+    assert await office.press("approve", user=AIKO) is None
+    view = await office.view()
+    assert (view.phase, view.stage) == (Phase.PROGRESSING, 1)
+    assert f"<@{AIKO}> promoted it from 1 % to" in readable(office.card())
+
+
+async def test_pause_takes_a_reason_and_resume_goes_on(office: Office) -> None:
+    await office.started()
+    assert await office.press("pause", user=SAM) is None
+    assert (await office.submit(office.dialog(SAM), "support is at lunch", user=SAM)).ok
+    assert ">support is at lunch" in readable(office.card())
+    assert office.buttons() == ["resume", "roll_back"]
+    assert await office.press("resume", user=SAM) is None
+    assert (await office.view()).phase is Phase.PROGRESSING
+
+
+async def test_roll_back_is_confirmed_and_done_at_once(office: Office) -> None:
+    await office.started()
+    declined = await office.running.people.click("CRELEASES", office.card().ts, "rollout.roll_back", SAM, confirm=False)
+    assert declined.ack is None
+    assert (await office.flag()).exposure.percent == 1
+    assert await office.press("roll_back", user=SAM) is None
+    assert (await office.flag()).exposure.percent == 0
+    card = readable(office.card())
+    assert "*Before:* 1 %   →   *After:* 0 %" in card
+    assert office.buttons() == []
+
+
+async def test_a_breach_rolls_back_and_pings_whoever_asked(office: Office) -> None:
+    await office.started()
+    await office.live(4)
+    # Enough treatment to see harm at 1 %.
+    view = await office.live(12, rate=BAD)
+    assert view.phase is Phase.ROLLED_BACK
+    assert (await office.flag()).exposure.percent == 0
+    [alert] = [line for line in office.thread() if "is rolling it back" in line]
+    assert alert.startswith(f"<@{MIRA}> ◀ Sluice is rolling it back from 1 % to 0 %: checkout-errors: Proven harmful")
+    assert "↩ Rolled back: read back as 0 %" in office.thread()[-1]
+    assert len(office.cards()) == 1
+
+
+async def test_a_tampered_button_changes_nothing(office: Office) -> None:
+    await office.proposed()
+    card = office.card()
+    for block in card.blocks:
+        for element in block["elements"] if block["type"] == "actions" else ():
+            element["value"] = "0" * 32
+    assert "belongs to nothing I know" in (await office.press("approve", user=JONAS) or "")
+    assert (await office.view()).phase is Phase.PROPOSED
+
+
+async def test_a_button_of_another_release_is_answered(office: Office) -> None:
+    await office.proposed()
+    for block in office.card().blocks:
+        for element in block["elements"] if block["type"] == "actions" else ():
+            element["action_id"] = f"rollout.gone_{element['action_id'][-3:]}"
+    outcome = await office.running.people.click("CRELEASES", office.card().ts, "rollout.gone_ove", JONAS)
+    assert outcome.ok
+    await until(lambda: office.private(JONAS))
+    assert "not one of mine any more" in office.private(JONAS)[0]
+
+
+async def test_every_card_on_the_way_is_within_slacks_limits(office: Office) -> None:
+    await office.started()
+    await office.live(3)
+    check_message_blocks(office.card().blocks, {})
+    assert office.running.workspace.error_counts.total() == 0
