@@ -122,8 +122,9 @@ async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
 
 
 def _create_metrics(settings: Settings) -> Metrics:
+    sources = create_sources(settings)
     with _naming("metrics"):
-        return Metrics(settings.catalogue, create_sources(settings))
+        return Metrics(settings.catalogue, sources)
 
 
 def _create_jobs(settings: Settings, database: Database, clock: Clock, owner: str) -> Jobs:

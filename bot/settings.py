@@ -208,7 +208,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """The settings of the file and, over them, of the variables.
+    """The settings of the file and, over them, of the variables; a platform's PORT counts when neither has one.
 
     `path` None means SLUICE_CONFIG or else `sluice.toml`, which may be absent. Raises ConfigurationError with one line
     that names the key as it was written, never a value.
@@ -217,9 +217,15 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     from_file = _read_file(named or DEFAULT_FILE, must_exist=named is not None)
     variables = Variables.of(environ, Settings)
     try:
-        return Settings(**merged(from_file, variables.values()))
+        return Settings(**merged(_platform(environ), merged(from_file, variables.values())))
     except ValidationError as error:
         raise ConfigurationError(explain(error, variables, named or DEFAULT_FILE, Settings)) from None
+
+
+def _platform(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What a hosting platform gives a web process: its port, for where nobody set another."""
+    port = environ.get("PORT", "")
+    return {"http": {"port": port}} if port.isdecimal() else {}
 
 
 def _read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:

@@ -84,7 +84,8 @@ async def _propose(services: Services, proposal: Proposal) -> RolloutView:
 def _waiting(view: RolloutView) -> str:
     if view.approval is None:
         return "it can be started."
-    return f"it waits for {view.approval.needed} approvals, because {view.approval.why}."
+    needed = "an approval" if view.approval.needed == 1 else f"{view.approval.needed} approvals"
+    return f"it waits for {needed}: {view.approval.why}."
 
 
 def _plan_lines(proposal: Proposal) -> Iterator[str]:
@@ -134,8 +135,8 @@ def _status_lines(view: RolloutView) -> Iterator[str]:
 
 
 def _approval_line(approval: ApprovalView) -> str:
-    have = f"{len(approval.by)} of {approval.needed} approvals"
-    return f"  waits      {have} to {approval.purpose}, until {moment(approval.expires_at)}: {approval.why}"
+    have = f"{len(approval.by)} of {approval.needed} approved to {approval.purpose}"
+    return f"  waits      {have}, until {moment(approval.expires_at)}: {approval.why}"
 
 
 def _check_lines(check: CheckView, following: datetime | None) -> Iterator[str]:

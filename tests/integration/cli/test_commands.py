@@ -1,0 +1,190 @@
+import asyncio
+import csv
+import io
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bot.bootstrap import running_services
+from bot.settings import load_settings
+from tests.integration.cli.conftest import Sluice
+
+REASON = ("--reason", "fire")
+
+
+class TestBeginning:
+    def test_init_writes_files_once(self, sluice: Sluice, folder: Path) -> None:
+        first = sluice("init")
+        assert first.status == 0
+        assert "sluice.toml" in first.out
+        assert (folder / "manifest.yaml").exists()
+        second = sluice("init")
+        assert (second.status, second.out) == (1, "")
+        assert (
+            second.err
+            == "sluice: sluice.toml and manifest.yaml would be overwritten: move them away, or use --force.\n"
+        )
+        assert sluice("init", "--force").status == 0
+
+    def test_init_goes_where_it_is_told(self, sluice: Sluice, folder: Path) -> None:
+        assert sluice("init", "etc/sluice").status == 0
+        assert sluice("migrate", "--config", "etc/sluice/sluice.toml").status == 0
+
+    def test_commands_ask_for_migrate_first(self, sluice: Sluice) -> None:
+        ran = sluice("status")
+        assert ran.status == 1
+        assert ran.err == "sluice: The database's schema is not this release's: run `sluice migrate`.\n"
+        assert sluice("migrate").status == 0
+        assert sluice("migrate").status == 0
+        assert sluice("status").out == "Nothing is rolling out. Start with `sluice plan FLAG`.\n"
+
+    def test_help_names_every_command(self, sluice: Sluice) -> None:
+        ran = sluice("--help")
+        assert ran.status == 0
+        for command in ("init", "migrate", "serve", "doctor", "plan", "status", "history", "rollback", "kill"):
+            assert f"\n  {command} " in ran.out
+        for command in ("flags", "audit", "replay", "demo", "workspace"):
+            assert f"\n  {command} " in ran.out
+
+    def test_help_loads_nothing_heavy(self) -> None:
+        loaded = "import sys, bot.cli; print(*{name.partition('.')[0] for name in sys.modules})"
+        done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+        heavy = {"langgraph", "slack_bolt", "slack_sdk", "sqlalchemy", "numpy", "pydantic", "starlette", "structlog"}
+        assert not heavy & set(done.stdout.split())
+
+
+class TestWrongSettings:
+    def test_are_one_line_and_exit_status_2(self, sluice: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SLUICE_HTTP_PORT", "many")
+        ran = sluice("status")
+        assert (ran.status, ran.out, ran.err) == (2, "", "sluice: SLUICE_HTTP_PORT must be a whole number.\n")
+
+    def test_a_missing_token_is_named(self, sluice: Sluice) -> None:
+        sluice("migrate")
+        ran = sluice("serve")
+        assert ran.status == 2
+        assert ran.err.startswith("sluice: SLUICE_SLACK_BOT_TOKEN is not set")
+        assert ran.err.count("\n") == 1
+
+    def test_an_unknown_command_suggests_the_nearest(self, sluice: Sluice) -> None:
+        ran = sluice("statsu")
+        assert ran.status == 2
+        assert "status" in ran.err
+
+
+class TestRollouts:
+    def test_plan_shows_stages_and_proposes_nothing(self, sluice: Sluice, shop: Path) -> None:
+        ran = sluice("plan", "new-checkout")
+        assert ran.status == 0, ran.err
+        assert "stage 1" in ran.out
+        assert "errors ×2" in ran.out
+        assert "Nothing is rolling out" in sluice("status").out
+
+    def test_a_proposed_plan_waits_for_people(self, sluice: Sluice, shop: Path) -> None:
+        ran = sluice("plan", "new-checkout", "--propose")
+        assert "Proposed as version 1: it waits for an approval" in ran.out
+        assert "proposed" in sluice("status").out
+        assert "0 of 1 approved to start" in sluice("status", "new-checkout").out
+        shown = json.loads(sluice("status", "new-checkout", "--json").out)
+        assert (shown["flag"], shown["phase"]) == ("new-checkout", "proposed")
+        assert [one["flag"] for one in json.loads(sluice("status", "--json").out)] == ["new-checkout"]
+        history = sluice("history", "new-checkout").out
+        assert "plan.proposed" in history
+        assert "approval.requested" in history
+
+    def test_rollback_of_what_has_not_started_drops_the_plan(self, sluice: Sluice, shop: Path) -> None:
+        sluice("plan", "new-checkout", "--propose")
+        ran = sluice("rollback", "new-checkout", *REASON)
+        assert ran.out == "The plan of new-checkout in production is dropped; it had not started.\n"
+        assert "fire" in sluice("history", "new-checkout").out
+
+    def test_rollback_takes_a_running_rollout_back(self, sluice: Sluice, shop: Path) -> None:
+        sluice("plan", "new-checkout", "--propose")
+        asyncio.run(_approved("new-checkout"))
+        assert "5 %" in sluice("flags", "list").out
+        ran = sluice("rollback", "new-checkout", *REASON)
+        assert ran.out == "new-checkout in production is rolled back: it serves 0 %.\n"
+        assert "0 %" in sluice("flags", "list").out
+
+    def test_kill_needs_no_rollout(self, sluice: Sluice, shop: Path) -> None:
+        assert sluice("kill", "new-checkout", *REASON).out == "new-checkout in production is being taken to 0 %.\n"
+        assert "kill.completed" in sluice("audit", "export").out
+
+    def test_a_flag_that_is_not_there_is_one_line(self, sluice: Sluice, shop: Path) -> None:
+        for arguments in (
+            ("plan", "nope"),
+            ("status", "nope"),
+            ("history", "nope"),
+            ("rollback", "nope"),
+            ("kill", "nope"),
+        ):
+            ran = sluice(*arguments)
+            assert (ran.status, ran.out) == (1, "")
+            assert "nope" in ran.err.splitlines()[-1]
+
+    def test_another_environment_is_another_flag(self, sluice: Sluice, shop: Path) -> None:
+        assert sluice("flags", "create", "new-checkout", "--env", "staging").status == 0
+        assert sluice("flags", "create", "new-checkout", "--env", "staging").status == 1
+        assert "off" in sluice("flags", "list", "--env", "staging").out
+        assert "There are no flags in development" in sluice("flags", "list", "--env", "development").out
+
+
+class TestAudit:
+    def test_a_whole_log_says_what_to_keep(self, sluice: Sluice, shop: Path) -> None:
+        sluice("kill", "new-checkout")
+        ran = sluice("audit", "verify")
+        assert ran.status == 0
+        assert ran.out.startswith("Whole: 2 events")
+        head = ran.out.split()[-1]
+        assert sluice("audit", "verify", "--head", head).status == 0
+        sluice("kill", "new-checkout")
+        assert sluice("audit", "verify", "--head", head).status == 0
+        ran = sluice("audit", "verify", "--head", f"2:{'0' * 64}")
+        assert ran.status == 1
+        assert "event 2: its hash is not the one that was noted" in ran.out
+
+    def test_an_edit_is_named_and_fails(self, sluice: Sluice, shop: Path) -> None:
+        sluice("kill", "new-checkout", *REASON)
+        connection = sqlite3.connect(shop / "sluice.db")
+        connection.execute("UPDATE decision_log SET actor = 'nobody' WHERE seq = 2")
+        connection.commit()
+        connection.close()
+        ran = sluice("audit", "verify")
+        assert ran.status == 1
+        assert ran.out.splitlines() == [
+            "event 2: its content does not match its hash: it was edited",
+            "NOT WHOLE: 1 faults in 2 events, 0 plans, 0 checks.",
+        ]
+
+    def test_a_head_that_is_none_is_refused(self, sluice: Sluice, shop: Path) -> None:
+        ran = sluice("audit", "verify", "--head", "yesterday")
+        assert ran.status == 1
+        assert "SEQ:HASH" in ran.err
+
+    def test_both_exports_say_the_same(self, sluice: Sluice, shop: Path) -> None:
+        sluice("plan", "new-checkout", "--propose")
+        sluice("kill", "new-checkout", *REASON)
+        lines = [json.loads(line) for line in sluice("audit", "export").out.splitlines()]
+        rows = list(csv.DictReader(io.StringIO(sluice("audit", "export", "--format", "csv").out)))
+        assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
+        assert [row["sha256"] for row in rows] == [line["sha256"] for line in lines]
+        assert [json.loads(row["payload"]) for row in rows] == [line["payload"] for line in lines]
+        rollout_id = lines[0]["rollout_id"]
+        of_one = [json.loads(line) for line in sluice("audit", "export", "--rollout", rollout_id).out.splitlines()]
+        assert of_one == [line for line in lines if line["rollout_id"] == rollout_id]
+
+    def test_a_rollout_without_checks_has_nothing_to_replay(self, sluice: Sluice, shop: Path) -> None:
+        sluice("plan", "new-checkout", "--propose")
+        assert sluice("replay", "new-checkout").out == "The rollout has no checks yet.\n"
+
+
+async def _approved(flag: str) -> None:
+    """An approver says yes, as they would in Slack."""
+    async with running_services(load_settings(None, {})) as services:
+        view = await services.rollouts.find(flag, "production")
+        assert view.approval is not None
+        await services.rollouts.approve(view.approval.id, actor="UJONAS001")

@@ -1,0 +1,135 @@
+"""The doctor, against a Slack workspace on this machine."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.doctor import Finding, State, examine, healthy
+from bot.settings import Settings
+from bot.workspace import RunningWorkspace, running_workspace
+from bot.workspace.settings import Room
+from tests.integration.cli.conftest import Sluice
+from tools.clock import ManualClock, SystemClock
+from tools.records.database import Database
+from tools.records.migrate import migrate
+
+TOKENS = {"bot_token": "xoxb-local", "app_token": "xapp-local", "signing_secret": "local-signing-secret"}
+QUERY = "SELECT variant, exposures, events, at AS newest FROM counts WHERE at >= :start AND at < :end"
+
+
+@pytest.fixture
+async def workspace() -> AsyncIterator[RunningWorkspace]:
+    rooms = (Room("CIN", "releases"), Room("COUT", "outside", bot_is_member=False))
+    async with running_workspace(rooms=rooms) as served:
+        yield served
+
+
+@pytest.fixture
+async def well(workspace: RunningWorkspace, tmp_path: Path) -> dict[str, Any]:
+    """Settings with which nothing is wrong."""
+    url = f"sqlite:///{tmp_path}/sluice.db"
+    database = Database(url)
+    await migrate(database)
+    async with database.write() as session:
+        connection = await session.connection()
+        await connection.exec_driver_sql("CREATE TABLE counts (variant TEXT, exposures INT, events INT, at REAL)")
+    await database.close()
+    (tmp_path / "specs").mkdir()
+    slack = TOKENS | {"api_url": workspace.api_url, "releases_channel": "CIN", "alerts_channel": "CIN"}
+    return {
+        "database": {"url": url},
+        "slack": slack,
+        "policy": {"approvers": ["U1", "U2"]},
+        "specs": {"path": str(tmp_path / "specs")},
+        "sources": {"shop": {"url": url}},
+        "metrics": {"errors": {"source": "shop", "title": "Errors", "query": QUERY, "time_format": "epoch"}},
+    }
+
+
+async def found(parts: dict[str, Any], **changes: Any) -> dict[str, Finding]:
+    settings = Settings.model_validate(parts | changes)
+    return {finding.what: finding for finding in await examine(settings, SystemClock())}
+
+
+async def test_all_is_well(well: dict[str, Any]) -> None:
+    findings = await found(well)
+    assert [finding for finding in findings.values() if finding.state is not State.OK] == []
+    assert "sluice in Acme" in findings["slack bot token"].says
+    assert findings["metrics shop"].says == "answers: errors"
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "what", "says"),
+    [
+        ("slack", {"bot_token": None}, "slack bot token", "SLUICE_SLACK_BOT_TOKEN is not set"),
+        ("slack", {"bot_token": "xoxb-other"}, "slack bot token", "copy it again"),
+        ("slack", {"app_token": "xapp-other"}, "slack app token", "copy it again"),
+        ("slack", {"app_token": None, "signing_secret": None}, "slack app token", "connections:write"),
+        ("slack", {"api_url": "http://127.0.0.1:9/"}, "slack bot token", "SLUICE_SLACK_API_URL"),
+        ("slack", {"alerts_channel": "CNOPE"}, "slack alerts", "no such channel"),
+        ("slack", {"alerts_channel": "COUT"}, "slack alerts", "Sluice is not in #outside"),
+        ("policy", {"approvers": []}, "policy", "policy.approvers is empty"),
+        ("specs", {"path": "/nowhere/at/all"}, "specs", "/nowhere/at/all"),
+        ("flags", {"type": "magic"}, "flags", "magic"),
+        ("sources", {"shop": {"url": "sqlite:////nowhere/shop.db"}}, "metrics shop", "/nowhere/shop.db"),
+        ("sources", {"shop": {"type": "magic"}}, "metrics", "magic"),
+        ("database", {"url": "postgresql://u:hunter2@127.0.0.1:9/x?connect_timeout=2"}, "database", "can't be reached"),
+    ],
+)
+async def test_what_is_not_well_is_named_with_what_to_do(
+    well: dict[str, Any], section: str, changes: dict[str, Any], what: str, says: str
+) -> None:
+    findings = await found(well, **{section: well.get(section, {}) | changes})
+    assert findings[what].state is State.FAIL
+    assert says in findings[what].says
+    assert not healthy(findings.values())
+    assert "hunter2" not in str(findings)
+    assert "xoxb-" not in findings[what].says.replace("(xoxb-…)", "")
+
+
+async def test_a_schema_that_is_not_current_says_migrate(well: dict[str, Any], tmp_path: Path) -> None:
+    findings = await found(well, database={"url": f"sqlite:///{tmp_path}/empty.db"})
+    assert "sluice migrate" in findings["database"].says
+
+
+async def test_no_metric_at_all_is_a_failure(well: dict[str, Any]) -> None:
+    assert (await found(well, metrics={}))["metrics"].state is State.FAIL
+
+
+async def test_a_clock_that_is_off_is_named(well: dict[str, Any]) -> None:
+    behind = ManualClock(SystemClock().now() - timedelta(minutes=3))
+    findings = {finding.what: finding for finding in await examine(Settings.model_validate(well), behind)}
+    assert findings["slack clock"].state is State.FAIL
+    assert "NTP" in findings["slack clock"].says
+
+
+async def test_the_databases_clock_is_compared_on_postgresql(well: dict[str, Any], postgres_url: str) -> None:
+    database = Database(postgres_url)
+    await migrate(database)
+    await database.close()
+    settings = Settings.model_validate(well | {"database": {"url": postgres_url}})
+    right = {finding.what: finding for finding in await examine(settings, SystemClock())}
+    assert right["database clock"].state is State.OK
+    behind = ManualClock(SystemClock().now() - timedelta(minutes=3))
+    off = {finding.what: finding for finding in await examine(settings, behind)}
+    assert "180 s off the database's" in off["database clock"].says
+
+
+async def test_what_should_be_known_is_no_failure(well: dict[str, Any]) -> None:
+    slack = well["slack"] | {"releases_channel": None, "app_token": None}
+    findings = await found(well, policy={"approvers": ["U1"]}, slack=slack)
+    notes = {finding.what for finding in findings.values() if finding.state is State.NOTE}
+    assert notes == {"policy", "slack releases", "slack app token"}
+    assert healthy(findings.values())
+
+
+def test_the_command_prints_a_line_each_and_fails(sluice: Sluice) -> None:
+    ran = sluice("doctor")
+    assert ran.status == 1
+    assert any(line.startswith("FAIL  database ") and "sluice migrate" in line for line in ran.out.splitlines())
+    shown = json.loads(sluice("doctor", "--json").out)
+    assert {"what": "database", "state": "FAIL"}.items() <= next(x for x in shown if x["what"] == "database").items()

@@ -1,0 +1,128 @@
+"""The whole bot, served: with Slack over Socket Mode and over HTTP, with Slack away, and as a process."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bot.serve import running
+from bot.settings import Settings
+from bot.workspace import RunningWorkspace, running_workspace
+from tests.contract.workspace.conftest import until
+from tools.errors import ConfigurationError
+from tools.records.database import Database
+from tools.records.migrate import migrate
+
+TOKENS = {"bot_token": "xoxb-local", "app_token": "xapp-local", "signing_secret": "local-signing-secret"}
+
+
+@pytest.fixture
+async def settings(tmp_path: Path) -> Settings:
+    url = f"sqlite:///{tmp_path}/sluice.db"
+    database = Database(url)
+    await migrate(database)
+    await database.close()
+    return Settings.model_validate({"database": {"url": url}, "slack": TOKENS, "http": {"port": 0}})
+
+
+@pytest.fixture
+async def workspace() -> AsyncIterator[RunningWorkspace]:
+    async with running_workspace() as served:
+        yield served
+
+
+def pointed(settings: Settings, api_url: str) -> Settings:
+    return settings.model_copy(update={"slack": settings.slack.model_copy(update={"api_url": api_url})})
+
+
+def said_to_mira(workspace: RunningWorkspace) -> list[str]:
+    channel = workspace.workspace.channel("#releases")
+    return [message.text for message in workspace.workspace.visible_messages(channel, "UMIRA0001")]
+
+
+async def test_commands_come_over_socket_mode(settings: Settings, workspace: RunningWorkspace) -> None:
+    async with running(pointed(settings, workspace.api_url), http=False) as address:
+        await until(lambda: workspace.sockets.connections)
+        outcome = await workspace.people.command("releases", "mira", "/rollout", "list")
+        assert outcome.ok
+        await until(lambda: said_to_mira(workspace))
+        async with httpx.AsyncClient(base_url=address, trust_env=False) as client:
+            assert (await client.get("/readyz")).status_code == 200
+            assert (await client.post("/slack/events", json={})).status_code == 404
+    await until(lambda: not workspace.sockets.connections)
+
+
+async def test_commands_come_over_http_signed(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    request_url = f"http://127.0.0.1:{port}/slack/events"
+    async with running_workspace(request_url=request_url) as workspace:
+        web = pointed(settings, workspace.api_url).model_copy(
+            update={"http": settings.http.model_copy(update={"port": port})}
+        )
+        async with running(web, http=True) as address:
+            outcome = await workspace.people.command("releases", "mira", "/rollout", "list")
+            assert outcome.ok
+            await until(lambda: said_to_mira(workspace))
+            async with httpx.AsyncClient(base_url=address, trust_env=False) as client:
+                assert (await client.post("/slack/events", json={})).status_code == 401
+        assert not workspace.sockets.connections
+
+
+async def test_slack_being_away_keeps_nothing_from_running(settings: Settings) -> None:
+    async with (
+        running(pointed(settings, "http://127.0.0.1:9/api/"), http=False) as address,
+        httpx.AsyncClient(base_url=address, trust_env=False) as client,
+    ):
+        assert (await client.get("/readyz")).json()["status"] == "ok"
+
+
+async def test_a_port_in_use_is_named(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        busy = settings.model_copy(update={"http": settings.http.model_copy(update={"port": port})})
+        with pytest.raises(ConfigurationError, match=rf"127\.0\.0\.1:{port} .*SLUICE_HTTP_PORT"):
+            async with running(busy, http=False):
+                pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_process_ends_in_order_when_told(
+    settings: Settings, workspace: RunningWorkspace, tmp_path: Path, number: signal.Signals
+) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")} | {
+        "SLUICE_DATABASE_URL": settings.database.url.get_secret_value(),
+        "SLUICE_SLACK_BOT_TOKEN": TOKENS["bot_token"],
+        "SLUICE_SLACK_APP_TOKEN": TOKENS["app_token"],
+        "SLUICE_SLACK_API_URL": workspace.api_url,
+        "SLUICE_HTTP_PORT": "0",
+    }
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("sluice"),
+        "serve",
+        cwd=tmp_path,
+        env=environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            line = (await process.stdout.readline()).decode()
+            assert line.startswith("Sluice is up at http://127.0.0.1:")
+            await until(lambda: workspace.sockets.connections, 20)
+            process.send_signal(number)
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, out) == (0, b"")
+    assert "Traceback" not in err.decode()
+    assert TOKENS["bot_token"] not in err.decode()
