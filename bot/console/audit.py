@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import typer
 
-from bot.console.tables import moment, table
+from bot.console.tables import counted, moment, table
 from bot.services import Services
 from tools.canonical import canonical_json
 from tools.errors import InvalidInput, NotFound
@@ -41,9 +41,10 @@ async def verify(services: Services, head: str | None) -> bool:
         typer.echo(str(fault))
     if len(report.faults) > SHOWN_FAULTS:
         typer.echo(f"… and {len(report.faults) - SHOWN_FAULTS} more")
-    looked_at = f"{report.events} events, {report.plans} plans, {report.checks} checks"
+    parts = ((report.events, "event"), (report.plans, "plan"), (report.checks, "check"))
+    looked_at = ", ".join(counted(number, what) for number, what in parts)
     if report.faults:
-        typer.echo(f"NOT WHOLE: {len(report.faults)} faults in {looked_at}.")
+        typer.echo(f"NOT WHOLE: {counted(len(report.faults), 'fault')} in {looked_at}.")
         return False
     typer.echo(f"Whole: {looked_at}. Keep this elsewhere for --head: {report.head[0]}:{report.head[1]}")
     return True

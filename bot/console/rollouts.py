@@ -8,7 +8,7 @@ from datetime import datetime
 import typer
 
 from agent.planner import PlanRequest, Proposal
-from bot.console.tables import as_json, moment, table
+from bot.console.tables import as_json, counted, moment, table
 from bot.services import Services
 from tools.errors import ConfigurationError
 from tools.gates import Verdict
@@ -84,8 +84,7 @@ async def _propose(services: Services, proposal: Proposal) -> RolloutView:
 def _waiting(view: RolloutView) -> str:
     if view.approval is None:
         return "it can be started."
-    needed = "an approval" if view.approval.needed == 1 else f"{view.approval.needed} approvals"
-    return f"it waits for {needed}: {view.approval.why}."
+    return f"it waits for {counted(view.approval.needed, 'approval')}: {view.approval.why}."
 
 
 def _plan_lines(proposal: Proposal) -> Iterator[str]:

@@ -35,5 +35,5 @@ def create_jobs(
 ) -> Jobs:
     """The job runner of that name. Raises ConfigurationError naming the known ones."""
     if name not in FACTORIES:
-        raise ConfigurationError(f"jobs.runner must be one of {', '.join(FACTORIES)}, not {name!r}.")
+        raise ConfigurationError(f"A job runner is one of {', '.join(FACTORIES)}, not {name!r}.")
     return FACTORIES[name](database, clock, owner, concurrency, on_failure)

@@ -44,13 +44,13 @@ class FolderSpecSource:
             return shelve(self._documents())
         except OSError as error:
             raise SpecSourceUnavailable(
-                f"The spec folder {self._folder} can't be read ({error.strerror}); check specs.folder."
+                f"The spec folder {self._folder} can't be read ({error.strerror}); check specs.path."
             ) from error
 
     def _documents(self) -> Iterator[Document]:
         root = self._folder.resolve(strict=True)
         if not root.is_dir():
-            raise SpecSourceUnavailable(f"The spec folder {self._folder} is no folder; check specs.folder.")
+            raise SpecSourceUnavailable(f"The spec folder {self._folder} is no folder; check specs.path.")
         paths = sorted(path for path in root.rglob("*.md") if not _is_hidden(path.relative_to(root)))
         if len(paths) > MAX_FILES:
             raise SpecSourceUnavailable(

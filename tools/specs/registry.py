@@ -17,5 +17,5 @@ FACTORIES: Mapping[str, Callable[[Path], SpecSource]] = {
 def create_spec_source(name: str, *, folder: Path) -> SpecSource:
     """The spec source of that name. Raises ConfigurationError naming the known ones."""
     if name not in FACTORIES:
-        raise ConfigurationError(f"specs.source must be one of {', '.join(FACTORIES)}, not {name!r}.")
+        raise ConfigurationError(f"A spec source is one of {', '.join(FACTORIES)}, not {name!r}.")
     return FACTORIES[name](folder)

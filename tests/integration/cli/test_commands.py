@@ -86,7 +86,7 @@ class TestRollouts:
 
     def test_a_proposed_plan_waits_for_people(self, sluice: Sluice, shop: Path) -> None:
         ran = sluice("plan", "new-checkout", "--propose")
-        assert "Proposed as version 1: it waits for an approval" in ran.out
+        assert "Proposed as version 1: it waits for 1 approval" in ran.out
         assert "proposed" in sluice("status").out
         assert "0 of 1 approved to start" in sluice("status", "new-checkout").out
         shown = json.loads(sluice("status", "new-checkout", "--json").out)
@@ -157,7 +157,7 @@ class TestAudit:
         assert ran.status == 1
         assert ran.out.splitlines() == [
             "event 2: its content does not match its hash: it was edited",
-            "NOT WHOLE: 1 faults in 2 events, 0 plans, 0 checks.",
+            "NOT WHOLE: 1 fault in 2 events, 0 plans, 0 checks.",
         ]
 
     def test_a_head_that_is_none_is_refused(self, sluice: Sluice, shop: Path) -> None:

@@ -64,7 +64,7 @@ async def test_a_file_past_the_limit_is_named(tmp_path: Path) -> None:
 
 async def test_a_missing_folder_says_what_to_check(tmp_path: Path) -> None:
     for source in (FolderSpecSource(tmp_path / "missing"), FolderSpecSource(Path(__file__))):
-        with pytest.raises(SpecSourceUnavailable, match=r"specs\.folder"):
+        with pytest.raises(SpecSourceUnavailable, match=r"specs\.path"):
             await source.check()
 
 
