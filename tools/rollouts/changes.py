@@ -21,6 +21,7 @@ async def start(
         raise Conflict(f"The rollout is {words(Phase(rollout.phase))}: it can't be started.")
     if known_good is None:
         raise Conflict("The rollout changed at the same moment. Look at its card and try again.")
+    check_room(plan, known_good)
     plain = known_good.model_dump(mode="json")
     store.move(rollout, Phase.PROGRESSING, at=at, stage=0, stage_since=None, known_good=plain, settled=plain, due_at=at)
     store.intend(session, rollout, plan.stages[0].exposure, store.Purpose.START, at=at)
@@ -35,6 +36,16 @@ async def start(
         known_good=str(known_good),
         plan_sha256=plan.sha256,
     )
+
+
+def check_room(plan: Plan, served: Exposure) -> None:
+    """Raise Conflict when the flag serves as much as the first stage already: starting would not be a rollout."""
+    first = plan.stages[0].exposure
+    if served.percent >= first.percent and served.mode is first.mode:
+        raise Conflict(
+            f"{plan.flag} serves {served} already and the first stage is {first}. Take it to 0 % with "
+            f"`/rollout kill {plan.flag}`, or plan stages above {served}."
+        )
 
 
 async def promote(

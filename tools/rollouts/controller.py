@@ -5,7 +5,7 @@ any point and run again by anyone.
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from tools.records.database import Database
 from tools.records.models import Approval, GateCheck, Intent, Rollout, new_id
 from tools.rollouts import approvals, changes, checks, decisions, store
 from tools.rollouts.events import Happening, Tell, happened, refresh_card
-from tools.rollouts.executor import Executor, backoff, respect_hand
+from tools.rollouts.executor import Executor, backoff, confirm_stage, respect_hand
 from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.store import IntentStatus
 
@@ -70,14 +70,15 @@ class Controller:
 
     async def tick(self) -> int:
         """Reconcile everything that is due now and not another's; how many rollouts that was."""
-        claimed = await self._claim()
+        due, kills = await self._due()
+        claimed = await self._claim(due)
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(rollout_id: str) -> None:
             async with gate:
                 await self._reconcile_claimed(rollout_id)
 
-        await self._together([*map(one, claimed), self._carry_out_kills()])
+        await self._together([*map(one, claimed), *map(self._executor.carry_out, kills)])
         return len(claimed)
 
     async def reconcile(self, rollout_id: str) -> None:
@@ -98,22 +99,31 @@ class Controller:
         None stands for flags that are killed without a rollout.
         """
         if rollout_id is None:
-            await self._carry_out_kills()
+            for kill in (await self._due())[1]:
+                await self._executor.carry_out(kill)
             return
         for intent in await self._open_intents(rollout_id):
             await self._executor.carry_out(intent.id)
 
-    async def _claim(self) -> list[str]:
+    async def _due(self) -> tuple[Sequence[str], Sequence[str]]:
+        """The rollouts to look at now, and the kills of flags without a rollout, which nothing else takes up again."""
         now = self._clock.now()
+        rollouts = select(Rollout.id).where(Rollout.live_key.is_not(None), Rollout.due_at <= now)
+        kills = select(Intent.id).where(
+            Intent.status == IntentStatus.OPEN, Intent.due_at <= now, Intent.rollout_id.is_(None)
+        )
         async with self._database.read() as session:
-            query = select(Rollout.id).where(Rollout.live_key.is_not(None), Rollout.due_at <= now)
-            due = (await session.scalars(query.order_by(Rollout.due_at).limit(BATCH))).all()
+            due = (await session.scalars(rollouts.order_by(Rollout.due_at).limit(BATCH))).all()
+            return due, (await session.scalars(kills)).all()
+
+    async def _claim(self, due: Sequence[str]) -> list[str]:
+        """Those of the due rollouts that are now this controller's."""
         if not due:
             return []
         async with self._database.write() as session:
             names = [_lease_name(rollout_id) for rollout_id in due]
-            won = await leases.claim(session, names, owner=self._owner, now=now, ttl=self._lease)
-        return [rollout_id for rollout_id in due if _lease_name(rollout_id) in set(won)]
+            won = set(await leases.claim(session, names, owner=self._owner, now=self._clock.now(), ttl=self._lease))
+        return [rollout_id for rollout_id in due if _lease_name(rollout_id) in won]
 
     async def _reconcile_claimed(self, rollout_id: str) -> None:
         try:
@@ -122,7 +132,7 @@ class Controller:
             async with self._database.write() as session:
                 await leases.release(session, [_lease_name(rollout_id)], owner=self._owner)
 
-    async def _together(self, work: Iterable[Awaitable[None]]) -> None:
+    async def _together(self, work: Iterable[Awaitable[object]]) -> None:
         """Run all of it; a fault in one rollout's must not keep the others from being watched."""
         for result in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(result, SluiceError):
@@ -135,16 +145,6 @@ class Controller:
     async def _open_intents(self, rollout_id: str) -> list[Intent]:
         async with self._database.read() as session:
             return list(await store.open_intents(session, rollout_id))
-
-    async def _carry_out_kills(self) -> None:
-        """Kills of flags without a rollout, which nothing else takes up again."""
-        async with self._database.read() as session:
-            query = select(Intent.id).where(
-                Intent.status == IntentStatus.OPEN, Intent.rollout_id.is_(None), Intent.due_at <= self._clock.now()
-            )
-            kills = (await session.scalars(query)).all()
-        for intent_id in kills:
-            await self._executor.carry_out(intent_id)
 
     async def _come_back(self, rollout_id: str) -> None:
         async def act(session: AsyncSession) -> None:
@@ -182,8 +182,8 @@ class Controller:
     async def _watch(self, snapshot: Snapshot) -> None:
         ref = FlagRef(snapshot.rollout.flag, snapshot.rollout.environment)
         flag = await self._read_flag(ref)
-        if flag is not None and _changed_by_hand(snapshot, flag):
-            await self._respect_hand(snapshot, flag)
+        if flag is not None and not _is_settled(snapshot, flag):
+            await self._settle(snapshot, flag)
             return
         inputs = checks.prepare(snapshot.rollout, snapshot.plan, at=self._clock.now(), settle=self._metrics.settle)
         answers = await checks.measure(inputs, snapshot.plan, self._metrics)
@@ -199,12 +199,19 @@ class Controller:
             logger.warning("flag.unreadable", flag=ref.flag, environment=ref.environment, reason=str(error))
             return None
 
-    async def _respect_hand(self, snapshot: Snapshot, flag: FlagState) -> None:
+    async def _settle(self, snapshot: Snapshot, flag: FlagState) -> None:
+        """The flag serves something else than was last confirmed: a write of ours that landed unseen, or a hand's."""
+
         async def act(session: AsyncSession) -> None:
             rollout = await store.load(session, snapshot.rollout.id)
-            if rollout.version == snapshot.version:
-                await respect_hand(session, rollout, flag, at=self._clock.now())
-                rollout.due_at = self._clock.now()
+            if rollout.version != snapshot.version:
+                return
+            at = self._clock.now()
+            if flag.exposure == _asked_for(snapshot):
+                await confirm_stage(session, rollout, flag, at)
+            else:
+                await respect_hand(session, rollout, flag, at=at)
+            rollout.due_at = at
 
         await store.transact(self._database, act)
 
@@ -324,12 +331,14 @@ def _lease_name(rollout_id: str) -> str:
     return f"rollout:{rollout_id}"
 
 
-def _changed_by_hand(snapshot: Snapshot, flag: FlagState) -> bool:
-    """Whether the flag serves neither what was last confirmed nor what the stage asks for (our own write)."""
-    rollout = snapshot.rollout
-    assert rollout.stage is not None
-    ours = [Exposure.model_validate(rollout.settled), snapshot.plan.stages[rollout.stage].exposure]
-    return flag.exposure not in ours
+def _is_settled(snapshot: Snapshot, flag: FlagState) -> bool:
+    return flag.exposure == Exposure.model_validate(snapshot.rollout.settled)
+
+
+def _asked_for(snapshot: Snapshot) -> Exposure:
+    """The exposure of the stage in force."""
+    assert snapshot.rollout.stage is not None
+    return snapshot.plan.stages[snapshot.rollout.stage].exposure
 
 
 def _situation(rollout: Rollout, plan: Plan, assessment: checks.Assessment, at: datetime) -> decisions.Situation:

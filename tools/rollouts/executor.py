@@ -121,33 +121,12 @@ class Executor:
                 await flag_happened(session, Happening.KILLED, at=at, actor=intent.requester, facts=_facts(intent))
             elif Purpose(intent.purpose) in RAISING:
                 _close(intent, IntentStatus.DONE, at)
-                await self._confirm_stage(session, rollout, state, at)
+                await confirm_stage(session, rollout, state, at)
             else:
                 await self._confirm_rollback(session, rollout, intent, state, at)
             return Result.DONE
 
         return await store.transact(self._database, act)
-
-    async def _confirm_stage(self, session: AsyncSession, rollout: Rollout, state: FlagState, at: datetime) -> None:
-        settled = Exposure.model_validate(rollout.settled)
-        fresh = rollout.exposed_since is None or settled.mode is not state.exposure.mode
-        store.change(
-            rollout,
-            at=at,
-            settled=state.exposure.model_dump(mode="json"),
-            stage_since=at,
-            limit_from=at,
-            exposed_since=at if fresh else rollout.exposed_since,
-        )
-        await happened(
-            session,
-            rollout,
-            Happening.EXPOSURE_CONFIRMED,
-            at=at,
-            tell=Tell.NOBODY,
-            exposure=str(state.exposure),
-            flag_version=state.version,
-        )
 
     async def _confirm_rollback(
         self, session: AsyncSession, rollout: Rollout, intent: Intent, state: FlagState, at: datetime
@@ -210,6 +189,29 @@ class Executor:
             return Result.RETRY
 
         return await store.transact(self._database, act)
+
+
+async def confirm_stage(session: AsyncSession, rollout: Rollout, state: FlagState, at: datetime) -> None:
+    """The read-back shows the stage's exposure: its clocks start."""
+    settled = Exposure.model_validate(rollout.settled)
+    fresh = rollout.exposed_since is None or settled.mode is not state.exposure.mode
+    store.change(
+        rollout,
+        at=at,
+        settled=state.exposure.model_dump(mode="json"),
+        stage_since=at,
+        limit_from=at,
+        exposed_since=at if fresh else rollout.exposed_since,
+    )
+    await happened(
+        session,
+        rollout,
+        Happening.EXPOSURE_CONFIRMED,
+        at=at,
+        tell=Tell.NOBODY,
+        exposure=str(state.exposure),
+        flag_version=state.version,
+    )
 
 
 async def finish_rollback(session: AsyncSession, rollout: Rollout, exposure: Exposure, at: datetime) -> None:

@@ -92,7 +92,7 @@ class RolloutService:
             audiences=capabilities.audiences,
             shadow=capabilities.shadow,
         )
-        await self._flags.read(FlagRef(plan.flag, plan.environment))
+        changes.check_room(plan, (await self._flags.read(FlagRef(plan.flag, plan.environment))).exposure)
 
         async def act(session: AsyncSession) -> RolloutView:
             at = self._clock.now()

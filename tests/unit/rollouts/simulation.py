@@ -1,0 +1,507 @@
+"""A deterministic simulation: the real service and controllers, run one await at a time in a seeded order.
+
+Every database transaction and every call of the flag service is a point at which the seed decides who goes on, whether
+a process dies there, whether the service is down, loses its answer, or lets a write land later or twice. Between two
+points exactly one actor runs, so that a seed is a schedule.
+"""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import aiosqlite
+from sqlalchemy import event, select, update
+from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tests.unit.rollouts.world import AIKO, ERRORS, JONAS, MIRA, PLACE, POLICY, SAM, make_plan, stage
+from tools.clock import ManualClock
+from tools.errors import SluiceError
+from tools.flags.base import Capabilities, FlagRef, FlagServiceUnavailable, FlagState, FlagVersionConflict
+from tools.flags.memory import MemoryFlagService
+from tools.metrics.base import MetricQuery, Reading, Sample
+from tools.metrics.catalogue import Catalogue, MetricDefinition
+from tools.metrics.router import Metrics
+from tools.plans.model import Exposure, Plan
+from tools.records import log
+from tools.records.database import Database
+from tools.records.log import Event
+from tools.records.models import GateCheck, Record, Rollout
+from tools.rollouts import store
+from tools.rollouts.controller import Controller
+from tools.rollouts.phases import Phase
+from tools.rollouts.service import RolloutService
+
+SPINS = 6
+CHAOS_STEPS = 60
+SETTLE_TICKS = 60
+ENVIRONMENT = "production"
+ENDED = (Phase.ROLLED_BACK, Phase.SUCCEEDED, Phase.CANCELLED)
+NEW_SHARE, OLD_SHARE = 5_000, 20_000
+
+_acting: ContextVar[bool] = ContextVar("acting", default=False)
+
+
+class Crash(BaseException):
+    """The process died here."""
+
+
+class Conductor:
+    """Lets one actor run at a time, from point to point, in the order that the seed gives."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.crash_chance = 0.0
+        self.trace: list[str] = []
+        self._parked: list[tuple[str, asyncio.Future[None]]] = []
+        self._sessions = 0
+        self._no_session = asyncio.Event()
+        self._no_session.set()
+
+    async def point(self, label: str) -> None:
+        """Wait for one's turn; it may be one's last."""
+        if not _acting.get():
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._parked.append((label, turn))
+        await turn
+        self.may_crash(label)
+
+    def may_crash(self, label: str) -> None:
+        if _acting.get() and self.crash_chance and self.random.random() < self.crash_chance:
+            self.trace.append(f"crash at {label}")
+            raise Crash(label)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[None]:
+        self._sessions += 1
+        self._no_session.clear()
+        try:
+            yield
+        finally:
+            self._sessions -= 1
+            if not self._sessions:
+                self._no_session.set()
+
+    async def step(self) -> bool:
+        """Let one parked actor go on to its next point; False when nobody waits."""
+        if not self._parked:
+            return False
+        label, turn = self._parked.pop(self.random.randrange(len(self._parked)))
+        self.trace.append(label)
+        turn.set_result(None)
+        await self.quiet()
+        return True
+
+    async def quiet(self) -> None:
+        """Return once everybody is parked or done: nothing is left to run but what waits for its turn."""
+        calm = 0
+        while calm < SPINS:
+            if self._sessions:
+                await self._no_session.wait()
+                calm = 0
+            await asyncio.sleep(0)
+            calm += 1
+
+
+class InlineQueue:
+    """Where work for a connection's thread is put: done at once."""
+
+    def put_nowait(self, work: tuple["asyncio.Future[Any]", Callable[[], Any]]) -> None:
+        future, function = work
+        future.set_result(function())
+
+
+class InlineConnection(aiosqlite.Connection):
+    """A SQLite connection that works in this thread: no thread's timing has a say in the schedule, and it is faster."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: sqlite3.connect(":memory:"), iter_chunk_size=64)
+        self._connection = sqlite3.connect(":memory:")
+        self._tx = InlineQueue()
+
+    async def _execute(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        return function(*args, **options)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def stop(self) -> None:
+        return None
+
+
+class SimulatedDatabase(Database):
+    """The real database, with a point before each transaction and a possible death on each side of a commit."""
+
+    conductor: Conductor
+
+    def __init__(self) -> None:
+        super().__init__("sqlite://")
+
+        @event.listens_for(self.engine.sync_engine, "do_connect")
+        def connect(dialect: Any, _record: Any, _args: Any, _options: Any) -> AsyncAdapt_aiosqlite_connection:
+            return AsyncAdapt_aiosqlite_connection(dialect, InlineConnection())
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        await self.conductor.point("write")
+        async with self.conductor.session(), super().write() as session:
+            yield session
+            self.conductor.may_crash("commit")
+        self.conductor.may_crash("committed")
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        await self.conductor.point("read")
+        async with self.conductor.session(), super().read() as session:
+            yield session
+
+
+class SimulatedFlags:
+    """A flag service with outages, lost answers, and writes that land late or twice; it keeps what it served."""
+
+    def __init__(self, conductor: Conductor, clock: ManualClock, *, compare_and_set: bool) -> None:
+        self._inner = MemoryFlagService(compare_and_set=compare_and_set)
+        self._conductor = conductor
+        self._clock = clock
+        self.trouble = 0.0
+        self.served: list[tuple[datetime, float]] = []
+        self.hands: list[datetime] = []
+        self._late: list[tuple[FlagRef, Exposure, str]] = []
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._inner.capabilities
+
+    async def define(self, ref: FlagRef) -> None:
+        await self._inner.define(ref, "old", "new", salt="s")
+
+    async def read(self, ref: FlagRef) -> FlagState:
+        await self._conductor.point("flag read")
+        self._may_fail(self.trouble / 2)
+        return await self._inner.read(ref)
+
+    async def write(self, ref: FlagRef, exposure: Exposure, *, expected: str) -> None:
+        await self._conductor.point(f"flag write {exposure.percent:g}")
+        self._may_fail(self.trouble / 4)
+        fate = self._conductor.random.random()
+        if fate < self.trouble / 4:
+            self._late.append((ref, exposure, expected))
+            raise FlagServiceUnavailable("no answer; it will land later")
+        await self._apply(ref, exposure, expected)
+        self._conductor.may_crash("flag written")
+        if fate < self.trouble / 2:
+            self._late.append((ref, exposure, expected))
+        elif fate < self.trouble:
+            raise FlagServiceUnavailable("the answer was lost")
+
+    async def list(self, environment: str) -> Sequence[FlagState]:
+        return await self._inner.list(environment)
+
+    async def check(self) -> None:
+        return None
+
+    async def land_late(self) -> bool:
+        """One write that was on its way arrives; whether there was one."""
+        if not self._late:
+            return False
+        late = self._late.pop(self._conductor.random.randrange(len(self._late)))
+        self._conductor.trace.append(f"late write {late[1].percent:g}")
+        with suppress(FlagVersionConflict):
+            await self._apply(*late)
+        return True
+
+    async def by_hand(self, ref: FlagRef, percent: float) -> None:
+        """Someone sets the flag in the flag service's own interface."""
+        self._conductor.trace.append(f"by hand {percent:g}")
+        self.hands.append(self._clock.now())
+        await self._apply(ref, Exposure(percent=percent), (await self._inner.read(ref)).version)
+
+    async def percent(self, ref: FlagRef) -> float:
+        return (await self._inner.read(ref)).exposure.percent
+
+    async def _apply(self, ref: FlagRef, exposure: Exposure, expected: str) -> None:
+        await self._inner.write(ref, exposure, expected=expected)
+        self.served.append((self._clock.now(), exposure.percent))
+
+    def _may_fail(self, chance: float) -> None:
+        if self._conductor.random.random() < chance:
+            raise FlagServiceUnavailable("The flag service is down.")
+
+
+@dataclass
+class SimulatedMetrics:
+    """Much traffic; treatment is as good as control until it turns."""
+
+    harmful: bool = False
+
+    async def read(self, query: MetricQuery) -> Reading:
+        events = NEW_SHARE // 2 if self.harmful else NEW_SHARE // 50
+        samples: dict[str | None, Sample] = {
+            "old": Sample(OLD_SHARE, OLD_SHARE // 50),
+            "new": Sample(NEW_SHARE, events),
+        }
+        return Reading(samples, "simulated", query.window.end)
+
+    async def check(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+
+@dataclass
+class Outcome:
+    """How a schedule ended."""
+
+    seed: int
+    phase: Phase
+    percent: float
+    settled: float | None
+    known_good: float
+    served: list[tuple[datetime, float]]
+    events: list[Event]
+    checks: list[GateCheck]
+    hands: list[datetime]
+    trace: list[str] = field(repr=False)
+
+    def moments(self, kind: str) -> list[datetime]:
+        """When events of that kind happened."""
+        return [event.at for event in self.events if event.kind == kind]
+
+    def hand_after(self, kind: str) -> bool:
+        """Whether somebody changed the flag by hand after the last event of that kind."""
+        return bool(self.hands) and max(self.hands) >= max(self.moments(kind))
+
+
+class Simulation:
+    """Many schedules on one database."""
+
+    def __init__(self, database: SimulatedDatabase) -> None:
+        self._database = database
+        self._clock = ManualClock()
+        self._definition = MetricDefinition(name=ERRORS, source="sim", title="Errors", query="-")
+
+    async def run(self, seed: int, *, compare_and_set: bool) -> Outcome:
+        """One schedule from proposal to rest."""
+        conductor = self._database.conductor = Conductor(seed)
+        flags = SimulatedFlags(conductor, self._clock, compare_and_set=compare_and_set)
+        source = SimulatedMetrics()
+        metrics = Metrics(Catalogue([self._definition]), {"sim": source})
+        ref = FlagRef(f"flag-{seed}-{compare_and_set}", ENVIRONMENT)
+        await flags.define(ref)
+        service = RolloutService(self._database, flags, POLICY, self._clock)
+
+        def controller() -> Controller:
+            owner = f"owner-{conductor.random.random()}"
+            made = Controller(
+                self._database, flags, metrics, POLICY, self._clock, owner=owner, lease=timedelta(seconds=3)
+            )
+            service.wake = made.carry_out
+            return made
+
+        view = await service.propose(_plan(ref.flag), requester=MIRA, place=PLACE, reason="simulated")
+        assert view.approval is not None
+        people = _people(conductor.random, service, view.id, view.approval.id, ref, flags, source)
+        await self._chaos(conductor, flags, controller, people)
+        await self._settle(flags, controller, view.id)
+        return await self._outcome(seed, view.id, ref, flags, conductor)
+
+    async def audit(self) -> list[log.Fault]:
+        """What is wrong with the decision log of all schedules."""
+        async with self._database.read() as session:
+            return await log.verify(session)
+
+    async def _chaos(
+        self,
+        conductor: Conductor,
+        flags: SimulatedFlags,
+        controller: Callable[[], Controller],
+        people: list["Act"],
+    ) -> None:
+        conductor.crash_chance = conductor.random.choice([0.0, 0.02, 0.06])
+        flags.trouble = conductor.random.choice([0.0, 0.2, 0.5])
+        controllers = [_Looping(controller) for _ in range(2)]
+        tasks = [_spawn(looping.run()) for looping in controllers]
+        planned = sorted(people, key=lambda act: act.at)
+        await conductor.quiet()
+        for step in range(CHAOS_STEPS):
+            while planned and planned[0].at <= step:
+                act = planned.pop(0)
+                tasks.append(_spawn(act.do()))
+                await conductor.quiet()
+            self._clock.advance(conductor.random.choice([0.0, 0.1, 0.5, 1.0]))
+            if conductor.random.random() < flags.trouble / 4:
+                await flags.land_late()
+            await conductor.step()
+        for looping in controllers:
+            looping.stopped = True
+        conductor.crash_chance, flags.trouble = 0.0, 0.0
+        while await conductor.step():
+            self._clock.advance(0.1)
+        await asyncio.gather(*tasks)
+
+    async def _settle(
+        self,
+        flags: SimulatedFlags,
+        controller: Callable[[], Controller],
+        rollout_id: str,
+    ) -> None:
+        """The faults are over: late writes land, controllers go on until nothing is in motion."""
+        last = controller()
+        for _ in range(SETTLE_TICKS):
+            self._clock.advance(4)
+            await flags.land_late()
+            await last.tick()
+            if not await self._in_motion(rollout_id) and not await flags.land_late():
+                return
+
+    async def _in_motion(self, rollout_id: str) -> bool:
+        async with self._database.read() as session:
+            phase = await session.scalar(select(Rollout.phase).where(Rollout.id == rollout_id))
+            return phase == Phase.ROLLING_BACK or bool(await store.open_intents(session, rollout_id))
+
+    async def _outcome(
+        self, seed: int, rollout_id: str, ref: FlagRef, flags: SimulatedFlags, conductor: Conductor
+    ) -> Outcome:
+        async with self._database.read() as session:
+            rollout = await session.get(Rollout, rollout_id)
+            assert rollout is not None
+            checks = await session.scalars(select(GateCheck).where(GateCheck.rollout_id == rollout_id))
+            outcome = Outcome(
+                seed=seed,
+                phase=Phase(rollout.phase),
+                percent=await flags.percent(ref),
+                settled=rollout.settled["percent"] if rollout.settled else None,
+                known_good=rollout.known_good["percent"] if rollout.known_good else 0,
+                served=flags.served,
+                events=[event async for event in log.read(session, rollout_id=rollout_id)],
+                checks=list(checks.all()),
+                hands=flags.hands,
+                trace=conductor.trace,
+            )
+        async with self._database.write() as session:
+            # The next schedule's controllers have no business with this one's rollout.
+            await session.execute(update(Rollout).where(Rollout.id == rollout_id).values(live_key=None))
+        return outcome
+
+
+class _Looping:
+    """A controller's process: ticks for ever; when it dies another starts in its place."""
+
+    def __init__(self, make: Callable[[], Controller]) -> None:
+        self._make = make
+        self.stopped = False
+
+    async def run(self) -> None:
+        controller = self._make()
+        while not self.stopped:
+            try:
+                await controller.tick()
+            except Crash:
+                controller = self._make()
+
+
+@dataclass
+class Act:
+    """What somebody does at a step of the schedule."""
+
+    at: int
+    do: Callable[[], Awaitable[None]]
+
+
+def _plan(flag: str) -> Plan:
+    return make_plan(
+        stage(5, bake=1, limit=600),
+        stage(25, bake=1, limit=600),
+        stage(100, bake=1, limit=600),
+        flag=flag,
+        burn_in=timedelta(0),
+        check_every=timedelta(seconds=1),
+        stale_after=timedelta(minutes=5),
+    )
+
+
+def _people(
+    rng: random.Random,
+    service: RolloutService,
+    rollout_id: str,
+    approval_id: str,
+    ref: FlagRef,
+    flags: SimulatedFlags,
+    source: SimulatedMetrics,
+) -> list[Act]:
+    """Who does what, when: always two who approve the start, and what else the seed deals out."""
+
+    async def approve_newest() -> None:
+        view = await service.get(rollout_id)
+        if view.approval is not None:
+            await service.approve(view.approval.id, actor=AIKO)
+
+    async def turn() -> None:
+        source.harmful = True
+
+    def roll_back() -> Awaitable[object]:
+        return service.roll_back(rollout_id, actor=SAM, reason="enough")
+
+    async def hand() -> None:
+        await flags.by_hand(ref, rng.choice([0, 2, 40]))
+
+    acts: list[tuple[float, Callable[[], Awaitable[object]]]] = [
+        (1.0, lambda: service.approve(approval_id, actor=JONAS)),
+        (1.0, lambda: service.approve(approval_id, actor=AIKO)),
+        (0.5, roll_back),
+        (0.2, roll_back),
+        (0.15, lambda: service.kill(ref.flag, ref.environment, actor=SAM, reason="fire")),
+        (0.3, lambda: service.pause(rollout_id, actor=SAM, reason="lunch")),
+        (0.3, lambda: service.resume(rollout_id, actor=JONAS)),
+        (0.3, lambda: service.promote(rollout_id, actor=JONAS)),
+        (0.4, approve_newest),
+        (0.3, approve_newest),
+        (0.3, turn),
+    ]
+    # The start comes early, the rest anywhere.
+    dealt = [
+        Act(rng.randrange(4 if chance == 1.0 else CHAOS_STEPS), _as_person(act))
+        for chance, act in acts
+        if rng.random() < chance
+    ]
+    if rng.random() < 0.15:
+        dealt.append(Act(rng.randrange(CHAOS_STEPS), _as_person(hand)))
+    return dealt
+
+
+def _as_person(act: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+    async def do() -> None:
+        # A refusal is an answer; a crash is the end of the request.
+        with suppress(SluiceError, Crash):
+            await act()
+
+    return do
+
+
+def _spawn(work: Awaitable[None]) -> "asyncio.Task[None]":
+    async def acting() -> None:
+        _acting.set(True)
+        await work
+
+    return asyncio.create_task(acting())
+
+
+@asynccontextmanager
+async def simulation() -> AsyncIterator[Simulation]:
+    """A fresh database for many schedules."""
+    database = SimulatedDatabase()
+    database.conductor = Conductor(0)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Record.metadata.create_all)
+    yield Simulation(database)
+    await database.close()
