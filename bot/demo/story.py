@@ -23,7 +23,7 @@ PROGRESS_EVERY_S = 60.0
 WHAT_TO_TRY = """
   Open   {page}
 
-  You can be anyone there; choose whom at the bottom left. Try this:
+  You can be anyone there: choose at “You are”. Try this:
 
   1. As Mira, in #releases:   /rollout plan {flag}
      Wait ten seconds first: a plan needs a past to plan from.
@@ -53,6 +53,7 @@ async def _play(transcript: Transcript, root: Path) -> int:
                 operator = Operator(world, journal, transcript)
                 outcome = operator.outcome
                 await operator.play()
+                await world.close_shop()
                 await operator.verify_audit()
     except (SluiceError, TimeoutError, asyncio.CancelledError) as error:
         outcome.outcome = "failed"

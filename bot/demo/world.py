@@ -149,10 +149,14 @@ class DemoWorld:
                 raise Unavailable(f"{otherwise} within {seconds:g} s.{words}")
             await asyncio.sleep(POLL_S)
 
-    async def close(self) -> None:
-        """Stop every process, customers first."""
+    async def close_shop(self) -> None:
+        """Send the customers home, then stop the shop."""
         await self.load.stop()
-        await asyncio.gather(self.shop.stop(), self.sluice.stop())
+        await self.shop.stop()
+
+    async def close(self) -> None:
+        """Stop every process."""
+        await asyncio.gather(self.close_shop(), self.sluice.stop())
         await self._http.aclose()
         await self.slack.close()
 

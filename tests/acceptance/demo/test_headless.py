@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bot.demo import story
 
 SLUICE = Path(sys.executable).with_name("sluice")
 LIMIT_S = 90.0
@@ -86,3 +90,29 @@ async def test_the_demo_with_people_stops_everything_on_ctrl_c(tmp_path: Path) -
     assert complaint == b""
     assert _processes_in(tmp_path) == []
     assert list((tmp_path / ".demo").iterdir()) == []
+
+
+@pytest.mark.timeout(60)
+async def test_a_promise_that_is_not_kept_is_said_and_exits_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quiet_logs: None
+) -> None:
+    monkeypatch.setattr(story, "HEADLESS_LIMIT_S", 2.0)
+
+    assert await story.run(headless=True, root=tmp_path / "demo") == 1
+
+    said = capsys.readouterr().out.splitlines()
+    figures = json.loads(said[-1])
+    assert list(figures) == KEYS
+    assert (figures["outcome"], figures["rolled_back"], figures["audit_ok"]) == ("failed", False, False)
+    assert "NOT KEPT: The story took longer than 2 s." in " ".join(said)
+    assert _processes_in(tmp_path) == []
+    (kept,) = (tmp_path / "demo").iterdir()
+    assert (kept / "sluice.toml").exists()
+
+
+@pytest.fixture
+def quiet_logs() -> Iterator[None]:
+    """Put back the root logger's level, which the story changes."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
