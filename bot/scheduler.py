@@ -17,7 +17,7 @@ WORK_FAILED = "scheduler.work_failed"
 SLOWEST = timedelta(seconds=30)
 """Work that came to no good end for longer than this, or for ten of its periods, is stale."""
 
-STOP_GRACE_S = 10.0
+STOP_GRACE_S = 5.0
 
 logger = structlog.get_logger(__name__)
 

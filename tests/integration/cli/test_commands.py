@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.bootstrap import running_services
+from bot.console import flags
 from bot.settings import load_settings
 from tests.integration.cli.conftest import Sluice
 
@@ -74,6 +75,31 @@ class TestWrongSettings:
         ran = sluice("statsu")
         assert ran.status == 2
         assert "status" in ran.err
+
+
+class TestFaults:
+    def test_a_fault_of_ours_is_a_reference_that_the_log_has(
+        self, sluice: Sluice, shop: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def broken(*_arguments: object) -> None:
+            raise RuntimeError("no such thing as xoxb-hunter2")
+
+        monkeypatch.setattr(flags, "show_all", broken)
+        ran = sluice("flags", "list")
+        assert (ran.status, ran.out) == (1, "")
+        logged, said = ran.err.splitlines()
+        line = json.loads(logged)
+        assert said == f"sluice: That failed by a fault of Sluice; the log has it under {line['reference']}."
+        assert "RuntimeError" in line["exception"]
+        assert "hunter2" not in ran.err
+
+    def test_a_reader_that_has_seen_enough_is_no_fault(self, sluice: Sluice, shop: Path) -> None:
+        for _ in range(3):
+            sluice("kill", "new-checkout")
+        command = f"{Path(sys.executable).with_name('sluice')} audit export | head -n 1"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["seq"] == 1
+        assert done.stderr == ""
 
 
 class TestRollouts:

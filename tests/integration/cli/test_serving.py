@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -96,33 +97,52 @@ async def test_a_port_in_use_is_named(settings: Settings) -> None:
 async def test_a_process_ends_in_order_when_told(
     settings: Settings, workspace: RunningWorkspace, tmp_path: Path, number: signal.Signals
 ) -> None:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")} | {
+    environ = {
         "SLUICE_DATABASE_URL": settings.database.url.get_secret_value(),
         "SLUICE_SLACK_BOT_TOKEN": TOKENS["bot_token"],
         "SLUICE_SLACK_APP_TOKEN": TOKENS["app_token"],
         "SLUICE_SLACK_API_URL": workspace.api_url,
         "SLUICE_HTTP_PORT": "0",
     }
+    async with sluice("serve", folder=tmp_path, environ=environ) as (process, line):
+        assert line.startswith("Sluice is up at http://127.0.0.1:")
+        await until(lambda: workspace.sockets.connections, 20)
+        process.send_signal(number)
+        out, err = await process.communicate()
+    assert (process.returncode, out) == (0, b"")
+    assert "Traceback" not in err.decode()
+    assert TOKENS["bot_token"] not in err.decode()
+
+
+async def test_the_local_workspace_runs_alone(tmp_path: Path) -> None:
+    async with sluice("workspace", folder=tmp_path, environ={}) as (process, address):
+        async with httpx.AsyncClient(base_url=address, trust_env=False) as client:
+            answer = await client.post("/api/auth.test", headers={"Authorization": "Bearer xoxb-local"})
+            assert answer.json()["ok"] is True
+        process.send_signal(signal.SIGTERM)
+        out, _ = await process.communicate()
+    assert (process.returncode, out) == (0, b"")
+
+
+@asynccontextmanager
+async def sluice(
+    *arguments: str, folder: Path, environ: dict[str, str]
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A `sluice` process and the first line it said; killed if it still runs when the block ends."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("sluice"),
-        "serve",
-        cwd=tmp_path,
-        env=environ,
+        *arguments,
+        cwd=folder,
+        env=inherited | environ,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
         assert process.stdout is not None
         async with asyncio.timeout(60):
-            line = (await process.stdout.readline()).decode()
-            assert line.startswith("Sluice is up at http://127.0.0.1:")
-            await until(lambda: workspace.sockets.connections, 20)
-            process.send_signal(number)
-            out, err = await process.communicate()
+            yield process, (await process.stdout.readline()).decode().strip()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert (process.returncode, out) == (0, b"")
-    assert "Traceback" not in err.decode()
-    assert TOKENS["bot_token"] not in err.decode()
