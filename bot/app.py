@@ -1,29 +1,19 @@
-"""The Slack app: the client, the listeners, and one place for what goes wrong."""
+"""The Slack app: the client and the listeners."""
 
 import secrets
 from typing import Any
 
-import structlog
 from pydantic import SecretStr
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import texts
-from bot.blocks.mrkdwn import escape
 from bot.listeners import actions, commands, events, modals, planning
-from bot.listeners.replies import reply
+from bot.listeners.handling import explain
 from bot.services import Services
-from tools.errors import SluiceError
 
 CLIENT_TIMEOUT_S = 10
 RATE_LIMIT_RETRIES = 2
-ERROR_CHARACTERS = 1500
-
-REFUSED = "slack.refused"
-FAILED = "slack.failed"
-
-logger = structlog.get_logger(__name__)
 
 
 def build_app(services: Services) -> AsyncApp:
@@ -42,14 +32,8 @@ def build_app(services: Services) -> AsyncApp:
 def _handle_errors(app: AsyncApp) -> None:
     @app.error
     async def failed(error: Exception, body: dict[str, Any], client: AsyncWebClient) -> None:
-        """An expected error is its own sentence; anything else gets a reference that the log has too."""
-        if isinstance(error, SluiceError):
-            logger.info(REFUSED, error=type(error).__name__, reason=str(error))
-            await reply(client, body, escape(error, ERROR_CHARACTERS))
-            return
-        reference = secrets.token_hex(4)
-        logger.error(FAILED, reference=reference, exc_info=error)
-        await reply(client, body, texts.UNEXPECTED.format(reference=reference))
+        """What goes wrong before a listener has acknowledged."""
+        await explain(error, client, body)
 
 
 def _text(secret: SecretStr | None) -> str | None:

@@ -60,7 +60,7 @@ PHASES: dict[Phase, tuple[str, str]] = {
     Phase.PROGRESSING: ("▶", "Progressing"),
     Phase.PAUSED: ("⏸", "Paused"),
     Phase.WAITING_PROMOTION: ("✋", "Waiting for an approval"),
-    Phase.SUCCEEDED: ("✔", "Done: everyone has it"),
+    Phase.SUCCEEDED: ("✔", "Done, proven safe"),
     Phase.ROLLING_BACK: ("◀", "Rolling back"),
     Phase.ROLLED_BACK: ("↩", "Rolled back"),
     Phase.CANCELLED: ("✖", "Cancelled"),
@@ -79,7 +79,7 @@ BEING_SET = "Setting {exposure} …"
 BEING_SET_TROUBLE = "Setting {exposure} has not worked yet, and is tried again: {error}"
 VERIFYING_UNTIL = "Confirmed, and watched until {until}, when no late write can land any more."
 
-PAUSED_BECAUSE = "⏸ *Why it paused*\n>{reason}\n*What ends it:* {ends}"
+PAUSED_BECAUSE = "*Why it paused*\n>{reason}\n*What ends it:* {ends}"
 ROLLBACK_BECAUSE = "*Why it was rolled back*\n>{reason}"
 ROLLING_BACK_BECAUSE = "*Why it is rolled back*\n>{reason}"
 BEFORE_AFTER = "*Before:* {before}   →   *After:* {after}"
@@ -92,9 +92,9 @@ APPROVAL_WHY = "*Why ask:* {why}"
 APPROVAL_QUORUM = "*{have} of {needed} approved*{by} · asked by {requester} · expires {expires}"
 APPROVAL_BY = " by {people}"
 
-CHECKED = "Checked {at}"
+CHECKED = "checked {at}"
 NEXT_CHECK = "next {at}"
-NOT_CHECKED_YET = "Not checked yet"
+NOT_CHECKED_YET = "not checked yet"
 REQUESTED_BY = "Asked for by {requester}"
 PLAN_VERSION = "plan v{version} `{digest}`"
 DECISIONS = "*Decisions*"
@@ -132,18 +132,18 @@ DATA_NONE = "no data seen"
 # -- the plan -----------------------------------------------------------------------------------------------------
 
 STRATEGIES = {"canary": "Canary", "shadow": "Shadow first", "full": "All at once"}
-PLAN_HEADS = ("Stage", "Exposure", "At least", "At most")
+PLAN_HEADS = ("Stage", "Exposure", "At least", "At most", "Sample")
 PLAN_HEAD_GUARDRAILS = "Guardrails"
 PLAN_STRATEGY = "*{strategy}* · `{control}` → `{treatment}` · {stages} · at least {bake}, checked every {every}"
 PLAN_ONE_STAGE = "1 stage"
 PLAN_STAGES = "{count} stages"
 PLAN_GUARDRAILS = "*Must hold in every stage*"
-PLAN_GUARDRAIL_AT_MOST = "`{metric}` at most {margin} × control, from {sample} exposures on; {on_fail}"
-PLAN_GUARDRAIL_AT_LEAST = "`{metric}` at least control ÷ {margin}, from {sample} exposures on; {on_fail}"
+PLAN_GUARDRAIL_AT_MOST = "`{metric}` at most {margin} × control"
+PLAN_GUARDRAIL_AT_LEAST = "`{metric}` at least control ÷ {margin}"
 PLAN_GUARDRAIL_SHORT_AT_MOST = "{metric} ≤ {margin} × control"
 PLAN_GUARDRAIL_SHORT_AT_LEAST = "{metric} ≥ control ÷ {margin}"
-PLAN_CEILING_AT_MOST = " (at 100 %: at most {ceiling})"
-PLAN_CEILING_AT_LEAST = " (at 100 %: at least {ceiling})"
+PLAN_CEILING_AT_MOST = ", at 100 % at most {ceiling}"
+PLAN_CEILING_AT_LEAST = ", at 100 % at least {ceiling}"
 PLAN_ON_FAIL = {"roll_back": "proven harm rolls back", "pause": "proven harm pauses"}
 PLAN_WHY = "*Why this plan*"
 PLAN_BLIND = "Without data nothing is promoted; after {budget} without data it is taken back."
@@ -234,7 +234,7 @@ NOT_A_MEMBER = "I'm not in this channel, so I can't show a plan here. Type `/inv
 STARTED = "`{flag}` in {environment} starts at {exposure}.{link}"
 WAITS_FOR_APPROVAL = "`{flag}` in {environment} waits for an approval: {have} of {needed} so far.{link}"
 PROMOTED = "`{flag}` in {environment} goes to stage {number} of {total}, {exposure}.{link}"
-FINISHED = "`{flag}` in {environment} is done: everyone has it.{link}"
+FINISHED = "`{flag}` in {environment} is done, at {exposure}.{link}"
 PAUSED = "`{flag}` in {environment} is paused at {exposure}.{link}"
 RESUMED = "`{flag}` in {environment} goes on.{link}"
 ROLLING_BACK = "`{flag}` in {environment} is going back to {exposure}.{link}"
@@ -257,7 +257,7 @@ WHY: dict[Phase, str] = {
     Phase.PROGRESSING: "It waits for proof that it is safe. Proven, it goes on; proven harmful, it is taken back.",
     Phase.PAUSED: "It is paused, so nothing is promoted; proven harm still rolls back.",
     Phase.WAITING_PROMOTION: "It waits for an approval; the gates are still watched.",
-    Phase.SUCCEEDED: "It has ended: everyone has it.",
+    Phase.SUCCEEDED: "It has ended: every stage was proven safe.",
     Phase.ROLLING_BACK: "It is being taken back, and tried again until a read-back shows it.",
     Phase.ROLLED_BACK: "It has ended: it was rolled back.",
     Phase.CANCELLED: "It has ended: it never started.",
@@ -284,7 +284,7 @@ LINES: dict[Happening, str] = {
     Happening.PROMOTED: "▶ {actor} promoted it from {before} to {after}: {why}",
     Happening.PAUSED: "⏸ {actor} paused it: {reason} {ends}",
     Happening.RESUMED: "▶ {actor} resumed it at {exposure}.",
-    Happening.SUCCEEDED: "✔ Done: everyone has it. {why}",
+    Happening.SUCCEEDED: "✔ Done. {why}",
     Happening.ROLLBACK_STARTED: "◀ {actor} is rolling it back from {before} to {target}: {reason}",
     Happening.ROLLBACK_STUCK: "⚠ The rollback has not worked since {since}, and is tried again and again: {error} "
     "Set the flag by hand if it can't wait.",

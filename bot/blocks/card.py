@@ -7,7 +7,7 @@ from slack_sdk.models.blocks import Block, ButtonElement
 from bot import texts
 from bot.blocks import guardrails, parts
 from bot.blocks.lines import line
-from bot.blocks.mrkdwn import clock_time, escape, moment_of, name, person, plain
+from bot.blocks.mrkdwn import clock_time, escape, fitted, moment_of, name, person, plain
 from bot.blocks.plan import plan_blocks
 from tools.plans.model import Exposure, Mode
 from tools.records.log import Event
@@ -19,6 +19,7 @@ from tools.rollouts.views import ApprovalView, CheckView, RolloutView
 EXPOSURE_CELLS = 20
 MOST_GUARDRAILS = 6
 MOST_DECISIONS = 4
+DECISION_CHARACTERS = 160
 TRAIL_CHARACTERS = 60
 
 APPROVE, REJECT, START = "rollout.approve", "rollout.reject", "rollout.start"
@@ -53,8 +54,9 @@ def card(view: RolloutView, decisions: Sequence[Event] = (), *, buttons: bool = 
     if view.phase is Phase.PROPOSED:
         blocks += plan_blocks(view.plan)
     if view.check is not None and view.phase in LIVE:
-        blocks += _guardrails(view, view.check)
+        blocks += [parts.divider(), *_guardrails(view, view.check)]
     if decisions:
+        blocks.append(parts.divider())
         blocks.append(parts.context(texts.DECISIONS, *map(_decision, decisions[-MOST_DECISIONS:])))
     if buttons and (row := allowed_buttons(view)):
         blocks.append(parts.actions(*row))
@@ -235,7 +237,8 @@ def _guardrails(view: RolloutView, check: CheckView) -> list[Block]:
 
 
 def _decision(event: Event) -> str:
-    return f"{clock_time(event.at)}   {line(Happening(event.kind), event.actor, event.payload)}"
+    told = line(Happening(event.kind), event.actor, event.payload)
+    return f"{clock_time(event.at)}   {fitted(told, DECISION_CHARACTERS)}"
 
 
 def _footer(view: RolloutView) -> str:

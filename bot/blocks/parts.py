@@ -11,6 +11,7 @@ from slack_sdk.models.blocks import (
     ButtonElement,
     ConfirmObject,
     ContextBlock,
+    DividerBlock,
     HeaderBlock,
     MarkdownTextObject,
     PlainTextObject,
@@ -65,6 +66,11 @@ def columns(*fields: str) -> Block:
 def context(*lines: str) -> Block:
     """Small lines of finished mrkdwn."""
     return ContextBlock(elements=[mrkdwn("\n".join(line for line in lines if line), MAX_CONTEXT)])
+
+
+def divider() -> Block:
+    """A thin line."""
+    return DividerBlock()
 
 
 def table(rows: Sequence[Sequence[str]]) -> Block:

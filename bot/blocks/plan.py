@@ -19,8 +19,8 @@ REASON_CHARACTERS = 300
 def plan_blocks(plan: Plan) -> list[Block]:
     """Strategy and length, the stages as a table, what must hold, and the plan's reasons."""
     blocks = [parts.section(_overview(plan)), _stages(plan)]
-    if _common_guardrails(plan):
-        lines = _limited([f"• {guardrail_sentence(one)}" for one in plan.stages[0].guardrails], MOST_GUARDRAILS)
+    if (common := _common_guardrails(plan)) is not None:
+        lines = _limited([f"• {guardrail_sentence(one)}" for one in common], MOST_GUARDRAILS)
         blocks.append(parts.section(texts.PLAN_GUARDRAILS, *lines))
     blind = texts.PLAN_BLIND.format(budget=texts.duration(plan.blind_budget))
     blocks.append(parts.context(blind))
@@ -34,13 +34,9 @@ def guardrail_sentence(guardrail: Guardrail) -> str:
     """What a guardrail demands, as mrkdwn."""
     more_is_harm = guardrail.direction is Direction.INCREASE
     sentence = texts.PLAN_GUARDRAIL_AT_MOST if more_is_harm else texts.PLAN_GUARDRAIL_AT_LEAST
-    said = sentence.format(
-        metric=name(guardrail.metric),
-        margin=f"{guardrail.margin:g}",
-        sample=texts.count(guardrail.min_sample),
-        on_fail=texts.PLAN_ON_FAIL[guardrail.on_fail.value],
-    )
-    return said + _ceiling(guardrail)
+    on_fail = texts.PLAN_ON_FAIL[guardrail.on_fail.value]
+    demanded = sentence.format(metric=name(guardrail.metric), margin=f"{guardrail.margin:g}")
+    return f"{demanded}{_ceiling(guardrail)} · {on_fail}"
 
 
 def _overview(plan: Plan) -> str:
@@ -58,16 +54,28 @@ def _overview(plan: Plan) -> str:
 
 def _stages(plan: Plan) -> Block:
     common = _common_guardrails(plan)
-    heads = texts.PLAN_HEADS if common else (*texts.PLAN_HEADS, texts.PLAN_HEAD_GUARDRAILS)
-    rows: list[Sequence[str]] = [heads]
+    rows: list[Sequence[str]] = [texts.PLAN_HEADS if common else (*texts.PLAN_HEADS, texts.PLAN_HEAD_GUARDRAILS)]
     for number, stage in enumerate(plan.stages, start=1):
-        row = (str(number), str(stage.exposure), texts.duration(stage.bake), texts.duration(stage.time_limit))
+        row = (
+            str(number),
+            str(stage.exposure),
+            texts.duration(stage.bake),
+            texts.duration(stage.time_limit),
+            texts.count(max(one.min_sample for one in stage.guardrails)),
+        )
         rows.append(row if common else (*row, _short_guardrails(stage)))
     return parts.table(rows)
 
 
-def _common_guardrails(plan: Plan) -> bool:
-    return all(stage.guardrails == plan.stages[0].guardrails for stage in plan.stages)
+def _common_guardrails(plan: Plan) -> tuple[Guardrail, ...] | None:
+    """The guardrails of every stage, when only their samples differ; else None."""
+    first = plan.stages[0].guardrails
+    alike = all(_without_sample(stage.guardrails) == _without_sample(first) for stage in plan.stages)
+    return first if alike else None
+
+
+def _without_sample(rails: Sequence[Guardrail]) -> list[Guardrail]:
+    return [one.model_copy(update={"min_sample": 1}) for one in rails]
 
 
 def _short_guardrails(stage: Stage) -> str:

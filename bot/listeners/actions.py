@@ -14,10 +14,11 @@ from bot import texts
 from bot.blocks import card, dialogs
 from bot.listeners.deliveries import is_first
 from bot.listeners.finding import freshen
+from bot.listeners.handling import handle, handle_once
 from bot.listeners.replies import channel_of, person_of, reply
 from bot.services import Services
 from bot.slack import code_of
-from tools.errors import Conflict, NotFound
+from tools.errors import Conflict, NotFound, SluiceError
 from tools.plans.policy import check_approver
 
 TRIGGER_USED = frozenset({"exchanged_trigger_id", "trigger_exchanged"})
@@ -51,8 +52,8 @@ def register(app: AsyncApp, services: Services) -> None:
         check_approver(services.settings.policy, who, requester="", spec_author=None)
         return dialogs.reject_dialog(approval_id, channel)
 
-    _asks(app, card.REJECT, reject)
-    _asks(app, card.PAUSE, lambda id_, _who, channel: dialogs.pause_dialog(id_, channel))
+    _asks(app, services, card.REJECT, reject)
+    _asks(app, services, card.PAUSE, lambda id_, _who, channel: dialogs.pause_dialog(id_, channel))
 
     @app.action(re.compile(".*"))
     async def unknown(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient) -> None:
@@ -62,31 +63,45 @@ def register(app: AsyncApp, services: Services) -> None:
 
 def _does(app: AsyncApp, services: Services, action_id: str, do: Do) -> None:
     @app.action(action_id)
-    async def pressed(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
+    async def pressed(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any], client: AsyncWebClient) -> None:
         await ack()
-        if not await is_first(services, body):
-            return
-        try:
-            await do(str(action.get("value", "")), person_of(body))
-        except (Conflict, NotFound):
-            # What the person saw is not how it is.
-            await _freshen(services, body)
-            raise
+
+        async def act() -> None:
+            try:
+                await do(str(action.get("value", "")), person_of(body))
+            except (Conflict, NotFound):
+                # What the person saw is not how it is.
+                await _freshen(services, body)
+                raise
+
+        await handle_once(services, client, body, act)
 
 
-def _asks(app: AsyncApp, action_id: str, ask: Ask) -> None:
+def _asks(app: AsyncApp, services: Services, action_id: str, ask: Ask) -> None:
     @app.action(action_id)
     async def pressed(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any], client: AsyncWebClient) -> None:
         await ack()
-        view = ask(str(action.get("value", "")), person_of(body), channel_of(body))
-        try:
-            # At once, for the trigger lives three seconds; a delivery's copy finds it used.
-            await client.views_open(trigger_id=body["trigger_id"], view=view)
-        except SlackApiError as error:
-            code = code_of(error)
-            if code not in TRIGGER_USED:
-                logger.warning(DIALOG_NOT_OPENED, action=action_id, reason=code)
-                await reply(client, body, texts.DIALOG_NOT_OPENED)
+
+        async def open_dialog() -> None:
+            try:
+                view = ask(str(action.get("value", "")), person_of(body), channel_of(body))
+            except SluiceError:
+                if await is_first(services, body):
+                    raise
+                return
+            await _open(client, body, view)
+
+        await handle(client, body, open_dialog)
+
+
+async def _open(client: AsyncWebClient, body: dict[str, Any], view: View) -> None:
+    """At once, for a trigger lives three seconds; the copy of a delivery finds it used."""
+    try:
+        await client.views_open(trigger_id=body["trigger_id"], view=view)
+    except SlackApiError as error:
+        if code_of(error) not in TRIGGER_USED:
+            logger.warning(DIALOG_NOT_OPENED, reason=code_of(error))
+            await reply(client, body, texts.DIALOG_NOT_OPENED)
 
 
 async def _freshen(services: Services, body: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ from bot.blocks.card import DECIDING, MOST_DECISIONS, summary
 from bot.blocks.help import help_blocks
 from bot.blocks.mrkdwn import escape, name, plain_name
 from bot.listeners import planning
-from bot.listeners.deliveries import is_first
 from bot.listeners.finding import environment_of, find, near_flags
+from bot.listeners.handling import handle_once
 from bot.listeners.parsing import Command, NotUnderstood, parse
 from bot.listeners.replies import reply
 from bot.services import Services
@@ -40,10 +40,12 @@ def register(app: AsyncApp, services: Services) -> None:
     @app.command("/rollout")
     async def rollout(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient) -> None:
         await ack()
-        if not await is_first(services, body):
-            return
-        text, blocks = await subcommands.answer(parse(str(body.get("text", ""))), Asker.of(body), client)
-        await reply(client, body, text, blocks)
+
+        async def answer() -> None:
+            text, blocks = await subcommands.answer(parse(str(body.get("text", ""))), Asker.of(body), client)
+            await reply(client, body, text, blocks)
+
+        await handle_once(services, client, body, answer)
 
 
 class Asker:

@@ -8,7 +8,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import texts
 from bot.blocks.help import help_blocks
-from bot.listeners.deliveries import is_first
+from bot.listeners.handling import handle_once
 from bot.listeners.replies import channel_of, person_of, tell
 from bot.services import Services
 
@@ -18,9 +18,11 @@ def register(app: AsyncApp, services: Services) -> None:
 
     @app.event("app_mention")
     async def mentioned(body: dict[str, Any], client: AsyncWebClient) -> None:
-        person = person_of(body)
-        if person and await is_first(services, body):
-            await tell(client, user=person, channel=channel_of(body), text=texts.HELP_TITLE, blocks=help_blocks())
+        async def help_out() -> None:
+            if person := person_of(body):
+                await tell(client, user=person, channel=channel_of(body), text=texts.HELP_TITLE, blocks=help_blocks())
+
+        await handle_once(services, client, body, help_out)
 
     @app.event(re.compile(".*"))
     async def other() -> None:

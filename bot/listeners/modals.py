@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import texts
 from bot.blocks import dialogs
-from bot.listeners.deliveries import is_first
+from bot.listeners.handling import handle_once
 from bot.listeners.replies import person_of
 from bot.services import Services
 
@@ -24,15 +25,18 @@ def register(app: AsyncApp, services: Services) -> None:
 
 def _takes(app: AsyncApp, services: Services, callback_id: str, do: Do) -> None:
     @app.view(callback_id)
-    async def submitted(ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
+    async def submitted(ack: AsyncAck, body: dict[str, Any], view: dict[str, Any], client: AsyncWebClient) -> None:
         reason = _reason(view)
         if not reason:
             await ack(response_action="errors", errors={dialogs.REASON: texts.REASON_MISSING})
             return
         await ack()
-        if await is_first(services, body):
+
+        async def take() -> None:
             about, _channel = dialogs.subject_of(view["private_metadata"])
             await do(about, person_of(body), reason)
+
+        await handle_once(services, client, body, take)
 
 
 def _reason(view: dict[str, Any]) -> str:

@@ -1,10 +1,11 @@
-"""A whole Sluice in a local Slack workspace: real app, Socket Mode, services and database, and a clock that tests move."""
+"""A whole Sluice in a local Slack workspace: real app, Socket Mode, services, database; a clock that tests move."""
 
 import asyncio
+import shutil
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +38,7 @@ from tools.rollouts.views import RolloutView
 MIRA, JONAS, AIKO, SAM = "UMIRA0001", "UJONAS001", "UAIKO0001", "USAM00001"
 RELEASES, ALERTS = "CRELEASES", "CALERTS01"
 FLAG, ENVIRONMENT = "new-checkout", "production"
+DATABASE = "sluice.db"
 GOOD, BAD = 0.02, 0.5
 REQUESTS = 2000
 """Requests in each interval of 10 s."""
@@ -204,15 +206,17 @@ class Office:
 
     def history(self) -> None:
         """A day of requests to control, for the planner."""
-        for minutes in range(0, 24 * 60, 5):
-            self._count("off", 60_000, GOOD, at=self.clock.now() - timedelta(minutes=24 * 60 - minutes))
+        moments = [self.clock.now() - timedelta(minutes=minutes) for minutes in range(5, 24 * 60, 5)]
+        self._keep([("off", moment, 60_000, GOOD) for moment in moments])
 
-    def _count(self, variant: str, exposures: int, rate: float, at: datetime | None = None) -> None:
-        moment = (at or self.clock.now() - timedelta(milliseconds=1)).timestamp()
+    def _count(self, variant: str, exposures: int, rate: float) -> None:
         if exposures:
-            row = (FLAG, variant, moment, exposures, round(exposures * rate))
-            with sqlite3.connect(self.telemetry) as database:
-                database.execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?)", row)
+            self._keep([(variant, self.clock.now() - timedelta(milliseconds=1), exposures, rate)])
+
+    def _keep(self, counts: list[tuple[str, datetime, int, float]]) -> None:
+        rows = [(FLAG, variant, at.timestamp(), number, round(number * rate)) for variant, at, number, rate in counts]
+        with closing(sqlite3.connect(self.telemetry)) as database, database:
+            database.executemany("INSERT INTO requests VALUES (?, ?, ?, ?, ?)", rows)
 
 
 def readable(message: Message) -> str:
@@ -242,7 +246,7 @@ def office_settings(directory: Path, running: RunningWorkspace, **changes: Any) 
     specs.mkdir()
     (specs / f"{FLAG}.md").write_text(SPEC, encoding="utf-8")
     sections: dict[str, Any] = {
-        "database": {"url": f"sqlite:///{directory / 'sluice.db'}"},
+        "database": {"url": f"sqlite:///{directory / DATABASE}"},
         "slack": {
             "bot_token": running.settings.bot_token,
             "app_token": running.settings.app_token,
@@ -268,22 +272,20 @@ def office_settings(directory: Path, running: RunningWorkspace, **changes: Any) 
 
 
 @asynccontextmanager
-async def open_office(directory: Path, running: RunningWorkspace, **changes: Any) -> AsyncIterator[Office]:
-    """Sluice at work in a workspace."""
+async def open_office(directory: Path, running: RunningWorkspace, blank: Path, **changes: Any) -> AsyncIterator[Office]:
+    """Sluice at work in a workspace; `blank` is a database that has only its tables."""
     settings = office_settings(directory, running, **changes)
     telemetry = directory / "shop.db"
-    with sqlite3.connect(telemetry) as shop:
+    with closing(sqlite3.connect(telemetry)) as shop, shop:
         shop.execute("CREATE TABLE requests (flag TEXT, variant TEXT, at REAL, exposures INTEGER, events INTEGER)")
-    database = Database(settings.database.url.get_secret_value())
-    await migrate(database)
-    await database.close()
+    shutil.copy(blank, directory / DATABASE)
     clock = ManualClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
     async with running_services(settings, clock=clock) as services:
         assert isinstance(services.flags, EmbeddedFlagService)
         await services.flags.define(FlagRef(FLAG, ENVIRONMENT), "off", "on")
         app = build_app(services)
         await services.jobs.start()
-        handler = AsyncSocketModeHandler(app, running.settings.app_token, ping_interval=0.2)
+        handler = AsyncSocketModeHandler(app, running.settings.app_token, ping_interval=5)
         await handler.connect_async()
         await until(lambda: running.sockets.connections)
         office = Office(running, services, app, Notifier(services, app.client), clock, telemetry)
@@ -295,7 +297,14 @@ async def open_office(directory: Path, running: RunningWorkspace, **changes: Any
 
 
 @asynccontextmanager
-async def new_office(directory: Path, **workspace: Any) -> AsyncIterator[Office]:
+async def new_office(directory: Path, blank: Path, **workspace: Any) -> AsyncIterator[Office]:
     """An office in a workspace of its own."""
-    async with running_workspace(**workspace) as running, open_office(directory, running) as office:
+    async with running_workspace(**workspace) as running, open_office(directory, running, blank) as office:
         yield office
+
+
+async def make_blank(path: Path) -> None:
+    """A database that has only its tables."""
+    database = Database(f"sqlite:///{path}")
+    await migrate(database)
+    await database.close()

@@ -7,12 +7,14 @@ from bot.notifier import Notifier
 from tests.acceptance.slack.office import FLAG, JONAS, MIRA, SAM, Office, readable, until
 from tools.records.outbox import Status
 from tools.rollouts.phases import Phase
+from tools.rollouts.service import Place
 
 
 async def test_the_card_is_one_message_edited_in_place(office: Office) -> None:
     await office.started()
     ts = office.card().ts
-    await office.live(6)
+    for _ in range(6):
+        await office.live(1)
     assert office.card().ts == ts
     assert office.card().edited_ts is None, "an edit with blocks leaves no mark"
     assert office.running.workspace.call_counts["chat.update"] >= 6
@@ -125,7 +127,9 @@ async def test_only_one_process_delivers(office: Office) -> None:
     await office.services.rollouts.cancel(view.id, actor=MIRA, reason="not today")
     assert await other.deliver_due() == 0, "the lease is another's"
     assert await office.notifier.deliver_due() > 0
-    await office.services.rollouts.propose(view.plan, requester=MIRA, place=_place(view), reason="again", spec=None)
+    await office.services.rollouts.propose(
+        view.plan, requester=MIRA, place=Place("TACME0001", "CRELEASES"), reason="again"
+    )
     office.clock.advance(office.services.settings.scheduler.lease.total_seconds() + 1)
     assert await other.deliver_due() > 0, "whoever dies loses the lease by waiting"
 
@@ -161,9 +165,3 @@ async def test_the_pace_of_a_channel_is_kept(office: Office) -> None:
     assert office.clock.now() - began >= timedelta(seconds=15)
     told = [line for line in office.thread() if "number" in line]
     assert [line.rpartition("number ")[2][0] for line in told] == [str(number) for number in range(10)]
-
-
-def _place(view: object) -> object:
-    from tools.rollouts.service import Place
-
-    return Place("TACME0001", "CRELEASES")
