@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, or_
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tools.records.database import insert_for
 from tools.records.models import Lease
 
 
@@ -14,10 +14,9 @@ async def claim(session: AsyncSession, names: Sequence[str], *, owner: str, now:
     """Those of `names` that are now the owner's (free, run out, or already its own) until `now + ttl`."""
     if not names:
         return []
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     # Sorted, so that two owners who claim the same names can't wait for each other in a circle.
     rows = [{"name": name, "owner": owner, "until": now + ttl} for name in sorted(set(names))]
-    wanted = insert(Lease).values(rows)
+    wanted = insert_for(session)(Lease).values(rows)
     statement = wanted.on_conflict_do_update(
         index_elements=[Lease.name],
         set_={"owner": wanted.excluded.owner, "until": wanted.excluded.until},

@@ -16,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.canonical import canonical_json
+from tools.records.database import insert_for
 from tools.records.models import LogEvent, LogHead
 
 GENESIS = "0" * 64
@@ -63,12 +64,7 @@ async def append(
     payload: Mapping[str, Any] | None = None,
 ) -> int:
     """Add an event in the caller's transaction and return its number. Call it last: it holds the log's lock."""
-    head = await session.scalar(
-        select(LogHead).where(LogHead.id == HEAD_ID).with_for_update().execution_options(populate_existing=True)
-    )
-    if head is None:
-        head = LogHead(id=HEAD_ID, seq=0, sha256=GENESIS)
-        session.add(head)
+    head = await _lock_head(session)
     seq, moment, text = head.seq + 1, at.astimezone(UTC).isoformat(), canonical_json(dict(payload or {}))
     digest = event_hash(seq, moment, kind, actor, rollout_id, text, head.sha256)
     session.add(
@@ -86,6 +82,17 @@ async def append(
     head.seq, head.sha256 = seq, digest
     await session.flush()
     return seq
+
+
+async def _lock_head(session: AsyncSession) -> LogHead:
+    locked = select(LogHead).where(LogHead.id == HEAD_ID).with_for_update().execution_options(populate_existing=True)
+    head = await session.scalar(locked)
+    if head is None:
+        # The very first event: several may try at once, and one row must come of it.
+        first = insert_for(session)(LogHead).values(id=HEAD_ID, seq=0, sha256=GENESIS)
+        await session.execute(first.on_conflict_do_nothing())
+        head = (await session.scalars(locked)).one()
+    return head
 
 
 async def read(session: AsyncSession, *, rollout_id: str | None = None, after: int = 0) -> AsyncIterator[Event]:

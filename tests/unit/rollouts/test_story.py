@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.rollouts.world import AIKO, FLAG, JONAS, MIRA, SAM, World, make_plan, stage
 from tools.errors import Conflict, NotAllowed
-from tools.flags.base import FlagServiceUnavailable
+from tools.flags.base import FlagRef, FlagServiceUnavailable
 from tools.plans.model import Exposure
 from tools.rollouts.approvals import ApprovalClosed
 from tools.rollouts.phases import Phase
@@ -238,7 +238,7 @@ class TestPeople:
         assert await world.percent() == 5
 
     async def test_a_free_environment_starts_without_asking(self, world: World) -> None:
-        await world.flags.define(type(FLAG)(FLAG.flag, "development"), "old", "new")  # type: ignore[attr-defined]
+        await world.flags.define(FlagRef(FLAG.flag, "development"), "old", "new")
         view = await world.proposed(make_plan(environment="development"))
         assert view.approval is None
         view = await world.service.start(view.id, actor=SAM)

@@ -8,7 +8,8 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from tools.clock import ManualClock
-from tools.flags.base import FlagRef, FlagService
+from tools.flags.base import FlagRef
+from tools.flags.embedded import EmbeddedFlagService
 from tools.flags.memory import MemoryFlagService
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.memory import MemoryMetricSource, Observation
@@ -64,7 +65,7 @@ class World:
 
     database: Database
     clock: ManualClock
-    flags: FlagService
+    flags: MemoryFlagService | EmbeddedFlagService
     source: MemoryMetricSource
     service: RolloutService
     controller: Controller
@@ -115,22 +116,21 @@ class World:
 
 @asynccontextmanager
 async def running_world(
-    url: str = "sqlite://", *, flags: FlagService | None = None, policy: Policy = POLICY
+    url: str = "sqlite://", *, embedded: bool = False, compare_and_set: bool = True, policy: Policy = POLICY
 ) -> AsyncIterator[World]:
-    """A world on a fresh database."""
+    """A world on a fresh database, with the embedded flag service or one in memory."""
     database, clock = Database(url), ManualClock()
     async with database.engine.begin() as connection:
         await connection.run_sync(Record.metadata.create_all)
-    service_flags = flags or MemoryFlagService()
-    if isinstance(service_flags, MemoryFlagService):
-        await service_flags.define(FLAG, "old", "new")
+    flags = EmbeddedFlagService(database, clock) if embedded else MemoryFlagService(compare_and_set=compare_and_set)
+    await flags.define(FLAG, "old", "new")
     definition = MetricDefinition(name=ERRORS, source="memory", title="Checkout errors", query="-")
     source = MemoryMetricSource([definition])
     metrics = Metrics(Catalogue([definition]), {"memory": source})
-    service = RolloutService(database, service_flags, policy, clock)
-    controller = Controller(database, service_flags, metrics, policy, clock, owner="test")
+    service = RolloutService(database, flags, policy, clock)
+    controller = Controller(database, flags, metrics, policy, clock, owner="test")
     service.wake = controller.carry_out
-    yield World(database, clock, service_flags, source, service, controller)
+    yield World(database, clock, flags, source, service, controller)
     await database.close()
 
 
