@@ -4,14 +4,13 @@ The graph has no model in it: the calculators draft, policy and validation check
 can set an exposure.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, TypedDict
 
-from tools.clock import Clock
+from tools.clock import Clock, in_words
 from tools.flags.base import FlagNotFound, FlagRef, FlagService, FlagState
 from tools.gates import Counts, estimate_dispersion
 from tools.metrics.base import MetricQuery, Reading, Window
@@ -105,14 +104,17 @@ class Planner:
 
     async def _gather(self, state: State) -> State:
         request = state["request"]
-        spec, flag = await asyncio.gather(
-            self._read_spec(request.flag), self._flags.read(FlagRef(request.flag, request.environment))
-        )
-        kpis = spec.kpis if spec is not None and spec.kpis else self._every_metric()
-        baselines = await asyncio.gather(*(self._baseline(kpi, flag) for kpi in kpis))
+        spec = await self._read_spec(request.flag)
+        flag = await self._flags.read(FlagRef(request.flag, request.environment))
         warnings = [] if spec is not None else [f"There is no spec for {request.flag}: every metric guards it."]
         warnings += await self._dependencies(spec, request.environment)
-        return {"spec": spec, "flag": flag, "baselines": tuple(baselines), "warnings": tuple(warnings)}
+        kpis = spec.kpis if spec is not None and spec.kpis else self._every_metric()
+        try:
+            # One after the other: planning must not crowd out the gates' own reads.
+            baselines = tuple([await self._baseline(kpi, flag) for kpi in kpis])
+        except CannotBeProven as error:
+            raise CannotBeProven(" ".join([str(error), *warnings])) from None
+        return {"spec": spec, "flag": flag, "baselines": baselines, "warnings": tuple(warnings)}
 
     async def _draft(self, state: State) -> State:
         request, spec, flag = state["request"], state["spec"], state["flag"]
@@ -151,12 +153,12 @@ class Planner:
     async def _baseline(self, kpi: Kpi, flag: FlagState) -> Baseline:
         """What the metric did over the traffic window, without treatment. Raises CannotBeProven for a silent metric."""
         window, slices = self._windows(kpi.metric)
-        query = [MetricQuery(kpi.metric, flag.ref.flag, flag.ref.environment, piece) for piece in (window, *slices)]
-        whole, *pieces = [_without(reading, flag.treatment) for reading in await self._read_all(query)]
+        queries = [MetricQuery(kpi.metric, flag.ref.flag, flag.ref.environment, piece) for piece in (window, *slices)]
+        whole, *pieces = [_without(await self._metrics.read(query), flag.treatment) for query in queries]
         if not whole.events:
             raise CannotBeProven(
                 f"{kpi.metric} has {whole.exposures:,} exposures and no events for {flag.ref} in the last "
-                f"{self._defaults.traffic_window}, so no length of a stage can be computed. "
+                f"{in_words(self._defaults.traffic_window)}, so no length of a stage can be computed. "
                 "Check the metric's query, or name another metric in the spec."
             )
         minutes = max((window.end - window.start).total_seconds() / 60, 1e-9)
@@ -168,10 +170,6 @@ class Planner:
             dispersion=estimate_dispersion(pieces),
             margin=kpi.margin,
         )
-
-    async def _read_all(self, queries: Sequence[MetricQuery]) -> list[Reading]:
-        # One after the other: planning must not crowd out the gates' own reads.
-        return [await self._metrics.read(query) for query in queries]
 
     def _windows(self, metric: str) -> tuple[Window, list[Window]]:
         end = self._clock.now() - self._metrics.settle(metric)

@@ -10,6 +10,7 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 POSTGRES_URL = "SLUICE_TEST_POSTGRES_URL"
+NEEDS_SERVERS = "SLUICE_TEST_NEEDS_SERVERS"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -18,10 +19,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
-    """A PostgreSQL URL with an empty schema of the test's own; skips when no server is named."""
+    """A PostgreSQL URL with an empty schema of the test's own; skips when no server is named and none is demanded."""
     server = os.environ.get(POSTGRES_URL)
     if not server:
-        pytest.skip(f"{POSTGRES_URL} is not set")
+        missing = f"no PostgreSQL: {POSTGRES_URL} is not set"
+        if os.environ.get(NEEDS_SERVERS):
+            pytest.fail(missing)
+        pytest.skip(missing)
     schema = f"test_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))

@@ -51,3 +51,12 @@ class ManualClock:
             return
         self.advance(seconds)
         await asyncio.sleep(0)
+
+
+def in_words(duration: timedelta) -> str:
+    """A duration for people, in the largest unit that there are two of: `90 s`, `45 min`, `2.5 h`, `14 d`."""
+    seconds = duration.total_seconds()
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} s"

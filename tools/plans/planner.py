@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tools.clock import in_words
 from tools.errors import InvalidInput
 from tools.gates import Direction
 from tools.gates.calculators import StageLength, Traffic, Unprovable, minimum_sample, stage_length
@@ -170,7 +171,7 @@ class _Rail:
         worse = "rise to" if base.direction is Direction.INCREASE else "fall to 1 /"
         return (
             f"{base.metric}: {base.requests_per_minute:,.0f} requests/min and a base rate of {base.base_rate:.2%} "
-            f"over the last {_words(window)}; must not {worse} ×{self.margin:g} of control"
+            f"over the last {in_words(window)}; must not {worse} ×{self.margin:g} of control"
             + (f" (bursts: φ = {base.dispersion:.1f})." if base.dispersion > 1 else ".")
         )
 
@@ -231,7 +232,7 @@ def _stage(exposure: Exposure, rails: Sequence[_Rail], bake: timedelta, defaults
     needed = max(_needed(rail.length(exposure.percent, defaults.stage_budget)) for rail in rails)
     if needed > LONGEST_STAGE:
         raise CannotBeProven(
-            f"At {exposure} this traffic proves nothing within {_words(LONGEST_STAGE)}. "
+            f"At {exposure} this traffic proves nothing within {in_words(LONGEST_STAGE)}. "
             + " ".join(_doubts(rails, exposure.percent, LONGEST_STAGE))
         )
     return Stage(
@@ -270,15 +271,7 @@ def _blast_radius(plan: Plan, rails: Sequence[_Rail]) -> list[str]:
         met = rail.baseline.requests_per_minute * first.percent / 100 * catch.median
         notes.append(
             f"At {first} a harm of ×{rail.margin:g} in {rail.baseline.metric} is caught after about "
-            f"{_words(timedelta(minutes=catch.median))} (9 of 10 within {_words(timedelta(minutes=catch.p90))}), "
+            f"{in_words(timedelta(minutes=catch.median))} (9 of 10 within {in_words(timedelta(minutes=catch.p90))}), "
             f"having met about {met:,.0f} requests."
         )
     return notes
-
-
-def _words(duration: timedelta) -> str:
-    seconds = duration.total_seconds()
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.0f} s"

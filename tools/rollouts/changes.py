@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.errors import Conflict
 from tools.plans.model import NOT_EXPOSED, Exposure, Plan
-from tools.records.models import Rollout
-from tools.rollouts import approvals, store
+from tools.records.models import GateCheck, Rollout
+from tools.rollouts import approvals, checks, store
 from tools.rollouts.events import SLUICE, Happening, Tell, happened
 from tools.rollouts.phases import Phase, words
 
@@ -49,14 +49,15 @@ def check_room(plan: Plan, served: Exposure) -> None:
 
 
 async def promote(
-    session: AsyncSession, rollout: Rollout, plan: Plan, *, actor: str, at: datetime, check_id: str | None, why: str
+    session: AsyncSession, rollout: Rollout, plan: Plan, *, actor: str, at: datetime, check: GateCheck | None, why: str
 ) -> None:
     """The next stage begins, or the rollout has succeeded when there is none."""
     assert rollout.stage is not None
     following = rollout.stage + 1
+    evidence: dict[str, Any] = {} if check is None else {"check": check.id, "check_sha256": checks.digest(check)}
     if following == len(plan.stages):
         store.move(rollout, Phase.SUCCEEDED, at=at)
-        await happened(session, rollout, Happening.SUCCEEDED, at=at, actor=actor, check=check_id, why=why)
+        await happened(session, rollout, Happening.SUCCEEDED, at=at, actor=actor, why=why, **evidence)
         return
     before, after = plan.stages[rollout.stage].exposure, plan.stages[following].exposure
     store.move(rollout, Phase.PROGRESSING, at=at, stage=following, stage_since=None, harm_accepted=False, due_at=at)
@@ -70,8 +71,8 @@ async def promote(
         stage=following,
         before=str(before),
         after=str(after),
-        check=check_id,
         why=why,
+        **evidence,
     )
 
 

@@ -25,7 +25,7 @@ from tools.records import leases
 from tools.records.database import Database
 from tools.records.models import Approval, GateCheck, Intent, Rollout, new_id
 from tools.rollouts import approvals, changes, checks, decisions, store
-from tools.rollouts.events import Happening, Tell, happened, refresh_card
+from tools.rollouts.events import SLUICE, Happening, Tell, happened, refresh_card
 from tools.rollouts.executor import Executor, backoff, confirm_stage, respect_hand
 from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.store import IntentStatus
@@ -306,7 +306,7 @@ class Controller:
         to_stage = rollout.stage + 1
         decision = policies.may_promote(self._policy, plan, to_stage, requester=rollout.requester)
         if decision.answer is policies.Answer.AUTO:
-            await changes.promote(session, rollout, plan, actor="sluice", at=at, check_id=check.id, why=why)
+            await changes.promote(session, rollout, plan, actor=SLUICE, at=at, check=check, why=why)
         elif decision.answer is policies.Answer.DENY:
             await changes.pause(
                 session, rollout, at=at, reason=decision.why, ends="Mend that and resume.", tell=Tell.PERSON

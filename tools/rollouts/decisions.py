@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tools.clock import in_words
 from tools.gates import Harm, Outcome, Verdict
 from tools.plans.model import Guardrail, Mode, OnFail, OnNoData, Plan, Stage
 from tools.rollouts.phases import Phase
@@ -103,7 +104,7 @@ def _on_blindness(situation: Situation) -> Action | None:
         return None
     blind_for = situation.at - (situation.blind_since or situation.at)
     if blind_for >= situation.plan.blind_budget:
-        reason = f"Blind for {_words(blind_for)}: {situation.verdict.why}"
+        reason = f"Blind for {in_words(blind_for)}: {situation.verdict.why}"
         if situation.stage.exposure.mode is Mode.LIVE and _rolls_back_blind(situation):
             return RollBack(reason)
         if situation.phase is not Phase.PAUSED:
@@ -126,15 +127,8 @@ def _on_progress(situation: Situation) -> Action:
         return Promote(situation.verdict.why)
     if situation.limit_from is not None and situation.at - situation.limit_from >= situation.stage.time_limit:
         return Pause(
-            f"No proof of safety within the stage's limit of {_words(situation.stage.time_limit)}. "
+            f"No proof of safety within the stage's limit of {in_words(situation.stage.time_limit)}. "
             f"{situation.verdict.why}",
             "Resume to give it as long again, promote with an approval, or roll back.",
         )
     return Hold()
-
-
-def _words(duration: timedelta) -> str:
-    seconds = duration.total_seconds()
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

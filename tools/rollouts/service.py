@@ -472,9 +472,8 @@ class RolloutService:
         if approval.purpose == approvals.Purpose.START:
             await changes.start(session, rollout, plan, known_good=known_good, actor=actor, at=at)
         else:
-            await changes.promote(
-                session, rollout, plan, actor=actor, at=at, check_id=rollout.last_check_id, why=approval.why
-            )
+            check = await store.last_check(session, rollout)
+            await changes.promote(session, rollout, plan, actor=actor, at=at, check=check, why=approval.why)
 
     async def _check_sight(self, session: AsyncSession, rollout: Rollout) -> None:
         """Raise Conflict when the newest check was blind or saw harm: neither is a ground to raise exposure."""

@@ -38,7 +38,8 @@ from tools.rollouts.controller import Controller
 from tools.rollouts.phases import Phase
 from tools.rollouts.service import RolloutService
 
-SPINS = 6
+SPINS = 5
+IDLE_POINTS = 3
 CHAOS_STEPS = 60
 SETTLE_TICKS = 60
 ENVIRONMENT = "production"
@@ -329,7 +330,7 @@ class Simulation:
     ) -> None:
         conductor.crash_chance = conductor.random.choice([0.0, 0.02, 0.06])
         flags.trouble = conductor.random.choice([0.0, 0.2, 0.5])
-        controllers = [_Looping(controller) for _ in range(2)]
+        controllers = [_Looping(controller, conductor) for _ in range(2)]
         tasks = [_spawn(looping.run()) for looping in controllers]
         planned = sorted(people, key=lambda act: act.at)
         await conductor.quiet()
@@ -397,15 +398,18 @@ class Simulation:
 class _Looping:
     """A controller's process: ticks for ever; when it dies another starts in its place."""
 
-    def __init__(self, make: Callable[[], Controller]) -> None:
+    def __init__(self, make: Callable[[], Controller], conductor: Conductor) -> None:
         self._make = make
+        self._conductor = conductor
         self.stopped = False
 
     async def run(self) -> None:
         controller = self._make()
         while not self.stopped:
             try:
-                await controller.tick()
+                if not await controller.tick():
+                    for _ in range(IDLE_POINTS):
+                        await self._conductor.point("idle")
             except Crash:
                 controller = self._make()
 

@@ -23,6 +23,7 @@ def _quiet_logs() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("batch", range(BATCHES))
 async def test_no_schedule_ends_with_a_wrong_exposure(batch: int) -> None:
     compare_and_set = batch % 4 != 3
