@@ -1,0 +1,245 @@
+"""What the card says and offers in each phase."""
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bot import texts
+from bot.blocks.answers import history_blocks, list_blocks, status_blocks, why_blocks
+from bot.blocks.card import allowed_buttons, card, summary
+from bot.blocks.plan import plan_blocks
+from bot.workspace.blocks import check_message_blocks
+from tests.unit.blocks.examples import (
+    APPROVAL,
+    CHECK,
+    CONVERSION,
+    ERRORS,
+    JONAS,
+    MIRA,
+    NOW,
+    OPEN,
+    PAUSED,
+    PLAN,
+    PROGRESSING,
+    PROPOSED,
+    ROLLED_BACK,
+    ROLLING_BACK,
+    ROLLOUT,
+    SAFE,
+    WAITING,
+    event,
+    plain_blocks,
+    question,
+    read,
+    stage,
+)
+from tools.gates import Harm, NoData, Outcome, Verdict
+from tools.plans.model import Audience, Exposure, Guardrail, Mode
+from tools.rollouts.approvals import Purpose
+from tools.rollouts.events import Happening
+from tools.rollouts.phases import Phase
+from tools.rollouts.views import RolloutView
+
+
+def test_where_it_stands() -> None:
+    shown = read(card(PROGRESSING))
+    assert "checkout-v2 · production" in shown
+    assert "▶ *Progressing* · stage 2 of 4" in shown
+    assert "▰▰▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱   *10 %* of users get `on`" in shown
+    assert "✔ 1 %   ›   ● *10 %*   ›   ○ 50 %   ›   ○ 100 %" in shown
+    assert summary(PROGRESSING) == "checkout-v2 · production: ▶ *Progressing* · stage 2 of 4 · 10 %"
+
+
+def test_each_guardrail_against_its_limit_with_evidence_sample_and_age() -> None:
+    shown = read(card(PROGRESSING))
+    assert "◌ *errors* not proven yet\n*0.61 %* · at most 1.04 % (2 × control's 0.52 %)" in shown
+    assert "▰▰▰▰▰▰▰▱▱▱ evidence 7.2 of 20 needed\nsample 812 of 1,000 · newest data 3 s old" in shown
+    assert "✔ *conversion* proven safe\n*11.3 %* · at least 8.88 % (control's 11.1 % ÷ 1.25)" in shown
+    assert "▰▰▰▰▰▰▰▰▰▰ evidence 34 of 20 needed\nsample 5,120 of 4,000 · newest data 2 min old" in shown
+
+
+def test_when_it_was_checked_and_will_be() -> None:
+    assert (
+        f"Asked for by <@{MIRA}> · plan v1 `{PLAN.sha256[:8]}` · checked <!date^1772366405^{{time_secs}}|12:00:05 UTC>"
+        " · next <!date^1772366420^{time_secs}|12:00:20 UTC>"
+    ) in read(card(PROGRESSING))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        (replace(OPEN, harm=Harm.SUSPECTED, harm_e=24.0), "⚠ *errors* harm suspected"),
+        (replace(OPEN, outcome=Outcome.FAIL, harm=Harm.PROVEN, harm_e=212.0), "✖ *errors* proven harmful"),
+        (replace(OPEN, treatment_n=0), "◌ *errors* warming up, not counted yet"),
+        (replace(OPEN, safe_e=50.0), "◌ *errors* looks safe, sample too small"),
+        (Verdict(Outcome.ERROR, "The database is down."), "⚠ *errors* can't be measured\n>The database is down."),
+        (
+            Verdict(Outcome.NO_DATA, "Nothing came.", no_data=NoData.NO_TRAFFIC),
+            "⚠ *errors* no data: no traffic\n>Nothing came.",
+        ),
+    ],
+)
+def test_each_judgement_in_words_and_with_a_glyph(verdict: Verdict, said: str) -> None:
+    assert said in read(card(replace(PROGRESSING, check=replace(CHECK, guardrails=((ERRORS, verdict, None),)))))
+
+
+def test_evidence_of_harm_is_shown_once_it_is_worth_a_word() -> None:
+    some = replace(PROGRESSING, check=replace(CHECK, guardrails=((ERRORS, replace(OPEN, harm_e=4.0), NOW),)))
+    assert "⚠ evidence of harm 4.0; 50 rolls back" in read(card(some))
+    assert "evidence of harm" not in read(card(PROGRESSING))
+
+
+def test_without_control_the_limit_is_the_ceiling() -> None:
+    everyone = replace(PROGRESSING, stage=3, exposure=Exposure(percent=100))
+    assert "*0.61 %* · at most 0.52 %\n" in read(card(everyone)) + "\n"
+
+
+def test_control_that_was_never_seen_is_not_a_number() -> None:
+    unseen = replace(OPEN, control_rate=None)
+    shown = read(card(replace(PROGRESSING, check=replace(CHECK, guardrails=((ERRORS, unseen, None),)))))
+    assert "*0.61 %* · at most 2 × control" in shown
+    assert "no data seen" in shown
+
+
+def test_a_pending_approval_with_quorum_and_expiry() -> None:
+    shown = read(card(WAITING))
+    assert "✋ *Approval needed:* go from 10 % to 50 %" in shown
+    assert "*Why ask:* the flag is revenue-critical" in shown
+    assert (
+        f"*1 of 2 approved* by <@{JONAS}> · asked by <@{MIRA}> · expires "
+        "<!date^1772452805^{date_short_pretty} at {time}|2026-03-02 12:00 UTC>"
+    ) in shown
+
+
+def test_a_proposed_plan_shows_what_will_happen() -> None:
+    shown = read(card(PROPOSED))
+    assert "✋ *Approval needed:* start at 1 %" in shown
+    assert "*Canary* · `off` → `on` · 4 stages · at least 40 min, checked every 15 s" in shown
+    assert "• `errors` at most 2 × control · proven harm rolls back" in shown
+    assert "• `conversion` at least control ÷ 1.25 · proven harm pauses" in shown
+    assert "• A doubling of errors shows within 9 min." in shown
+    [table] = [block for block in plain_blocks(card(PROPOSED)) if block["type"] == "table"]
+    rows = [[cell["text"] for cell in row] for row in table["rows"]]
+    assert rows[0] == ["Stage", "Exposure", "At least", "At most", "Sample"]
+    assert rows[2] == ["2", "10 %", "10 min", "2 h", "4,000"]
+
+
+def test_a_plan_whose_stages_differ_says_what_holds_in_each() -> None:
+    plan = PLAN.model_copy(update={"stages": (stage(1, ERRORS), stage(10))})
+    [table] = [block for block in plain_blocks(plan_blocks(plan)) if block["type"] == "table"]
+    assert table["rows"][2][-1]["text"] == "errors ≤ 2 × control; conversion ≥ control ÷ 1.25"
+    assert "Must hold in every stage" not in read(plan_blocks(plan))
+
+
+def test_why_it_paused_and_what_ends_it() -> None:
+    shown = read(card(replace(PAUSED, blind_since=NOW)))
+    assert "*Why it paused*\n>errors: harm suspected\n*What ends it:* Resume, or roll back." in shown
+    assert "*Blind since <!date^1772366405^{time_secs}|12:00:05 UTC>.*" in shown
+
+
+def test_a_rollback_with_before_and_after() -> None:
+    began = event(Happening.ROLLBACK_STARTED, before="10 %", target="0 %", reason="errors: proven harmful")
+    under_way = read(card(replace(ROLLING_BACK, error="The flag service is down."), [began]))
+    assert "◀ *Rolling back*" in under_way
+    assert "Setting 0 % has not worked yet, and is tried again: The flag service is down." in under_way
+    done = read(card(ROLLED_BACK, [began]))
+    assert "*Before:* 10 %   →   *After:* 0 %" in done
+    assert ">errors: proven harmful" in done
+
+
+def test_what_is_being_set_and_what_is_watched() -> None:
+    assert "Setting 50 % …" in read(card(replace(PROGRESSING, setting=Exposure(percent=50))))
+    watched = read(card(replace(ROLLING_BACK, verify_until=NOW + timedelta(seconds=60))))
+    assert "watched until <!date^1772366465" in watched
+
+
+def test_who_decided_what_and_when() -> None:
+    decided = [
+        event(Happening.APPROVAL_VOTED, JONAS, answer="approve", have=1, needed=2),
+        event(Happening.PROMOTED, before="1 %", after="10 %", why="Proven safe."),
+    ]
+    shown = read(card(PROGRESSING, decided))
+    assert f"12:00:05 UTC>   ✔ <@{JONAS}> approved (1 of 2)." in shown
+    assert "▶ Sluice promoted it from 1 % to 10 %: Proven safe." in shown
+
+
+def test_shadow_and_audience_in_words() -> None:
+    exposure = Exposure(percent=5, mode=Mode.SHADOW, audience=Audience(regions=("eu",), tenants=("acme",)))
+    shown = read(card(replace(PROGRESSING, exposure=exposure)))
+    assert "`on` runs in shadow for *5 %* of users of acme, eu; they still get `off`" in shown
+
+
+@pytest.mark.parametrize(
+    ("view", "buttons"),
+    [
+        (PROPOSED, ["approve", "reject"]),
+        (replace(PROPOSED, approval=None), ["start"]),
+        (PROGRESSING, ["promote", "pause", "roll_back"]),
+        (replace(PROGRESSING, stage=3), ["pause", "roll_back"]),
+        (WAITING, ["approve", "reject", "roll_back"]),
+        (PAUSED, ["resume", "roll_back"]),
+        (ROLLING_BACK, []),
+        (ROLLED_BACK, []),
+        (replace(PROGRESSING, phase=Phase.SUCCEEDED), []),
+        (replace(PROPOSED, phase=Phase.CANCELLED, approval=None), []),
+    ],
+)
+def test_only_the_buttons_that_the_state_allows(view: RolloutView, buttons: list[str]) -> None:
+    offered = [button.to_dict() for button in allowed_buttons(view)]
+    assert [button["action_id"].removeprefix("rollout.") for button in offered] == buttons
+    for button in offered:
+        about = APPROVAL if button["action_id"] in ("rollout.approve", "rollout.reject") else ROLLOUT
+        assert button["value"] == about, "an id and nothing else"
+        assert (button.get("style") == "danger") == (button["action_id"] == "rollout.roll_back")
+        assert ("confirm" in button) == (
+            button["action_id"] in ("rollout.roll_back", "rollout.promote", "rollout.resume")
+        )
+
+
+def test_no_phase_is_told_by_its_glyph_alone() -> None:
+    assert set(texts.PHASES) == set(Phase)
+    words = [said for _, said in texts.PHASES.values()]
+    assert len(set(words)) == len(words)
+    assert all(re.search(r"[a-z]{4}", said) for said in words)
+
+
+def test_the_largest_card_there_can_be_is_cut_and_not_refused() -> None:
+    endless = "a sentence that does not end & so on; " * 200
+    rail = Guardrail(metric="m" * 200)
+    blind = Verdict(Outcome.ERROR, endless)
+    many = tuple((rail.model_copy(update={"metric": f"m{n}" + "m" * 190}), blind, None) for n in range(30))
+    stages = tuple(stage(n + 1, *(one for one, _, _ in many[: 8 + n % 2])) for n in range(20))
+    view = replace(
+        WAITING,
+        plan=PLAN.model_copy(update={"stages": stages, "flag": "f" * 200, "rationale": (endless,) * 40}),
+        flag="f" * 200,
+        environment="e" * 200,
+        approval=replace(question(Purpose.PROMOTE, 2, *[endless] * 40), why=endless),
+        check=replace(CHECK, guardrails=many),
+        error=endless,
+        setting=Exposure(percent=5, audience=Audience(tenants=("t" * 200,) * 50)),
+        pause_reason=endless,
+        pause_ends=endless,
+        rollback_reason=endless,
+        blind_since=NOW,
+    )
+    past = [event(Happening.PAUSED, endless, reason=endless, ends=endless)] * 30
+    for phase in Phase:
+        shown = replace(view, phase=phase)
+        for blocks in (
+            card(shown, past),
+            status_blocks(shown, past, "https://acme.slack.com/archives/C1/p1"),
+            why_blocks(shown),
+            history_blocks(shown, past),
+            list_blocks([shown] * 40),
+        ):
+            check_message_blocks(plain_blocks(blocks), {})
+    assert [button.to_dict()["action_id"] for button in allowed_buttons(view)][-1] == "rollout.roll_back"
+    assert any(block["type"] == "actions" for block in plain_blocks(card(view, past)))
+
+
+def test_the_limits_of_a_safe_sentence() -> None:
+    both = replace(CHECK, guardrails=((ERRORS, SAFE, NOW), (CONVERSION, SAFE, NOW)))
+    assert read(card(replace(PROGRESSING, check=both))).count("proven safe") == 2

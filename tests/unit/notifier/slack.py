@@ -1,0 +1,87 @@
+"""A small Slack for the notifier: it keeps messages, and refuses when it is told to, with Slack's own errors."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+
+@dataclass
+class Said:
+    """One call that Slack took."""
+
+    method: str
+    channel: str
+    ts: str
+    text: str
+    thread_ts: str | None = None
+    broadcast: bool = False
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+
+
+def refusal(code: str, *, status: int = 200, retry_after: int | None = None) -> SlackApiError:
+    """The error that slack_sdk raises for such an answer."""
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    response = AsyncSlackResponse(
+        client=None,
+        http_verb="POST",
+        api_url="https://slack.com/api/",
+        req_args={},
+        data={"ok": False, "error": code} if code else "upstream connect error",
+        headers=headers,
+        status_code=status,
+    )
+    return SlackApiError(f"The request failed: {code}", response)
+
+
+@dataclass
+class FakeSlack:
+    """`refusals` are raised by the next calls, one each; `closed` channels raise theirs always."""
+
+    taken: list[Said] = field(default_factory=list)
+    refusals: deque[Exception] = field(default_factory=deque)
+    closed: dict[str, Exception] = field(default_factory=dict)
+    calls: int = 0
+    before: Callable[[], Awaitable[None]] | None = None
+
+    async def chat_postMessage(self, *, channel: str, **arguments: Any) -> dict[str, Any]:  # noqa: N802 - Slack's name
+        await self._admit(channel)
+        ts = f"{len(self.taken) + 1}.000000"
+        self._take("post", channel, ts, arguments)
+        return {"ok": True, "ts": ts}
+
+    async def chat_update(self, *, channel: str, ts: str, **arguments: Any) -> dict[str, Any]:
+        await self._admit(channel)
+        if not any(said.ts == ts and said.channel == channel for said in self.taken):
+            raise refusal("message_not_found")
+        self._take("update", channel, ts, arguments)
+        return {"ok": True, "ts": ts}
+
+    def of(self, method: str) -> list[Said]:
+        """The calls of one kind."""
+        return [said for said in self.taken if said.method == method]
+
+    async def _admit(self, channel: str) -> None:
+        self.calls += 1
+        if self.before is not None:
+            await self.before()
+        if self.refusals:
+            raise self.refusals.popleft()
+        if channel in self.closed:
+            raise self.closed[channel]
+
+    def _take(self, method: str, channel: str, ts: str, arguments: dict[str, Any]) -> None:
+        self.taken.append(
+            Said(
+                method,
+                channel,
+                ts,
+                arguments["text"],
+                arguments.get("thread_ts"),
+                arguments.get("reply_broadcast", False),
+                arguments.get("blocks", []),
+            )
+        )
