@@ -166,7 +166,7 @@ async def test_an_urgent_message_is_tried_again_sooner(desk: Desk) -> None:
 
 
 async def test_while_slack_is_away_it_is_asked_seldom(desk: Desk) -> None:
-    for number in range(60):
+    for number in range(24):
         await desk.rollout(number)
     desk.slack.closed["C1"] = NO_ANSWER
     await desk.deliver()
@@ -175,7 +175,7 @@ async def test_while_slack_is_away_it_is_asked_seldom(desk: Desk) -> None:
     await desk.deliver(seconds=60)
     await desk.deliver(seconds=60)
     assert set(await desk.statuses()) == {Status.DELIVERED}
-    assert len(desk.slack.taken) == 120
+    assert len(desk.slack.taken) == 48
 
 
 async def test_what_slack_refuses_for_good_is_closed_and_the_rest_goes_on(desk: Desk) -> None:
