@@ -56,7 +56,9 @@ async def running_services(settings: Settings, *, clock: Clock | None = None) ->
             owner=owner,
             lease=settings.scheduler.lease,
             flag_timeout=settings.flags.timeout,
+            patience=settings.scheduler.tick,
         )
+        stack.push_async_callback(controller.close)
         yield Services(
             settings=settings,
             clock=clock,

@@ -6,11 +6,18 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 from sqlalchemy import make_url
 
 POSTGRES_URL = "SLUICE_TEST_POSTGRES_URL"
 NEEDS_SERVERS = "SLUICE_TEST_NEEDS_SERVERS"
+
+
+# A loaded machine is slow, which is no fault; on CI a run must be the same as the last.
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -72,6 +72,11 @@ class Exposure(Value):
         return " ".join(parts)
 
     @property
+    def leaves_no_control(self) -> bool:
+        """Whether everyone gets treatment's answer, so that nobody is left to compare with."""
+        return self.live_percent >= 100 and self.audience.everyone
+
+    @property
     def live_percent(self) -> float:
         """The share of users, in percent, that get treatment's answer."""
         return self.percent if self.mode is Mode.LIVE else 0.0

@@ -168,12 +168,22 @@ class _Rail:
 
     def basis(self, window: timedelta) -> str:
         base = self.baseline
-        worse = "rise to" if base.direction is Direction.INCREASE else "fall to 1 /"
         return (
-            f"{base.metric}: {base.requests_per_minute:,.0f} requests/min and a base rate of {base.base_rate:.2%} "
-            f"over the last {in_words(window)}; must not {worse} ×{self.margin:g} of control"
+            f"{base.metric}: {base.requests_per_minute:,.0f} requests/min and a base rate of "
+            f"{100 * base.base_rate:.3g} % over the last {in_words(window)}; must stay {self.limit()}"
             + (f" (bursts: φ = {base.dispersion:.1f})." if base.dispersion > 1 else ".")
         )
+
+    def limit(self) -> str:
+        """The margin in words."""
+        if self.baseline.direction is Direction.INCREASE:
+            return f"below {self.margin:g} × control"
+        return f"above control ÷ {self.margin:g}"
+
+    def harm(self) -> str:
+        """The harm that is worth catching, in words."""
+        factor = "×" if self.baseline.direction is Direction.INCREASE else "÷"
+        return f"{factor}{self.margin:g}"
 
 
 def _margin(baseline: Baseline, risky: bool, policy: Policy, defaults: PlanningDefaults) -> float:
@@ -270,7 +280,7 @@ def _blast_radius(plan: Plan, rails: Sequence[_Rail]) -> list[str]:
         catch = (length if isinstance(length, StageLength) else length.needed).catch
         met = rail.baseline.requests_per_minute * first.percent / 100 * catch.median
         notes.append(
-            f"At {first} a harm of ×{rail.margin:g} in {rail.baseline.metric} is caught after about "
+            f"At {first} a harm of {rail.harm()} in {rail.baseline.metric} is caught after about "
             f"{in_words(timedelta(minutes=catch.median))} (9 of 10 within {in_words(timedelta(minutes=catch.p90))}), "
             f"having met about {met:,.0f} requests."
         )

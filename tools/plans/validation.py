@@ -38,7 +38,7 @@ def _shape(plan: Plan) -> Iterator[str]:
     exposures = [stage.exposure for stage in plan.stages]
     yield from _order(exposures)
     yield from _strategy(plan.strategy, exposures)
-    if exposures[0].live_percent >= 100 and any(g.ceiling is None for g in plan.stages[0].guardrails):
+    if exposures[0].leaves_no_control and any(g.ceiling is None for g in plan.stages[0].guardrails):
         yield "The first stage exposes everyone, so there is no control to compare with; give each guardrail a ceiling."
 
 

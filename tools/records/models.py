@@ -171,7 +171,6 @@ class Rollout(Record):
     paused_at: Mapped[datetime | None]
     rollback_reason: Mapped[str | None] = mapped_column(Text)
     rollback_since: Mapped[datetime | None]
-    rollback_paged: Mapped[bool] = mapped_column(default=False)
     verify_until: Mapped[datetime | None]
     last_check_id: Mapped[str | None]
     requester: Mapped[str]
@@ -257,7 +256,8 @@ class ApprovalVote(Record):
 class Intent(Record):
     """An exposure that is to be set, written down before it is set.
 
-    `rollout_id` is None for a kill without a rollout; `attempts` counts tries.
+    `rollout_id` is None for a kill without a rollout; `attempts` counts tries; `paged`: people were told that it
+    does not work.
     """
 
     __tablename__ = "intents"
@@ -272,6 +272,7 @@ class Intent(Record):
     status: Mapped[str]
     attempts: Mapped[int] = mapped_column(default=0)
     requester: Mapped[str] = mapped_column(default="sluice")
+    paged: Mapped[bool] = mapped_column(default=False)
     error: Mapped[str | None] = mapped_column(Text)
     read_back: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]

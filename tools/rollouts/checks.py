@@ -169,7 +169,7 @@ def _guardrail_input(
     guardrail: Guardrail, rollout: Rollout, burn_in_ends: datetime | None, at: datetime, settle: timedelta
 ) -> GuardrailInput:
     exposure = Exposure.model_validate(rollout.settled)
-    whole = exposure.live_percent >= 100
+    whole = exposure.leaves_no_control
     key = f"{guardrail.metric}:{'whole' if whole else exposure.mode.value}"
     carried = rollout.evidence.get(key)
     # Everyone's exposure has a new kind of evidence, which begins with it; the others go on from stage to stage.

@@ -5,7 +5,7 @@ any point and run again by anyone.
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,6 +32,7 @@ from tools.rollouts.store import IntentStatus
 
 AT_ONCE = 16
 BATCH = 200
+CLOSE_GRACE_S = 5.0
 
 logger = structlog.get_logger(__name__)
 
@@ -59,6 +60,7 @@ class Controller:
         owner: str,
         lease: timedelta = timedelta(seconds=15),
         flag_timeout: timedelta = timedelta(seconds=10),
+        patience: timedelta | None = None,
     ) -> None:
         self._database = database
         self._metrics = metrics
@@ -66,20 +68,36 @@ class Controller:
         self._clock = clock
         self._owner = owner
         self._lease = lease
+        self._patience = None if patience is None else patience.total_seconds()
         self._executor = Executor(database, flags, clock, timeout=flag_timeout)
+        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._running: dict[str, asyncio.Task[object]] = {}
 
     async def tick(self) -> int:
-        """Reconcile everything that is due now and not another's; how many rollouts that was."""
+        """Begin to reconcile everything that is due now and not another's; how many rollouts that was.
+
+        Waits for it, but no longer than `patience`: a slow metric source must not keep the other rollouts waiting.
+        """
         due, kills = await self._due()
-        claimed = await self._claim(due)
-        gate = asyncio.Semaphore(AT_ONCE)
-
-        async def one(rollout_id: str) -> None:
-            async with gate:
-                await self._reconcile_claimed(rollout_id)
-
-        await self._together([*map(one, claimed), *map(self._executor.carry_out, kills)])
+        claimed = await self._claim([rollout_id for rollout_id in due if rollout_id not in self._running])
+        for rollout_id in claimed:
+            self._begin(rollout_id, self._reconcile_claimed(rollout_id))
+        for kill in kills:
+            if kill not in self._running:
+                self._begin(kill, self._executor.carry_out(kill))
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=self._patience)
+        self._reap()
         return len(claimed)
+
+    async def close(self) -> None:
+        """Let what is under way come to its end for a few seconds, then interrupt it; another process takes it up."""
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=CLOSE_GRACE_S)
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        self._running.clear()
 
     async def reconcile(self, rollout_id: str) -> None:
         """Do the next thing for one rollout; every step is safe at the same time as another's."""
@@ -125,22 +143,28 @@ class Controller:
             won = set(await leases.claim(session, names, owner=self._owner, now=self._clock.now(), ttl=self._lease))
         return [rollout_id for rollout_id in due if _lease_name(rollout_id) in won]
 
+    def _begin(self, name: str, work: Coroutine[Any, Any, object]) -> None:
+        self._running[name] = asyncio.create_task(work)
+
     async def _reconcile_claimed(self, rollout_id: str) -> None:
         try:
-            await self.reconcile(rollout_id)
+            async with self._gate:
+                await self.reconcile(rollout_id)
         finally:
             async with self._database.write() as session:
                 await leases.release(session, [_lease_name(rollout_id)], owner=self._owner)
 
-    async def _together(self, work: Iterable[Awaitable[object]]) -> None:
-        """Run all of it; a fault in one rollout's must not keep the others from being watched."""
-        for result in await asyncio.gather(*work, return_exceptions=True):
-            if isinstance(result, SluiceError):
-                logger.warning("rollout.skipped", reason=str(result))
-            elif isinstance(result, Exception):
-                logger.error("rollout.faulty", reference=new_id()[:8], exc_info=result)
-            elif isinstance(result, BaseException):
-                raise result
+    def _reap(self) -> None:
+        """Say what went wrong in work that is done; a fault in one rollout's must not touch the others."""
+        for name, task in [(name, task) for name, task in self._running.items() if task.done()]:
+            del self._running[name]
+            fault = task.exception()
+            if isinstance(fault, SluiceError):
+                logger.warning("rollout.skipped", of=name, reason=str(fault))
+            elif isinstance(fault, Exception):
+                logger.error("rollout.faulty", of=name, reference=new_id()[:8], exc_info=fault)
+            elif fault is not None:
+                raise fault
 
     async def _open_intents(self, rollout_id: str) -> list[Intent]:
         async with self._database.read() as session:

@@ -36,7 +36,7 @@ class Happening(StrEnum):
     APPROVAL_EXPIRED = "approval.expired"
     APPROVAL_VOIDED = "approval.voided"
     EXPOSURE_CONFIRMED = "exposure.confirmed"
-    EXPOSURE_VOIDED = "exposure.voided"
+    EXPOSURE_STUCK = "exposure.stuck"
     CHANGED_BY_HAND = "exposure.changed_by_hand"
     METRICS_BLIND = "metrics.blind"
     METRICS_BACK = "metrics.back"

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,7 +20,7 @@ from tools.plans.model import Exposure
 from tools.records.database import Database
 from tools.records.models import Intent, Rollout
 from tools.rollouts import changes, store
-from tools.rollouts.events import Happening, Tell, flag_happened, happened
+from tools.rollouts.events import SLUICE, Happening, Tell, flag_happened, happened
 from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.store import RAISING, IntentStatus, Purpose
 
@@ -174,18 +175,9 @@ class Executor:
             intent.attempts += 1
             intent.error = error
             intent.due_at = at + backoff(intent.attempts)
-            if rollout is not None and _must_page(rollout, at):
-                store.change(rollout, at=at, rollback_paged=True)
-                await happened(
-                    session,
-                    rollout,
-                    Happening.ROLLBACK_STUCK,
-                    at=at,
-                    tell=Tell.PERSON,
-                    urgent=True,
-                    since=rollout.rollback_since.isoformat() if rollout.rollback_since else None,
-                    error=error,
-                )
+            if not intent.paged and at - intent.created_at >= PAGE_AFTER:
+                intent.paged = True
+                await _page(session, intent, rollout, at=at)
             return Result.RETRY
 
         return await store.transact(self._database, act)
@@ -268,9 +260,19 @@ def _is_settled(rollout: Rollout, exposure: Exposure) -> bool:
     return rollout.settled is not None and exposure == Exposure.model_validate(rollout.settled)
 
 
-def _must_page(rollout: Rollout, at: datetime) -> bool:
-    since = rollout.rollback_since
-    return since is not None and not rollout.rollback_paged and at - since >= PAGE_AFTER
+async def _page(session: AsyncSession, intent: Intent, rollout: Rollout | None, *, at: datetime) -> None:
+    """Tell a person that an exposure can't be set; trying goes on."""
+    raising = Purpose(intent.purpose) in RAISING
+    what = Happening.EXPOSURE_STUCK if raising else Happening.ROLLBACK_STUCK
+    facts: dict[str, Any] = {
+        "since": intent.created_at.isoformat(),
+        "error": intent.error,
+        "target": str(Exposure.model_validate(intent.target)),
+    }
+    if rollout is None:
+        await flag_happened(session, what, at=at, actor=SLUICE, facts={**_facts(intent), **facts})
+        return
+    await happened(session, rollout, what, at=at, tell=Tell.PERSON, urgent=not raising, **facts)
 
 
 def _close(intent: Intent, status: IntentStatus, at: datetime) -> None:

@@ -11,10 +11,10 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tools.clock import Clock
+from tools.clock import Clock, in_words
 from tools.errors import Conflict, NotAllowed
 from tools.flags.base import FlagRef, FlagService
-from tools.gates import Outcome
+from tools.gates import Harm, Outcome, Verdict
 from tools.plans import policy as policies
 from tools.plans.model import NOT_EXPOSED, Exposure, Plan
 from tools.plans.policy import Answer, Policy, check_approver
@@ -141,7 +141,7 @@ class RolloutService:
             approval, rollout, plan = await self._load_approval(session, approval_id)
             at = self._clock.now()
             approvals.check_open(approval, rollout, plan, at=at)
-            await self._check_sight(session, rollout)
+            await self._check_sight(session, rollout, plan, at)
             await self._vote(session, approval, rollout, plan, actor, known_good, at)
             return rollout.id
 
@@ -193,10 +193,10 @@ class RolloutService:
             rollout, plan = await self._load(session, rollout_id)
             at = self._clock.now()
             if Phase(rollout.phase) is Phase.PROGRESSING:
-                await self._check_sight(session, rollout)
                 await self._ask_to_promote(session, rollout, plan, actor, at)
             elif Phase(rollout.phase) is not Phase.WAITING_PROMOTION:
                 raise Conflict(f"The rollout is {words(Phase(rollout.phase))}; only a progressing one can be promoted.")
+            await self._check_sight(session, rollout, plan, at)
             for approval in await approvals.pending(session, rollout_id):
                 if approval.requester != actor and actor in self._policy.approvers:
                     await self._vote(session, approval, rollout, plan, actor, None, at)
@@ -475,15 +475,17 @@ class RolloutService:
             check = await store.last_check(session, rollout)
             await changes.promote(session, rollout, plan, actor=actor, at=at, check=check, why=approval.why)
 
-    async def _check_sight(self, session: AsyncSession, rollout: Rollout) -> None:
-        """Raise Conflict when the newest check was blind or saw harm: neither is a ground to raise exposure."""
+    async def _check_sight(self, session: AsyncSession, rollout: Rollout, plan: Plan, at: datetime) -> None:
+        """Raise Conflict when the newest check is old, was blind or saw harm: none of them lets exposure rise."""
         if Phase(rollout.phase) not in LIVE:
             return
         check = await store.last_check(session, rollout)
-        if check is None:
-            raise Conflict("The gate has not been checked yet; wait for the first check.")
-        if Outcome(check.outcome) not in (Outcome.PASS, Outcome.INCONCLUSIVE):
-            raise Conflict(f"The gate can't support a promotion now: {check.verdict['gate']['why']}")
+        if check is None or at - check.at > plan.stale_after:
+            since = "yet" if check is None else f"for {in_words(at - check.at)}"
+            raise Conflict(f"The gate has not been checked {since}; wait for the next check.")
+        verdict = Verdict.from_json(check.verdict["gate"])
+        if verdict.harm is not Harm.NONE or verdict.outcome not in (Outcome.PASS, Outcome.INCONCLUSIVE):
+            raise Conflict(f"The gate can't support a promotion now: {verdict.why}")
 
     async def _resume(self, session: AsyncSession, rollout: Rollout, plan: Plan, actor: str, at: datetime) -> None:
         _refuse_ended(rollout)
@@ -492,7 +494,7 @@ class RolloutService:
         target = plan.stages[rollout.stage].exposure
         settled = Exposure.model_validate(rollout.settled)
         check = await store.last_check(session, rollout)
-        harmful = check is not None and check.verdict["gate"]["harm"] != "none"
+        harmful = check is not None and Verdict.from_json(check.verdict["gate"]).harm is not Harm.NONE
         if harmful or settled != target:
             check_approver(self._policy, actor, requester=rollout.requester, spec_author=plan.spec_author)
         store.move(

@@ -89,7 +89,7 @@ def test_every_happening_has_a_line_whatever_its_facts(what: Happening, actor: s
     assert told
     assert "\n" not in told
     assert "{" not in told.replace("{date", "").replace("{time", "") or any(
-        "{" in str(value) for value in known.values()
+        "{" in str(value) for value in (actor, *known.values())
     )
     assert all(OURS.fullmatch(token) for token in TOKEN.findall(told))
 
