@@ -6,14 +6,18 @@ anything is done.
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.services import Services
 from tools.records.models import Delivery
 
 KEY_CHARACTERS = 300
+KEEP = timedelta(hours=1)
+"""How long a delivery is remembered: Slack sends the last copy after some six minutes."""
 
 
 def delivery_of(body: Mapping[str, Any]) -> tuple[str, str]:
@@ -36,10 +40,12 @@ def delivery_of(body: Mapping[str, Any]) -> tuple[str, str]:
 async def is_first(services: Services, body: Mapping[str, Any]) -> bool:
     """Whether this was not handled before; True for exactly one caller ever."""
     kind, key = delivery_of(body)
-    row = {"key": f"{kind}:{key}"[:KEY_CHARACTERS], "kind": kind, "received_at": services.clock.now()}
+    now = services.clock.now()
+    row = {"key": f"{kind}:{key}"[:KEY_CHARACTERS], "kind": kind, "received_at": now}
     insert = sqlite.insert if services.database.is_sqlite else postgresql.insert
     statement = insert(Delivery).values(row).on_conflict_do_nothing().returning(Delivery.key)
     async with services.database.write() as session:
+        await session.execute(delete(Delivery).where(Delivery.received_at < now - KEEP))
         return (await session.execute(statement)).first() is not None
 
 

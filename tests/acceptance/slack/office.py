@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -240,8 +240,8 @@ def _at_work() -> bool:
     return listening or any(task.get_name().startswith("jobs-") for task in tasks)
 
 
-def office_settings(directory: Path, running: RunningWorkspace, **changes: Any) -> Settings:
-    """Settings of an installation in `directory`, with a pace that the manual clock never slows down."""
+def office_settings(directory: Path, running: RunningWorkspace) -> Settings:
+    """Settings of an installation in `directory`."""
     specs = directory / "specs"
     specs.mkdir()
     (specs / f"{FLAG}.md").write_text(SPEC, encoding="utf-8")
@@ -268,32 +268,34 @@ def office_settings(directory: Path, running: RunningWorkspace, **changes: Any) 
         "planning": {"burn_in": "10s", "check_every": "10s", "bake": "30s", "stale_after": "60s"},
         "jobs": {"type": "memory"},
     }
-    return Settings(**{**sections, **changes})
+    return Settings(**sections)
 
 
 @asynccontextmanager
-async def open_office(directory: Path, running: RunningWorkspace, blank: Path, **changes: Any) -> AsyncIterator[Office]:
+async def open_office(
+    directory: Path, running: RunningWorkspace, blank: Path, *, socket_mode: bool = True
+) -> AsyncIterator[Office]:
     """Sluice at work in a workspace; `blank` is a database that has only its tables."""
-    settings = office_settings(directory, running, **changes)
+    settings = office_settings(directory, running)
     telemetry = directory / "shop.db"
     with closing(sqlite3.connect(telemetry)) as shop, shop:
         shop.execute("CREATE TABLE requests (flag TEXT, variant TEXT, at REAL, exposures INTEGER, events INTEGER)")
     shutil.copy(blank, directory / DATABASE)
     clock = ManualClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
-    async with running_services(settings, clock=clock) as services:
+    async with AsyncExitStack() as stack:
+        services = await stack.enter_async_context(running_services(settings, clock=clock))
         assert isinstance(services.flags, EmbeddedFlagService)
         await services.flags.define(FlagRef(FLAG, ENVIRONMENT), "off", "on")
         app = build_app(services)
         await services.jobs.start()
-        handler = AsyncSocketModeHandler(app, running.settings.app_token, ping_interval=5)
-        await handler.connect_async()
-        await until(lambda: running.sockets.connections)
+        if socket_mode:
+            handler = AsyncSocketModeHandler(app, running.settings.app_token, ping_interval=5)
+            stack.push_async_callback(handler.close_async)
+            await handler.connect_async()
+            await until(lambda: running.sockets.connections)
         office = Office(running, services, app, Notifier(services, app.client), clock, telemetry)
         office.history()
-        try:
-            yield office
-        finally:
-            await handler.close_async()
+        yield office
 
 
 @asynccontextmanager

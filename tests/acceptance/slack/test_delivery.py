@@ -3,8 +3,11 @@
 import asyncio
 from datetime import timedelta
 
+from sqlalchemy import func, select
+
 from bot.notifier import Notifier
 from tests.acceptance.slack.office import FLAG, JONAS, MIRA, SAM, Office, readable, until
+from tools.records.models import Delivery
 from tools.records.outbox import Status
 from tools.rollouts.phases import Phase
 from tools.rollouts.service import Place
@@ -165,3 +168,11 @@ async def test_the_pace_of_a_channel_is_kept(office: Office) -> None:
     assert office.clock.now() - began >= timedelta(seconds=15)
     told = [line for line in office.thread() if "number" in line]
     assert [line.rpartition("number ")[2][0] for line in told] == [str(number) for number in range(10)]
+
+
+async def test_deliveries_are_forgotten_once_slack_can_not_send_them_again(office: Office) -> None:
+    for hours in (0, 0, 2):
+        office.clock.advance(hours * 3600)
+        await office.rollout("list")
+    async with office.services.database.read() as session:
+        assert await session.scalar(select(func.count()).select_from(Delivery)) == 1

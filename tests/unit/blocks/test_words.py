@@ -111,7 +111,7 @@ def test_plain_is_one_line_of_bounded_length(text: str, most: int) -> None:
             "⚠ Someone changed the flag by hand from 5 % to 50 %. "
             "It was raised, so it is paused: resume to go back to the plan, or roll back.",
         ),
-        (Happening.PAUSED, JONAS, {"reason": "lunch"}, f"⏸ <@{JONAS}> paused it: lunch not said"),
+        (Happening.PAUSED, JONAS, {"reason": "lunch"}, f"⏸ <@{JONAS}> paused it: lunch · What ends it: not said"),
         (
             Happening.ROLLED_BACK,
             "sluice",

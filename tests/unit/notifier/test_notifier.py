@@ -2,21 +2,18 @@
 
 import asyncio
 
-import aiohttp
 import pytest
 from sqlalchemy import delete
 
 from bot.notifier import AT_ONCE, ATTEMPTS_OF_A_FAULT
 from bot.pacing import Pace
 from tests.unit.notifier.conftest import Desk, told
-from tests.unit.notifier.slack import refusal
+from tests.unit.notifier.slack import NO_ANSWER, refusal
 from tests.unit.rollouts.world import AIKO, JONAS, MIRA
 from tools.records.models import OutboxMessage
 from tools.records.outbox import Kind, Status
 from tools.rollouts.events import Happening, refresh_card
 from tools.rollouts.store import load
-
-NO_ANSWER = aiohttp.ServerDisconnectedError()
 
 
 async def renew_card(desk: Desk, rollout_id: str, *, urgent: bool = False) -> None:
