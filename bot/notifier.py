@@ -67,7 +67,7 @@ class Notifier:
         self._clock = services.clock
         slack = _without_retries(client) if isinstance(client, AsyncWebClient) else client
         self._teller = Teller(services, slack)
-        self._owner = owner or secrets.token_hex(8)
+        self.owner = owner or secrets.token_hex(8)
         self._paces = Paces(pace or Pace())
         self._lease_until: datetime | None = None
         self._lease_lock = asyncio.Lock()
@@ -89,7 +89,7 @@ class Notifier:
         if self._lease_until is not None:
             self._lease_until = None
             async with self._services.database.write() as session:
-                await leases.release(session, [LEASE], owner=self._owner)
+                await leases.release(session, [LEASE], owner=self.owner)
 
     # -- one round: the first message of every lane ---------------------------------------------------------------
 
@@ -112,13 +112,17 @@ class Notifier:
         return sum(await asyncio.gather(*(one(message, key) for message, key in paced)))
 
     async def _paced(self, messages: Sequence[OutboxMessage]) -> list[tuple[OutboxMessage, str]]:
-        """Those that may go out now, each with the bucket it took from."""
+        """Those that may go out now, each with the bucket it took from.
+
+        Edits go side by side; messages one a channel, so that people read them in order and an urgent one is next.
+        """
         places = await self._places({message.rollout_id for message in messages if message.rollout_id})
-        now, allowed = self._clock.now(), []
+        now, allowed, served = self._clock.now(), [], set[str]()
         for message in messages:
             key = self._pace_key(message, places.get(message.rollout_id or ""))
-            if self._paces.take(key, now):
+            if key not in served and self._paces.take(key, now):
                 allowed.append((message, key))
+                served |= {key} - {EDITS}
         return allowed
 
     async def _places(self, rollout_ids: set[str]) -> dict[str, Conversation]:
@@ -147,7 +151,7 @@ class Notifier:
             if self._lease_until is not None and now < self._lease_until - ttl * 2 / 3:
                 return True
             async with self._services.database.write() as session:
-                won = await leases.claim(session, [LEASE], owner=self._owner, now=now, ttl=ttl)
+                won = await leases.claim(session, [LEASE], owner=self.owner, now=now, ttl=ttl)
             self._lease_until = now + ttl if won else None
             return bool(won)
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.records.models import OutboxMessage
@@ -69,14 +69,22 @@ async def put(
 
 
 async def due(session: AsyncSession, *, now: datetime, limit: int = 100) -> Sequence[OutboxMessage]:
-    """The first open message of every lane, if it is due: urgent ones first, then the oldest."""
-    first_of_lane = (
-        select(func.min(OutboxMessage.id)).where(OutboxMessage.status == Status.OPEN).group_by(OutboxMessage.lane)
+    """The first open message of every lane, if it is due: first those with something urgent in line, then the oldest.
+
+    An urgent message waits for those before it in its lane, so they go ahead with it.
+    """
+    urgent = func.max(case((OutboxMessage.urgent, 1), else_=0))
+    heads = (
+        select(func.min(OutboxMessage.id).label("id"), urgent.label("urgent"))
+        .where(OutboxMessage.status == Status.OPEN)
+        .group_by(OutboxMessage.lane)
+        .subquery()
     )
     query = (
         select(OutboxMessage)
-        .where(OutboxMessage.id.in_(first_of_lane), OutboxMessage.due_at <= now)
-        .order_by(OutboxMessage.urgent.desc(), OutboxMessage.id)
+        .join(heads, heads.c.id == OutboxMessage.id)
+        .where(OutboxMessage.due_at <= now)
+        .order_by(heads.c.urgent.desc(), OutboxMessage.id)
         .limit(limit)
     )
     return (await session.scalars(query)).all()

@@ -7,7 +7,7 @@ from sqlalchemy import delete
 
 from bot.notifier import AT_ONCE, ATTEMPTS_OF_A_FAULT
 from bot.pacing import Pace
-from tests.unit.notifier.conftest import Desk, told
+from tests.unit.notifier.desk import Desk, told
 from tests.unit.notifier.slack import NO_ANSWER, refusal
 from tests.unit.rollouts.world import AIKO, JONAS, MIRA
 from tools.records.models import OutboxMessage
@@ -235,6 +235,17 @@ async def test_urgent_messages_go_first(desk: Desk) -> None:
     place = (await desk.services.rollouts.get(views[3].id)).place
     assert place is not None
     assert [edit.ts for edit in desk.slack.of("update")] == [place.card_ts]
+
+
+async def test_what_stands_before_an_urgent_message_goes_ahead_with_it(desk: Desk) -> None:
+    views = [await desk.rollout(number) for number in range(4)]
+    await desk.deliver()
+    desk.notifier = desk.another(owner=desk.notifier.owner, pace=Pace(messages_per_second=0.001, message_burst=2))
+    for view in views:
+        await desk.note(view, f"of {view.flag}")
+    await desk.note(views[3], "fire", urgent=True)
+    await desk.deliver()
+    assert [said.text.rpartition(": ")[2] for said in desk.slack.taken[8:]] == ["of flag-3", "fire"]
 
 
 async def test_only_one_process_delivers_until_its_lease_runs_out(desk: Desk) -> None:
