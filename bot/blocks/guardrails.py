@@ -70,7 +70,9 @@ def _undecided(verdict: Verdict) -> tuple[str, str]:
         return texts.GUARDRAIL_SUSPECTED
     if verdict.treatment_n == 0:
         return texts.GUARDRAIL_WARMING
-    return texts.GUARDRAIL_TOO_FEW if verdict.safe_e >= SAFE_NEEDED else texts.GUARDRAIL_OPEN
+    if verdict.safe_e < SAFE_NEEDED:
+        return texts.GUARDRAIL_OPEN
+    return texts.GUARDRAIL_TOO_FEW if verdict.treatment_n < verdict.min_sample else texts.GUARDRAIL_BAKING
 
 
 def _limit(guardrail: Guardrail, control: float | None, *, against_ceiling: bool) -> str:

@@ -1,4 +1,4 @@
-"""What holds on SQLite and on PostgreSQL alike: one transition out of a thousand clicks, leases, migrations, the log."""
+"""What holds on SQLite and PostgreSQL alike: one transition of a thousand clicks, leases, migrations, the log."""
 
 import asyncio
 from collections.abc import AsyncIterator

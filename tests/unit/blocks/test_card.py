@@ -74,6 +74,7 @@ def test_when_it_was_checked_and_will_be() -> None:
         (replace(OPEN, outcome=Outcome.FAIL, harm=Harm.PROVEN, harm_e=212.0), "✖ *errors* proven harmful"),
         (replace(OPEN, treatment_n=0), "◌ *errors* warming up, not counted yet"),
         (replace(OPEN, safe_e=50.0), "◌ *errors* looks safe, sample too small"),
+        (replace(OPEN, safe_e=50.0, treatment_n=OPEN.min_sample), "◌ *errors* proven safe, baking"),
         (Verdict(Outcome.ERROR, "The database is down."), "⚠ *errors* can't be measured\n>The database is down."),
         (
             Verdict(Outcome.NO_DATA, "Nothing came.", no_data=NoData.NO_TRAFFIC),
