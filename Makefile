@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench clean
+.PHONY: help install demo test coverage lint format bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -26,6 +26,10 @@ demo: install  ## a whole rollout on this machine; HEADLESS=1 plays the operator
 	@$(BIN)/sluice demo $(if $(filter 1,$(HEADLESS)),--headless)
 
 test: $(VENV)/.installed-dev  ## the whole suite
+	@$(BIN)/python -m pytest -m alone $(ARGS)
+	@$(BIN)/python -m pytest -m "not alone" -n auto --dist worksteal $(ARGS)
+
+coverage: $(VENV)/.installed-dev  ## branches that no test takes, tools/ first
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: $(VENV)/.installed-dev  ## format and style, types, import directions

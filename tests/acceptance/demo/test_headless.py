@@ -15,6 +15,8 @@ import pytest
 
 from bot.demo import story
 
+pytestmark = pytest.mark.alone
+
 SLUICE = Path(sys.executable).with_name("sluice")
 LIMIT_S = 90.0
 PROC = Path("/proc")
