@@ -4,6 +4,7 @@ The graph has no model in it: the calculators draft, policy and validation check
 can set an exposure.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -83,7 +84,9 @@ class Planner:
 
         Raises FlagNotFound, InvalidSpec, InvalidPlan, CannotBeProven, and what the sources raise.
         """
-        state = await self._graph.ainvoke({"request": request})
+        # In a thread: nothing is acknowledged and nothing watched while the event loop loads the library.
+        graph = await asyncio.to_thread(lambda: self._graph)
+        state = await graph.ainvoke({"request": request})
         draft: Draft = state["draft"]
         return Proposal(draft.plan, state["spec"], (*state["warnings"], *draft.notes))
 
