@@ -1,6 +1,7 @@
 """Delivers what the outbox holds to Slack, at the pace that Slack takes.
 
-Messages of one lane go out in order; of several, urgent ones first. A message is closed only once Slack took it, so
+Messages of one lane go out in order; of several, urgent ones first. Cards that are edited go out beside what is posted,
+so that no edit, limited or failing, holds up a page. A message is closed only once Slack took it, so
 that nothing is lost; it may be told twice when Slack took it and its answer was lost. Slack being away stops nothing
 but this. Any number of processes may try: a lease lets one of them deliver.
 """
@@ -8,6 +9,7 @@ but this. Any number of processes may try: a lease lets one of them deliver.
 import asyncio
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -71,18 +73,20 @@ class Notifier:
         self._paces = Paces(pace or Pace())
         self._lease_until: datetime | None = None
         self._lease_lock = asyncio.Lock()
-        self._away_until: datetime | None = None
-        self._failures = 0
+        self._posting = _Outage()
+        self._editing = _Outage()
 
     async def deliver_due(self) -> int:
         """Deliver everything that is due and that Slack's pace allows; how many messages were closed."""
-        closed = 0
-        for _ in range(ROUNDS):
-            delivered = await self._round()
-            closed += delivered
-            if not delivered:
-                break
-        return closed
+        return await self.edit_due() + await self.post_due()
+
+    async def edit_due(self) -> int:
+        """Bring the cards up to date that are due, as `deliver_due` does; `post_due` may run at the same time."""
+        return await self._rounds(edits=True)
+
+    async def post_due(self) -> int:
+        """Post what is due, first cards too, as `deliver_due` does; `edit_due` may run at the same time."""
+        return await self._rounds(edits=False)
 
     async def close(self) -> None:
         """Let another process deliver at once."""
@@ -93,26 +97,36 @@ class Notifier:
 
     # -- one round: the first message of every lane ---------------------------------------------------------------
 
-    async def _round(self) -> int:
-        if self._is_away():
+    async def _rounds(self, *, edits: bool) -> int:
+        closed = 0
+        for _ in range(ROUNDS):
+            delivered = await self._round(edits=edits)
+            closed += delivered
+            if not delivered:
+                break
+        return closed
+
+    async def _round(self, *, edits: bool) -> int:
+        outage = self._editing if edits else self._posting
+        if outage.lasts(self._clock.now()):
             return 0
         async with self._services.database.read() as session:
             messages = await outbox.due(session, now=self._clock.now(), limit=BATCH)
         if not messages or not await self._hold_lease():
             return 0
-        paced = await self._paced(messages)
+        paced = await self._paced(messages, edits=edits)
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(message: OutboxMessage, key: str) -> bool:
             async with gate:
-                if self._is_away() or not await self._hold_lease():
+                if outage.lasts(self._clock.now()) or not await self._hold_lease():
                     return False
                 return await self._deliver(message, key)
 
         return sum(await asyncio.gather(*(one(message, key) for message, key in paced)))
 
-    async def _paced(self, messages: Sequence[OutboxMessage]) -> list[tuple[OutboxMessage, str]]:
-        """Those that may go out now, each with the bucket it took from.
+    async def _paced(self, messages: Sequence[OutboxMessage], *, edits: bool) -> list[tuple[OutboxMessage, str]]:
+        """The edits, or all else, that may go out now, each with the bucket it took from.
 
         Edits go side by side; messages one a channel, so that people read them in order and an urgent one is next.
         """
@@ -120,7 +134,7 @@ class Notifier:
         now, allowed, served = self._clock.now(), [], set[str]()
         for message in messages:
             key = self._pace_key(message, places.get(message.rollout_id or ""))
-            if key not in served and self._paces.take(key, now):
+            if (key == EDITS) is edits and key not in served and self._paces.take(key, now):
                 allowed.append((message, key))
                 served |= {key} - {EDITS}
         return allowed
@@ -140,8 +154,8 @@ class Notifier:
             return str(message.payload.get("person"))
         return place.channel if place is not None else self._services.settings.slack.alerts_channel or message.lane
 
-    def _is_away(self) -> bool:
-        return self._away_until is not None and self._clock.now() < self._away_until
+    def _outage(self, key: str) -> "_Outage":
+        return self._editing if key == EDITS else self._posting
 
     async def _hold_lease(self) -> bool:
         """Whether delivering is this process's, for some seconds at least."""
@@ -164,7 +178,7 @@ class Notifier:
         except SlackApiError as error:
             return await self._refused(message, key, error)
         except NETWORK_ERRORS as error:
-            await self._away(message, f"Slack did not answer ({type(error).__name__}).")
+            await self._away(message, key, f"Slack did not answer ({type(error).__name__}).")
             return False
         except SluiceError as error:
             return await self._undeliverable(message, type(error).__name__, str(error))
@@ -172,7 +186,7 @@ class Notifier:
             reference = secrets.token_hex(4)
             logger.exception(FAULTY, reference=reference, message=message.id, kind=message.kind)
             return await self._faulty(message, f"A fault of Sluice; the log has it under {reference}.")
-        self._failures, self._away_until = 0, None
+        self._outage(key).end()
         await self._settle(message, Status.DELIVERED)
         return True
 
@@ -186,13 +200,14 @@ class Notifier:
             await self._postpone(message, until, f"Slack asked to wait {wait.total_seconds():.0f} s.")
             return False
         if is_trouble_of_slack(error):
-            await self._away(message, f"Slack answered {code}.")
+            await self._away(message, key, f"Slack answered {code}.")
             return False
         if code in REFUSED_APP:
             # A wrong token would fail every message there is; they wait until it is mended.
             logger.error(UNDELIVERED, message=message.id, reason=code, what_to_do=WHAT_TO_DO[code])
-            self._away_until = self._clock.now() + LONGEST_BACKOFF
-            await self._postpone(message, self._away_until, f"Slack refused the app: {code}.")
+            until = self._clock.now() + LONGEST_BACKOFF
+            self._outage(key).until = until
+            await self._postpone(message, until, f"Slack refused the app: {code}.")
             return False
         return await self._undeliverable(message, code, f"Slack refused it: {code}.")
 
@@ -209,15 +224,12 @@ class Notifier:
         await self._postpone(message, self._clock.now() + _backoff(message), sentence)
         return False
 
-    async def _away(self, message: OutboxMessage, sentence: str) -> None:
-        """Slack is not there: this message waits its turn, and after some failures everything does."""
-        self._failures += 1
-        now = self._clock.now()
-        if self._failures >= AT_ONCE:
-            self._away_until = now + min(
-                FIRST_BACKOFF * (1 << min(self._failures - AT_ONCE, 6)), LONGEST_URGENT_BACKOFF
-            )
-            logger.warning(AWAY, reason=sentence, until=self._away_until.isoformat())
+    async def _away(self, message: OutboxMessage, key: str, sentence: str) -> None:
+        """Slack is not there: this message waits its turn, and after some failures everything of its sort does."""
+        now, outage = self._clock.now(), self._outage(key)
+        outage.count(now)
+        if outage.until is not None:
+            logger.warning(AWAY, reason=sentence, until=outage.until.isoformat())
         await self._postpone(message, now + _backoff(message), sentence)
 
     async def _postpone(self, message: OutboxMessage, until: datetime, sentence: str) -> None:
@@ -228,6 +240,25 @@ class Notifier:
     async def _settle(self, message: OutboxMessage, status: Status, error: str | None = None) -> None:
         async with self._services.database.write() as session:
             await outbox.settle(session, message, status=status, at=self._clock.now(), error=error)
+
+
+@dataclass(slots=True)
+class _Outage:
+    """How often Slack failed in a row, and until when it is left alone for that."""
+
+    failures: int = 0
+    until: datetime | None = None
+
+    def lasts(self, now: datetime) -> bool:
+        return self.until is not None and now < self.until
+
+    def count(self, now: datetime) -> None:
+        self.failures += 1
+        if self.failures >= AT_ONCE:
+            self.until = now + min(FIRST_BACKOFF * (1 << min(self.failures - AT_ONCE, 6)), LONGEST_URGENT_BACKOFF)
+
+    def end(self) -> None:
+        self.failures, self.until = 0, None
 
 
 def _backoff(message: OutboxMessage) -> timedelta:

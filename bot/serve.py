@@ -123,7 +123,8 @@ def _scheduler(services: Services, notifier: Notifier) -> Scheduler:
     timing = services.settings.scheduler
     scheduler = Scheduler(services.clock)
     scheduler.every(timing.tick, "tick", services.controller.tick)
-    scheduler.every(timing.delivery, "delivery", notifier.deliver_due)
+    scheduler.every(timing.delivery, "delivery", notifier.post_due)
+    scheduler.every(timing.delivery, "cards", notifier.edit_due)
     return scheduler
 
 

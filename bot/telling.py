@@ -1,7 +1,9 @@
 """What is said to people, and where: the living card, its thread, the alerts channel, a direct message."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 import structlog
 from slack_sdk.errors import SlackApiError
@@ -11,7 +13,7 @@ from sqlalchemy import update
 from bot import texts
 from bot.blocks.card import DECIDING, card, summary
 from bot.blocks.lines import line
-from bot.blocks.mrkdwn import name, person
+from bot.blocks.mrkdwn import is_mentionable, name, person
 from bot.services import Services
 from bot.slack import code_of
 from tools.errors import NotFound
@@ -29,6 +31,8 @@ CHANNEL_LOST = frozenset({"channel_not_found", "is_archived", "not_in_channel", 
 """Slack refuses the channel, not the message."""
 CARD_LOST = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 """The card can't be edited any more, so a new one is posted."""
+THREAD_LOST = frozenset({"cannot_reply_to_message", "message_not_found", "thread_not_found"})
+"""The card that the thread hangs on is gone, so a new one is posted."""
 
 MOVED = "notifier.alert_moved"
 
@@ -53,6 +57,7 @@ class Teller:
     def __init__(self, services: Services, slack: Messenger) -> None:
         self._services = services
         self._slack = slack
+        self._locks = WeakValueDictionary[str, asyncio.Lock]()
 
     async def tell(self, message: OutboxMessage) -> None:
         """Say it. Raises SlackApiError, network errors, NowhereToTell, RolloutNotFound."""
@@ -71,30 +76,43 @@ class Teller:
             raise NowhereToTell("The message names no rollout, so it has neither a card nor a thread.")
         return await self._services.rollouts.get(message.rollout_id)
 
-    async def _tell_card(self, view: RolloutView) -> PlaceView:
-        """Bring the card up to date, or post it; where it is."""
-        place = view.place
-        if place is None:
-            raise NowhereToTell(
-                "The rollout has no channel: plan it from a channel, or set SLUICE_SLACK_RELEASES_CHANNEL."
-            )
-        async with self._services.database.read() as session:
-            decisions = await log.newest(session, view.id, kinds=DECIDING, limit=LOOK_BACK)
-        blocks, text = card(view, decisions), summary(view)
-        if place.card_ts is not None:
-            try:
-                await self._slack.chat_update(
-                    channel=place.channel, ts=place.card_ts, text=text, blocks=[block.to_dict() for block in blocks]
-                )
-            except SlackApiError as error:
-                if code_of(error) not in CARD_LOST:
-                    raise
-            else:
-                return place
-        return await self._post_card(place, text, blocks)
+    async def _tell_card(self, view: RolloutView) -> None:
+        """Bring the card up to date, or post it."""
+        place = _place_of(view)
+        if place.card_ts is not None and await self._edit_card(view, place):
+            return
+        place, posted = await self._new_card(view.id, instead_of=place.card_ts)
+        if not posted:
+            await self._edit_card(await self._services.rollouts.get(view.id), place)
 
-    async def _post_card(self, place: PlaceView, text: str, blocks: Sequence[Block]) -> PlaceView:
+    async def _edit_card(self, view: RolloutView, place: PlaceView) -> bool:
+        """Whether there was a card to edit."""
+        blocks, text = await self._card(view)
+        try:
+            await self._slack.chat_update(
+                channel=place.channel, ts=str(place.card_ts), text=text, blocks=[block.to_dict() for block in blocks]
+            )
+        except SlackApiError as error:
+            if code_of(error) not in CARD_LOST:
+                raise
+            return False
+        return True
+
+    async def _new_card(self, rollout_id: str, *, instead_of: str | None) -> tuple[PlaceView, bool]:
+        """Post a card instead of one that is lost or was never there; where it is, and whether it was posted here.
+
+        A card and a line may both find that there is none: whoever comes second takes the first one's.
+        """
+        async with self._locks.setdefault(rollout_id, asyncio.Lock()):
+            view = await self._services.rollouts.get(rollout_id)
+            place = _place_of(view)
+            if place.card_ts != instead_of:
+                return place, False
+            return await self._post_card(view, place), True
+
+    async def _post_card(self, view: RolloutView, place: PlaceView) -> PlaceView:
         """A new card. It starts the thread, unless the conversation began with a thread that people had started."""
+        blocks, text = await self._card(view)
         within = place.thread_ts if place.thread_ts != place.card_ts else None
         ts = await self._post(place.channel, text, blocks, thread_ts=within, broadcast=within is not None)
         thread_ts = within or ts
@@ -106,11 +124,22 @@ class Teller:
             )
         return PlaceView(place.conversation_id, place.workspace, place.channel, thread_ts, ts)
 
+    async def _card(self, view: RolloutView) -> tuple[Sequence[Block], str]:
+        async with self._services.database.read() as session:
+            decisions = await log.newest(session, view.id, kinds=DECIDING, limit=LOOK_BACK)
+        return card(view, decisions), summary(view)
+
     async def _tell_thread(self, view: RolloutView, text: str, *, broadcast: bool) -> None:
-        place = view.place
-        if place is None or place.card_ts is None:
-            place = await self._tell_card(view)
-        await self._post(place.channel, text, thread_ts=place.thread_ts, broadcast=broadcast)
+        place = _place_of(view)
+        if place.card_ts is None:
+            place, _ = await self._new_card(view.id, instead_of=None)
+        try:
+            await self._post(place.channel, text, thread_ts=place.thread_ts, broadcast=broadcast)
+        except SlackApiError as error:
+            if code_of(error) not in THREAD_LOST:
+                raise
+            place, _ = await self._new_card(view.id, instead_of=place.card_ts)
+            await self._post(place.channel, text, thread_ts=place.thread_ts, broadcast=broadcast)
 
     async def _alert(self, message: OutboxMessage) -> None:
         """In the rollout's thread and channel; in the alerts channel when there is none or Slack refuses it."""
@@ -140,16 +169,18 @@ class Teller:
         await self._post(channel, texts.MENTIONING.format(people=people, line=about).strip())
 
     def _who_must_act(self, message: OutboxMessage, view: RolloutView) -> list[str]:
-        """Who is mentioned: those who can approve when they are asked, else whoever asked for the rollout."""
+        """Who is mentioned: those who can approve when they are asked or nobody in Slack asked; else who asked."""
         approvers = self._services.settings.policy.approvers
+        # Whoever asked on the command line has no account that Slack could mention.
+        askers = [view.requester] if is_mentionable(view.requester) else []
         match Happening(message.payload["what"]):
             case Happening.APPROVAL_REQUESTED:
                 barred = {message.payload["actor"], view.requester, view.plan.spec_author}
                 return [one for one in approvers if one not in barred][:MOST_MENTIONED]
             case Happening.ROLLBACK_STUCK:
-                return list(dict.fromkeys((view.requester, *approvers)))[:MOST_MENTIONED]
+                return list(dict.fromkeys((*askers, *approvers)))[:MOST_MENTIONED]
             case _:
-                return [view.requester]
+                return askers or list(approvers[:MOST_MENTIONED])
 
     async def _post(
         self,
@@ -168,6 +199,12 @@ class Teller:
             arguments |= {"thread_ts": thread_ts, "reply_broadcast": broadcast}
         answer = await self._slack.chat_postMessage(channel=channel, **arguments)
         return str(answer["ts"])
+
+
+def _place_of(view: RolloutView) -> PlaceView:
+    if view.place is None:
+        raise NowhereToTell("The rollout has no channel: plan it from a channel, or set SLUICE_SLACK_RELEASES_CHANNEL.")
+    return view.place
 
 
 def _line(message: OutboxMessage) -> str:

@@ -48,7 +48,12 @@ def person(who: str) -> str:
     """A person as a mention, Sluice by its name, anybody else (the command line) by what they are called."""
     if who == SLUICE:
         return "Sluice"
-    return f"<@{who}>" if _USER_ID.fullmatch(who) else escape(who, NAME_CHARACTERS)
+    return f"<@{who}>" if is_mentionable(who) else escape(who, NAME_CHARACTERS)
+
+
+def is_mentionable(who: str) -> bool:
+    """Whether it is a Slack user id, so that Slack notifies them."""
+    return _USER_ID.fullmatch(who) is not None
 
 
 def clock_time(moment: datetime) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.records.models import OutboxMessage
@@ -42,8 +42,16 @@ async def put(
     """Add a message in the caller's transaction, unless an open one with the same `replaces` will say it all.
 
     A message is rendered from the state at its delivery; raising the open one's generation keeps a delivery that
-    is under way from closing it with the older state.
+    is under way from closing it with the older state. An urgent message makes those before it in its lane urgent and
+    due at once, however long they were postponed.
     """
+    if urgent:
+        await session.execute(
+            update(OutboxMessage)
+            .where(OutboxMessage.lane == lane, OutboxMessage.status == Status.OPEN)
+            .where(or_(OutboxMessage.due_at > at, OutboxMessage.urgent.is_(False)))
+            .values(urgent=True, due_at=case((OutboxMessage.due_at > at, at), else_=OutboxMessage.due_at))
+        )
     if replaces is not None:
         renewed = await session.execute(
             update(OutboxMessage)
@@ -106,9 +114,13 @@ async def settle(
 
 
 async def postpone(session: AsyncSession, message: OutboxMessage, *, until: datetime, error: str) -> None:
-    """Leave a message open, to be tried again at `until`."""
+    """Leave a message open, to be tried again at `until`; at once if it became urgent since it was read."""
     await session.execute(
         update(OutboxMessage)
         .where(OutboxMessage.id == message.id, OutboxMessage.status == Status.OPEN)
-        .values(due_at=until, error=error, attempts=OutboxMessage.attempts + 1)
+        .values(
+            due_at=case((OutboxMessage.urgent == message.urgent, until), else_=OutboxMessage.due_at),
+            error=error,
+            attempts=OutboxMessage.attempts + 1,
+        )
     )

@@ -41,14 +41,16 @@ class Desk:
         """A notifier of another process."""
         return Notifier(self.services, self.slack, **options)
 
-    async def rollout(self, number: int = 0, channel: str = "C1") -> RolloutView:
+    async def rollout(self, number: int = 0, channel: str = "C1", requester: str = MIRA) -> RolloutView:
         """A proposed rollout of a flag of its own."""
         flag = f"flag-{number}"
         flags = self.services.flags
         assert isinstance(flags, MemoryFlagService)
         await flags.define(FlagRef(flag, "production"), "old", "new")
         plan = make_plan().model_copy(update={"flag": flag})
-        return await self.services.rollouts.propose(plan, requester=MIRA, place=Place("T1", channel), reason="asked")
+        return await self.services.rollouts.propose(
+            plan, requester=requester, place=Place("T1", channel), reason="asked"
+        )
 
     async def put(self, kind: Kind, lane: str = "x", **options: Any) -> None:
         """A message in the outbox."""

@@ -42,23 +42,27 @@ def refusal(code: str, *, status: int = 200, retry_after: int | None = None) -> 
 
 @dataclass
 class FakeSlack:
-    """`refusals` are raised by the next calls, one each; `closed` channels raise theirs always."""
+    """`refusals` are raised by the next calls, one each; `closed` channels and `broken` methods raise theirs always."""
 
     taken: list[Said] = field(default_factory=list)
     refusals: deque[Exception] = field(default_factory=deque)
     closed: dict[str, Exception] = field(default_factory=dict)
+    broken: dict[str, Exception] = field(default_factory=dict)
     calls: int = 0
     before: Callable[[], Awaitable[None]] | None = None
 
     async def chat_postMessage(self, *, channel: str, **arguments: Any) -> dict[str, Any]:  # noqa: N802 - Slack's name
-        await self._admit(channel)
+        await self._admit("post", channel)
+        thread = arguments.get("thread_ts")
+        if thread is not None and not self._has(channel, thread):
+            raise refusal("thread_not_found")
         ts = f"{len(self.taken) + 1}.000000"
         self._take("post", channel, ts, arguments)
         return {"ok": True, "ts": ts}
 
     async def chat_update(self, *, channel: str, ts: str, **arguments: Any) -> dict[str, Any]:
-        await self._admit(channel)
-        if not any(said.ts == ts and said.channel == channel for said in self.taken):
+        await self._admit("update", channel)
+        if not self._has(channel, ts):
             raise refusal("message_not_found")
         self._take("update", channel, ts, arguments)
         return {"ok": True, "ts": ts}
@@ -67,7 +71,10 @@ class FakeSlack:
         """The calls of one kind."""
         return [said for said in self.taken if said.method == method]
 
-    async def _admit(self, channel: str) -> None:
+    def _has(self, channel: str, ts: str) -> bool:
+        return any((said.method, said.ts, said.channel) == ("post", ts, channel) for said in self.taken)
+
+    async def _admit(self, method: str, channel: str) -> None:
         self.calls += 1
         if self.before is not None:
             await self.before()
@@ -75,6 +82,8 @@ class FakeSlack:
             raise self.refusals.popleft()
         if channel in self.closed:
             raise self.closed[channel]
+        if method in self.broken:
+            raise self.broken[method]
 
     def _take(self, method: str, channel: str, ts: str, arguments: dict[str, Any]) -> None:
         self.taken.append(

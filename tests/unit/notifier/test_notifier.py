@@ -7,6 +7,7 @@ from sqlalchemy import delete
 
 from bot.notifier import AT_ONCE, ATTEMPTS_OF_A_FAULT
 from bot.pacing import Pace
+from bot.telling import Teller
 from tests.unit.notifier.desk import Desk, told
 from tests.unit.notifier.slack import NO_ANSWER, refusal
 from tests.unit.rollouts.world import AIKO, JONAS, MIRA
@@ -43,6 +44,119 @@ async def test_a_note_before_any_card_posts_the_card(desk: Desk) -> None:
     await desk.deliver()
     assert [said.blocks != [] for said in desk.slack.taken] == [True, False]
     assert desk.slack.taken[1].thread_ts == desk.slack.taken[0].ts
+
+
+async def test_a_card_and_a_line_at_once_post_one_card(desk: Desk) -> None:
+    view = await desk.rollout()
+    card, question = await desk.messages()
+    teller = Teller(desk.services, desk.slack)
+
+    async def slow() -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+    desk.slack.before = slow
+    await asyncio.gather(*(teller.tell(message) for message in (question, card, question, card)))
+    [posted] = [said for said in desk.slack.of("post") if said.blocks]
+    place = (await desk.services.rollouts.get(view.id)).place
+    assert place is not None
+    assert place.card_ts == posted.ts
+    assert [said.thread_ts for said in desk.slack.of("post") if said is not posted] == [posted.ts] * 2
+    assert {said.ts for said in desk.slack.of("update")} == {posted.ts}, "who came second shows what is new since"
+
+
+async def test_edits_that_slack_limits_hold_up_no_alert(desk: Desk) -> None:
+    view = await desk.rollout()
+    await desk.deliver()
+    desk.slack.broken["update"] = refusal("ratelimited", status=429, retry_after=60)
+    await renew_card(desk, view.id)
+    await desk.deliver()
+    await renew_card(desk, view.id, urgent=True)
+    await desk.note(view, "fire", urgent=True, kind=Kind.ALERT)
+    await desk.deliver(seconds=1)
+    assert desk.slack.taken[-1].text.endswith("fire")
+    calls = desk.slack.calls
+    await desk.deliver(seconds=50)
+    assert desk.slack.calls == calls, "Slack asked for a minute"
+    desk.slack.broken.clear()
+    await desk.deliver(seconds=10)
+    assert len(desk.slack.of("update")) == 1
+
+
+@pytest.mark.parametrize("trouble", [NO_ANSWER, refusal("internal_error"), refusal("no_permission")])
+async def test_edits_that_fail_hold_up_no_alert(desk: Desk, trouble: Exception) -> None:
+    views = [await desk.rollout(number) for number in range(2 * AT_ONCE)]
+    await desk.deliver()
+    desk.slack.broken["update"] = trouble
+    for view in views:
+        await renew_card(desk, view.id)
+    await desk.deliver(seconds=10)
+    await desk.note(views[0], "fire", urgent=True, kind=Kind.ALERT)
+    await desk.deliver()
+    assert desk.slack.taken[-1].text.endswith("fire")
+
+
+async def test_an_edit_that_takes_its_time_holds_up_no_alert(desk: Desk) -> None:
+    view, begun, release = await desk.rollout(), asyncio.Event(), asyncio.Event()
+    await desk.deliver()
+    await renew_card(desk, view.id)
+
+    async def hang() -> None:
+        desk.slack.before = None
+        begun.set()
+        await release.wait()
+
+    desk.slack.before = hang
+    editing = asyncio.create_task(desk.notifier.edit_due())
+    async with asyncio.timeout(10):
+        await begun.wait()
+        await desk.note(view, "fire", urgent=True, kind=Kind.ALERT)
+        assert await desk.notifier.post_due() == 1
+        assert desk.slack.taken[-1].text.endswith("fire")
+        release.set()
+        assert await editing == 1
+
+
+async def test_an_urgent_message_wakes_what_was_postponed_before_it(desk: Desk) -> None:
+    view = await desk.rollout()
+    await desk.deliver()
+    desk.slack.closed["C1"] = NO_ANSWER
+    await desk.note(view, "late")
+    for _ in range(10):
+        await desk.deliver(seconds=61)
+    desk.slack.closed.clear()
+    await desk.deliver(seconds=20)
+    assert len(desk.slack.taken) == 2, "it waits"
+    await desk.note(view, "fire", urgent=True, kind=Kind.ALERT)
+    await desk.deliver()
+    assert [said.text.rpartition(": ")[2] for said in desk.slack.taken[2:]] == ["late", "fire"]
+
+
+async def test_what_fails_while_it_becomes_urgent_is_tried_again_at_once(desk: Desk) -> None:
+    view = await desk.rollout()
+    await desk.deliver()
+    await desk.note(view, "late")
+    desk.slack.refusals.append(NO_ANSWER)
+
+    async def fire() -> None:
+        desk.slack.before = None
+        await desk.note(view, "fire", urgent=True, kind=Kind.ALERT)
+
+    desk.slack.before = fire
+    await desk.deliver()
+    await desk.deliver()
+    assert [said.text.rpartition(": ")[2] for said in desk.slack.taken[2:]] == ["late", "fire"]
+
+
+async def test_a_line_whose_card_is_gone_gets_a_new_card(desk: Desk) -> None:
+    view = await desk.rollout()
+    await desk.deliver()
+    desk.slack.taken.clear()
+    await desk.note(view, "after")
+    await desk.deliver()
+    card, note = desk.slack.taken
+    assert card.blocks
+    assert note.thread_ts == card.ts
 
 
 async def test_a_card_is_edited_once_for_many_changes(desk: Desk) -> None:
@@ -84,6 +198,15 @@ async def test_an_alert_mentions_who_asked_and_a_stuck_rollback_everybody(desk: 
     blind, stuck = [said.text for said in desk.slack.taken[2:]]
     assert blind == f"<@{MIRA}> ⚠ The gate is blind: r"
     assert stuck.startswith(f"<@{MIRA}> <@{JONAS}> <@{AIKO}> ⚠ The rollback has not worked")
+
+
+async def test_who_asked_on_the_command_line_is_stood_in_for_by_approvers(desk: Desk) -> None:
+    view = await desk.rollout(requester="cli:sam")
+    for what in (Happening.METRICS_BLIND, Happening.ROLLBACK_STUCK):
+        await desk.put(Kind.ALERT, f"rollout:{view.id}", rollout_id=view.id, payload=told(what, reason="r", error="e"))
+    await desk.deliver()
+    for said in desk.slack.taken[2:]:
+        assert said.text.startswith(f"<@{MIRA}> <@{JONAS}> <@{AIKO}> ⚠ The"), "those who may approve"
 
 
 async def test_an_alert_without_a_rollout_goes_to_the_alerts_channel(desk: Desk) -> None:
