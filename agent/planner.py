@@ -5,6 +5,7 @@ can set an exposure.
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +17,7 @@ from tools.flags.base import FlagNotFound, FlagRef, FlagService, FlagState
 from tools.gates import Counts, estimate_dispersion
 from tools.metrics.base import MetricQuery, Reading, Window
 from tools.metrics.router import Metrics
-from tools.plans.model import Plan, Strategy
+from tools.plans.model import Audience, Plan, Strategy
 from tools.plans.planner import Baseline, CannotBeProven, Draft, Feature, PlanningDefaults, draft_plan
 from tools.plans.policy import Policy
 from tools.plans.validation import check_plan
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 SLICES = 40
 """Into how many pieces the past is cut, to see how bursty it is."""
 FULLY_LIVE = 100.0
+SLACK_USER = re.compile(r"[UW][A-Z0-9]{2,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,10 @@ class Planner:
         graph = await asyncio.to_thread(lambda: self._graph)
         state = await graph.ainvoke({"request": request})
         draft: Draft = state["draft"]
-        return Proposal(draft.plan, state["spec"], (*state["warnings"], *draft.notes))
+        notes = (*state["warnings"], *draft.notes)
+        # In the plan, so that they are part of what is approved.
+        plan = draft.plan.model_copy(update={"rationale": (*draft.plan.rationale, *notes)})
+        return Proposal(plan, state["spec"], notes)
 
     @cached_property
     def _graph(self) -> "CompiledStateGraph[State, None, State, State]":
@@ -110,6 +115,7 @@ class Planner:
         spec = await self._read_spec(request.flag)
         flag = await self._flags.read(FlagRef(request.flag, request.environment))
         warnings = [] if spec is not None else [f"There is no spec for {request.flag}: every metric guards it."]
+        warnings += _ownership(spec)
         warnings += await self._dependencies(spec, request.environment)
         kpis = spec.kpis if spec is not None and spec.kpis else self._every_metric()
         try:
@@ -130,6 +136,7 @@ class Planner:
             depends_on=spec.depends_on if spec is not None else (),
             spec_author=spec.owner if spec is not None else None,
             spec_sha256=spec.sha256 if spec is not None else None,
+            audience=Audience(tenants=spec.tenants, regions=spec.regions) if spec is not None else Audience(),
         )
         return {"draft": draft_plan(feature, state["baselines"], self._policy, self._defaults, request.strategy)}
 
@@ -192,6 +199,13 @@ class Planner:
             if exposure.live_percent < FULLY_LIVE or not exposure.audience.everyone:
                 found.append(f"It depends on {name}, which is at {exposure}: finish that first.")
         return found
+
+
+def _ownership(spec: Spec | None) -> list[str]:
+    """Whether the rule that a spec's author does not approve can be held."""
+    if spec is None or spec.owner is None or SLACK_USER.fullmatch(spec.owner):
+        return []
+    return [f"The spec's owner, {spec.owner}, is no Slack user id, so nobody is barred from approving as its author."]
 
 
 def _without(reading: Reading, treatment: str) -> Counts:

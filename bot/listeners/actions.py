@@ -49,7 +49,7 @@ def register(app: AsyncApp, services: Services) -> None:
 
     def reject(approval_id: str, who: str, channel: str | None) -> View:
         # Who asked is only known to the database, and is checked again when the reason comes.
-        check_approver(services.settings.policy, who, requester="", spec_author=None)
+        check_approver(services.settings.policy, who, askers=(), spec_author=None)
         return dialogs.reject_dialog(approval_id, channel)
 
     _asks(app, services, card.REJECT, reject)

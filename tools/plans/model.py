@@ -18,6 +18,10 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9]
 Duration = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=365))]
 
 
+LONGEST_PAUSE = timedelta(minutes=5)
+"""The longest time between two checks that a plan may ask for: a breach is acted on within it."""
+
+
 class Value(BaseModel):
     """Base of every part of a plan: immutable, and strict about what it does not know."""
 

@@ -16,8 +16,8 @@ from tools.clock import in_words
 from tools.errors import InvalidInput
 from tools.gates import Direction
 from tools.gates.calculators import StageLength, Traffic, Unprovable, minimum_sample, stage_length
-from tools.plans.model import Duration, Exposure, Guardrail, Mode, Percent, Plan, Stage, Strategy, Value
-from tools.plans.policy import Policy
+from tools.plans.model import Audience, Duration, Exposure, Guardrail, Mode, Percent, Plan, Stage, Strategy, Value
+from tools.plans.policy import Policy, is_risky
 
 LONGEST_STAGE = timedelta(days=14)
 USUAL_MARGIN = 2.0
@@ -77,6 +77,7 @@ class Feature:
     depends_on: tuple[str, ...]
     spec_author: str | None
     spec_sha256: str | None
+    audience: Audience
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def draft_plan(
         raise CannotBeProven(
             f"No metric guards {feature.flag}: name at least one under kpis in its spec, or define one in sluice.toml."
         )
-    risky = bool(set(feature.tags) & set(policy.approval_tags))
+    risky = is_risky(policy, feature.tags)
     kind = strategy or Strategy.CANARY
     rails = [_Rail(baseline, _margin(baseline, risky, policy, defaults), policy) for baseline in baselines]
     notes = [rail.basis(defaults.traffic_window) for rail in rails]
@@ -110,7 +111,7 @@ def draft_plan(
         control=feature.control,
         treatment=feature.treatment,
         strategy=kind,
-        stages=stages,
+        stages=tuple(_limited(stage, feature.audience) for stage in stages),
         tags=feature.tags,
         depends_on=feature.depends_on,
         burn_in=defaults.burn_in,
@@ -121,7 +122,7 @@ def draft_plan(
         spec_author=feature.spec_author,
         spec_sha256=feature.spec_sha256,
     )
-    return Draft(plan, (*doubts, *_blast_radius(plan, rails)))
+    return Draft(plan, (*doubts, *_audience_note(feature.audience), *_blast_radius(plan, rails)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +263,18 @@ def _whole(rails: Sequence[_Rail], bake: timedelta, *, alone: bool) -> Stage:
         time_limit=min(PATIENCE * max(needed, bake), LONGEST_STAGE),
         guardrails=tuple(rail.guardrail(100, alone=alone) for rail in rails),
     )
+
+
+def _limited(stage: Stage, audience: Audience) -> Stage:
+    """The stage, for those only whom the spec names."""
+    return stage.model_copy(update={"exposure": stage.exposure.model_copy(update={"audience": audience})})
+
+
+def _audience_note(audience: Audience) -> list[str]:
+    if audience.everyone:
+        return []
+    names = ", ".join(audience.tenants + audience.regions)
+    return [f"The spec limits it to {names}. The traffic above is everyone's, so that proofs may take longer."]
 
 
 def _needed(length: StageLength | Unprovable) -> timedelta:

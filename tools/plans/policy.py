@@ -1,5 +1,6 @@
 """The policy: pure answers to "may this happen, and who must say so?". Lowering exposure is never asked about."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -54,7 +55,7 @@ def may_promote(policy: Policy, plan: Plan, to_stage: int, *, requester: str) ->
         return Decision(Answer.AUTO, 0, f"{plan.environment} needs no approval")
     before, after = plan.stages[to_stage - 1].exposure, plan.stages[to_stage].exposure
     reasons = _step_reasons(policy, before, after)
-    if tags := sorted(set(plan.tags) & set(policy.approval_tags)):
+    if tags := _shared(plan.tags, policy.approval_tags):
         reasons.append(f"the flag is {', '.join(tags)}")
     if plan.strategy is Strategy.FULL:
         reasons.append("the strategy is full")
@@ -63,25 +64,55 @@ def may_promote(policy: Policy, plan: Plan, to_stage: int, *, requester: str) ->
     return ask(policy, plan, requester, reasons)
 
 
-def check_approver(policy: Policy, person: str, *, requester: str, spec_author: str | None) -> None:
-    """Raise NotAllowed unless `person` may approve what `requester` asked for."""
+def is_risky(policy: Policy, tags: tuple[str, ...]) -> bool:
+    """Whether a flag with these tags has each of its promotions asked about."""
+    return bool(_shared(tags, policy.approval_tags))
+
+
+def check_approver(policy: Policy, person: str, *, askers: Collection[str], spec_author: str | None) -> None:
+    """Raise NotAllowed unless `person` may approve; `askers` are all who asked for it or wrote its plan."""
     if person not in policy.approvers:
         raise NotAllowed("You are not on the list of approvers, so you can't decide this; ask one of them.")
-    if person == requester:
+    if person in askers:
         raise NotAllowed("You asked for this, so someone else has to approve it.")
     if spec_author is not None and person == spec_author:
         raise NotAllowed("You wrote the spec, so someone else has to approve it.")
 
 
+def may_approve(policy: Policy, person: str, *, askers: Collection[str], spec_author: str | None) -> bool:
+    """Whether `check_approver` lets the person approve."""
+    try:
+        check_approver(policy, person, askers=askers, spec_author=spec_author)
+    except NotAllowed:
+        return False
+    return True
+
+
 def _step_reasons(policy: Policy, before: Exposure, after: Exposure) -> list[str]:
     if after.live_percent - before.live_percent > policy.largest_free_step:
         return [f"the step from {before} to {after} is larger than {policy.largest_free_step:g} points"]
+    if after.live_percent and before.audience != after.audience:
+        return [f"the step from {before} to {after} reaches others than before"]
     return []
+
+
+def _shared(tags: Collection[str], of_policy: Collection[str]) -> list[str]:
+    """The tags that the policy names; how they are capitalised does not matter."""
+    named = {tag.casefold() for tag in of_policy}
+    return sorted(tag for tag in set(tags) if tag.casefold() in named)
+
+
+def _is_known(person: str) -> bool:
+    """Whether Slack knows the person; an account on the command line may be anyone, also an approver."""
+    return ":" not in person
 
 
 def ask(policy: Policy, plan: Plan, requester: str, reasons: list[str]) -> Decision:
     """People are asked for `reasons`; denied when too few of them could answer."""
-    needed = 2 if set(plan.tags) & set(policy.two_approver_tags) else 1
+    needed = 2 if _shared(plan.tags, policy.two_approver_tags) else 1
+    if not _is_known(requester):
+        needed += 1
+        reasons = [*reasons, f"{requester} is nobody that Slack knows, so one more must agree"]
     able = set(policy.approvers) - {plan.spec_author, requester}
     if len(able) < needed:
         return Decision(

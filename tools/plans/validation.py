@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from tools.clock import in_words
 from tools.errors import InvalidInput
-from tools.plans.model import Exposure, Guardrail, Mode, Plan, Stage, Strategy
+from tools.gates import Direction
+from tools.plans.model import LONGEST_PAUSE, Exposure, Guardrail, Mode, Plan, Stage, Strategy
 from tools.plans.policy import Policy
 
 
@@ -33,11 +35,14 @@ def _shape(plan: Plan) -> Iterator[str]:
         yield f"Control and treatment are both {plan.control!r}; name two variants."
     if plan.check_every.total_seconds() <= 0:
         yield "The time between checks must be more than 0 s."
+    if plan.check_every > LONGEST_PAUSE:
+        yield f"The time between checks is {in_words(plan.check_every)}; use at most {in_words(LONGEST_PAUSE)}."
     if plan.stale_after < plan.check_every:
         yield "Data would count as stale before the next check; make stale_after longer than check_every."
     exposures = [stage.exposure for stage in plan.stages]
     yield from _order(exposures)
     yield from _strategy(plan.strategy, exposures)
+    yield from _steady(plan)
     if exposures[0].leaves_no_control and any(g.ceiling is None for g in plan.stages[0].guardrails):
         yield "The first stage exposes everyone, so there is no control to compare with; give each guardrail a ceiling."
 
@@ -58,6 +63,15 @@ def _strategy(strategy: Strategy, exposures: Sequence[Exposure]) -> Iterator[str
         yield f"A {strategy.value} plan has no shadow stages; make it a shadow plan, or take them out."
     if strategy is Strategy.FULL and len(exposures) > 1:
         yield "A full plan has one stage; make it a canary plan to have more."
+
+
+def _steady(plan: Plan) -> Iterator[str]:
+    """Evidence is carried from stage to stage, so that its question must stay the same."""
+    asked: dict[str, set[tuple[Direction, float]]] = {}
+    for guardrail in (guardrail for stage in plan.stages for guardrail in stage.guardrails):
+        asked.setdefault(guardrail.metric, set()).add((guardrail.direction, guardrail.margin))
+    for metric in sorted(metric for metric, questions in asked.items() if len(questions) > 1):
+        yield f"{metric} has different margins or directions in different stages; give it one of each."
 
 
 def _stage(stage: Stage) -> Iterator[str]:

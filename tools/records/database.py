@@ -92,7 +92,15 @@ def _engine_options(is_sqlite: bool, in_memory: bool) -> dict[str, Any]:
         return {}
     if is_sqlite:
         return {"pool_size": 8, "max_overflow": 0, "pool_timeout": 60}
-    return {"pool_size": 8, "max_overflow": 4, "pool_timeout": 60, "pool_pre_ping": True, "pool_recycle": 1800}
+    return {
+        "pool_size": 8,
+        "max_overflow": 4,
+        "pool_timeout": 60,
+        "pool_pre_ping": True,
+        "pool_recycle": 1800,
+        # A host that falls silent must become an error: a clock that waits for ever watches nothing.
+        "connect_args": {"connect_timeout": 10, "keepalives_idle": 10, "tcp_user_timeout": 15_000},
+    }
 
 
 def _listen_to_sqlite(engine: Any) -> None:

@@ -141,7 +141,7 @@ class Rollout(Record):
     confirmed, None until then; `exposed_since` is when treatment first ran in the present mode (burn-in counts from
     it); `limit_from` is the moment from which its time limit counts. `settled` is the
     exposure last confirmed by a read-back, which a hand-made change is measured against. `evidence` is what the
-    gates carry from check to check. `harm_accepted`: a person saw suspected harm and resumed all the same.
+    gates carry from check to check. `harm_accepted` has, by metric, how much harm a person saw and resumed despite.
     `due_at` is when the controller looks next.
     """
 
@@ -163,7 +163,7 @@ class Rollout(Record):
     known_good: Mapped[dict[str, Any] | None]
     settled: Mapped[dict[str, Any] | None]
     evidence: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    harm_accepted: Mapped[bool] = mapped_column(default=False)
+    harm_accepted: Mapped[dict[str, Any]] = mapped_column(default=dict)
     blind_since: Mapped[datetime | None]
     blind_paged: Mapped[bool] = mapped_column(default=False)
     pause_reason: Mapped[str | None] = mapped_column(Text)

@@ -13,6 +13,7 @@ from tools.errors import Conflict, NotFound
 from tools.plans.model import Plan
 from tools.plans.policy import Decision, Policy, check_approver
 from tools.records.models import Approval, ApprovalVote, Rollout
+from tools.rollouts import store
 from tools.rollouts.events import Happening, Tell, happened
 
 
@@ -148,7 +149,8 @@ async def vote(
     Raises ApprovalClosed, NotAllowed, and Conflict for a second vote of one person.
     """
     check_open(approval, rollout, plan, at=at)
-    check_approver(policy, person, requester=approval.requester, spec_author=plan.spec_author)
+    askers = {approval.requester, *await store.askers(session, rollout)}
+    check_approver(policy, person, askers=askers, spec_author=plan.spec_author)
     if await session.get(ApprovalVote, (approval.id, person)) is not None:
         raise Conflict("You have already answered this; it waits for someone else.")
     session.add(ApprovalVote(approval_id=approval.id, person=person, answer=answer, reason=reason, at=at))

@@ -60,7 +60,7 @@ async def promote(
         await happened(session, rollout, Happening.SUCCEEDED, at=at, actor=actor, why=why, **evidence)
         return
     before, after = plan.stages[rollout.stage].exposure, plan.stages[following].exposure
-    store.move(rollout, Phase.PROGRESSING, at=at, stage=following, stage_since=None, harm_accepted=False, due_at=at)
+    store.move(rollout, Phase.PROGRESSING, at=at, stage=following, stage_since=None, harm_accepted={}, due_at=at)
     store.intend(session, rollout, after, store.Purpose.PROMOTE, at=at)
     await happened(
         session,

@@ -16,7 +16,18 @@ import structlog
 from tools import gates
 from tools.canonical import canonical_json
 from tools.errors import InvalidInput, SluiceError
-from tools.gates import CeilingEvidence, CeilingTest, CountEvidence, Counts, CountTest, Direction, Outcome, Verdict
+from tools.gates import (
+    BadEvidence,
+    CeilingEvidence,
+    CeilingTest,
+    CountEvidence,
+    Counts,
+    CountTest,
+    Direction,
+    Harm,
+    Outcome,
+    Verdict,
+)
 from tools.metrics.base import MetricQuery, Reading, Sample, Window
 from tools.metrics.quality import BOTH, Arm, Gap, Seen, find_gap
 from tools.metrics.router import Metrics
@@ -25,6 +36,7 @@ from tools.records.models import GateCheck, Rollout, new_id
 
 CODE_VERSION = version("sluicebot")
 LARGEST_CEILING = 0.999
+CLOCK_TOLERANCE = timedelta(seconds=2)
 
 logger = structlog.get_logger(__name__)
 
@@ -33,10 +45,19 @@ class NoCeiling(InvalidInput):
     """A stage exposes everyone and nothing stands in for control."""
 
 
+class ClockWentBack(InvalidInput):
+    """The last check is of a later moment than now: the clock was wrong then, or is now."""
+
+
+UNREADABLE = (SluiceError, ValueError, KeyError, TypeError)
+"""What reading back carried evidence may raise when another release wrote it or it is damaged."""
+
+
 class GuardrailInput(Value):
     """A guardrail, the window that is new since its last check, and what is carried so far (None: nothing yet).
 
     `whole`: everyone is exposed, there is no control; `ceiling` is the rate that stands in for it, if there is one.
+    `error` is why the guardrail can't be asked about at all.
     """
 
     guardrail: Guardrail
@@ -46,6 +67,7 @@ class GuardrailInput(Value):
     whole: bool
     ceiling: float | None
     carried: dict[str, Any] | None
+    error: str | None = None
 
 
 class Inputs(Value):
@@ -56,6 +78,7 @@ class Inputs(Value):
     exposure: Exposure
     control: str
     treatment: str
+    stage_since: datetime | None
     burn_in_ends: datetime | None
     bake_ends: datetime | None
     stale_after: timedelta
@@ -104,12 +127,12 @@ def prepare(rollout: Rollout, plan: Plan, *, at: datetime, settle: Callable[[str
         exposure=Exposure.model_validate(rollout.settled),
         control=plan.control,
         treatment=plan.treatment,
+        stage_since=rollout.stage_since,
         burn_in_ends=burn_in_ends,
         bake_ends=rollout.stage_since + stage.bake if rollout.stage_since is not None else None,
         stale_after=plan.stale_after,
         guardrails=tuple(
-            _guardrail_input(guardrail, rollout, burn_in_ends, at, settle(guardrail.metric))
-            for guardrail in stage.guardrails
+            _guardrail_input(guardrail, rollout, burn_in_ends, at, settle) for guardrail in stage.guardrails
         ),
     )
 
@@ -125,8 +148,8 @@ def assess(inputs: Inputs, answers: Sequence[Answer]) -> Assessment:
     for item, answer in zip(inputs.guardrails, answers, strict=True):
         try:
             verdict, kept = _assess_one(inputs, item, answer)
-        except SluiceError as error:
-            verdict, kept = gates.error(str(error)), item.carried
+        except UNREADABLE as error:
+            verdict, kept = gates.error(_sentence(item.guardrail.metric, error)), item.carried
         verdicts.append(verdict)
         if kept is not None:
             carried[item.key] = kept
@@ -165,35 +188,61 @@ def digest(check: GateCheck) -> str:
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
+def harm_by_metric(check: GateCheck) -> dict[str, str]:
+    """How much harm the check saw, for the metrics where it saw any."""
+    metrics = [item["guardrail"]["metric"] for item in check.inputs["guardrails"]]
+    seen = zip(metrics, check.verdict["guardrails"], strict=True)
+    return {metric: verdict["harm"] for metric, verdict in seen if verdict["harm"] != Harm.NONE}
+
+
 def _guardrail_input(
-    guardrail: Guardrail, rollout: Rollout, burn_in_ends: datetime | None, at: datetime, settle: timedelta
+    guardrail: Guardrail,
+    rollout: Rollout,
+    burn_in_ends: datetime | None,
+    at: datetime,
+    settle: Callable[[str], timedelta],
 ) -> GuardrailInput:
+    """Total: what can't be asked about becomes the guardrail's error, because a gate that fails must count as blind."""
     exposure = Exposure.model_validate(rollout.settled)
     whole = exposure.leaves_no_control
     key = f"{guardrail.metric}:{'whole' if whole else exposure.mode.value}"
     carried = rollout.evidence.get(key)
-    # Everyone's exposure has a new kind of evidence, which begins with it; the others go on from stage to stage.
-    first = (rollout.stage_since if whole else rollout.exposed_since) or at
-    start = datetime.fromisoformat(carried["until"]) if carried else first
-    end = max(start, at - settle)
-    if burn_in_ends is not None and start < burn_in_ends < end:
-        end = burn_in_ends  # a window is either inside burn-in or after it
+    try:
+        start, end = _window(guardrail.metric, rollout, whole, at, at - settle(guardrail.metric))
+        ceiling = _ceiling(guardrail, rollout, carried) if whole else None
+    except UNREADABLE as error:
+        why = _sentence(guardrail.metric, error)
+        return GuardrailInput(
+            guardrail=guardrail, key=key, start=at, end=at, whole=whole, ceiling=None, carried=carried, error=why
+        )
+    # A window is inside burn-in or after it, and of one stage only.
+    for edge in (burn_in_ends, rollout.stage_since):
+        if edge is not None and start < edge < end:
+            end = edge
     return GuardrailInput(
-        guardrail=guardrail,
-        key=key,
-        start=start,
-        end=end,
-        ceiling=_ceiling(guardrail, rollout) if whole else None,
-        whole=whole,
-        carried=carried,
+        guardrail=guardrail, key=key, start=start, end=end, whole=whole, ceiling=ceiling, carried=carried
     )
 
 
-def _ceiling(guardrail: Guardrail, rollout: Rollout) -> float | None:
-    """The plan's ceiling, or else control's rate so far with the margin; None when control was never seen.
+def _window(metric: str, rollout: Rollout, whole: bool, at: datetime, complete: datetime) -> tuple[datetime, datetime]:
+    """What is new of a metric: from where its last window ended, of whichever kind, to where its data is complete."""
+    first = (rollout.stage_since if whole else rollout.exposed_since) or at
+    kinds = (*(mode.value for mode in Mode), "whole")
+    carried = [rollout.evidence.get(f"{metric}:{kind}") for kind in kinds]
+    ends = [datetime.fromisoformat(one["until"]) for one in carried if one is not None]
+    start = max([first, *ends])
+    if start > at + CLOCK_TOLERANCE:
+        raise ClockWentBack(f"{metric} was last read up to {start:%H:%M:%S} UTC, which is not yet: see the clocks.")
+    return start, max(start, complete)
+
+
+def _ceiling(guardrail: Guardrail, rollout: Rollout, carried: dict[str, Any] | None) -> float | None:
+    """The ceiling so far, or the plan's, or else control's rate with the margin; None when control was never seen.
 
     Half an event is added to control's count, so that a control without events still gives a rate.
     """
+    if carried is not None:
+        return float(carried["ceiling"])
     if guardrail.ceiling is not None:
         return guardrail.ceiling
     history = rollout.evidence.get(f"{guardrail.metric}:{Mode.LIVE.value}")
@@ -208,8 +257,16 @@ def _ceiling(guardrail: Guardrail, rollout: Rollout) -> float | None:
     return rate / guardrail.margin
 
 
+def _sentence(metric: str, error: Exception) -> str:
+    if isinstance(error, SluiceError):
+        return str(error)
+    return f"What is kept of {metric} can't be read ({type(error).__name__}); run `sluice audit verify`."
+
+
 async def _ask(item: GuardrailInput, plan: Plan, metrics: Metrics) -> Answer:
     metric = item.guardrail.metric
+    if item.error is not None:
+        return Answer(metric=metric, query="", error=item.error)
     query = MetricQuery(metric, plan.flag, plan.environment, Window(item.start, item.end))
     try:
         return _answer(metric, await metrics.read(query))
@@ -242,9 +299,12 @@ def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[V
     reading = _reading(answer)
     seen = _seen(inputs, item).after(reading, control=inputs.control, treatment=inputs.treatment, now=item.end)
     verdict, evidence = _judge(inputs, item, reading)
+    in_stage = _in_stage(inputs, item, reading)
     carried = {
         "stage": inputs.stage,
+        "in_stage": in_stage,
         "until": item.end.isoformat(),
+        "ceiling": item.ceiling,
         "seen": seen.model_dump(mode="json"),
         "gate": evidence,
     }
@@ -255,15 +315,45 @@ def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[V
         treatment=inputs.treatment,
         now=item.end,
         stale_after=inputs.stale_after,
-        expected=frozenset({Arm.TREATMENT}) if item.whole else BOTH,
+        expected=_expected(inputs, item),
     )
-    return _weigh(inputs, verdict, gap), carried
+    return _weigh(inputs, item, verdict, gap, in_stage), carried
+
+
+def _in_stage(inputs: Inputs, item: GuardrailInput, reading: Reading) -> int:
+    """Treatment's exposures so far at this stage's exposure."""
+    before = item.carried["in_stage"] if item.carried and item.carried["stage"] == inputs.stage else 0
+    of_this_stage = inputs.stage_since is not None and item.start >= inputs.stage_since
+    return int(before) + (_counts(reading, inputs.treatment).exposures if of_this_stage else 0)
+
+
+def _expected(inputs: Inputs, item: GuardrailInput) -> frozenset[Arm]:
+    """Whose data must come: nobody's treatment while the flag is at 0 %, nobody's control at 100 %."""
+    if not inputs.exposure.percent:
+        return frozenset({Arm.CONTROL})
+    return frozenset({Arm.TREATMENT}) if item.whole else BOTH
 
 
 def _judge(inputs: Inputs, item: GuardrailInput, reading: Reading) -> tuple[Verdict, dict[str, Any]]:
-    """The statistics' word on the evidence so far, this window included."""
-    burning_in = inputs.burn_in_ends is not None and item.start < inputs.burn_in_ends
+    """The statistics' word on the evidence so far, this window included.
+
+    Carried evidence of another question (another release's grid, a plan's other margin) can't be added to: it starts
+    anew, and the verdict says so.
+    """
     stored = item.carried["gate"] if item.carried else None
+    try:
+        return _judge_on(inputs, item, reading, stored)
+    except BadEvidence:
+        if stored is None:
+            raise
+        verdict, evidence = _judge_on(inputs, item, reading, None)
+        return replace(verdict, why=f"{verdict.why} Earlier evidence was of another test and is not counted."), evidence
+
+
+def _judge_on(
+    inputs: Inputs, item: GuardrailInput, reading: Reading, stored: dict[str, Any] | None
+) -> tuple[Verdict, dict[str, Any]]:
+    burning_in = inputs.burn_in_ends is not None and item.start < inputs.burn_in_ends
     treatment, rail = _counts(reading, inputs.treatment), item.guardrail
     if not item.whole:
         test = CountTest(rail.direction, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample)
@@ -283,8 +373,12 @@ def _judge(inputs: Inputs, item: GuardrailInput, reading: Reading) -> tuple[Verd
     return gates.judge_ceiling(ceiling, alone), alone.to_json()
 
 
-def _weigh(inputs: Inputs, verdict: Verdict, gap: Gap | None) -> Verdict:
-    """Harm stands whatever else is wrong; blindness outweighs the rest; a proof counts once the stage has baked."""
+def _weigh(inputs: Inputs, item: GuardrailInput, verdict: Verdict, gap: Gap | None, in_stage: int) -> Verdict:
+    """Harm stands whatever else is wrong; blindness outweighs the rest; a proof needs data of its own stage.
+
+    Evidence is carried from stage to stage, so that it may prove something before this stage's data has come: the bake
+    time is measured in data (the window's end), and the minimum sample counts at this stage's exposure.
+    """
     if verdict.outcome is Outcome.FAIL:
         return verdict
     if gap is not None:
@@ -292,8 +386,13 @@ def _weigh(inputs: Inputs, verdict: Verdict, gap: Gap | None) -> Verdict:
     if verdict.outcome is Outcome.NO_DATA:
         # Nothing came yet, but not for so long that it means anything: a fresh stage waits for its first data.
         return replace(verdict, outcome=Outcome.INCONCLUSIVE, no_data=None)
-    if verdict.outcome is Outcome.PASS and (inputs.bake_ends is None or inputs.at < inputs.bake_ends):
+    if verdict.outcome is not Outcome.PASS:
+        return verdict
+    if inputs.bake_ends is None or item.end < inputs.bake_ends:
         return replace(verdict, outcome=Outcome.INCONCLUSIVE, why=f"{verdict.why} The bake time is not over.")
+    if in_stage < item.guardrail.min_sample:
+        few = f"{verdict.why} This stage has {in_stage:,} of the {item.guardrail.min_sample:,} it needs."
+        return replace(verdict, outcome=Outcome.INCONCLUSIVE, why=few)
     return verdict
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.clock import Clock
@@ -19,7 +19,7 @@ from tools.errors import SluiceError
 from tools.flags.base import FlagRef, FlagService, FlagState
 from tools.metrics.router import Metrics
 from tools.plans import policy as policies
-from tools.plans.model import Exposure, Plan
+from tools.plans.model import LONGEST_PAUSE, Exposure, Plan
 from tools.plans.policy import Policy
 from tools.records import leases
 from tools.records.database import Database
@@ -33,6 +33,7 @@ from tools.rollouts.store import IntentStatus
 AT_ONCE = 16
 BATCH = 200
 CLOSE_GRACE_S = 5.0
+CLAIM_LIMIT_S = 30.0
 
 logger = structlog.get_logger(__name__)
 
@@ -78,8 +79,9 @@ class Controller:
 
         Waits for it, but no longer than `patience`: a slow metric source must not keep the other rollouts waiting.
         """
-        due, kills = await self._due()
-        claimed = await self._claim([rollout_id for rollout_id in due if rollout_id not in self._running])
+        async with asyncio.timeout(CLAIM_LIMIT_S):
+            due, kills = await self._due()
+            claimed = await self._claim(due)
         for rollout_id in claimed:
             self._begin(rollout_id, self._reconcile_claimed(rollout_id))
         for kill in kills:
@@ -126,12 +128,22 @@ class Controller:
     async def _due(self) -> tuple[Sequence[str], Sequence[str]]:
         """The rollouts to look at now, and the kills of flags without a rollout, which nothing else takes up again."""
         now = self._clock.now()
-        rollouts = select(Rollout.id).where(Rollout.live_key.is_not(None), Rollout.due_at <= now)
+        rollouts = (
+            select(Rollout.id)
+            .where(
+                Rollout.live_key.is_not(None),
+                Rollout.id.not_in(list(self._running)),
+                # Further ahead than any plan looks: written by a clock that was wrong.
+                or_(Rollout.due_at <= now, and_(Rollout.phase.in_(LIVE), Rollout.due_at > now + 2 * LONGEST_PAUSE)),
+            )
+            .order_by((Rollout.phase == Phase.ROLLING_BACK).desc(), Rollout.due_at)
+            .limit(BATCH)
+        )
         kills = select(Intent.id).where(
             Intent.status == IntentStatus.OPEN, Intent.due_at <= now, Intent.rollout_id.is_(None)
         )
         async with self._database.read() as session:
-            due = (await session.scalars(rollouts.order_by(Rollout.due_at).limit(BATCH))).all()
+            due = (await session.scalars(rollouts)).all()
             return due, (await session.scalars(kills)).all()
 
     async def _claim(self, due: Sequence[str]) -> list[str]:
@@ -148,8 +160,7 @@ class Controller:
 
     async def _reconcile_claimed(self, rollout_id: str) -> None:
         try:
-            async with self._gate:
-                await self.reconcile(rollout_id)
+            await self.reconcile(rollout_id)
         finally:
             async with self._database.write() as session:
                 await leases.release(session, [_lease_name(rollout_id)], owner=self._owner)
@@ -210,7 +221,9 @@ class Controller:
             await self._settle(snapshot, flag)
             return
         inputs = checks.prepare(snapshot.rollout, snapshot.plan, at=self._clock.now(), settle=self._metrics.settle)
-        answers = await checks.measure(inputs, snapshot.plan, self._metrics)
+        async with self._gate:
+            # Only looking is limited: what is to be set, above all a rollback, never queues behind slow sources.
+            answers = await checks.measure(inputs, snapshot.plan, self._metrics)
         assessment = checks.assess(inputs, answers)
         if await self._write_check(snapshot, inputs, answers, assessment, flag_seen=flag is not None):
             await self.carry_out(snapshot.rollout.id)
@@ -259,11 +272,10 @@ class Controller:
             check = checks.record(rollout, snapshot.plan, inputs, answers, assessment)
             session.add(check)
             await session.flush()
-            await self._remember(session, rollout, snapshot.plan, check, assessment, at)
+            await self._remember(session, rollout, snapshot.plan, check, assessment, at, flag_seen=flag_seen)
             await self._close_expired_promotion(session, rollout, at)
-            action = decisions.decide(_situation(rollout, snapshot.plan, assessment, at))
-            if flag_seen or not isinstance(action, decisions.Promote):
-                await self._act(session, rollout, snapshot.plan, check, action, at)
+            situation = _situation(rollout, snapshot.plan, assessment, at, flag_seen=flag_seen)
+            await self._act(session, rollout, snapshot.plan, check, decisions.decide(situation), at)
             return bool(await store.open_intents(session, rollout.id))
 
         return await store.transact(self._database, act)
@@ -276,8 +288,10 @@ class Controller:
         check: GateCheck,
         assessment: checks.Assessment,
         at: datetime,
+        *,
+        flag_seen: bool,
     ) -> None:
-        blind = decisions.is_blind(assessment.verdict)
+        blind = decisions.is_blind(assessment.verdict) or not flag_seen
         if not blind and rollout.blind_paged:
             await happened(session, rollout, Happening.METRICS_BACK, at=at, why=assessment.verdict.why)
         store.change(
@@ -365,7 +379,9 @@ def _asked_for(snapshot: Snapshot) -> Exposure:
     return snapshot.plan.stages[snapshot.rollout.stage].exposure
 
 
-def _situation(rollout: Rollout, plan: Plan, assessment: checks.Assessment, at: datetime) -> decisions.Situation:
+def _situation(
+    rollout: Rollout, plan: Plan, assessment: checks.Assessment, at: datetime, *, flag_seen: bool
+) -> decisions.Situation:
     assert rollout.stage is not None
     stage = plan.stages[rollout.stage]
     return decisions.Situation(
@@ -380,4 +396,6 @@ def _situation(rollout: Rollout, plan: Plan, assessment: checks.Assessment, at: 
         blind_since=rollout.blind_since,
         blind_paged=rollout.blind_paged,
         harm_accepted=rollout.harm_accepted,
+        exposed=Exposure.model_validate(rollout.settled).percent > 0,
+        flag_seen=flag_seen,
     )

@@ -1,5 +1,6 @@
 """From a verdict to what is done about it. Pure: the situation in, one action out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,7 +18,8 @@ class Situation:
     """Everything a decision rests on, at the moment `at`.
 
     `by_guardrail` pairs the stage's guardrails with their verdicts; `verdict` is the gate's, the worst of them.
-    `limit_from` is None while the stage's exposure is not confirmed.
+    `limit_from` is None while the stage's exposure is not confirmed. `exposed`: somebody gets treatment; `flag_seen`:
+    the flag service could be read; `harm_accepted` has a `Harm` by metric.
     """
 
     plan: Plan
@@ -30,7 +32,13 @@ class Situation:
     limit_from: datetime | None
     blind_since: datetime | None
     blind_paged: bool
-    harm_accepted: bool
+    harm_accepted: Mapping[str, str]
+    exposed: bool
+    flag_seen: bool
+
+    def accepted(self, guardrail: Guardrail) -> Harm:
+        """How much harm a person accepted for this guardrail."""
+        return Harm(self.harm_accepted.get(guardrail.metric, Harm.NONE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +90,13 @@ def page_after(plan: Plan) -> timedelta:
 
 
 def _on_harm(situation: Situation) -> Action | None:
-    proven = [pair for pair in situation.by_guardrail if pair[1].harm is Harm.PROVEN]
-    for guardrail, verdict in proven:
-        if guardrail.on_fail is OnFail.ROLL_BACK:
+    for guardrail, verdict in situation.by_guardrail:
+        if verdict.harm is Harm.PROVEN and guardrail.on_fail is OnFail.ROLL_BACK:
             return RollBack(f"{guardrail.metric}: {verdict.why}")
-    if situation.harm_accepted or situation.phase is Phase.PAUSED:
+    if situation.phase is Phase.PAUSED:
         return None
-    for guardrail, verdict in [*proven, *situation.by_guardrail]:
-        if verdict.harm is not Harm.NONE:
+    for guardrail, verdict in sorted(situation.by_guardrail, key=lambda pair: -pair[1].harm.severity):
+        if verdict.harm.severity > situation.accepted(guardrail).severity:
             return Pause(
                 f"{guardrail.metric}: {verdict.why}",
                 "Resume if you accept it, or roll back; proven harm rolls back by itself."
@@ -101,9 +108,9 @@ def _on_harm(situation: Situation) -> Action | None:
 
 def _on_blindness(situation: Situation) -> Action | None:
     if not is_blind(situation.verdict):
-        return None
+        return _on_an_unseen_flag(situation)
     blind_for = situation.at - (situation.blind_since or situation.at)
-    if blind_for >= situation.plan.blind_budget:
+    if blind_for >= situation.plan.blind_budget and situation.exposed:
         reason = f"Blind for {in_words(blind_for)}: {situation.verdict.why}"
         if situation.stage.exposure.mode is Mode.LIVE and _rolls_back_blind(situation):
             return RollBack(reason)
@@ -112,6 +119,14 @@ def _on_blindness(situation: Situation) -> Action | None:
     if blind_for >= page_after(situation.plan) and not situation.blind_paged:
         return Page(situation.verdict.why)
     return Hold()
+
+
+def _on_an_unseen_flag(situation: Situation) -> Action | None:
+    """The metrics are there but the flag can't be read: nothing is promoted, and people are told."""
+    blind_for = situation.at - (situation.blind_since or situation.at)
+    if situation.flag_seen or situation.blind_paged or blind_for < page_after(situation.plan):
+        return None
+    return Page("The flag service can't be read, so nothing is promoted and no hand-made change is noticed.")
 
 
 def _rolls_back_blind(situation: Situation) -> bool:
@@ -123,7 +138,7 @@ def _rolls_back_blind(situation: Situation) -> bool:
 def _on_progress(situation: Situation) -> Action:
     if situation.phase is not Phase.PROGRESSING or situation.stage_since is None:
         return Hold()
-    if situation.verdict.outcome is Outcome.PASS:
+    if situation.verdict.outcome is Outcome.PASS and situation.flag_seen:
         return Promote(situation.verdict.why)
     if situation.limit_from is not None and situation.at - situation.limit_from >= situation.stage.time_limit:
         return Pause(

@@ -63,6 +63,7 @@ async def happened(
 ) -> None:
     """Write the event to the log and tell people, in the caller's transaction; the card is brought up to date too."""
     payload = {"flag": rollout.flag, "environment": rollout.environment, **facts}
+    urgent = urgent or tell is Tell.PERSON
     await session.flush()
     await refresh_card(session, rollout, at=at, urgent=urgent)
     if tell is not Tell.NOBODY:
@@ -79,7 +80,8 @@ async def refresh_card(session: AsyncSession, rollout: Rollout, *, at: datetime,
     await outbox.put(
         session,
         outbox.Kind.CARD,
-        lane=lane(rollout.id),
+        # A lane of its own: an edit that Slack limits must not hold up a page.
+        lane=f"card:{rollout.id}",
         at=at,
         rollout_id=rollout.id,
         replaces=f"card:{rollout.id}",
@@ -97,5 +99,5 @@ async def flag_happened(
 
 
 def lane(rollout_id: str) -> str:
-    """The outbox lane in which a rollout's messages keep their order."""
+    """The outbox lane in which the lines about a rollout keep their order."""
     return f"rollout:{rollout_id}"

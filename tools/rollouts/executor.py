@@ -226,7 +226,7 @@ async def finish_rollback(session: AsyncSession, rollout: Rollout, exposure: Exp
 async def respect_hand(session: AsyncSession, rollout: Rollout, state: FlagState, *, at: datetime) -> None:
     """Someone changed the flag in the flag service: a lowering is respected, a raise is paged, both pause."""
     expected = Exposure.model_validate(rollout.settled)
-    raised = state.exposure.percent > expected.percent
+    raised = reaches_more(state.exposure, expected)
     reason = f"The flag was {'raised' if raised else 'changed'} by hand from {expected} to {state.exposure}."
     await happened(
         session,
@@ -243,6 +243,12 @@ async def respect_hand(session: AsyncSession, rollout: Rollout, state: FlagState
     if Phase(rollout.phase) is not Phase.PAUSED:
         ends = "Resume to go back to the plan's exposure, or roll back."
         await changes.pause(session, rollout, at=at, reason=reason, ends=ends, tell=Tell.NOBODY)
+
+
+def reaches_more(found: Exposure, expected: Exposure) -> bool:
+    """Whether anybody may get treatment's answer now who did not before."""
+    wider = found.audience != expected.audience and found.live_percent > 0
+    return found.live_percent > expected.live_percent or wider
 
 
 def lower_of(current: Exposure, target: Exposure) -> Exposure:

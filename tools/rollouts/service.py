@@ -17,11 +17,11 @@ from tools.flags.base import FlagRef, FlagService
 from tools.gates import Harm, Outcome, Verdict
 from tools.plans import policy as policies
 from tools.plans.model import NOT_EXPOSED, Exposure, Plan
-from tools.plans.policy import Answer, Policy, check_approver
+from tools.plans.policy import Answer, Policy, check_approver, may_approve
 from tools.plans.validation import check_plan
 from tools.records.database import Database
 from tools.records.models import Approval, Conversation, Intent, PlanVersion, Rollout, SpecSnapshot
-from tools.rollouts import approvals, changes, store
+from tools.rollouts import approvals, changes, checks, store
 from tools.rollouts.events import Happening, Tell, flag_happened, happened
 from tools.rollouts.phases import LIVE, Phase, words
 from tools.rollouts.views import RolloutView, view
@@ -197,8 +197,9 @@ class RolloutService:
             elif Phase(rollout.phase) is not Phase.WAITING_PROMOTION:
                 raise Conflict(f"The rollout is {words(Phase(rollout.phase))}; only a progressing one can be promoted.")
             await self._check_sight(session, rollout, plan, at)
+            askers = await store.askers(session, rollout)
             for approval in await approvals.pending(session, rollout_id):
-                if approval.requester != actor and actor in self._policy.approvers:
+                if may_approve(self._policy, actor, askers=askers, spec_author=plan.spec_author):
                     await self._vote(session, approval, rollout, plan, actor, None, at)
 
         return await self._changed(rollout_id, act)
@@ -266,6 +267,8 @@ class RolloutService:
             if rollout is not None and Phase(rollout.phase) is Phase.ROLLING_BACK:
                 await changes.aim_lower(session, rollout, actor=actor, at=at, reason=reason)
                 return rollout.id
+            if rollout is not None and Phase(rollout.phase) in (Phase.DRAFT, Phase.PROPOSED):
+                await self._cancel(session, rollout, actor, f"The flag was killed: {reason}", at)
             await self._kill_alone(session, flag, environment, actor, reason, at)
             return None
 
@@ -494,9 +497,10 @@ class RolloutService:
         target = plan.stages[rollout.stage].exposure
         settled = Exposure.model_validate(rollout.settled)
         check = await store.last_check(session, rollout)
-        harmful = check is not None and Verdict.from_json(check.verdict["gate"]).harm is not Harm.NONE
-        if harmful or settled != target:
-            check_approver(self._policy, actor, requester=rollout.requester, spec_author=plan.spec_author)
+        accepted = checks.harm_by_metric(check) if check is not None else {}
+        if accepted or settled != target:
+            askers = await store.askers(session, rollout)
+            check_approver(self._policy, actor, askers=askers, spec_author=plan.spec_author)
         store.move(
             rollout,
             Phase.PROGRESSING,
@@ -504,7 +508,7 @@ class RolloutService:
             pause_reason=None,
             pause_ends=None,
             paused_at=None,
-            harm_accepted=harmful,
+            harm_accepted=accepted,
             limit_from=at,
             due_at=at,
         )
@@ -512,7 +516,7 @@ class RolloutService:
             store.change(rollout, at=at, stage_since=None)
             store.intend(session, rollout, target, store.Purpose.RESUME, at=at)
         await happened(
-            session, rollout, Happening.RESUMED, at=at, actor=actor, exposure=str(target), harm_accepted=harmful
+            session, rollout, Happening.RESUMED, at=at, actor=actor, exposure=str(target), harm_accepted=accepted
         )
 
     async def _cancel(self, session: AsyncSession, rollout: Rollout, actor: str, reason: str, at: datetime) -> None:

@@ -89,6 +89,12 @@ async def plan_of(session: AsyncSession, rollout: Rollout) -> Plan:
     return Plan.model_validate((await plan_version(session, rollout)).body)
 
 
+async def askers(session: AsyncSession, rollout: Rollout) -> frozenset[str]:
+    """Everybody who asked for the rollout or wrote a version of its plan: none of them approves it."""
+    authors = await session.scalars(select(PlanVersion.author).where(PlanVersion.rollout_id == rollout.id))
+    return frozenset({rollout.requester, *authors.all()})
+
+
 async def last_check(session: AsyncSession, rollout: Rollout) -> GateCheck | None:
     """The newest look at the gate."""
     return None if rollout.last_check_id is None else await session.get(GateCheck, rollout.last_check_id)

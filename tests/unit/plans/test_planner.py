@@ -7,11 +7,11 @@ import pytest
 
 from tests.unit.rollouts.world import POLICY
 from tools.gates import Direction
-from tools.plans.model import Mode, Strategy
+from tools.plans.model import Audience, Mode, Strategy
 from tools.plans.planner import Baseline, CannotBeProven, Draft, Feature, PlanningDefaults, draft_plan
 from tools.plans.validation import check_plan
 
-FEATURE = Feature("new-checkout", "production", "old", "new", (), (), None, None)
+FEATURE = Feature("new-checkout", "production", "old", "new", (), (), None, None, Audience())
 ERRORS = Baseline("errors", Direction.INCREASE, 6000, 0.005, 1.0, None)
 ORDERS = Baseline("orders", Direction.DECREASE, 6000, 0.03, 1.0, 1.5)
 

@@ -47,8 +47,8 @@ def test_a_question_that_nobody_could_answer_is_a_denial_that_says_what_to_do() 
 @pytest.mark.parametrize("person", [SAM, MIRA, AIKO])
 def test_strangers_requesters_and_authors_cannot_approve(person: str) -> None:
     with pytest.raises(NotAllowed):
-        check_approver(POLICY, person, requester=MIRA, spec_author=AIKO)
+        check_approver(POLICY, person, askers=(MIRA,), spec_author=AIKO)
 
 
 def test_another_approver_can() -> None:
-    check_approver(POLICY, JONAS, requester=MIRA, spec_author=AIKO)
+    check_approver(POLICY, JONAS, askers=(MIRA,), spec_author=AIKO)

@@ -169,7 +169,7 @@ def upgrade() -> None:
         sa.Column("known_good", sa.JSON(), nullable=True),
         sa.Column("settled", sa.JSON(), nullable=True),
         sa.Column("evidence", sa.JSON(), nullable=False),
-        sa.Column("harm_accepted", sa.Boolean(), nullable=False),
+        sa.Column("harm_accepted", sa.JSON(), nullable=False),
         sa.Column("blind_since", UtcDateTime(), nullable=True),
         sa.Column("blind_paged", sa.Boolean(), nullable=False),
         sa.Column("pause_reason", sa.Text(), nullable=True),
