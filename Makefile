@@ -39,7 +39,7 @@ format: $(VENV)/.installed-dev  ## put the code in shape
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 bench: $(VENV)/.installed-dev  ## the benchmarks (figures in the README)
-	@$(BIN)/python -m pytest tests/benchmarks -p no:cacheprovider -s -n 0 -m benchmark
+	@$(BIN)/python -m pytest tests/benchmarks -o 'python_files=*.py' -p no:cacheprovider -s -n 0 -m benchmark $(ARGS)
 
 clean:  ## remove what the other targets made
 	@rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist
