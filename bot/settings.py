@@ -130,9 +130,12 @@ class PolicySettings(Policy):
 
 
 class MetricSettings(MetricDefinition):
-    """A metric of the catalogue, with durations as people write them; its name is the table's."""
+    """A metric of the catalogue, with durations as people write them; its name is the table's.
 
-    settle: Pause = timedelta(0)
+    `settle` is not nothing where it is not said, for rows that are committed late would be missed for good.
+    """
+
+    settle: Pause = timedelta(seconds=10)
 
 
 class OfrepSettings(Section):

@@ -42,6 +42,11 @@ def test_the_defaults_of_policy_and_planning_are_those_of_the_tools() -> None:
     assert settings.planning.model_dump() == PlanningDefaults().model_dump()
 
 
+def test_rows_that_are_committed_late_are_waited_for_unless_it_is_said_otherwise(written: Path) -> None:
+    assert read(written, METRIC).catalogue.get("errors").settle == timedelta(seconds=10)
+    assert read(written, METRIC + 'settle = "0s"\n').catalogue.get("errors").settle == timedelta(0)
+
+
 def test_making_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_HTTP_PORT", "9")
     monkeypatch.setenv("HTTP", '{"port": 9}')
