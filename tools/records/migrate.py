@@ -23,7 +23,7 @@ def config() -> Config:
 
 
 async def migrate(database: Database) -> None:
-    """Run the migrations that are missing; nothing when there are none."""
+    """Run the migrations that are missing; nothing when there are none, or when a newer release ran its own."""
     async with database.engine.execution_options(sluice_write=True).begin() as connection:
         if not database.is_sqlite:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATE_LOCK})
@@ -31,15 +31,27 @@ async def migrate(database: Database) -> None:
 
 
 async def is_current(database: Database) -> bool:
-    """Whether the schema is this release's."""
+    """Whether the schema has what this release needs: it is this release's or a newer one's, not absent or behind.
+
+    While one process after the other is replaced, those of the older release go on with the newer one's schema.
+    """
     async with database.engine.connect() as connection:
-        return await connection.run_sync(_current) == ScriptDirectory.from_config(config()).get_current_head()
+        current = await connection.run_sync(_current)
+    script = ScriptDirectory.from_config(config())
+    return current == script.get_current_head() or _is_newer(current, script)
 
 
 def _upgrade(connection: Connection) -> None:
     settings = config()
+    if _is_newer(_current(connection), ScriptDirectory.from_config(settings)):
+        return
     settings.attributes["connection"] = connection
     command.upgrade(settings, "head")
+
+
+def _is_newer(current: str | None, script: ScriptDirectory) -> bool:
+    """Whether the revision is none that this release knows."""
+    return current is not None and current not in {one.revision for one in script.walk_revisions()}
 
 
 def _current(connection: Connection) -> str | None:
