@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -25,7 +26,11 @@ DETAILS = ("exposure", "before", "after", "target", "known_good", "version", "re
 
 def actor() -> str:
     """Who acts: the account of this machine, which is no Slack user."""
-    return f"cli:{getpass.getuser()}"
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        # A container may run as a number that has no account; KeyError before Python 3.13.
+        return f"cli:uid-{os.getuid()}"
 
 
 async def plan(services: Services, flag: str, environment: str, strategy: Strategy | None, *, propose: bool) -> None:
@@ -92,7 +97,7 @@ def _plan_lines(proposal: Proposal) -> Iterator[str]:
     yield f"{plan.flag} in {plan.environment}: {plan.strategy}, {plan.control} → {plan.treatment} ({plan.sha256[:8]})"
     yield ""
     yield table([_stage_row(number, stage) for number, stage in enumerate(plan.stages, start=1)])
-    for note in (*plan.rationale, *proposal.notes):
+    for note in plan.rationale:
         yield f"- {note}"
 
 

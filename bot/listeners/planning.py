@@ -91,24 +91,17 @@ async def _propose(services: Services, order: Order) -> RolloutView | None:
     proposal = await services.planner.propose(
         PlanRequest(order.flag, order.environment, order.strategy, order.requester)
     )
-    plan = _with_notes(proposal.plan, proposal.notes)
-    standing = await _standing(services, plan)
+    standing = await _standing(services, proposal.plan)
     if standing is not None and standing.requester == order.requester:
         return standing
     await services.rollouts.propose(
-        plan,
+        proposal.plan,
         requester=order.requester,
         place=Place(order.workspace, order.channel),
         reason=texts.PLAN_REASON,
         spec=proposal.spec,
     )
     return None
-
-
-def _with_notes(plan: Plan, notes: tuple[str, ...]) -> Plan:
-    """The plan with what people should read before they approve it: then it is part of what they approve."""
-    new = tuple(note for note in notes if note not in plan.rationale)
-    return plan.model_copy(update={"rationale": plan.rationale + new})
 
 
 async def _standing(services: Services, plan: Plan) -> RolloutView | None:

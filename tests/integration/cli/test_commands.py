@@ -110,11 +110,27 @@ class TestRollouts:
         assert "errors ×2" in ran.out
         assert "Nothing is rolling out" in sluice("status").out
 
+    def test_a_plan_says_once_what_people_should_read_and_they_approve_it(self, sluice: Sluice, shop: Path) -> None:
+        shown = sluice("plan", "new-checkout", "--propose").out
+        reasons = [line.removeprefix("- ") for line in shown.splitlines() if line.startswith("- ")]
+        assert "There is no spec for new-checkout: every metric guards it." in reasons
+        assert len(reasons) == len(set(reasons))
+        assert json.loads(sluice("status", "new-checkout", "--json").out)["plan"]["rationale"] == reasons
+
+    def test_who_runs_it_needs_no_account(self, sluice: Sluice, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def nobody() -> str:
+            raise KeyError("getpwuid(): uid not found: 4711")
+
+        monkeypatch.setattr("getpass.getuser", nobody)
+        monkeypatch.setattr("os.getuid", lambda: 4711)
+        assert sluice("kill", "new-checkout", *REASON).status == 0
+        assert '"actor":"cli:uid-4711"' in sluice("audit", "export").out.replace('": "', '":"')
+
     def test_a_proposed_plan_waits_for_people(self, sluice: Sluice, shop: Path) -> None:
         ran = sluice("plan", "new-checkout", "--propose")
-        assert "Proposed as version 1: it waits for 1 approval" in ran.out
+        assert "Proposed as version 1: it waits for 2 approvals" in ran.out
         assert "proposed" in sluice("status").out
-        assert "0 of 1 approved to start" in sluice("status", "new-checkout").out
+        assert "0 of 2 approved to start" in sluice("status", "new-checkout").out
         shown = json.loads(sluice("status", "new-checkout", "--json").out)
         assert (shown["flag"], shown["phase"]) == ("new-checkout", "proposed")
         assert [one["flag"] for one in json.loads(sluice("status", "--json").out)] == ["new-checkout"]
@@ -209,8 +225,9 @@ class TestAudit:
 
 
 async def _approved(flag: str) -> None:
-    """An approver says yes, as they would in Slack."""
+    """Two approvers say yes, as they would in Slack: one in place of whoever asked here, whom Slack does not know."""
     async with running_services(load_settings(None, {})) as services:
         view = await services.rollouts.find(flag, "production")
         assert view.approval is not None
-        await services.rollouts.approve(view.approval.id, actor="UJONAS001")
+        for approver in ("UJONAS001", "UAIKO0001"):
+            await services.rollouts.approve(view.approval.id, actor=approver)
