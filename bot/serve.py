@@ -23,6 +23,7 @@ from bot.scheduler import Scheduler
 from bot.services import Services
 from bot.settings import Settings, SlackSettings
 from tools.errors import ConfigurationError
+from tools.records import retention
 
 SHUTDOWN_SECONDS = 5
 NO_SOCKET_MODE = "serve.no_socket_mode"
@@ -65,6 +66,8 @@ async def running(settings: Settings, *, http: bool) -> AsyncIterator[str]:
         stack.push_async_callback(scheduler.stop)
         await services.jobs.start()
         scheduler.start()
+        # Once nothing comes in any more, and while everything that it needs is still there.
+        stack.push_async_callback(services.underway.ended)
         await stack.enter_async_context(serving(build_http(services, scheduler, slack if http else None), listener))
         if not http:
             await stack.enter_async_context(_socket_mode(slack, settings.slack))
@@ -125,6 +128,11 @@ def _scheduler(services: Services, notifier: Notifier) -> Scheduler:
     scheduler.every(timing.tick, "tick", services.controller.tick)
     scheduler.every(timing.delivery, "delivery", notifier.post_due)
     scheduler.every(timing.delivery, "cards", notifier.edit_due)
+    scheduler.every(
+        retention.EVERY,
+        "retention",
+        lambda: retention.delete_ended(services.database, now=services.clock.now()),
+    )
     return scheduler
 
 

@@ -1,9 +1,10 @@
 """The parts of a running Sluice, as `bot.bootstrap` wires them and listeners use them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.planner import Planner
 from bot.settings import Settings
+from bot.underway import Underway
 from tools.clock import Clock
 from tools.flags.base import FlagService
 from tools.jobs.base import Jobs
@@ -28,3 +29,4 @@ class Services:
     rollouts: RolloutService
     controller: Controller
     planner: Planner
+    underway: Underway = field(default_factory=Underway)

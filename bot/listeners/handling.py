@@ -30,7 +30,9 @@ logger = structlog.get_logger(__name__)
 
 async def handle_once(services: Services, client: AsyncWebClient, body: Mapping[str, Any], work: Work) -> None:
     """Do the work unless this delivery was handled before; whoever caused it is told what went wrong."""
-    await handle(client, body, lambda: _once(services, body, work))
+    # Nothing is awaited between the acknowledgement and here, so nothing that was acknowledged goes uncounted.
+    with services.underway.tracked():
+        await handle(client, body, lambda: _once(services, body, work))
 
 
 async def handle(client: AsyncWebClient, body: Mapping[str, Any], work: Work) -> None:

@@ -76,6 +76,30 @@ async def test_commands_come_over_http_signed(settings: Settings) -> None:
         assert not workspace.sockets.connections
 
 
+async def test_an_order_that_was_acknowledged_is_carried_out_though_the_process_stops(
+    settings: Settings, workspace: RunningWorkspace
+) -> None:
+    database, held, release = Database(settings.database.url.get_secret_value()), asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with database.write():
+            held.set()
+            await release.wait()
+
+    async with running(pointed(settings, workspace.api_url), http=False):
+        await until(lambda: workspace.sockets.connections)
+        # Nobody else can write now, so the order has not been begun when it is time to stop.
+        holding = asyncio.create_task(hold())
+        await held.wait()
+        outcome = await workspace.people.command("releases", "mira", "/rollout", "list")
+        assert outcome.ok
+        assert not said_to_mira(workspace)
+        asyncio.get_running_loop().call_later(0.3, release.set)
+    await holding
+    await database.close()
+    assert said_to_mira(workspace)
+
+
 async def test_slack_being_away_keeps_nothing_from_running(settings: Settings) -> None:
     async with (
         running(pointed(settings, "http://127.0.0.1:9/api/"), http=False) as address,
