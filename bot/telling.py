@@ -15,7 +15,7 @@ from bot.blocks.card import DECIDING, card, summary
 from bot.blocks.lines import line
 from bot.blocks.mrkdwn import is_mentionable, name, person
 from bot.services import Services
-from bot.slack import code_of
+from bot.slack import code_of, is_trouble_of_slack, retry_after
 from tools.errors import NotFound
 from tools.records import log
 from tools.records.models import Conversation, OutboxMessage
@@ -34,6 +34,11 @@ CARD_LOST = frozenset({"message_not_found", "cant_update_message", "edit_window_
 THREAD_LOST = frozenset({"cannot_reply_to_message", "message_not_found", "thread_not_found"})
 """The card that the thread hangs on is gone, so a new one is posted."""
 
+CARD_OF = "sluice_card"
+"""The type of the metadata by which a card is known again."""
+RECENT = 100
+"""How many messages of a channel are looked through for a card."""
+
 MOVED = "notifier.alert_moved"
 
 logger = structlog.get_logger(__name__)
@@ -49,6 +54,8 @@ class Messenger(Protocol):
     async def chat_postMessage(self, *, channel: str, **arguments: Any) -> Any: ...  # noqa: N802 - Slack's name
 
     async def chat_update(self, *, channel: str, ts: str, **arguments: Any) -> Any: ...
+
+    async def conversations_history(self, *, channel: str, **arguments: Any) -> Any: ...
 
 
 class Teller:
@@ -108,14 +115,34 @@ class Teller:
             place = _place_of(view)
             if place.card_ts != instead_of:
                 return place, False
-            return await self._post_card(view, place), True
+            standing = await self._standing_card(view, place) if instead_of is None else None
+            ts = standing or await self._post_card(view, place)
+            return await self._keep(place, ts), standing is None
 
-    async def _post_card(self, view: RolloutView, place: PlaceView) -> PlaceView:
+    async def _standing_card(self, view: RolloutView, place: PlaceView) -> str | None:
+        """A card that was posted though nobody wrote down where: the process died, or Slack's answer was lost."""
+        try:
+            answer = await self._slack.conversations_history(
+                channel=place.channel, limit=RECENT, include_all_metadata=True
+            )
+        except SlackApiError as error:
+            if retry_after(error) is not None or is_trouble_of_slack(error):
+                raise
+            return None
+        found = (message for message in answer["messages"] if message.get("metadata") == _metadata(view))
+        return next((str(message["ts"]) for message in found), None)
+
+    async def _post_card(self, view: RolloutView, place: PlaceView) -> str:
         """A new card. It starts the thread, unless the conversation began with a thread that people had started."""
         blocks, text = await self._card(view)
-        within = place.thread_ts if place.thread_ts != place.card_ts else None
-        ts = await self._post(place.channel, text, blocks, thread_ts=within, broadcast=within is not None)
-        thread_ts = within or ts
+        within = _thread_of(place)
+        return await self._post(
+            place.channel, text, blocks, thread_ts=within, broadcast=within is not None, metadata=_metadata(view)
+        )
+
+    async def _keep(self, place: PlaceView, ts: str) -> PlaceView:
+        """Write down where the card is."""
+        thread_ts = _thread_of(place) or ts
         async with self._services.database.write() as session:
             await session.execute(
                 update(Conversation)
@@ -190,11 +217,14 @@ class Teller:
         *,
         thread_ts: str | None = None,
         broadcast: bool = False,
+        metadata: Mapping[str, Any] | None = None,
     ) -> str:
         """Post a message; its timestamp."""
         arguments: dict[str, Any] = {"text": text, "unfurl_links": False, "unfurl_media": False}
         if blocks:
             arguments["blocks"] = [block.to_dict() for block in blocks]
+        if metadata is not None:
+            arguments["metadata"] = dict(metadata)
         if thread_ts is not None:
             arguments |= {"thread_ts": thread_ts, "reply_broadcast": broadcast}
         answer = await self._slack.chat_postMessage(channel=channel, **arguments)
@@ -214,3 +244,12 @@ def _line(message: OutboxMessage) -> str:
 def _facts(message: OutboxMessage) -> Mapping[str, Any]:
     facts: Mapping[str, Any] = message.payload["facts"]
     return facts
+
+
+def _metadata(view: RolloutView) -> dict[str, Any]:
+    return {"event_type": CARD_OF, "event_payload": {"rollout": view.id}}
+
+
+def _thread_of(place: PlaceView) -> str | None:
+    """The thread that people had started, in which the card stands; None where the card starts its own."""
+    return place.thread_ts if place.thread_ts != place.card_ts else None

@@ -94,6 +94,7 @@ lease = "1s"
 
 HOLDS = {
     "flag writes": "BEFORE UPDATE ON flags",
+    "card places": "BEFORE UPDATE ON conversations",
     "confirmations": "BEFORE UPDATE ON intents WHEN NEW.status = 'done'",
 }
 """Where the process can be made to stumble, so that it dies between two steps and not near them."""

@@ -33,6 +33,16 @@ async def test_while_the_start_waits_for_an_approval_and_in_the_first_stage(site
     await site.ends(Phase.SUCCEEDED)
 
 
+async def test_between_the_posted_card_and_the_note_of_where_it_is(site: Site) -> None:
+    site.hold("card places")
+    await site.proposed()
+    await site.kill()
+    site.release()
+    await site.start()
+    await site.press(texts.APPROVE)
+    await site.ends(Phase.SUCCEEDED)
+
+
 async def test_what_breaks_while_nobody_watches_is_found(site: Site) -> None:
     await site.started()
     await site.kill()

@@ -53,6 +53,16 @@ async def test_a_message_can_be_edited_by_its_timestamp(slack: Slack) -> None:
     assert edited["ts"] == posted["ts"]
 
 
+async def test_a_message_is_found_again_by_its_metadata(slack: Slack) -> None:
+    metadata = {"event_type": "sluice_card", "event_payload": {"rollout": "1"}}
+    await slack.client.chat_postMessage(channel=CHANNEL, text="before")
+    posted = await slack.client.chat_postMessage(channel=CHANNEL, text="a card", metadata=metadata)
+    await slack.client.chat_postMessage(channel=CHANNEL, text="after")
+    answer = await slack.client.conversations_history(channel=CHANNEL, limit=100, include_all_metadata=True)
+    found = [message["ts"] for message in answer["messages"] if message.get("metadata") == metadata]
+    assert found == [posted["ts"]]
+
+
 async def test_a_message_that_is_not_there_can_not(slack: Slack) -> None:
     with pytest.raises(SlackApiError) as caught:
         await slack.client.chat_update(channel=CHANNEL, ts="1.000001", text="hello")

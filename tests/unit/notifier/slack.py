@@ -23,6 +23,7 @@ class Said:
     thread_ts: str | None = None
     broadcast: bool = False
     blocks: list[dict[str, Any]] = field(default_factory=list)
+    metadata: dict[str, Any] | None = None
 
 
 def refusal(code: str, *, status: int = 200, retry_after: int | None = None) -> SlackApiError:
@@ -67,6 +68,13 @@ class FakeSlack:
         self._take("update", channel, ts, arguments)
         return {"ok": True, "ts": ts}
 
+    async def conversations_history(self, *, channel: str, **arguments: Any) -> dict[str, Any]:
+        """The newest messages first, as Slack gives them."""
+        if "history" in self.broken:
+            raise self.broken["history"]
+        said = [said for said in reversed(self.of("post")) if said.channel == channel]
+        return {"ok": True, "messages": [{"ts": one.ts, "metadata": one.metadata} for one in said]}
+
     def of(self, method: str) -> list[Said]:
         """The calls of one kind."""
         return [said for said in self.taken if said.method == method]
@@ -95,5 +103,6 @@ class FakeSlack:
                 arguments.get("thread_ts"),
                 arguments.get("reply_broadcast", False),
                 arguments.get("blocks", []),
+                arguments.get("metadata"),
             )
         )

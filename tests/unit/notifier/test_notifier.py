@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from bot.notifier import AT_ONCE, ATTEMPTS_OF_A_FAULT
 from bot.pacing import Pace
@@ -11,7 +11,7 @@ from bot.telling import Teller
 from tests.unit.notifier.desk import Desk, told
 from tests.unit.notifier.slack import NO_ANSWER, refusal
 from tests.unit.rollouts.world import AIKO, JONAS, MIRA
-from tools.records.models import OutboxMessage
+from tools.records.models import Conversation, OutboxMessage
 from tools.records.outbox import Kind, Status
 from tools.rollouts.events import Happening, refresh_card
 from tools.rollouts.store import load
@@ -44,6 +44,28 @@ async def test_a_note_before_any_card_posts_the_card(desk: Desk) -> None:
     await desk.deliver()
     assert [said.blocks != [] for said in desk.slack.taken] == [True, False]
     assert desk.slack.taken[1].thread_ts == desk.slack.taken[0].ts
+
+
+async def test_a_card_that_was_posted_before_the_process_died_is_found_again(desk: Desk) -> None:
+    view = await desk.rollout()
+    await desk.deliver()
+    async with desk.services.database.write() as session:
+        await session.execute(update(Conversation).values(card_ts=None, thread_ts=None))
+    await renew_card(desk, view.id)
+    await desk.deliver()
+    [card] = [said for said in desk.slack.of("post") if said.blocks]
+    assert [said.ts for said in desk.slack.of("update")] == [card.ts]
+    place = (await desk.services.rollouts.get(view.id)).place
+    assert place is not None
+    assert (place.card_ts, place.thread_ts) == (card.ts, card.ts)
+
+
+@pytest.mark.parametrize("code", ["missing_scope", "method_not_supported_for_channel_type"])
+async def test_where_the_past_can_not_be_read_the_card_is_posted(desk: Desk, code: str) -> None:
+    desk.slack.broken["history"] = refusal(code)
+    await desk.rollout()
+    await desk.deliver()
+    assert len([said for said in desk.slack.of("post") if said.blocks]) == 1
 
 
 async def test_a_card_and_a_line_at_once_post_one_card(desk: Desk) -> None:
