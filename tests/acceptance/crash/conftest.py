@@ -10,7 +10,9 @@ from tests.acceptance.crash.site import Site, make_blank, open_site
 @pytest.fixture(scope="session")
 def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with the tables and the flag."""
-    return asyncio.run(make_blank(tmp_path_factory.mktemp("blank")))
+    path = tmp_path_factory.mktemp("blank") / "blank.db"
+    asyncio.run(make_blank(path))
+    return path
 
 
 @pytest.fixture

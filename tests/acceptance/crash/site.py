@@ -24,8 +24,12 @@ from bot.demo.processes import Child, run
 from bot.demo.slack import Button, Post, Slack, SlackRefused
 from bot.demo.world import child_environ
 from bot.workspace import running_workspace
+from tools.clock import SystemClock
+from tools.flags.base import FlagRef
+from tools.flags.embedded import EmbeddedFlagService
 from tools.records.database import Database
 from tools.records.log import Event
+from tools.records.migrate import migrate
 from tools.rollouts import audit
 from tools.rollouts.events import Happening
 from tools.rollouts.phases import Phase
@@ -37,7 +41,7 @@ INTERVAL_S, REQUESTS = 0.05, 200
 """A row of telemetry for each variant: how often, and how many requests it counts."""
 HISTORY_S = 12.0
 CUSTOMERS, ASKED_AT_ONCE = 40, 8
-SETTLED_S = 0.6
+SETTLED_S = 0.4
 LOOK_EVERY_S = 0.02
 IMPATIENCE_S = 0.2
 SHOWN = 400
@@ -403,14 +407,12 @@ async def open_site(directory: Path, blank: Path, *, largest_free_step: float = 
             await records.close()
 
 
-async def make_blank(directory: Path) -> Path:
-    """A database with the tables and the flag, made by the command line as anyone makes it."""
-    (directory / "sluice.toml").write_text('[database]\nurl = "sqlite:///blank.db"\n', encoding="utf-8")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
-    create = ("flags", "create", FLAG, "--control", CONTROL, "--treatment", TREATMENT)
-    for arguments in (("migrate",), create):
-        await run("sluice", sluice(*arguments), directory, environ, COMMAND_S)
-    return directory / "blank.db"
+async def make_blank(path: Path) -> None:
+    """A database with the tables and the flag."""
+    database = Database(f"sqlite:///{path}")
+    await migrate(database)
+    await EmbeddedFlagService(database, SystemClock()).define(FlagRef(FLAG, "production"), CONTROL, TREATMENT)
+    await database.close()
 
 
 async def until(holds: Callable[[], Awaitable[bool]], otherwise: Callable[[], str]) -> None:
