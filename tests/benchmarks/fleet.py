@@ -73,7 +73,7 @@ async def open_fleet(directory: Path, url: str | None = None) -> AsyncIterator[F
         shop.execute("PRAGMA journal_mode = WAL")
         shop.execute("CREATE TABLE requests (flag TEXT, variant TEXT, at REAL, exposures INT, events INT)")
         shop.execute("CREATE INDEX ix_requests ON requests (flag, at)")
-    metric = {"source": "shop", "title": "Failed checkouts", "time_format": "epoch", "query": QUERY}
+    metric = {"source": "shop", "title": "Failed checkouts", "time_format": "epoch", "settle": 0, "query": QUERY}
     settings = Settings.model_validate(
         {
             "database": {"url": url},
