@@ -59,7 +59,10 @@ class Delivery(Record):
 
 
 class Conversation(Record):
-    """A thread people and Sluice talk in; `card_ts` is the living card's message, which also starts the thread."""
+    """A thread people and Sluice talk in; `card_ts` is the living card's message, which also starts the thread.
+
+    `about` is the rollout that was talked about last in a thread that is no card's.
+    """
 
     __tablename__ = "conversations"
     __table_args__ = (UniqueConstraint("workspace", "channel", "thread_ts"),)
@@ -68,24 +71,36 @@ class Conversation(Record):
     channel: Mapped[str]
     thread_ts: Mapped[str | None]
     card_ts: Mapped[str | None]
+    about: Mapped[str | None]
     created_at: Mapped[datetime]
 
 
 class Message(Record):
-    """A message of a conversation, as it was said."""
+    """A message of a conversation, as it was said last; `earlier` has the texts it had before edits.
+
+    `run_id` is the run that read it, or that wrote it; None while no run has. `deleted_at`: its author took it back.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (UniqueConstraint("conversation_id", "ts"),)
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
     conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id"), index=True)
+    run_id: Mapped[str | None] = mapped_column(index=True)
     ts: Mapped[str]
     author: Mapped[str]
+    by_sluice: Mapped[bool] = mapped_column(default=False)
     text: Mapped[str] = mapped_column(Text)
+    earlier: Mapped[list[Any]] = mapped_column(default=list)
     said_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
 
 
 class AgentRun(Record):
-    """One run of the agent: what it was given, by which model and prompt, and what came of it."""
+    """One run of the agent: what it was given, by which model and prompt, and what came of it.
+
+    `inputs` is everything but the model's and the tools' answers, so that the run can be played again. `outcome` is
+    `running` until it ended. `stop_requested_at`: somebody wants it to stop; it does at its next step.
+    """
 
     __tablename__ = "agent_runs"
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
@@ -98,11 +113,34 @@ class AgentRun(Record):
     inputs: Mapped[dict[str, Any]]
     output: Mapped[dict[str, Any] | None]
     outcome: Mapped[str]
+    error: Mapped[str | None] = mapped_column(Text)
     input_tokens: Mapped[int] = mapped_column(default=0)
     output_tokens: Mapped[int] = mapped_column(default=0)
     cost_usd: Mapped[float] = mapped_column(default=0.0)
     started_at: Mapped[datetime]
+    stop_requested_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+
+
+class ModelCall(Record):
+    """A request to the model and what it answered, exactly; `error` instead of a response when none came."""
+
+    __tablename__ = "model_calls"
+    __table_args__ = (UniqueConstraint("run_id", "position"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    run_id: Mapped[str] = mapped_column(ForeignKey("agent_runs.id"), index=True)
+    position: Mapped[int]
+    model: Mapped[str]
+    parameters: Mapped[dict[str, Any]]
+    prompt_version: Mapped[str]
+    request: Mapped[list[Any]]
+    response: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    input_tokens: Mapped[int] = mapped_column(default=0)
+    output_tokens: Mapped[int] = mapped_column(default=0)
+    cost_usd: Mapped[float] = mapped_column(default=0.0)
+    latency_s: Mapped[float]
+    started_at: Mapped[datetime]
 
 
 class ToolCall(Record):
@@ -119,6 +157,38 @@ class ToolCall(Record):
     failed: Mapped[bool] = mapped_column(default=False)
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime]
+
+
+class Feedback(Record):
+    """What a person thought of a run: `rating` 1 or -1, with a reason if they gave one. The last word counts."""
+
+    __tablename__ = "feedback"
+    run_id: Mapped[str] = mapped_column(ForeignKey("agent_runs.id"), primary_key=True)
+    person: Mapped[str] = mapped_column(primary_key=True)
+    rating: Mapped[int]
+    reason: Mapped[str | None] = mapped_column(Text)
+    at: Mapped[datetime]
+
+
+class Confirmation(Record):
+    """Something that lowers exposure, understood from a person's words but not named by them: one button away.
+
+    Claimed once: its status leaves `open` by compare-and-set. Only `person` may confirm it.
+    """
+
+    __tablename__ = "confirmations"
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("agent_runs.id"), index=True)
+    action: Mapped[str]
+    rollout_id: Mapped[str | None] = mapped_column(ForeignKey("rollouts.id"))
+    flag: Mapped[str]
+    environment: Mapped[str]
+    arguments: Mapped[dict[str, Any]]
+    person: Mapped[str]
+    status: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    decided_at: Mapped[datetime | None]
 
 
 class SpecSnapshot(Record):

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.String(), nullable=False),
         sa.Column("thread_ts", sa.String(), nullable=True),
         sa.Column("card_ts", sa.String(), nullable=True),
+        sa.Column("about", sa.String(), nullable=True),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
         sa.UniqueConstraint("workspace", "channel", "thread_ts", name=op.f("uq_conversations_workspace")),
@@ -122,10 +123,12 @@ def upgrade() -> None:
         sa.Column("inputs", sa.JSON(), nullable=False),
         sa.Column("output", sa.JSON(), nullable=True),
         sa.Column("outcome", sa.String(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
         sa.Column("input_tokens", sa.Integer(), nullable=False),
         sa.Column("output_tokens", sa.Integer(), nullable=False),
         sa.Column("cost_usd", sa.Double(), nullable=False),
         sa.Column("started_at", UtcDateTime(), nullable=False),
+        sa.Column("stop_requested_at", UtcDateTime(), nullable=True),
         sa.Column("ended_at", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(
             ["conversation_id"], ["conversations.id"], name=op.f("fk_agent_runs_conversation_id_conversations")
@@ -139,10 +142,14 @@ def upgrade() -> None:
         "messages",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("conversation_id", sa.String(), nullable=False),
+        sa.Column("run_id", sa.String(), nullable=True),
         sa.Column("ts", sa.String(), nullable=False),
         sa.Column("author", sa.String(), nullable=False),
+        sa.Column("by_sluice", sa.Boolean(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("earlier", sa.JSON(), nullable=False),
         sa.Column("said_at", UtcDateTime(), nullable=False),
+        sa.Column("deleted_at", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(
             ["conversation_id"], ["conversations.id"], name=op.f("fk_messages_conversation_id_conversations")
         ),
@@ -151,6 +158,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("messages", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_messages_conversation_id"), ["conversation_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_messages_run_id"), ["run_id"], unique=False)
 
     op.create_table(
         "rollouts",
@@ -218,6 +226,37 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_approvals_rollout_id"), ["rollout_id"], unique=False)
 
     op.create_table(
+        "confirmations",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("run_id", sa.String(), nullable=True),
+        sa.Column("action", sa.String(), nullable=False),
+        sa.Column("rollout_id", sa.String(), nullable=True),
+        sa.Column("flag", sa.String(), nullable=False),
+        sa.Column("environment", sa.String(), nullable=False),
+        sa.Column("arguments", sa.JSON(), nullable=False),
+        sa.Column("person", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("expires_at", UtcDateTime(), nullable=False),
+        sa.Column("decided_at", UtcDateTime(), nullable=True),
+        sa.ForeignKeyConstraint(["rollout_id"], ["rollouts.id"], name=op.f("fk_confirmations_rollout_id_rollouts")),
+        sa.ForeignKeyConstraint(["run_id"], ["agent_runs.id"], name=op.f("fk_confirmations_run_id_agent_runs")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_confirmations")),
+    )
+    with op.batch_alter_table("confirmations", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_confirmations_run_id"), ["run_id"], unique=False)
+
+    op.create_table(
+        "feedback",
+        sa.Column("run_id", sa.String(), nullable=False),
+        sa.Column("person", sa.String(), nullable=False),
+        sa.Column("rating", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("at", UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["agent_runs.id"], name=op.f("fk_feedback_run_id_agent_runs")),
+        sa.PrimaryKeyConstraint("run_id", "person", name=op.f("pk_feedback")),
+    )
+    op.create_table(
         "gate_checks",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("rollout_id", sa.String(), nullable=False),
@@ -262,6 +301,29 @@ def upgrade() -> None:
     with op.batch_alter_table("intents", schema=None) as batch_op:
         batch_op.create_index("ix_intents_open", ["status", "due_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_intents_rollout_id"), ["rollout_id"], unique=False)
+
+    op.create_table(
+        "model_calls",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("run_id", sa.String(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("parameters", sa.JSON(), nullable=False),
+        sa.Column("prompt_version", sa.String(), nullable=False),
+        sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("response", sa.JSON(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("input_tokens", sa.Integer(), nullable=False),
+        sa.Column("output_tokens", sa.Integer(), nullable=False),
+        sa.Column("cost_usd", sa.Double(), nullable=False),
+        sa.Column("latency_s", sa.Double(), nullable=False),
+        sa.Column("started_at", UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["agent_runs.id"], name=op.f("fk_model_calls_run_id_agent_runs")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_model_calls")),
+        sa.UniqueConstraint("run_id", "position", name=op.f("uq_model_calls_run_id")),
+    )
+    with op.batch_alter_table("model_calls", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_model_calls_run_id"), ["run_id"], unique=False)
 
     op.create_table(
         "outbox",
@@ -360,6 +422,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_outbox_lane"))
 
     op.drop_table("outbox")
+    with op.batch_alter_table("model_calls", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_model_calls_run_id"))
+
+    op.drop_table("model_calls")
     with op.batch_alter_table("intents", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_intents_rollout_id"))
         batch_op.drop_index("ix_intents_open")
@@ -369,6 +435,11 @@ def downgrade() -> None:
         batch_op.drop_index("ix_gate_checks_rollout_at")
 
     op.drop_table("gate_checks")
+    op.drop_table("feedback")
+    with op.batch_alter_table("confirmations", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_confirmations_run_id"))
+
+    op.drop_table("confirmations")
     with op.batch_alter_table("approvals", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_approvals_rollout_id"))
 
@@ -379,6 +450,7 @@ def downgrade() -> None:
 
     op.drop_table("rollouts")
     with op.batch_alter_table("messages", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_messages_run_id"))
         batch_op.drop_index(batch_op.f("ix_messages_conversation_id"))
 
     op.drop_table("messages")
