@@ -1,8 +1,9 @@
 """One way to reach the database: `read()` and `write()` sessions on SQLite (embedded) or PostgreSQL."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,18 @@ def insert_for(session: AsyncSession) -> Callable[[Any], sqlite.Insert | postgre
     return sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
 
 
+class _ClosesItself(sqlite3.Connection):
+    """An SQLite connection that is closed when nobody holds it any more.
+
+    The driver opens files in a thread. What it opened for a call that was cancelled meanwhile reaches nobody.
+    """
+
+    def __del__(self) -> None:
+        # A file that could not be opened made no connection that could be closed.
+        with suppress(sqlite3.ProgrammingError):
+            self.close()
+
+
 @asynccontextmanager
 async def _held(lock: asyncio.Lock | None) -> AsyncIterator[None]:
     if lock is None:
@@ -88,10 +101,10 @@ async def _held(lock: asyncio.Lock | None) -> AsyncIterator[None]:
 
 
 def _engine_options(is_sqlite: bool, in_memory: bool) -> dict[str, Any]:
-    if in_memory:
-        return {}
     if is_sqlite:
-        return {"pool_size": 8, "max_overflow": 0, "pool_timeout": 60}
+        # The last to hold an abandoned connection is the driver's thread or ours.
+        options: dict[str, Any] = {"connect_args": {"factory": _ClosesItself, "check_same_thread": False}}
+        return options if in_memory else {**options, "pool_size": 8, "max_overflow": 0, "pool_timeout": 60}
     return {
         "pool_size": 8,
         "max_overflow": 4,
