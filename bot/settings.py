@@ -23,6 +23,7 @@ from tools.records.database import parse_url
 
 DEFAULT_FILE = Path("sluice.toml")
 FILE_VARIABLE = "SLUICE_CONFIG"
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - a platform's router is on another address
 
 SECONDS_IN = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
@@ -211,7 +212,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """The settings of the file and, over them, of the variables; a platform's PORT counts when neither has one.
+    """The settings of the file and, over them, of the variables.
+
+    A platform's PORT counts when neither has a port. Who sets it sends requests from outside, so Sluice then listens on
+    every address unless a host is set.
 
     `path` None means SLUICE_CONFIG or else `sluice.toml`, which may be absent. Raises ConfigurationError with one line
     that names the key as it was written, never a value.
@@ -219,16 +223,18 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     named = path or (Path(environ[FILE_VARIABLE]) if environ.get(FILE_VARIABLE) else None)
     from_file = _read_file(named or DEFAULT_FILE, must_exist=named is not None)
     variables = Variables.of(environ, Settings)
+    given = merged(from_file, variables.values())
     try:
-        return Settings(**merged(_platform(environ), merged(from_file, variables.values())))
+        return Settings(**merged(_platform(environ, given), given))
     except ValidationError as error:
         raise ConfigurationError(explain(error, variables, named or DEFAULT_FILE, Settings)) from None
 
 
-def _platform(environ: Mapping[str, str]) -> dict[str, Any]:
-    """What a hosting platform gives a web process: its port, for where nobody set another."""
-    port = environ.get("PORT", "")
-    return {"http": {"port": port}} if port.isdecimal() else {}
+def _platform(environ: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a hosting platform gives a web process: its port and every address, for where nobody set another port."""
+    port, http = environ.get("PORT", ""), given.get("http", {})
+    has_port = isinstance(http, Mapping) and "port" in http
+    return {"http": {"port": port, "host": EVERY_ADDRESS}} if port.isdecimal() and not has_port else {}
 
 
 def _read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:

@@ -106,6 +106,14 @@ class TestSources:
         assert read(written, PORT="5000", SLUICE_HTTP_PORT="2").http.port == 2
         assert read(written, PORT="tcp://10.0.0.1").http.port == 8080
 
+    def test_where_a_platforms_port_counts_its_router_can_reach_sluice(self, written: Path) -> None:
+        assert read(written, PORT="5000").http.host == "0.0.0.0"
+        assert read(written, '[http]\nhost = "::1"\n', PORT="5000").http.host == "::1"
+        assert read(written, PORT="5000", SLUICE_HTTP_HOST="10.0.0.1").http.host == "10.0.0.1"
+        for text, environ in (("", {}), ("[http]\nport = 1\n", {"PORT": "5000"}), ("", {"PORT": "tcp://10.0.0.1"})):
+            assert read(written, text, **environ).http.host == "127.0.0.1"
+        assert read(written, PORT="5000", SLUICE_HTTP_PORT="2").http.host == "127.0.0.1"
+
     @pytest.mark.parametrize(
         ("text", "seconds"),
         [
