@@ -1,0 +1,59 @@
+"""What the tools work with on a person's behalf. The part that talks to the model never holds a desk."""
+
+from dataclasses import dataclass
+
+from agent.planner import Planner
+from tools.clock import Clock
+from tools.errors import NotFound
+from tools.flags.base import FlagService
+from tools.metrics.router import Metrics
+from tools.plans.policy import Policy
+from tools.records.database import Database
+from tools.rollouts.service import RolloutService
+from tools.rollouts.store import RolloutNotFound
+from tools.rollouts.views import RolloutView
+from tools.specs.base import SpecSource
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The parts of Sluice that tools use. `flags` is read from only: every change goes through `rollouts`."""
+
+    database: Database
+    clock: Clock
+    flags: FlagService
+    metrics: Metrics
+    specs: SpecSource
+    policy: Policy
+    planner: Planner
+    rollouts: RolloutService
+
+    async def find(self, workspace: str, flag: str, environment: str) -> RolloutView:
+        """The flag's rollout as this workspace may see it. Raises RolloutNotFound."""
+        view = await self.rollouts.find(flag, environment)
+        return _visible(view, workspace)
+
+    async def get(self, workspace: str, rollout_id: str) -> RolloutView:
+        """The rollout of that id as this workspace may see it. Raises RolloutNotFound."""
+        return _visible(await self.rollouts.get(rollout_id), workspace)
+
+    async def open(self, workspace: str) -> list[RolloutView]:
+        """This workspace's rollouts that have not ended, the newest first."""
+        return [view for view in await self.rollouts.open() if _is_visible(view, workspace)]
+
+    async def find_or_none(self, workspace: str, flag: str, environment: str) -> RolloutView | None:
+        """The flag's rollout, None where this workspace sees none."""
+        try:
+            return await self.find(workspace, flag, environment)
+        except NotFound:
+            return None
+
+
+def _visible(view: RolloutView, workspace: str) -> RolloutView:
+    if not _is_visible(view, workspace):
+        raise RolloutNotFound(f"{view.flag} has no rollout in {view.environment} that this workspace can see.")
+    return view
+
+
+def _is_visible(view: RolloutView, workspace: str) -> bool:
+    return view.place is None or view.place.workspace in ("", workspace)

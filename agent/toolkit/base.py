@@ -1,0 +1,80 @@
+"""What a tool is: a name, typed arguments, a typed result, and a sentence for people that is made from rows.
+
+A tool never takes raw query text, an approver, or a margin past policy; what raises exposure is a request that policy
+and people answer. A tool is one module of this folder; `agent.toolkit.registry` lists them.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent.desk import Desk
+from agent.turns import Turn
+from tools.errors import InvalidInput
+
+LONGEST_NAME = 200
+
+
+class UnknownTool(InvalidInput):
+    """The model asked for a tool that there is not."""
+
+
+class BadArguments(InvalidInput):
+    """The model's arguments do not fit the tool; the message names the field."""
+
+
+class Effect(StrEnum):
+    """What a tool can lead to."""
+
+    READ = "read"
+    PLAN = "plan"  # writes a plan version, which people approve
+    REQUEST = "request"  # asks for more exposure: policy and people answer
+    LOWER = "lower"  # lowers exposure or holds it: at once only if the person's own words name it
+
+
+class Arguments(BaseModel):
+    """Base of every tool's arguments: strict about what it does not know, never coercing text into numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=2000)
+
+
+class Result(BaseModel):
+    """What a tool answers. `said` is for people and made from rows; `data` is what the model reads.
+
+    `rollout_id` is the rollout it was about; `confirmation_id` what waits for the person's button.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    said: str
+    data: dict[str, Any] = Field(default_factory=dict)
+    rollout_id: str | None = None
+    confirmation_id: str | None = None
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a tool works with: the run, its turn, and the desk."""
+
+    run_id: str
+    turn: Turn
+    desk: Desk
+
+
+ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool(Generic[ArgumentsT]):
+    """A tool. `title` is a template over the arguments, for people: "Reading the spec of {flag}"."""
+
+    name: str
+    description: str
+    title: str
+    effect: Effect
+    arguments: type[ArgumentsT]
+    run: Callable[[Context, ArgumentsT], Awaitable[Result]]
