@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import aiosqlite
@@ -35,8 +36,9 @@ from tools.records.log import Event
 from tools.records.models import GateCheck, Record, Rollout
 from tools.rollouts import store
 from tools.rollouts.controller import Controller
-from tools.rollouts.phases import Phase
+from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.service import RolloutService
+from tools.rollouts.views import RolloutView
 
 SPINS = 5
 IDLE_POINTS = 3
@@ -165,6 +167,11 @@ class SimulatedDatabase(Database):
         async with self.conductor.session(), super().read() as session:
             yield session
 
+    async def phase(self, rollout_id: str) -> Phase:
+        """The rollout's phase now; looking is no point of the schedule."""
+        async with self.conductor.session(), super().read() as session:
+            return Phase(await session.scalar(select(Rollout.phase).where(Rollout.id == rollout_id)))
+
 
 class SimulatedFlags:
     """A flag service with outages, lost answers, and writes that land late or twice; it keeps what it served."""
@@ -259,9 +266,36 @@ class SimulatedMetrics:
         return None
 
 
+class Wish(StrEnum):
+    """What a person can ask for."""
+
+    APPROVE = "approve"
+    ROLL_BACK = "roll back"
+    KILL = "kill"
+    PAUSE = "pause"
+    RESUME = "resume"
+    PROMOTE = "promote"
+
+
+class Answer(StrEnum):
+    DONE = "done"
+    REFUSED = "refused"
+    NONE = "none"  # the process died with the request
+
+
+@dataclass
+class Order:
+    """What a person asked for and what came of it, with the rollout's phases when it was asked and answered."""
+
+    wish: Wish
+    before: Phase
+    answer: Answer = Answer.NONE
+    after: Phase | None = None
+
+
 @dataclass
 class Outcome:
-    """How a schedule ended."""
+    """How a schedule ended. `harmful`: treatment does harm, as every look since has seen."""
 
     seed: int
     phase: Phase
@@ -272,6 +306,8 @@ class Outcome:
     events: list[Event]
     checks: list[GateCheck]
     hands: list[datetime]
+    orders: list[Order]
+    harmful: bool
     trace: list[str] = field(repr=False)
 
     def moments(self, kind: str) -> list[datetime]:
@@ -310,11 +346,10 @@ class Simulation:
             return made
 
         view = await service.propose(_plan(ref.flag), requester=MIRA, place=PLACE, reason="simulated")
-        assert view.approval is not None
-        people = _people(conductor.random, service, view.id, view.approval.id, ref, flags, source)
-        await self._chaos(conductor, flags, controller, people)
-        await self._settle(flags, controller, view.id)
-        return await self._outcome(seed, view.id, ref, flags, conductor)
+        people = _People(self._database, service, view, flags, ref, source)
+        await self._chaos(conductor, flags, controller, people.deal(conductor.random))
+        await self._settle(flags, controller, view.id, source)
+        return await self._outcome(seed, view.id, ref, flags, people)
 
     async def audit(self) -> list[log.Fault]:
         """What is wrong with the decision log of all schedules."""
@@ -326,13 +361,13 @@ class Simulation:
         conductor: Conductor,
         flags: SimulatedFlags,
         controller: Callable[[], Controller],
-        people: list["Act"],
+        acts: list["Act"],
     ) -> None:
         conductor.crash_chance = conductor.random.choice([0.0, 0.02, 0.06])
         flags.trouble = conductor.random.choice([0.0, 0.2, 0.5])
         controllers = [_Looping(controller, conductor) for _ in range(2)]
         tasks = [_spawn(looping.run()) for looping in controllers]
-        planned = sorted(people, key=lambda act: act.at)
+        planned = sorted(acts, key=lambda act: act.at)
         await conductor.quiet()
         for step in range(CHAOS_STEPS):
             while planned and planned[0].at <= step:
@@ -355,23 +390,26 @@ class Simulation:
         flags: SimulatedFlags,
         controller: Callable[[], Controller],
         rollout_id: str,
+        source: SimulatedMetrics,
     ) -> None:
-        """The faults are over: late writes land, controllers go on until nothing is in motion."""
+        """The faults are over: late writes land, controllers go on until nothing is in motion and no harm is done."""
         last = controller()
         for _ in range(SETTLE_TICKS):
             self._clock.advance(4)
             await flags.land_late()
             await last.tick()
-            if not await self._in_motion(rollout_id) and not await flags.land_late():
+            if not await self._in_motion(rollout_id, source) and not await flags.land_late():
                 return
 
-    async def _in_motion(self, rollout_id: str) -> bool:
+    async def _in_motion(self, rollout_id: str, source: SimulatedMetrics) -> bool:
+        phase = await self._database.phase(rollout_id)
+        if phase is Phase.ROLLING_BACK or (phase in LIVE and source.harmful):
+            return True
         async with self._database.read() as session:
-            phase = await session.scalar(select(Rollout.phase).where(Rollout.id == rollout_id))
-            return phase == Phase.ROLLING_BACK or bool(await store.open_intents(session, rollout_id))
+            return bool(await store.open_intents(session, rollout_id))
 
     async def _outcome(
-        self, seed: int, rollout_id: str, ref: FlagRef, flags: SimulatedFlags, conductor: Conductor
+        self, seed: int, rollout_id: str, ref: FlagRef, flags: SimulatedFlags, people: "_People"
     ) -> Outcome:
         async with self._database.read() as session:
             rollout = await session.get(Rollout, rollout_id)
@@ -387,7 +425,9 @@ class Simulation:
                 events=[event async for event in log.read(session, rollout_id=rollout_id)],
                 checks=list(checks.all()),
                 hands=flags.hands,
-                trace=conductor.trace,
+                orders=people.orders,
+                harmful=people.source.harmful,
+                trace=self._database.conductor.trace,
             )
         async with self._database.write() as session:
             # The next schedule's controllers have no business with this one's rollout.
@@ -434,62 +474,80 @@ def _plan(flag: str) -> Plan:
     )
 
 
-def _people(
-    rng: random.Random,
-    service: RolloutService,
-    rollout_id: str,
-    approval_id: str,
-    ref: FlagRef,
-    flags: SimulatedFlags,
-    source: SimulatedMetrics,
-) -> list[Act]:
-    """Who does what, when: always two who approve the start, and what else the seed deals out."""
+@dataclass
+class _People:
+    """Those who act on a rollout, and what they were answered."""
 
-    async def approve_newest() -> None:
-        view = await service.get(rollout_id)
+    database: SimulatedDatabase
+    service: RolloutService
+    view: RolloutView
+    flags: SimulatedFlags
+    ref: FlagRef
+    source: SimulatedMetrics
+    orders: list[Order] = field(default_factory=list)
+
+    def deal(self, rng: random.Random) -> list[Act]:
+        """Who does what, when: always two who approve the start, and what else the seed deals out."""
+        service, rollout_id = self.service, self.view.id
+        assert self.view.approval is not None
+        approval_id = self.view.approval.id
+
+        def roll_back() -> Awaitable[object]:
+            return service.roll_back(rollout_id, actor=SAM, reason="enough")
+
+        async def hand() -> None:
+            await self.flags.by_hand(self.ref, rng.choice([0, 2, 40]))
+
+        acts: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+            (1.0, self._ask(Wish.APPROVE, lambda: service.approve(approval_id, actor=JONAS))),
+            (1.0, self._ask(Wish.APPROVE, lambda: service.approve(approval_id, actor=AIKO))),
+            (0.5, self._ask(Wish.ROLL_BACK, roll_back)),
+            (0.2, self._ask(Wish.ROLL_BACK, roll_back)),
+            (0.15, self._ask(Wish.KILL, self._kill)),
+            (0.3, self._ask(Wish.PAUSE, lambda: service.pause(rollout_id, actor=SAM, reason="lunch"))),
+            (0.3, self._ask(Wish.RESUME, lambda: service.resume(rollout_id, actor=JONAS))),
+            (0.3, self._ask(Wish.PROMOTE, lambda: service.promote(rollout_id, actor=JONAS))),
+            (0.4, self._ask(Wish.APPROVE, self._approve_newest)),
+            (0.3, self._ask(Wish.APPROVE, self._approve_newest)),
+            (0.3, self._turn),
+        ]
+        # The start comes early, the rest anywhere.
+        dealt = [
+            Act(rng.randrange(4 if chance == 1.0 else CHAOS_STEPS), act)
+            for chance, act in acts
+            if rng.random() < chance
+        ]
+        if rng.random() < 0.15:
+            dealt.append(Act(rng.randrange(CHAOS_STEPS), hand))
+        return dealt
+
+    def _ask(self, wish: Wish, act: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+        """`act` as a request whose answer is kept."""
+
+        async def do() -> None:
+            order = Order(wish, await self.database.phase(self.view.id))
+            self.orders.append(order)
+            try:
+                await act()
+                order.answer = Answer.DONE
+            except SluiceError:
+                order.answer = Answer.REFUSED
+            except Crash:
+                return
+            order.after = await self.database.phase(self.view.id)
+
+        return do
+
+    async def _approve_newest(self) -> None:
+        view = await self.service.get(self.view.id)
         if view.approval is not None:
-            await service.approve(view.approval.id, actor=AIKO)
+            await self.service.approve(view.approval.id, actor=AIKO)
 
-    async def turn() -> None:
-        source.harmful = True
+    async def _kill(self) -> None:
+        await self.service.kill(self.ref.flag, self.ref.environment, actor=SAM, reason="fire")
 
-    def roll_back() -> Awaitable[object]:
-        return service.roll_back(rollout_id, actor=SAM, reason="enough")
-
-    async def hand() -> None:
-        await flags.by_hand(ref, rng.choice([0, 2, 40]))
-
-    acts: list[tuple[float, Callable[[], Awaitable[object]]]] = [
-        (1.0, lambda: service.approve(approval_id, actor=JONAS)),
-        (1.0, lambda: service.approve(approval_id, actor=AIKO)),
-        (0.5, roll_back),
-        (0.2, roll_back),
-        (0.15, lambda: service.kill(ref.flag, ref.environment, actor=SAM, reason="fire")),
-        (0.3, lambda: service.pause(rollout_id, actor=SAM, reason="lunch")),
-        (0.3, lambda: service.resume(rollout_id, actor=JONAS)),
-        (0.3, lambda: service.promote(rollout_id, actor=JONAS)),
-        (0.4, approve_newest),
-        (0.3, approve_newest),
-        (0.3, turn),
-    ]
-    # The start comes early, the rest anywhere.
-    dealt = [
-        Act(rng.randrange(4 if chance == 1.0 else CHAOS_STEPS), _as_person(act))
-        for chance, act in acts
-        if rng.random() < chance
-    ]
-    if rng.random() < 0.15:
-        dealt.append(Act(rng.randrange(CHAOS_STEPS), _as_person(hand)))
-    return dealt
-
-
-def _as_person(act: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
-    async def do() -> None:
-        # A refusal is an answer; a crash is the end of the request.
-        with suppress(SluiceError, Crash):
-            await act()
-
-    return do
+    async def _turn(self) -> None:
+        self.source.harmful = True
 
 
 def _spawn(work: Awaitable[None]) -> "asyncio.Task[None]":

@@ -2,19 +2,27 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import structlog
 
-from tests.unit.rollouts.simulation import Outcome, simulation
+from tests.unit.rollouts.simulation import Answer, Order, Outcome, Wish, simulation
+from tools.errors import Conflict
+from tools.gates import Harm
+from tools.plans.model import Guardrail, OnFail
 from tools.records.models import GateCheck
-from tools.rollouts import checks
-from tools.rollouts.events import Happening
-from tools.rollouts.phases import Phase
+from tools.rollouts import changes, checks, decisions
+from tools.rollouts.events import SLUICE, Happening
+from tools.rollouts.phases import LIVE, Phase
+from tools.rollouts.service import RolloutService
+from tools.rollouts.views import RolloutView
 
 SCHEDULES = 10_000
 BATCHES = 40
 PER_BATCH = SCHEDULES // BATCHES
+ENOUGH_FOR_A_MUTANT = 40
 LIVE_EXPOSURE = {0: 5, 1: 25, 2: 100}
 
 
@@ -47,6 +55,70 @@ async def test_a_seed_is_a_schedule() -> None:
     assert traces[0] == traces[1]
 
 
+def _proven_harm_never_rolls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    decide = decisions._on_harm
+
+    def mutant(situation: decisions.Situation) -> decisions.Action | None:
+        action = decide(situation)
+        return None if isinstance(action, decisions.RollBack) else action
+
+    monkeypatch.setattr(decisions, "_on_harm", mutant)
+
+
+def _a_check_that_proves_harm_is_never_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    roll_back = changes.roll_back
+
+    async def mutant(*args: Any, actor: str = SLUICE, **facts: Any) -> None:
+        if actor == SLUICE:
+            raise Conflict("mutant")
+        await roll_back(*args, actor=actor, **facts)
+
+    monkeypatch.setattr(changes, "roll_back", mutant)
+
+
+def _a_wish_to_roll_back_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def mutant(service: RolloutService, rollout_id: str, **_: str) -> RolloutView:
+        return await service.get(rollout_id)
+
+    monkeypatch.setattr(RolloutService, "roll_back", mutant)
+
+
+def _a_wish_to_roll_back_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def mutant(service: RolloutService, rollout_id: str, **_: str) -> RolloutView:
+        raise Conflict("mutant")
+
+    monkeypatch.setattr(RolloutService, "roll_back", mutant)
+
+
+def _a_kill_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def mutant(*_: str, **__: str) -> None:
+        return None
+
+    monkeypatch.setattr(RolloutService, "kill", mutant)
+
+
+@pytest.mark.parametrize(
+    ("mutate", "found"),
+    [
+        (_proven_harm_never_rolls_back, "proved harm and nothing came of it"),
+        (_a_check_that_proves_harm_is_never_written, "harm goes on"),
+        (_a_wish_to_roll_back_does_nothing, "the order to roll back was lost"),
+        (_a_wish_to_roll_back_is_refused, "the order to roll back was lost"),
+        (_a_kill_does_nothing, "the order to kill was lost"),
+    ],
+)
+async def test_a_rollback_that_never_starts_is_found(
+    mutate: Callable[[pytest.MonkeyPatch], None], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutate(monkeypatch)
+    async with simulation() as world:
+        for seed in range(ENOUGH_FOR_A_MUTANT):
+            outcome = await world.run(seed, compare_and_set=True)
+            if any(found in fault for fault in faults(outcome, compare_and_set=True)):
+                return
+    pytest.fail(f"no fault of {ENOUGH_FOR_A_MUTANT} schedules says: {found}")
+
+
 def faults(outcome: Outcome, *, compare_and_set: bool) -> list[str]:
     """What the schedule did that must not happen."""
     found = []
@@ -54,6 +126,12 @@ def faults(outcome: Outcome, *, compare_and_set: bool) -> list[str]:
         found.append(f"ended {outcome.phase} at {outcome.percent} %")
     if outcome.moments(Happening.ROLLBACK_STARTED) and outcome.phase is not Phase.ROLLED_BACK:
         found.append(f"a rollback was lost: {outcome.phase}")
+    found += [
+        f"check {check.id} proved harm and nothing came of it" for check in outcome.checks if _idle(check, outcome)
+    ]
+    if outcome.harmful and outcome.phase in LIVE:
+        found.append(f"harm goes on: {outcome.phase} at {outcome.percent} %")
+    found += [f"the order to {order.wish} was lost" for order in outcome.orders if _was_lost(order, outcome)]
     if not outcome.hands and compare_and_set and _raised_after_rollback(outcome):
         found.append("raised after a rollback")
     if not outcome.hands and _raised_without_permission(outcome):
@@ -63,6 +141,38 @@ def faults(outcome: Outcome, *, compare_and_set: bool) -> list[str]:
             found.append(f"{kind} more than once")
     found += [f"check {check.id} judges differently now" for check in outcome.checks if _differs(check)]
     return found
+
+
+def _idle(check: GateCheck, outcome: Outcome) -> bool:
+    """Whether the check proved harm that must be rolled back, and no rollback followed."""
+    rails = [Guardrail.model_validate(item["guardrail"]) for item in check.inputs["guardrails"]]
+    harms = [Harm(verdict["harm"]) for verdict in check.verdict["guardrails"]]
+    if not any(
+        harm is Harm.PROVEN and rail.on_fail is OnFail.ROLL_BACK for rail, harm in zip(rails, harms, strict=True)
+    ):
+        return False
+    # A check is only kept while the rollout is live, so that nothing excuses it; a rollback begins the next epoch.
+    started = [event for event in outcome.events if event.kind == Happening.ROLLBACK_STARTED]
+    return not any(event.payload["epoch"] == check.epoch + 1 for event in started)
+
+
+def _was_lost(order: Order, outcome: Outcome) -> bool:
+    """Whether a rollback that a person asked for was accepted or refused, and the rollout goes on.
+
+    A request that died with its process promises nothing, and what has ended can't be rolled back.
+    """
+    if order.wish not in (Wish.ROLL_BACK, Wish.KILL):
+        return False
+    match order.answer:
+        case Answer.DONE if order.wish is Wish.ROLL_BACK:
+            return not (outcome.moments(Happening.ROLLBACK_STARTED) or outcome.moments(Happening.CANCELLED))
+        case Answer.DONE:
+            return order.after in LIVE | {Phase.PROPOSED}
+        case Answer.REFUSED:
+            # Live at both ends is live throughout: no step leads back from an end.
+            return order.before in LIVE and order.after in LIVE
+        case Answer.NONE:
+            return False
 
 
 def _wrong_end(outcome: Outcome) -> bool:
