@@ -10,17 +10,24 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, func, select, text
 
-from tests.unit.rollouts.world import AIKO, JONAS, SAM, World, make_plan, running_world, stage
+from tests.unit.rollouts.world import AIKO, JONAS, POLICY, SAM, World, make_plan, running_world, stage
 from tools.clock import ManualClock
 from tools.errors import SluiceError
+from tools.metrics.catalogue import Catalogue
+from tools.metrics.router import Metrics
 from tools.records import leases, log
 from tools.records.database import Database
 from tools.records.migrate import is_current, migrate
-from tools.records.models import Intent, Record
+from tools.records.models import Approval, Intent, Record
+from tools.rollouts import approvals
+from tools.rollouts.controller import Controller
 from tools.rollouts.phases import Phase
+from tools.rollouts.service import RolloutService
 from tools.rollouts.store import StaleRollout
 
 CLICKS = 1_000
+CLAIMS = 32
+PROCESSES = 4
 GOOD = {"old": (950, 19), "new": (50, 1)}
 
 
@@ -46,19 +53,31 @@ async def world(url: str) -> AsyncIterator[World]:
         yield running
 
 
-async def test_a_thousand_clicks_on_one_approval_are_one_transition(world: World) -> None:
+@pytest.fixture
+async def databases(url: str, world: World) -> AsyncIterator[list[Database]]:
+    """The world's database as several processes see it, each over connections and locks of its own."""
+    others = [Database(url) for _ in range(PROCESSES - 1)]
+    yield [world.database, *others]
+    for other in others:
+        await other.close()
+
+
+async def test_a_thousand_clicks_in_several_processes_on_one_approval_are_one_transition(
+    world: World, databases: list[Database]
+) -> None:
     view = await world.proposed()
     assert view.approval is not None
     approval = view.approval.id
+    services = [_process(world, database) for database in databases]
 
-    async def click(person: str) -> str:
+    async def click(i: int) -> str:
         try:
-            await world.service.approve(approval, actor=person)
+            await services[i % PROCESSES].approve(approval, actor=(JONAS, AIKO)[i % 2])
         except SluiceError as refused:
             return type(refused).__name__
         return "approved"
 
-    answers = await asyncio.gather(*(click((JONAS, AIKO)[i % 2]) for i in range(CLICKS)))
+    answers = await asyncio.gather(*map(click, range(CLICKS)))
     assert answers.count("approved") == 1
     assert StaleRollout.__name__ not in answers, "whoever comes late is told so, not asked to try again"
     kinds = await world.kinds(view.id)
@@ -67,6 +86,40 @@ async def test_a_thousand_clicks_on_one_approval_are_one_transition(world: World
     async with world.database.read() as session:
         assert await session.scalar(select(func.count()).select_from(Intent)) == 1
     assert await world.percent() == 5
+
+
+def _process(world: World, database: Database) -> RolloutService:
+    """The service as another process runs it, with a controller of its own."""
+    metrics = Metrics(Catalogue([]), {})
+    controller = Controller(database, world.flags, metrics, POLICY, world.clock, owner=f"process {id(database)}")
+    return RolloutService(database, world.flags, POLICY, world.clock, wake=controller.carry_out)
+
+
+async def test_of_many_who_claim_one_approval_at_once_one_succeeds(world: World, databases: list[Database]) -> None:
+    view = await world.proposed()
+    assert view.approval is not None
+    approval_id, everybody = view.approval.id, asyncio.Barrier(CLAIMS)
+
+    async def see(database: Database) -> Approval:
+        async with database.read() as session:
+            asked = await approvals.get(session, approval_id)
+            assert asked.status == approvals.Status.PENDING
+            await everybody.wait()
+            return asked
+
+    seen = await asyncio.gather(*(see(databases[i % PROCESSES]) for i in range(CLAIMS)))
+    ends = [approvals.Status.GRANTED, approvals.Status.REJECTED, approvals.Status.EXPIRED, approvals.Status.VOID]
+
+    async def claim(i: int) -> approvals.Status | None:
+        # Everybody saw it pending and is connected; nothing but the claim itself keeps the others out.
+        async with databases[i % PROCESSES].write() as session:
+            end = ends[i % len(ends)]
+            return end if await approvals.claim(session, seen[i], end, at=world.clock.now()) else None
+
+    won = [end for end in await asyncio.gather(*map(claim, range(CLAIMS))) if end is not None]
+    assert len(won) == 1
+    async with world.database.read() as session:
+        assert (await approvals.get(session, approval_id)).status == won[0]
 
 
 async def test_an_approval_and_a_rollback_that_race_end_at_nothing(world: World) -> None:
