@@ -22,11 +22,10 @@ async def ask(database: Database) -> None:
 
 
 def finish(threads: set[threading.Thread]) -> None:
-    """Wait for the end of connections' threads, and drop what they left."""
+    """Wait for the end of connections' threads."""
     for thread in threads:
         thread.join(5)
         assert not thread.is_alive(), "a connection's thread never ended"
-    gc.collect()
 
 
 @pytest.mark.parametrize("file", ["there.db", None])
@@ -43,6 +42,7 @@ async def test_a_call_cancelled_at_any_moment_leaves_nothing_open(tmp_path: Path
         await database.close()
         del asking, database
         finish(set(threading.enumerate()) - others)
+    gc.collect()
 
 
 async def test_a_file_that_cannot_be_opened_is_an_error_and_no_more(tmp_path: Path) -> None:
