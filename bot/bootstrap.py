@@ -17,7 +17,8 @@ from tools.flags.base import FlagService
 from tools.flags.registry import FlagServiceParts, create_flag_service
 from tools.jobs.base import Jobs
 from tools.jobs.registry import create_jobs
-from tools.metrics.base import MetricSource
+from tools.metrics.base import BadSource, MetricSource
+from tools.metrics.catalogue import BadDefinition
 from tools.metrics.registry import create_metric_source
 from tools.metrics.router import Metrics
 from tools.records.database import Database
@@ -42,10 +43,10 @@ async def running_services(settings: Settings, *, clock: Clock | None = None) ->
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
-        metrics = _create_metrics(settings)
+        metrics = create_metrics(settings)
         stack.push_async_callback(metrics.close)
         flags, specs = create_flags(settings, database, clock), create_specs(settings)
-        jobs = _create_jobs(settings, database, clock, owner)
+        jobs = create_job_runner(settings, database, clock, owner)
         stack.push_async_callback(jobs.stop)
         controller = Controller(
             database,
@@ -92,28 +93,50 @@ def shown_url(database: Database) -> str:
     return database.url.set(drivername=database.url.get_backend_name()).render_as_string(hide_password=True)
 
 
-def create_sources(settings: Settings) -> dict[str, MetricSource]:
-    """The metric sources by name. Raises ConfigurationError."""
+def create_metrics(settings: Settings) -> Metrics:
+    """Every metric source, behind one door. Raises ConfigurationError."""
     sources, catalogue = dict[str, MetricSource](), settings.catalogue
     for name, source in settings.sources.items():
-        with _naming(f"sources.{name}"):
+        with naming(settings, "sources", name):
             url = source.url.get_secret_value() if source.url is not None else None
             sources[name] = create_metric_source(
                 source.type, catalogue.of_source(name), url=url, timeout=source.timeout
             )
-    return sources
+    with naming(settings, "metrics"):
+        return Metrics(catalogue, sources)
 
 
 def create_flags(settings: Settings, database: Database, clock: Clock) -> FlagService:
     """The flag service. Raises ConfigurationError."""
-    with _naming("flags.type"):
+    with naming(settings, "flags", "type"):
         return create_flag_service(settings.flags.type, FlagServiceParts(database, clock))
 
 
 def create_specs(settings: Settings) -> SpecSource:
     """The spec source. Raises ConfigurationError."""
-    with _naming("specs.type"):
+    with naming(settings, "specs", "type"):
         return create_spec_source(settings.specs.type, folder=settings.specs.path)
+
+
+def create_job_runner(settings: Settings, database: Database, clock: Clock, owner: str) -> Jobs:
+    """The job runner. Raises ConfigurationError."""
+    with naming(settings, "jobs", "type"):
+        return create_jobs(
+            settings.jobs.type, database=database, clock=clock, owner=owner, concurrency=settings.jobs.concurrency
+        )
+
+
+@contextmanager
+def naming(settings: Settings, *key: str) -> Iterator[None]:
+    """Name the setting that a part refused, as it was written: `key`, or a more exact one where the error knows it."""
+    try:
+        yield
+    except BadDefinition as error:
+        raise ConfigurationError(f"{settings.name_of('metrics', error.metric, error.field)}: {error}") from None
+    except BadSource as error:
+        raise ConfigurationError(f"{settings.name_of(*key, error.field)}: {error}") from None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{settings.name_of(*key)}: {error}") from None
 
 
 async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
@@ -121,25 +144,3 @@ async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
     stack.push_async_callback(database.close)
     await check_schema(database)
     return database
-
-
-def _create_metrics(settings: Settings) -> Metrics:
-    sources = create_sources(settings)
-    with _naming("metrics"):
-        return Metrics(settings.catalogue, sources)
-
-
-def _create_jobs(settings: Settings, database: Database, clock: Clock, owner: str) -> Jobs:
-    with _naming("jobs.type"):
-        return create_jobs(
-            settings.jobs.type, database=database, clock=clock, owner=owner, concurrency=settings.jobs.concurrency
-        )
-
-
-@contextmanager
-def _naming(key: str) -> Iterator[None]:
-    """Name the setting that a part refused."""
-    try:
-        yield
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{key}: {error}") from None

@@ -16,13 +16,22 @@ from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.bootstrap import check_schema, create_flags, create_sources, create_specs, shown_url
+from bot.bootstrap import (
+    check_schema,
+    create_flags,
+    create_job_runner,
+    create_metrics,
+    create_specs,
+    shown_url,
+)
 from bot.settings import Settings, SlackSettings
 from tools.clock import Clock
 from tools.errors import SluiceError, Unavailable
+from tools.flags.base import FlagService
 from tools.metrics.base import MetricSource
 from tools.metrics.router import Metrics
 from tools.records.database import Database
+from tools.specs.base import SpecSource
 
 BOT_SCOPES = frozenset(
     {
@@ -83,17 +92,24 @@ class NotWell(Unavailable):
 
 
 async def examine(settings: Settings, clock: Clock) -> list[Finding]:
-    """Look at everything; each look is bounded in time and none keeps another from being made."""
+    """Look at everything; each look is bounded in time and none keeps another from being made.
+
+    Raises ConfigurationError, as every command does, when Sluice can't be put together from these settings.
+    """
     async with AsyncExitStack() as stack:
         database = Database(settings.database.url.get_secret_value())
         stack.push_async_callback(database.close)
+        metrics = create_metrics(settings)
+        stack.push_async_callback(metrics.close)
+        flags, specs = create_flags(settings, database, clock), create_specs(settings)
+        create_job_runner(settings, database, clock, owner="doctor")
         return [
             _settings(settings),
             await _look("database", _database(database)),
             await _look("database clock", _database_clock(database, clock)),
-            await _look("flags", _flags(settings, database, clock)),
-            *[finding async for finding in _metrics(settings, stack)],
-            await _look("specs", _specs(settings)),
+            await _look("flags", _flags(settings, flags)),
+            *[finding async for finding in _metrics(settings, metrics)],
+            await _look("specs", _specs(settings, specs)),
             *[finding async for finding in _slack(settings.slack, clock)],
             _policy(settings),
         ]
@@ -124,29 +140,20 @@ async def _database(database: Database) -> str:
     return f"{shown_url(database)}, schema current"
 
 
-async def _flags(settings: Settings, database: Database, clock: Clock) -> str:
-    await create_flags(settings, database, clock).check()
+async def _flags(settings: Settings, flags: FlagService) -> str:
+    await flags.check()
     return f"{settings.flags.type} answers"
 
 
-async def _specs(settings: Settings) -> str:
-    specs = create_specs(settings)
+async def _specs(settings: Settings, specs: SpecSource) -> str:
     await specs.check()
     return f"{len(await specs.list())} in {settings.specs.path}"
 
 
-async def _metrics(settings: Settings, stack: AsyncExitStack) -> AsyncIterator[Finding]:
-    try:
-        sources = create_sources(settings)
-        for source in sources.values():
-            stack.push_async_callback(source.close)
-        Metrics(settings.catalogue, sources)
-    except SluiceError as error:
-        yield Finding("metrics", State.FAIL, str(error))
-        return
+async def _metrics(settings: Settings, metrics: Metrics) -> AsyncIterator[Finding]:
     if not settings.metrics:
         yield Finding("metrics", State.FAIL, "no [metrics.NAME] in sluice.toml: a gate has nothing to look at")
-    for name, source in sources.items():
+    for name, source in metrics.sources.items():
         yield await _look(f"metrics {name}", _source(source, settings, name))
 
 

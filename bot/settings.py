@@ -10,10 +10,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bot.settings_sources import Variables, explain, merged
+from bot.settings_sources import Variables, dotted, explain, merged
 from tools.errors import ConfigurationError
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.plans.model import Name
@@ -183,6 +192,8 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
 
+    _variables: Variables = PrivateAttr(default=Variables({}))
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -200,10 +211,17 @@ class Settings(BaseSettings):
     def _named_by_their_tables(cls, metrics: object) -> object:
         if not isinstance(metrics, Mapping):
             return metrics
+        for name, metric in metrics.items():
+            if isinstance(metric, Mapping) and metric.get("name", name) != name:
+                raise ValueError(f"the metric {name!r} is called as its table is; remove its name")
         return {
-            name: {**metric, "name": name} if isinstance(metric, Mapping) and "name" not in metric else metric
+            name: {**metric, "name": name} if isinstance(metric, Mapping) else metric
             for name, metric in metrics.items()
         }
+
+    def name_of(self, *key: str) -> str:
+        """How people wrote a setting: the variable that set it, else its key in the file."""
+        return self._variables.name_of(key) or dotted(key)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -225,9 +243,11 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     variables = Variables.of(environ, Settings)
     given = merged(from_file, variables.values())
     try:
-        return Settings(**merged(_platform(environ, given), given))
+        settings = Settings(**merged(_platform(environ, given), given))
     except ValidationError as error:
         raise ConfigurationError(explain(error, variables, named or DEFAULT_FILE, Settings)) from None
+    settings._variables = variables
+    return settings
 
 
 def _platform(environ: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:

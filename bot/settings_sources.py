@@ -81,7 +81,7 @@ def explain(error: ValidationError, variables: Variables, file: Path, tree: type
     """One line on the first fault: which setting, and what it accepts. Never shows a value."""
     fault = error.errors(include_url=False, include_input=False)[0]
     key = tuple(str(part) for part in fault["loc"])
-    written = variables.name_of(key) or f"{_dotted(fault['loc'])} in {file}"
+    written = variables.name_of(key) or f"{dotted(fault['loc'])} in {file}"
     if fault["type"] == "extra_forbidden":
         return f"{written} is not a setting{_hint(key, variables, tree)}"
     return f"{written} {_demand(fault)}."
@@ -97,11 +97,12 @@ def _demand(fault: ErrorDetails) -> str:
     return fault["msg"].replace("Input should", "must").replace("String should", "must").replace("Tuple should", "must")
 
 
-def _dotted(location: Iterable[int | str]) -> str:
-    dotted = ""
+def dotted(location: Iterable[int | str]) -> str:
+    """A setting's key as people write it: `planning.stages[1]`."""
+    key = ""
     for part in location:
-        dotted += f"[{part}]" if isinstance(part, int) else f".{part}" if dotted else part
-    return dotted
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
+    return key
 
 
 def _hint(key: Key, variables: Variables, tree: type[BaseModel]) -> str:

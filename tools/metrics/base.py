@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from tools.errors import InvalidInput, NotFound, Unavailable
+from tools.errors import ConfigurationError, InvalidInput, NotFound, Unavailable
 
 
 class UnknownMetric(NotFound):
@@ -18,6 +18,14 @@ class BadMetricAnswer(InvalidInput):
 
 class MetricSourceUnavailable(Unavailable):
     """The metric source did not answer in time, or refused."""
+
+
+class BadSource(ConfigurationError):
+    """A metric source can't be made as it is described: the field that is wrong, and what would be right."""
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True)

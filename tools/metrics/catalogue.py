@@ -13,6 +13,15 @@ from tools.gates import Direction
 from tools.metrics.base import UnknownMetric
 
 
+class BadDefinition(ConfigurationError):
+    """A metric is defined in a way that can't be used: its name, the field that is wrong, and what would be right."""
+
+    def __init__(self, message: str, *, metric: str, field: str) -> None:
+        super().__init__(message)
+        self.metric = metric
+        self.field = field
+
+
 class MetricKind(StrEnum):
     """What a metric's numbers are, and so which test may judge them."""
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from tools.errors import ConfigurationError
-from tools.metrics.base import MetricSource
+from tools.metrics.base import BadSource, MetricSource
 from tools.metrics.catalogue import Catalogue
 from tools.metrics.memory import MemoryMetricSource
 from tools.metrics.sql import DEFAULT_TIMEOUT, SqlMetricSource
@@ -14,7 +13,7 @@ Factory = Callable[[Catalogue, str | None, timedelta], MetricSource]
 
 def _sql(catalogue: Catalogue, url: str | None, timeout: timedelta) -> MetricSource:
     if url is None:
-        raise ConfigurationError("A metric source of kind 'sql' needs the url of its database.")
+        raise BadSource("A metric source of type 'sql' needs the url of its database.", field="url")
     return SqlMetricSource(url, catalogue, timeout=timeout)
 
 
@@ -28,7 +27,7 @@ FACTORIES: Mapping[str, Factory] = {"sql": _sql, "memory": _memory}
 def create_metric_source(
     kind: str, catalogue: Catalogue, *, url: str | None = None, timeout: timedelta = DEFAULT_TIMEOUT
 ) -> MetricSource:
-    """A source of that kind that answers `catalogue`. Raises ConfigurationError naming the known kinds."""
+    """A source of that kind that answers `catalogue`. Raises BadSource (naming the known kinds) and BadDefinition."""
     if kind not in FACTORIES:
-        raise ConfigurationError(f"A metric source's kind must be one of {', '.join(FACTORIES)}, not {kind!r}.")
+        raise BadSource(f"A metric source's type must be one of {', '.join(FACTORIES)}, not {kind!r}.", field="type")
     return FACTORIES[kind](catalogue, url, timeout)

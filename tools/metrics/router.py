@@ -3,27 +3,31 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
-from tools.errors import ConfigurationError
 from tools.metrics.base import MetricQuery, MetricSource, Reading
-from tools.metrics.catalogue import Catalogue
+from tools.metrics.catalogue import BadDefinition, Catalogue
 
 
 class Metrics:
-    """A metric source made of several. Raises ConfigurationError when a metric names a source that is not there."""
+    """A metric source made of several, `sources` by name.
+
+    Raises BadDefinition when a metric names a source that is not there.
+    """
 
     def __init__(self, catalogue: Catalogue, sources: Mapping[str, MetricSource]) -> None:
         for definition in catalogue:
             if definition.source not in sources:
                 known = ", ".join(sorted(sources)) or "none"
-                raise ConfigurationError(
-                    f"The metric {definition.name!r} names the source {definition.source!r}; known sources: {known}."
+                raise BadDefinition(
+                    f"The metric {definition.name!r} names the source {definition.source!r}; known sources: {known}.",
+                    metric=definition.name,
+                    field="source",
                 )
         self.catalogue = catalogue
-        self._sources = dict(sources)
+        self.sources = dict(sources)
 
     async def read(self, query: MetricQuery) -> Reading:
         """The metric over the window. Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable."""
-        return await self._sources[self.catalogue.get(query.metric).source].read(query)
+        return await self.sources[self.catalogue.get(query.metric).source].read(query)
 
     def settle(self, metric: str) -> timedelta:
         """How long after a moment the metric's rows are complete. Raises UnknownMetric."""
@@ -31,10 +35,10 @@ class Metrics:
 
     async def check(self) -> None:
         """Return when every source can be used. Raises MetricSourceUnavailable of the first that can't."""
-        for source in self._sources.values():
+        for source in self.sources.values():
             await source.check()
 
     async def close(self) -> None:
         """Let go of every source's connections."""
-        for source in self._sources.values():
+        for source in self.sources.values():
             await source.close()

@@ -18,9 +18,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from tools.errors import ConfigurationError
 from tools.metrics.answer import MAX_ROWS, reading_of
-from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Reading
+from tools.metrics.base import BadSource, MetricQuery, MetricSourceUnavailable, Reading
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.template import parse_template
 
@@ -40,8 +39,8 @@ EXPLAINED = {"sqlite": f"EXPLAIN QUERY PLAN {BOUNDED}", "postgresql": f"EXPLAIN 
 class SqlMetricSource:
     """Answers the metrics of `definitions` from one database.
 
-    Raises ConfigurationError for a URL or a query that can't be used; neither it nor any later error shows the
-    URL's password.
+    Raises BadSource for a URL and BadDefinition for a query that can't be used; neither they nor any later error show
+    the URL's password.
     """
 
     def __init__(
@@ -143,8 +142,8 @@ def _parse_url(given: str) -> URL:
     try:
         url = make_url(given)
     except ArgumentError:
-        raise ConfigurationError(
-            "The metric database's URL can't be read; write it like postgresql://user:password@host/name."
+        raise BadSource(
+            "The metric database's URL can't be read; write it like postgresql://user:password@host/name.", field="url"
         ) from None
     if "+" not in url.drivername:
         url = url.set(drivername=ASYNC_DRIVERS.get(url.drivername, url.drivername))
@@ -153,7 +152,9 @@ def _parse_url(given: str) -> URL:
 
 def _read_only_file(url: URL) -> URL:
     if url.database in (None, "", ":memory:"):
-        raise ConfigurationError("The metric database can't be one in memory, which nobody else fills; name a file.")
+        raise BadSource(
+            "The metric database can't be one in memory, which nobody else fills; name a file.", field="url"
+        )
     assert url.database is not None
     if "uri" not in url.query:
         url = url.set(database=f"file:{quote(url.database)}")
@@ -172,9 +173,10 @@ def _engine(url: URL, timeout_s: float) -> AsyncEngine:
             connect_args=_connect_args(url, timeout_s),
         )
     except (SQLAlchemyError, ImportError):
-        raise ConfigurationError(
+        raise BadSource(
             f"The metric database's driver {url.drivername!r} can't be used: install it, and take an async one "
-            "(such as sqlite, postgresql or mysql+asyncmy)."
+            "(such as sqlite, postgresql or mysql+asyncmy).",
+            field="url",
         ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine.sync_engine, "connect", _refuse_writes)

@@ -10,9 +10,8 @@ from typing import Any
 from sqlalchemy import DateTime, Double, String, TextClause, bindparam, text
 from sqlalchemy.types import TypeEngine
 
-from tools.errors import ConfigurationError
 from tools.metrics.base import MetricQuery
-from tools.metrics.catalogue import MetricDefinition, TimeFormat
+from tools.metrics.catalogue import BadDefinition, MetricDefinition, TimeFormat
 
 PARAMETERS = ("flag", "environment", "start", "end")
 NEEDED = ("start", "end")
@@ -58,7 +57,7 @@ class SqlTemplate:
 
 
 def parse_template(definition: MetricDefinition) -> SqlTemplate:
-    """The definition's query, checked. Raises ConfigurationError naming the metric and what to change."""
+    """The definition's query, checked. Raises BadDefinition naming the metric and what to change."""
     query = definition.query.strip().rstrip(";").rstrip()
     code = _QUOTED_OR_COMMENT.sub(" ", query)
     if ";" in code:
@@ -77,8 +76,9 @@ def parse_template(definition: MetricDefinition) -> SqlTemplate:
     return SqlTemplate(definition, query, names)
 
 
-def _refused(definition: MetricDefinition, problem: str) -> ConfigurationError:
-    return ConfigurationError(f"The query of the metric {definition.name!r} {problem}.")
+def _refused(definition: MetricDefinition, problem: str) -> BadDefinition:
+    message = f"The query of the metric {definition.name!r} {problem}."
+    return BadDefinition(message, metric=definition.name, field="query")
 
 
 def _utc(moment: datetime) -> datetime:

@@ -74,9 +74,7 @@ async def test_all_is_well(well: dict[str, Any]) -> None:
         ("slack", {"alerts_channel": "COUT"}, "slack alerts", "Sluice is not in #outside"),
         ("policy", {"approvers": []}, "policy", "policy.approvers is empty"),
         ("specs", {"path": "/nowhere/at/all"}, "specs", "/nowhere/at/all"),
-        ("flags", {"type": "magic"}, "flags", "magic"),
         ("sources", {"shop": {"url": "sqlite:////nowhere/shop.db"}}, "metrics shop", "/nowhere/shop.db"),
-        ("sources", {"shop": {"type": "magic"}}, "metrics", "magic"),
         ("database", {"url": "postgresql://u:hunter2@127.0.0.1:9/x?connect_timeout=2"}, "database", "can't be reached"),
     ],
 )
@@ -89,6 +87,33 @@ async def test_what_is_not_well_is_named_with_what_to_do(
     assert not healthy(findings.values())
     assert "hunter2" not in str(findings)
     assert "xoxb-" not in findings[what].says.replace("(xoxb-…)", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('[flags]\ntype = "magic"', "flags.type: There is no flag service 'magic'; use one of embedded, memory."),
+        ('[specs]\ntype = "magic"', "specs.type: A spec source is one of folder, memory, not 'magic'."),
+        ('[jobs]\ntype = "magic"', "jobs.type: A job runner is one of in_process, memory, not 'magic'."),
+        (
+            '[sources.shop]\ntype = "magic"',
+            "sources.shop.type: A metric source's type must be one of sql, memory, not 'magic'.",
+        ),
+        (
+            '[metrics.err]\nsource = "s"\ntitle = "E"\nquery = "q"',
+            "metrics.err.source: The metric 'err' names the source 's'; known sources: none.",
+        ),
+        ("[http]\nport = 'x'", "http.port in sluice.toml must be a whole number."),
+    ],
+)
+def test_wrong_settings_are_one_line_and_exit_status_2_as_for_every_command(
+    sluice: Sluice, folder: Path, text: str, sentence: str
+) -> None:
+    assert sluice("migrate").status == 0
+    (folder / "sluice.toml").write_text(text, encoding="utf-8")
+    for arguments in (("doctor",), ("doctor", "--json"), ("status",)):
+        ran = sluice(*arguments)
+        assert (ran.status, ran.out, ran.err) == (2, "", f"sluice: {sentence}\n")
 
 
 async def test_a_schema_that_is_not_current_says_migrate(well: dict[str, Any], tmp_path: Path) -> None:

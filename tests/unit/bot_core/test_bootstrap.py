@@ -5,7 +5,7 @@ import pytest
 
 from bot.bootstrap import SchemaOutdated, running_services
 from bot.serve import check_tokens
-from bot.settings import Settings, SlackSettings
+from bot.settings import Settings, SlackSettings, load_settings
 from tools.errors import ConfigurationError, Unavailable
 from tools.flags.embedded import EmbeddedFlagService
 from tools.jobs.in_process import InProcessJobs
@@ -14,6 +14,7 @@ from tools.records.migrate import migrate
 from tools.specs.folder import FolderSpecSource
 
 METRIC = {"source": "shop", "title": "Errors", "query": "SELECT 1 WHERE :start < :end"}
+SHOP = {"shop": {"url": "sqlite:///shop.db"}}
 
 
 @pytest.fixture
@@ -46,9 +47,14 @@ async def test_names_become_parts(url: str, tmp_path: Path) -> None:
         ({"flags": {"type": "magic"}}, "flags.type"),
         ({"specs": {"type": "magic"}}, "specs.type"),
         ({"jobs": {"type": "magic"}}, "jobs.type"),
-        ({"sources": {"shop": {"type": "magic"}}}, "sources.shop"),
-        ({"sources": {"shop": {"type": "sql"}}}, "sources.shop"),
-        ({"metrics": {"errors": METRIC}}, "metrics"),
+        ({"sources": {"shop": {"type": "magic"}}}, "sources.shop.type"),
+        ({"sources": {"shop": {"type": "sql"}}}, "sources.shop.url"),
+        ({"sources": {"shop": {"url": "nonsense"}}}, "sources.shop.url"),
+        ({"sources": {"shop": {"url": "sqlite://"}}}, "sources.shop.url"),
+        ({"sources": {"shop": {"url": "magic://shop"}}}, "sources.shop.url"),
+        ({"metrics": {"errors": METRIC}}, "metrics.errors.source"),
+        ({"sources": SHOP, "metrics": {"errors": METRIC | {"query": "DELETE FROM t"}}}, "metrics.errors.query"),
+        ({"sources": SHOP, "metrics": {"errors": METRIC | {"query": "SELECT 1"}}}, "metrics.errors.query"),
     ],
 )
 async def test_a_name_that_is_no_part_fails_at_the_start_and_names_its_key(
@@ -57,6 +63,32 @@ async def test_a_name_that_is_no_part_fails_at_the_start_and_names_its_key(
     with pytest.raises(ConfigurationError, match=f"^{key}: "):
         async with running_services(made(url, **parts)):
             pass
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SLUICE_FLAGS_TYPE", "magic"),
+        ("SLUICE_SPECS_TYPE", "magic"),
+        ("SLUICE_JOBS_TYPE", "magic"),
+        ("SLUICE_SOURCES__SHOP__TYPE", "magic"),
+        ("SLUICE_SOURCES__SHOP__URL", "magic://u:hunter2@shop"),
+        ("SLUICE_METRICS__ERRORS__QUERY", "DELETE FROM t"),
+        ("SLUICE_METRICS__ERRORS__SOURCE", "elsewhere"),
+    ],
+)
+async def test_a_variable_that_names_no_part_is_named(url: str, tmp_path: Path, name: str, value: str) -> None:
+    file = tmp_path / "sluice.toml"
+    file.write_text(
+        f"[sources.shop]\nurl = '{SHOP['shop']['url']}'\n"
+        "[metrics.errors]\nsource = 'shop'\ntitle = 'Errors'\nquery = 'SELECT 1 WHERE :start < :end'\n",
+        encoding="utf-8",
+    )
+    settings = load_settings(file, {"SLUICE_DATABASE_URL": url, name: value})
+    with pytest.raises(ConfigurationError, match=f"^{name}: ") as caught:
+        async with running_services(settings):
+            pass
+    assert "hunter2" not in str(caught.value)
 
 
 async def test_a_database_without_schema_asks_for_migrate(tmp_path: Path) -> None:

@@ -180,6 +180,10 @@ class TestRefusals:
             ("[metrics]\nerrors = 1", "metrics.errors in {} must be a table."),
             ("slack = 1", "slack in {} must be a table."),
             ("[flags]\ntype = 3", "flags.type in {} must be text."),
+            (
+                f'{METRIC}name = "failures"',
+                "metrics in {} can't be used: the metric 'errors' is called as its table is; remove its name.",
+            ),
             ("x =", "{} is not valid TOML: Invalid value (at end of document)."),
         ],
     )
