@@ -3,19 +3,19 @@
 import csv
 import json
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 
 import typer
 
 from bot.console.tables import counted, moment, table
 from bot.services import Services
-from tools.canonical import canonical_json
 from tools.errors import InvalidInput, NotFound
 from tools.records import log
 from tools.rollouts import audit
 
 SHOWN_FAULTS = 100
-COLUMNS = ("seq", "at", "kind", "actor", "rollout_id", "payload", "sha256")
+COLUMNS = ("seq", "at", "kind", "actor", "rollout_id", "payload", "previous", "sha256")
 HEADS = ("TIME", "STAGE", "STORED", "AGAIN", "", "WHY")
 
 
@@ -51,16 +51,21 @@ async def verify(services: Services, head: str | None) -> bool:
 
 
 async def export(services: Services, form: Format, rollout_id: str | None) -> None:
-    """Write the log to stdout, oldest first."""
+    """Write the log to stdout, oldest first, with all that its hashes are computed of (see `tools.records.log`).
+
+    CSV has each payload as the stored text, and nothing where there is no rollout; JSON Lines have the payload as an
+    object, whose canonical JSON is that text.
+    """
     writer = csv.writer(sys.stdout)
     if form is Format.CSV:
         writer.writerow(COLUMNS)
     async with services.database.read() as session:
-        async for event in log.read(session, rollout_id=rollout_id):
+        async for event in log.stored(session, rollout_id=rollout_id):
+            plain = asdict(event)
             if form is Format.CSV:
-                writer.writerow(_cells(event))
+                writer.writerow([plain[name] for name in COLUMNS])
             else:
-                typer.echo(json.dumps(_plain(event), ensure_ascii=False))
+                typer.echo(json.dumps(plain | {"payload": _parsed(event.payload)}, ensure_ascii=False))
 
 
 async def replay(services: Services, rollout: str, environment: str) -> bool:
@@ -84,18 +89,9 @@ async def _rollout_id(services: Services, rollout: str, environment: str) -> str
         return (await services.rollouts.find(rollout, environment)).id
 
 
-def _plain(event: log.Event) -> dict[str, object]:
-    return {
-        "seq": event.seq,
-        "at": event.at.isoformat(),
-        "kind": event.kind,
-        "actor": event.actor,
-        "rollout_id": event.rollout_id,
-        "payload": event.payload,
-        "sha256": event.sha256,
-    }
-
-
-def _cells(event: log.Event) -> list[object]:
-    plain = _plain(event)
-    return [canonical_json(plain[name]) if name == "payload" else plain[name] for name in COLUMNS]
+def _parsed(payload: str) -> object:
+    """The payload as an object; as it stands when somebody has mangled it, for then it is what has to be seen."""
+    try:
+        return json.loads(payload)
+    except ValueError:
+        return payload

@@ -1,7 +1,15 @@
 """The decision log: append-only, each event carrying the hash of the one before it.
 
-An event's hash is SHA-256 over the canonical JSON of its number, time, kind, actor, rollout, payload and the previous
-hash. The head row holds the newest number and hash, so that a truncated end is found too; `sluice audit verify
+An event's hash is the hex SHA-256 of the UTF-8 text of the canonical JSON list
+
+    [seq, at, kind, actor, rollout_id, payload, previous]
+
+of what is stored: `seq` a number, `rollout_id` a string or null, the others strings. `at` is the stored text, such as
+2026-01-31T12:00:00.500000+00:00; `payload` is itself the text of a canonical JSON object; `previous` is the hash of the
+event before, 64 zeros for the first. Canonical JSON has sorted keys, no spaces, and characters beyond ASCII as they are
+(`tools.canonical`). `sluice audit export` writes all of it, so that anyone can compute the hashes again.
+
+The head row holds the newest number and hash, so that a truncated end is found too; `sluice audit verify
 --head` compares with a head that was kept elsewhere, which finds a log rewritten from end to end.
 """
 
@@ -34,6 +42,20 @@ class Event:
     actor: str
     rollout_id: str | None
     payload: dict[str, Any]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An event exactly as it is stored, which is what its hash was computed of: `at` and `payload` are texts."""
+
+    seq: int
+    at: str
+    kind: str
+    actor: str
+    rollout_id: str | None
+    payload: str
+    previous: str
     sha256: str
 
 
@@ -99,6 +121,12 @@ async def read(session: AsyncSession, *, rollout_id: str | None = None, after: i
     """The events after number `after`, oldest first, of one rollout or of all."""
     async for row in _rows(session, rollout_id, after):
         yield _event(row)
+
+
+async def stored(session: AsyncSession, *, rollout_id: str | None = None) -> AsyncIterator[Stored]:
+    """The events as they are stored, oldest first, of one rollout or of all."""
+    async for row in _rows(session, rollout_id, 0):
+        yield Stored(row.seq, row.at, row.kind, row.actor, row.rollout_id, row.payload, row.previous, row.sha256)
 
 
 async def newest(

@@ -1,11 +1,13 @@
 import asyncio
 import csv
+import hashlib
 import io
 import json
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -219,9 +221,46 @@ class TestAudit:
         of_one = [json.loads(line) for line in sluice("audit", "export", "--rollout", rollout_id).out.splitlines()]
         assert of_one == [line for line in lines if line["rollout_id"] == rollout_id]
 
+    @pytest.mark.parametrize("form", ["jsonl", "csv"])
+    def test_an_export_can_be_verified_by_anyone(self, sluice: Sluice, shop: Path, form: str) -> None:
+        sluice("plan", "new-checkout", "--propose")
+        sluice("kill", "new-checkout", "--reason", "Größe „XL“ brennt 🔥")
+        exported = sluice("audit", "export", "--format", form).out
+        previous = "0" * 64
+        events = _read_export(exported, form)
+        assert len(events) > 3
+        for event in events:
+            assert event["previous"] == previous
+            hashed = [event[name] for name in ("seq", "at", "kind", "actor", "rollout_id", "payload", "previous")]
+            previous = hashlib.sha256(_canonical(hashed).encode()).hexdigest()
+            assert event["sha256"] == previous
+        assert sluice("audit", "verify").out.split()[-1] == f"{len(events)}:{previous}"
+
+    def test_a_mangled_event_is_exported_as_it_stands(self, sluice: Sluice, shop: Path) -> None:
+        sluice("kill", "new-checkout", *REASON)
+        connection = sqlite3.connect(shop / "sluice.db")
+        connection.execute("UPDATE decision_log SET payload = '{', at = 'never' WHERE seq = 2")
+        connection.commit()
+        connection.close()
+        second = json.loads(sluice("audit", "export").out.splitlines()[1])
+        assert (second["at"], second["payload"]) == ("never", "{")
+
     def test_a_rollout_without_checks_has_nothing_to_replay(self, sluice: Sluice, shop: Path) -> None:
         sluice("plan", "new-checkout", "--propose")
         assert sluice("replay", "new-checkout").out == "The rollout has no checks yet.\n"
+
+
+def _read_export(text: str, form: str) -> list[dict[str, Any]]:
+    """The events with their payloads as text."""
+    if form == "jsonl":
+        lines = [json.loads(line) for line in text.splitlines()]
+        return [line | {"payload": _canonical(line["payload"])} for line in lines]
+    rows = csv.DictReader(io.StringIO(text))
+    return [row | {"seq": int(row["seq"]), "rollout_id": row["rollout_id"] or None} for row in rows]
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 async def _approved(flag: str) -> None:
