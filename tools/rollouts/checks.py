@@ -5,6 +5,8 @@
 
 import asyncio
 import hashlib
+import itertools
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -36,6 +38,8 @@ from tools.records.models import GateCheck, Rollout, new_id
 
 CODE_VERSION = version("sluicebot")
 LARGEST_CEILING = 0.999
+RAW_LIMIT = 20_000
+"""Characters of JSON that a check keeps of each raw answer: about 150 rows."""
 CLOCK_TOLERANCE = timedelta(seconds=2)
 
 logger = structlog.get_logger(__name__)
@@ -94,13 +98,19 @@ class VariantCounts(Value):
 
 
 class Answer(Value):
-    """A metric source's answer for one guardrail, or the sentence of its error."""
+    """A metric source's answer for one guardrail, or the sentence of its error.
+
+    The verdict rests on `variants` and `newest`. `raw` is what came back as JSON: every column of every row, with sums,
+    sums of squares and buckets. `raw_cut` says what of it is not kept when it is longer than RAW_LIMIT.
+    """
 
     metric: str
     query: str
     variants: tuple[VariantCounts, ...] = ()
     newest: datetime | None = None
     error: str | None = None
+    raw: Any = None
+    raw_cut: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +291,10 @@ async def _ask(item: GuardrailInput, plan: Plan, metrics: Metrics) -> Answer:
 
 def _answer(metric: str, reading: Reading) -> Answer:
     variants = sorted(reading.by_variant.items(), key=lambda pair: str(pair[0]))
+    raw, raw_cut = _bounded(reading.raw)
     return Answer(
+        raw=raw,
+        raw_cut=raw_cut,
         metric=metric,
         query=reading.query,
         newest=reading.newest,
@@ -290,6 +303,23 @@ def _answer(metric: str, reading: Reading) -> Answer:
             for variant, sample in variants
         ),
     )
+
+
+def _bounded(raw: Any) -> tuple[Any, str | None]:
+    """As much of a raw answer as a row keeps, and what is missing; of a list its first items."""
+    try:
+        text = json.dumps(raw, allow_nan=False)
+    except (TypeError, ValueError):
+        return None, "The raw answer is not kept: it is no JSON."
+    # As it is read back from the row, so that the check's digest is the same then.
+    plain = json.loads(text)
+    if len(text) <= RAW_LIMIT:
+        return plain, None
+    if not isinstance(plain, list):
+        return None, f"The raw answer is not kept: it has {len(text):,} characters, at most {RAW_LIMIT:,} are kept."
+    lengths = itertools.accumulate(len(json.dumps(item)) + len(", ") for item in plain)
+    kept = plain[: sum(1 for length in lengths if length <= RAW_LIMIT)]
+    return kept, f"The raw answer is cut: the first {len(kept):,} of {len(plain):,} rows are kept."
 
 
 def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[Verdict, dict[str, Any] | None]:
