@@ -1,24 +1,36 @@
 # Everything a contributor runs. `make help` lists it.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
+FITS      := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+NEEDS     := Sluice needs Python 3.11, 3.12 or 3.13 with its venv module
+NEWEST    := for python in python3.13 python3.12 python3.11 python3; do $$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done
+PYTHON    ?= $(or $(shell $(NEWEST)),none)
+VENV      := .venv
+BIN       := $(VENV)/bin
+PIP       := $(BIN)/python -m pip install -qq --disable-pip-version-check
+COMPILE   := uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage lint format bench clean
+.PHONY: help python install demo test coverage lint format bench pins clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-$(VENV)/.installed: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Sluice needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+$(VENV)/.installed: requirements.txt requirements-build.txt pyproject.toml | python
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -e .
+	@$(PIP) --require-hashes -r requirements.txt -r requirements-build.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(PIP) --require-hashes -r requirements-dev.txt
 	@touch $@
+
+python:
+ifneq ($(origin PYTHON),file)
+	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { echo "$(NEEDS), which $(PYTHON) is not: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; exit 1; }
+	@test ! -x $(BIN)/python || test "`$(BIN)/python -V`" = "`$(PYTHON) -V`" || { echo "$(VENV) has `$(BIN)/python -V`, and $(PYTHON) is another: make clean $(MAKECMDGOALS) PYTHON=$(PYTHON)" >&2; exit 1; }
+endif
+	@test -x $(BIN)/python || test $(PYTHON) != none || { echo "$(NEEDS), and found none: install it (apt install python3-venv), or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python" >&2; exit 1; }
+	@test ! -x $(BIN)/python || $(BIN)/python -c '$(FITS)' 2>/dev/null || { echo "$(NEEDS), and $(VENV) was made by another: make clean $(MAKECMDGOALS)" >&2; exit 1; }
 
 install: $(VENV)/.installed  ## make .venv with the pinned dependencies
 
@@ -40,6 +52,11 @@ format: $(VENV)/.installed-dev  ## put the code in shape
 
 bench: $(VENV)/.installed-dev  ## the benchmarks (figures in the README)
 	@$(BIN)/python -m pytest tests/benchmarks -o 'python_files=*.py' -p no:cacheprovider -s -n 0 -m benchmark $(ARGS)
+
+pins:  ## pin the newest dependencies again, each with its hashes (needs uv)
+	@$(COMPILE) pyproject.toml -o requirements.txt
+	@$(COMPILE) --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	@$(COMPILE) --group build -c requirements-dev.txt -o requirements-build.txt
 
 clean:  ## remove what the other targets made
 	@rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist
