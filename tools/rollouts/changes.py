@@ -49,12 +49,20 @@ def check_room(plan: Plan, served: Exposure) -> None:
 
 
 async def promote(
-    session: AsyncSession, rollout: Rollout, plan: Plan, *, actor: str, at: datetime, check: GateCheck | None, why: str
+    session: AsyncSession,
+    rollout: Rollout,
+    plan: Plan,
+    *,
+    actor: str,
+    at: datetime,
+    check: GateCheck,
+    why: str,
+    **facts: Any,
 ) -> None:
-    """The next stage begins, or the rollout has succeeded when there is none."""
+    """The next stage begins, or the rollout has succeeded when there is none; `why` is what `check` shows."""
     assert rollout.stage is not None
     following = rollout.stage + 1
-    evidence: dict[str, Any] = {} if check is None else {"check": check.id, "check_sha256": checks.digest(check)}
+    evidence = {"check": check.id, "check_sha256": checks.digest(check), **facts}
     if following == len(plan.stages):
         store.move(rollout, Phase.SUCCEEDED, at=at)
         await happened(session, rollout, Happening.SUCCEEDED, at=at, actor=actor, why=why, **evidence)

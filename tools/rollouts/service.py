@@ -20,7 +20,7 @@ from tools.plans.model import NOT_EXPOSED, Exposure, Plan
 from tools.plans.policy import Answer, Policy, check_approver, may_approve
 from tools.plans.validation import check_plan
 from tools.records.database import Database
-from tools.records.models import Approval, Conversation, Intent, PlanVersion, Rollout, SpecSnapshot
+from tools.records.models import Approval, Conversation, GateCheck, Intent, PlanVersion, Rollout, SpecSnapshot
 from tools.rollouts import approvals, changes, checks, store
 from tools.rollouts.events import Happening, Tell, flag_happened, happened
 from tools.rollouts.phases import LIVE, Phase, words
@@ -476,7 +476,9 @@ class RolloutService:
             await changes.start(session, rollout, plan, known_good=known_good, actor=actor, at=at)
         else:
             check = await store.last_check(session, rollout)
-            await changes.promote(session, rollout, plan, actor=actor, at=at, check=check, why=approval.why)
+            assert check is not None, "without a check nothing is promoted"
+            why = _shown_by(check)
+            await changes.promote(session, rollout, plan, actor=actor, at=at, check=check, why=why, asked=approval.why)
 
     async def _check_sight(self, session: AsyncSession, rollout: Rollout, plan: Plan, at: datetime) -> None:
         """Raise Conflict when the newest check is old, was blind or saw harm: none of them lets exposure rise."""
@@ -565,6 +567,12 @@ def _refuse_ended(rollout: Rollout) -> None:
             f"The rollout of {rollout.flag} has ended ({words(Phase(rollout.phase))}). "
             f"To take the flag to 0 % use `/rollout kill {rollout.flag}`."
         )
+
+
+def _shown_by(check: GateCheck) -> str:
+    """What the check knew when people said yes."""
+    verdict = Verdict.from_json(check.verdict["gate"])
+    return verdict.why if verdict.outcome is Outcome.PASS else f"Before the proof was complete. {verdict.why}"
 
 
 def _sentence(text: str) -> str:

@@ -228,6 +228,19 @@ class TestPeople:
         assert view.phase is Phase.WAITING_PROMOTION, "the requester's wish is a question"
         view = await world.service.promote(view.id, actor=JONAS)
         assert await world.percent() == 25
+        [promoted] = [event.payload for event in await world.events(view.id) if event.kind == "rollout.promoted"]
+        assert promoted["why"].startswith("Before the proof was complete. ")
+        assert promoted["asked"] == "the proof of safety is not complete"
+
+    async def test_an_approved_promotion_is_logged_with_the_proof_and_with_why_people_were_asked(
+        self, world: World
+    ) -> None:
+        view = await self._waiting(world)
+        assert view.approval is not None
+        await world.service.approve(view.approval.id, actor=JONAS)
+        [promoted] = [event.payload for event in await world.events(view.id) if event.kind == "rollout.promoted"]
+        assert promoted["why"].startswith("Proven safe: ")
+        assert promoted["asked"] == view.approval.why
 
     async def test_nothing_is_promoted_while_the_gate_is_blind(self, world: World) -> None:
         view = await self._waiting(world)
