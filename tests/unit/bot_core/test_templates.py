@@ -1,12 +1,15 @@
 """What `sluice init` writes is what Slack and Sluice accept."""
 
+import json
 import re
 import tomllib
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from bot.doctor import BOT_SCOPES
 from bot.init import template, write_files
@@ -23,35 +26,56 @@ def manifest() -> dict[str, Any]:
     return parsed
 
 
+@pytest.fixture(scope="module")
+def slack() -> Draft202012Validator:
+    """Slack's rules for manifests."""
+    schema = json.loads((Path(__file__).parent / "manifest_schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
 class TestManifest:
-    """The limits are those of the manifest's reference."""
+    def test_slack_accepts_it(self, manifest: dict[str, Any], slack: Draft202012Validator) -> None:
+        slack.validate(manifest)
 
-    def test_it_has_no_part_that_slack_does_not_know(self, manifest: dict[str, Any]) -> None:
-        assert set(manifest) == {"_metadata", "display_information", "features", "oauth_config", "settings"}
-        assert set(manifest["features"]) == {"app_home", "bot_user", "slash_commands", "agent_view"}
-        assert set(manifest["settings"]) == {
-            "event_subscriptions",
-            "interactivity",
-            "org_deploy_enabled",
-            "socket_mode_enabled",
-            "token_rotation_enabled",
+    def test_slack_accepts_it_for_http_with_the_addresses_that_it_names(
+        self, manifest: dict[str, Any], slack: Draft202012Validator
+    ) -> None:
+        settings, address = manifest["settings"], "https://sluice.example.com/slack/events"
+        settings["socket_mode_enabled"] = False
+        missing = {tuple(error.absolute_path) for error in slack.iter_errors(manifest)}
+        assert missing == {
+            ("features", "slash_commands", 0),
+            ("settings", "event_subscriptions"),
+            ("settings", "interactivity"),
         }
+        manifest["features"]["slash_commands"][0]["url"] = address
+        settings["event_subscriptions"]["request_url"] = settings["interactivity"]["request_url"] = address
+        slack.validate(manifest)
 
-    def test_texts_fit(self, manifest: dict[str, Any]) -> None:
-        about, features = manifest["display_information"], manifest["features"]
-        assert len(about["name"]) <= 35
-        assert len(about["description"]) <= 140
-        assert re.fullmatch(r"#[0-9a-f]{6}", about["background_color"])
-        assert len(features["bot_user"]["display_name"]) <= 80
-        assert len(features["agent_view"]["agent_description"]) <= 300
-        assert len(features["agent_view"]["suggested_prompts"]) <= 4
-        assert all(set(prompt) == {"title", "message"} for prompt in features["agent_view"]["suggested_prompts"])
+    @pytest.mark.parametrize(
+        ("path", "value"),
+        [
+            ("display_information.name", "S" * 36),
+            ("display_information.background_color", "blue"),
+            ("features.agent_view.agent_description", "p" * 301),
+            ("features.agent_view.suggested_prompts", [{"title": "Plan", "message": "Plan"}] * 5),
+            ("features.agent_view.assistant_description", "Plans rollouts."),
+            ("features.slash_commands", [{"command": "rollout", "description": "Rollouts"}]),
+            ("settings.event_subscriptions.bot_events", ["app_mention", "app_mention"]),
+            ("settings.unknown", True),
+        ],
+    )
+    def test_slack_would_refuse(
+        self, manifest: dict[str, Any], slack: Draft202012Validator, path: str, value: object
+    ) -> None:
+        *parents, key = path.split(".")
+        reduce(dict.__getitem__, parents, manifest)[key] = value
+        assert not slack.is_valid(manifest)
 
     def test_it_registers_the_command(self, manifest: dict[str, Any]) -> None:
         (command,) = manifest["features"]["slash_commands"]
         assert command["command"] == "/rollout"
-        assert len(command["description"]) <= 2000
-        assert len(command["usage_hint"]) <= 1000
         assert command["should_escape"] is False, "Slack would turn a flag such as cart.io into a link"
 
     def test_it_asks_for_the_scopes_that_the_doctor_checks(self, manifest: dict[str, Any]) -> None:
