@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from tools.errors import ConfigurationError, SluiceError
+from tools.errors import InvalidInput, SluiceError
 
 if TYPE_CHECKING:
     from bot.services import Services
@@ -34,9 +34,26 @@ audit_app = typer.Typer(help="The decision log: verify it, export it.", no_args_
 app.add_typer(flags_app, name="flags")
 app.add_typer(audit_app, name="audit")
 
+
+def _checked(what: str) -> Callable[[str | None], str | None]:
+    """Refuse an argument that can't be the name of a `what`, before anything is looked up."""
+
+    def check(name: str | None) -> str | None:
+        from tools.flags.definitions import check_name
+
+        if name is not None:
+            check_name(what, name)
+        return name
+
+    return check
+
+
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file [default: SLUICE_CONFIG or sluice.toml]")]
-Environment = Annotated[str | None, typer.Option("--env", help="Environment [default: the setting `environment`]")]
-Flag = Annotated[str, typer.Argument(metavar="FLAG")]
+Environment = Annotated[
+    str | None,
+    typer.Option("--env", help="Environment [default: the setting `environment`]", callback=_checked("environment")),
+]
+Flag = Annotated[str, typer.Argument(metavar="FLAG", callback=_checked("flag"))]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the decision log")]
 PlainJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
@@ -53,10 +70,10 @@ class ExportFormat(StrEnum):
 
 
 def main() -> None:
-    """Run the command line: exit status 0, 1 for a failure, 2 for wrong settings or arguments."""
+    """Run the command line: exit status 0, 1 for a failure, 2 for wrong settings, arguments or files."""
     try:
-        app()
-    except ConfigurationError as error:
+        app(prog_name="sluice")
+    except InvalidInput as error:
         _fail(str(error), 2)
     except SluiceError as error:
         _fail(str(error), 1)
@@ -144,7 +161,7 @@ def plan(
 
 @app.command()
 def status(
-    flag: Annotated[str | None, typer.Argument(metavar="[FLAG]")] = None,
+    flag: Annotated[str | None, typer.Argument(metavar="[FLAG]", callback=_checked("flag"))] = None,
     environment: Environment = None,
     config: Config = None,
     plain_json: PlainJson = False,
@@ -266,7 +283,9 @@ def audit_export(
 
 @app.command()
 def replay(
-    rollout: Annotated[str, typer.Argument(metavar="ROLLOUT", help="A rollout's id, or a flag")],
+    rollout: Annotated[
+        str, typer.Argument(metavar="ROLLOUT", help="A rollout's id, or a flag", callback=_checked("rollout or flag"))
+    ],
     environment: Environment = None,
     config: Config = None,
 ) -> None:
@@ -293,7 +312,9 @@ def demo(headless: Annotated[bool, typer.Option("--headless", help="Play the ope
 
 
 @app.command()
-def workspace(port: Annotated[int, typer.Option(help="On 127.0.0.1; 0 takes a free one")] = 0) -> None:
+def workspace(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0 takes a free one")] = 0,
+) -> None:
     """Serve the local Slack workspace alone, to try an app against it."""
 
     async def act() -> None:

@@ -54,12 +54,14 @@ async def export(services: Services, form: Format, rollout_id: str | None) -> No
     """Write the log to stdout, oldest first, with all that its hashes are computed of (see `tools.records.log`).
 
     CSV has each payload as the stored text, and nothing where there is no rollout; JSON Lines have the payload as an
-    object, whose canonical JSON is that text.
+    object, whose canonical JSON is that text. Raises NotFound.
     """
+    if rollout_id is not None:
+        await _check_there(services, rollout_id)
     writer = csv.writer(sys.stdout)
     if form is Format.CSV:
         writer.writerow(COLUMNS)
-    async with services.database.read() as session:
+    async with services.database.snapshot() as session:
         async for event in log.stored(session, rollout_id=rollout_id):
             plain = asdict(event)
             if form is Format.CSV:
@@ -79,6 +81,13 @@ async def replay(services: Services, rollout: str, environment: str) -> bool:
     if not same:
         typer.echo("Some verdicts are not what their rows give: see `sluice audit verify`.")
     return same
+
+
+async def _check_there(services: Services, rollout_id: str) -> None:
+    try:
+        await services.rollouts.get(rollout_id)
+    except NotFound:
+        raise NotFound(f"There is no rollout {rollout_id!r}; the whole export names those that there are.") from None
 
 
 async def _rollout_id(services: Services, rollout: str, environment: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from bot.workspace.socket_mode import SocketMode
 from bot.workspace.state import Workspace
 from bot.workspace.web_api import WebApi
 from tools.clock import Clock
+from tools.errors import InvalidInput
 
 STARTUP_SECONDS = 10.0
 SHUTDOWN_SECONDS = 2
@@ -172,8 +174,9 @@ async def serving(
     """Serve an application on 127.0.0.1 in this event loop; yields its address.
 
     `on_bind` hears the address before the first request; `on_end` runs while the server still answers.
+    Raises InvalidInput when the port can't be had.
     """
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = _listen(port)
     # asyncio turns Nagle's delay (40 ms an answer) off only for sockets it made itself; accepted ones inherit this.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -199,6 +202,14 @@ async def serving(
         server.should_exit = True
         await running
         listener.close()
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else "not a port of this machine"
+        raise InvalidInput(f"127.0.0.1:{port} can't be listened on ({reason}): take another port, or 0.") from None
 
 
 async def _until_started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:

@@ -37,7 +37,7 @@ def new_definition(ref: FlagRef, control: str, treatment: str, description: str,
         ("control variant", control),
         ("treatment variant", treatment),
     ):
-        _check_name(what, name)
+        check_name(what, name)
     if control == treatment:
         raise InvalidInput(f"Control and treatment of {ref} must be two different variants, not {control!r} twice.")
     return FlagDefinition(
@@ -52,7 +52,8 @@ def new_definition(ref: FlagRef, control: str, treatment: str, description: str,
     )
 
 
-def _check_name(what: str, name: str) -> None:
+def check_name(what: str, name: str) -> None:
+    """Raise InvalidInput unless `name` can be that of a flag, an environment or a variant."""
     try:
         _NAME.validate_python(name)
     except ValidationError:

@@ -3,6 +3,7 @@ import csv
 import hashlib
 import io
 import json
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -77,6 +78,56 @@ class TestWrongSettings:
         ran = sluice("statsu")
         assert ran.status == 2
         assert "status" in ran.err
+
+
+class TestWrongArguments:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("flags", "create", "bad name!"),
+            ("flags", "create", "x", "--control", "a b"),
+            ("flags", "create", "x", "--treatment", "a b"),
+            ("flags", "create", "x", "--control", "on", "--treatment", "on"),
+            ("flags", "create", "x", "--env", "bad env!"),
+            ("flags", "list", "--env", "bad env!"),
+            ("plan", "bad name!"),
+            ("plan", "x", "--env", ""),
+            ("status", "bad name!"),
+            ("status", "--env", "bad env!"),
+            ("history", "bad name!"),
+            ("rollback", "bad name!"),
+            ("kill", "bad name!"),
+            ("kill", "x", "--env", "bad env!"),
+            ("replay", "bad name!"),
+            ("audit", "verify", "--head", "1:abc"),
+            ("init", "file"),
+            ("init", "file/below"),
+        ],
+    )
+    def test_are_one_line_and_exit_status_2(self, sluice: Sluice, shop: Path, arguments: tuple[str, ...]) -> None:
+        (shop / "file").touch()
+        ran = sluice(*arguments)
+        assert (ran.status, ran.out) == (2, "")
+        assert ran.err.startswith("sluice: ")
+        assert ran.err.count("\n") == 1
+        assert "fault of Sluice" not in ran.err
+
+    @pytest.mark.parametrize(
+        "arguments", [("workspace", "--port", "99999"), ("plan", "x", "--strategy", "brave"), ("kill",)]
+    )
+    def test_are_explained_where_the_parser_knows_them(self, sluice: Sluice, arguments: tuple[str, ...]) -> None:
+        ran = sluice(*arguments)
+        assert ran.status == 2
+        assert ran.err.startswith("Usage: sluice ")
+
+    def test_a_port_that_is_taken_is_one_line(self, sluice: Sluice) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            ran = sluice("workspace", "--port", str(port))
+        assert ran.status == 2
+        assert ran.err == (
+            f"sluice: 127.0.0.1:{port} can't be listened on (Address already in use): take another port, or 0.\n"
+        )
 
 
 class TestFaults:
@@ -206,8 +257,14 @@ class TestAudit:
 
     def test_a_head_that_is_none_is_refused(self, sluice: Sluice, shop: Path) -> None:
         ran = sluice("audit", "verify", "--head", "yesterday")
-        assert ran.status == 1
+        assert (ran.status, ran.out) == (2, "")
         assert "SEQ:HASH" in ran.err
+
+    def test_a_rollout_that_is_none_is_no_empty_export(self, sluice: Sluice, shop: Path) -> None:
+        for form in ("jsonl", "csv"):
+            ran = sluice("audit", "export", "--rollout", "nobody", "--format", form)
+            assert (ran.status, ran.out) == (1, "")
+            assert ran.err == "sluice: There is no rollout 'nobody'; the whole export names those that there are.\n"
 
     def test_both_exports_say_the_same(self, sluice: Sluice, shop: Path) -> None:
         sluice("plan", "new-checkout", "--propose")
