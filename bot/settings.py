@@ -4,6 +4,7 @@ A key `section.name` of the file is the variable `SLUICE_SECTION_NAME`; deeper k
 `SLUICE_SOURCES__SHOP__URL`. `load_settings` is the only reader of either; making a `Settings` reads nothing.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -33,6 +35,8 @@ from tools.records.database import parse_url
 DEFAULT_FILE = Path("sluice.toml")
 FILE_VARIABLE = "SLUICE_CONFIG"
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - a platform's router is on another address
+
+SLACK_USER = re.compile(r"[UW][A-Z0-9]{2,20}")
 
 SECONDS_IN = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
@@ -133,9 +137,22 @@ class PlanningSettings(PlanningDefaults):
     bake: Pause = timedelta(minutes=30)
 
 
-class PolicySettings(Policy):
-    """The policy, with durations as people write them."""
+def _check_slack_user(person: str) -> str:
+    if SLACK_USER.fullmatch(person) is None:
+        raise ValueError(
+            'name people by Slack user id, such as U0123ABCDEF ("Copy member ID" in a profile); '
+            "names and user groups can't approve"
+        )
+    return person
 
+
+SlackUser = Annotated[str, AfterValidator(_check_slack_user)]
+
+
+class PolicySettings(Policy):
+    """The policy, with durations as people write them and people as Slack knows them."""
+
+    approvers: tuple[SlackUser, ...] = ()
     approval_ttl: Span = timedelta(hours=24)
 
 

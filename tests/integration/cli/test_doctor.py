@@ -43,7 +43,7 @@ async def well(workspace: RunningWorkspace, tmp_path: Path) -> dict[str, Any]:
     return {
         "database": {"url": url},
         "slack": slack,
-        "policy": {"approvers": ["U1", "U2"]},
+        "policy": {"approvers": ["UMIRA0001", "UJONAS001"]},
         "specs": {"path": str(tmp_path / "specs")},
         "sources": {"shop": {"url": url}},
         "metrics": {"errors": {"source": "shop", "title": "Errors", "query": QUERY, "time_format": "epoch"}},
@@ -146,7 +146,7 @@ async def test_the_databases_clock_is_compared_on_postgresql(well: dict[str, Any
 
 async def test_what_should_be_known_is_no_failure(well: dict[str, Any]) -> None:
     slack = well["slack"] | {"releases_channel": None, "app_token": None}
-    findings = await found(well, policy={"approvers": ["U1"]}, slack=slack)
+    findings = await found(well, policy={"approvers": ["UMIRA0001"]}, slack=slack)
     notes = {finding.what for finding in findings.values() if finding.state is State.NOTE}
     assert notes == {"policy", "slack releases", "slack app token"}
     assert healthy(findings.values())

@@ -55,9 +55,9 @@ def test_making_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -
 
 class TestSources:
     def test_the_file(self, written: Path) -> None:
-        settings = read(written, f'environment = "staging"\n[policy]\napprovers = ["U1"]\n{METRIC}')
+        settings = read(written, f'environment = "staging"\n[policy]\napprovers = ["UMIRA0001"]\n{METRIC}')
         assert settings.environment == "staging"
-        assert settings.policy.approvers == ("U1",)
+        assert settings.policy.approvers == ("UMIRA0001",)
         assert [metric.name for metric in settings.catalogue] == ["errors"]
         assert settings.catalogue.get("errors").kind is MetricKind.RATIO
 
@@ -92,9 +92,9 @@ class TestSources:
     def test_an_empty_variable_is_none(self, written: Path) -> None:
         assert read(written, "[http]\nport = 1\n", SLUICE_HTTP_PORT=" ").http.port == 1
 
-    @pytest.mark.parametrize("text", ["U1,U2", " U1 , U2,", '["U1", "U2"]'])
+    @pytest.mark.parametrize("text", ["UM01,WJ02", " UM01 , WJ02,", '["UM01", "WJ02"]'])
     def test_a_list_is_separated_by_commas_or_json(self, written: Path, text: str) -> None:
-        assert read(written, SLUICE_POLICY_APPROVERS=text).policy.approvers == ("U1", "U2")
+        assert read(written, SLUICE_POLICY_APPROVERS=text).policy.approvers == ("UM01", "WJ02")
 
     def test_the_variable_names_the_file(self, written: Path) -> None:
         written.write_text("[http]\nport = 7\n", encoding="utf-8")
@@ -189,6 +189,19 @@ class TestRefusals:
     )
     def test_a_key_of_the_file_is_named(self, written: Path, text: str, sentence: str) -> None:
         assert refusal(written, text) == sentence.format(written)
+
+    @pytest.mark.parametrize(
+        "person", ["jonas", "@jonas", "<@UJONAS001>", "ujonas001", "S0123ABCDE", "U", "UMIRA 1", ""]
+    )
+    def test_an_approver_that_slack_can_not_know_is_refused(self, written: Path, person: str) -> None:
+        sentence = (
+            'can\'t be used: name people by Slack user id, such as U0123ABCDEF ("Copy member ID" in a profile); names '
+            "and user groups can't approve."
+        )
+        said = refusal(written, f"[policy]\napprovers = ['UMIRA0001', '{person}']")
+        assert said == f"policy.approvers[1] in {written} {sentence}"
+        if person:
+            assert refusal(written, SLUICE_POLICY_APPROVERS=person) == f"SLUICE_POLICY_APPROVERS {sentence}"
 
     def test_an_unknown_key_without_near_ones_lists_those_there_are(self, written: Path) -> None:
         said = refusal(written, "[http]\nzzz = 1")
