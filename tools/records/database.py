@@ -1,28 +1,35 @@
 """One way to reach the database: `read()` and `write()` sessions on SQLite (embedded) or PostgreSQL."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, event, make_url
+import aiosqlite
+from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 
 from tools.errors import ConfigurationError
 
 BUSY_TIMEOUT_S = 10
+ABANDONED_WITHIN_S = 2
+LIMITS_S = {"statement_timeout": 30, "lock_timeout": BUSY_TIMEOUT_S, "idle_in_transaction_session_timeout": 30}
+"""How long, in seconds, a statement on PostgreSQL may run, wait for a lock, and a transaction may do nothing.
+
+Nobody waits for ever for a process that hangs: its locks are free after the last of them. A URL's own `options` win:
+`postgresql://…/sluice?options=-c%20statement_timeout%3D60s`, where 0 means no limit.
+"""
 ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
-def parse_url(text: str) -> URL:
+def parse_url(given: str) -> URL:
     """A database URL with its async driver. Raises ConfigurationError for anything but SQLite and PostgreSQL."""
     try:
-        url = make_url(text)
+        url = make_url(given)
     except ArgumentError:
         raise ConfigurationError(
             "The database URL can't be read; write it like sqlite:///sluice.db or postgresql://user:password@host/name."
@@ -37,7 +44,7 @@ class Database:
     """Sessions on one database. A write session is one transaction that commits at the end of its block.
 
     On SQLite writers take the write lock from the start (BEGIN IMMEDIATE), and one process's writers queue in memory
-    instead of polling the file lock.
+    instead of polling the file lock. On PostgreSQL every session has the limits of LIMITS_S.
     """
 
     def __init__(self, url: str) -> None:
@@ -46,7 +53,8 @@ class Database:
         in_memory = self.is_sqlite and self.url.database in (None, "", ":memory:")
         if self.is_sqlite and not in_memory and self.url.database is not None:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        self.engine = create_async_engine(self.url, **_engine_options(self.is_sqlite, in_memory))
+        options = _sqlite_options(in_memory) if self.is_sqlite else _postgres_options(self.url)
+        self.engine = create_async_engine(self.url, **options)
         if self.is_sqlite:
             _listen_to_sqlite(self.engine.sync_engine)
         self._writers = async_sessionmaker(
@@ -65,8 +73,17 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """A snapshot to read from; nothing is committed."""
+        """A session to read from; nothing is committed."""
         async with _held(self._read_lock), self._readers() as session:
+            yield session
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """One moment to read from, however long the reader takes between two reads: for what is printed on the way."""
+        async with self.read() as session:
+            if not self.is_sqlite:
+                connection = await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+                await lift_limits(connection, "idle_in_transaction_session_timeout")
             yield session
 
     async def close(self) -> None:
@@ -74,21 +91,31 @@ class Database:
         await self.engine.dispose()
 
 
+async def lift_limits(connection: AsyncConnection, *names: str) -> None:
+    """Free the rest of a PostgreSQL transaction from these of LIMITS_S."""
+    for name in names:
+        await connection.execute(text("SELECT set_config(:name, '0', true)"), {"name": name})
+
+
 def insert_for(session: AsyncSession) -> Callable[[Any], sqlite.Insert | postgresql.Insert]:
     """The database's own `insert`, which knows ON CONFLICT."""
     return sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
 
 
-class _ClosesItself(sqlite3.Connection):
-    """An SQLite connection that is closed when nobody holds it any more.
-
-    The driver opens files in a thread. What it opened for a call that was cancelled meanwhile reaches nobody.
-    """
-
-    def __del__(self) -> None:
-        # A file that could not be opened made no connection that could be closed.
-        with suppress(sqlite3.ProgrammingError):
-            self.close()
+async def _open_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
+    """An SQLite connection. When the call is cancelled meanwhile, what was being opened is closed."""
+    connection = aiosqlite.connect(*arguments, **options)
+    # As SQLAlchemy sets it where it opens connections itself: the process's end waits for none.
+    connection._thread.daemon = True
+    opening = asyncio.ensure_future(connection)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # A thread opens the file: left alone, it would leave it open, or report to an event loop that has ended.
+        opened, _ = await asyncio.wait([opening], timeout=ABANDONED_WITHIN_S)
+        if opened and opening.exception() is None:
+            await connection.close()
+        raise
 
 
 @asynccontextmanager
@@ -100,11 +127,16 @@ async def _held(lock: asyncio.Lock | None) -> AsyncIterator[None]:
         yield
 
 
-def _engine_options(is_sqlite: bool, in_memory: bool) -> dict[str, Any]:
-    if is_sqlite:
-        # The last to hold an abandoned connection is the driver's thread or ours.
-        options: dict[str, Any] = {"connect_args": {"factory": _ClosesItself, "check_same_thread": False}}
-        return options if in_memory else {**options, "pool_size": 8, "max_overflow": 0, "pool_timeout": 60}
+def _sqlite_options(in_memory: bool) -> dict[str, Any]:
+    # The last to hold an abandoned connection is the driver's thread or ours.
+    options: dict[str, Any] = {"connect_args": {"factory": _ClosesItself, "check_same_thread": False}}
+    return options if in_memory else {**options, "pool_size": 8, "max_overflow": 0, "pool_timeout": 60}
+
+
+def _postgres_options(url: URL) -> dict[str, Any]:
+    limits = [f"-c {name}={seconds}s" for name, seconds in LIMITS_S.items()]
+    # Of an option that is given twice the server takes the last.
+    own = url.normalized_query.get("options", ())
     return {
         "pool_size": 8,
         "max_overflow": 4,
@@ -112,7 +144,12 @@ def _engine_options(is_sqlite: bool, in_memory: bool) -> dict[str, Any]:
         "pool_pre_ping": True,
         "pool_recycle": 1800,
         # A host that falls silent must become an error: a clock that waits for ever watches nothing.
-        "connect_args": {"connect_timeout": 10, "keepalives_idle": 10, "tcp_user_timeout": 15_000},
+        "connect_args": {
+            "connect_timeout": 10,
+            "keepalives_idle": 10,
+            "tcp_user_timeout": 15_000,
+            "options": " ".join([*limits, *own]),
+        },
     }
 
 

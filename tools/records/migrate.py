@@ -8,7 +8,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from tools.records.database import Database
+from tools.records.database import Database, lift_limits
 
 MIGRATE_LOCK = 7_263_411
 """Key of the PostgreSQL advisory lock that lets one process migrate at a time."""
@@ -26,7 +26,11 @@ async def migrate(database: Database) -> None:
     """Run the migrations that are missing; nothing when there are none, or when a newer release ran its own."""
     async with database.engine.execution_options(sluice_write=True).begin() as connection:
         if not database.is_sqlite:
+            # A migration takes as long as it takes, and so does the wait for another process's.
+            await lift_limits(connection, "statement_timeout", "lock_timeout")
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATE_LOCK})
+            # Not so the wait for a table: everybody else would queue behind it.
+            await connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
         await connection.run_sync(_upgrade)
 
 

@@ -6,7 +6,7 @@ to nothing is held by its neighbours, because each carries on the evidence of th
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -77,7 +77,7 @@ class _Logged:
 
 async def verify(database: Database, *, expected_head: tuple[int, str] | None = None) -> Report:
     """Look at everything, in one snapshot; `expected_head` is an event's (number, hash) that was kept elsewhere."""
-    async with _snapshot(database) as session:
+    async with database.snapshot() as session:
         faults = [
             Fault(f"event {fault.seq}", fault.what) for fault in await log.verify(session, expected_head=expected_head)
         ]
@@ -97,20 +97,11 @@ async def verify(database: Database, *, expected_head: tuple[int, str] | None = 
 
 async def replay(database: Database, rollout_id: str) -> AsyncIterator[Replayed]:
     """Every check of the rollout, oldest first, judged again from its row alone. Raises RolloutNotFound."""
-    async with _snapshot(database) as session:
+    async with database.snapshot() as session:
         if await session.get(Rollout, rollout_id) is None:
             raise RolloutNotFound(f"There is no rollout {rollout_id!r}.")
         async for check in _checks_of(session, rollout_id):
             yield _replayed(check)
-
-
-@asynccontextmanager
-async def _snapshot(database: Database) -> AsyncIterator[AsyncSession]:
-    """A session that sees one moment, however long it reads: Sluice goes on writing meanwhile."""
-    async with database.read() as session:
-        if not database.is_sqlite:
-            await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-        yield session
 
 
 async def _read_log(session: AsyncSession, logged: _Logged) -> AsyncIterator[Fault]:
