@@ -5,7 +5,6 @@ can set an exposure.
 """
 
 import asyncio
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 SLICES = 40
 """Into how many pieces the past is cut, to see how bursty it is."""
 FULLY_LIVE = 100.0
-SLACK_USER = re.compile(r"[UW][A-Z0-9]{2,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,7 @@ class Planner:
             treatment=flag.treatment,
             tags=spec.tags if spec is not None else (),
             depends_on=spec.depends_on if spec is not None else (),
-            spec_author=spec.owner if spec is not None else None,
+            spec_author=spec.author if spec is not None else None,
             spec_sha256=spec.sha256 if spec is not None else None,
             audience=Audience(tenants=spec.tenants, regions=spec.regions) if spec is not None else Audience(),
         )
@@ -203,9 +201,9 @@ class Planner:
 
 def _ownership(spec: Spec | None) -> list[str]:
     """Whether the rule that a spec's author does not approve can be held."""
-    if spec is None or spec.owner is None or SLACK_USER.fullmatch(spec.owner):
+    if spec is None or spec.author is not None:
         return []
-    return [f"The spec's owner, {spec.owner}, is no Slack user id, so nobody is barred from approving as its author."]
+    return ["The spec names no author by Slack user id, so nobody is barred from approving as its author."]
 
 
 def _without(reading: Reading, treatment: str) -> Counts:

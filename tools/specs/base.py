@@ -1,5 +1,6 @@
 """The port to a spec source, and the spec as Sluice understands it."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Protocol
 
@@ -21,6 +22,10 @@ class SpecSourceUnavailable(Unavailable):
     """The spec source can't be read."""
 
 
+USER_ID = re.compile(r"[UW][A-Z0-9]{2,20}")
+"""How people are named who may not approve what they wrote: as the chat knows them."""
+
+
 class Kpi(BaseModel):
     """A metric that the feature's owners care about, and the smallest change for the worse worth catching (a ratio)."""
 
@@ -34,7 +39,8 @@ class Kpi(BaseModel):
 class Spec(BaseModel):
     """A feature's spec: who owns it, how risky it is, what it touches, and the text that people wrote.
 
-    `source` says where it was read, `sha256` is of the exact bytes, so that a change is noticed.
+    `owner` may be a person or a team. `author` is the person who wrote it, and so never approves it: a user id, None
+    when it is not known. `source` says where it was read, `sha256` is of the exact bytes, so that a change is noticed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +48,7 @@ class Spec(BaseModel):
     flag: str
     title: str
     owner: str | None = None
+    author: str | None = None
     tags: tuple[str, ...] = ()
     kpis: tuple[Kpi, ...] = ()
     depends_on: tuple[str, ...] = ()

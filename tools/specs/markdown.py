@@ -3,6 +3,7 @@
 ---
 flag: new-checkout
 owner: payments
+author: U0123ABCDEF
 tags: [revenue-critical]
 kpis:
   - {metric: checkout_errors, direction: increase, margin: 2.0}
@@ -24,9 +25,9 @@ from typing import Any
 import frontmatter
 import yaml  # type: ignore[import-untyped]
 from frontmatter.default_handlers import YAMLHandler
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from tools.specs.base import InvalidSpec, Kpi, Spec, SpecNotFound
+from tools.specs.base import USER_ID, InvalidSpec, Kpi, Spec, SpecNotFound
 
 MAX_BYTES = 256 * 1024
 SHOWN_NAMES = 10
@@ -44,11 +45,19 @@ class _FrontMatter(BaseModel):
     flag: str = Field(min_length=1, max_length=200)
     title: str | None = Field(default=None, min_length=1)
     owner: str | None = None
+    author: str | None = None
     tags: tuple[str, ...] = ()
     kpis: tuple[Kpi, ...] = ()
     depends_on: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     tenants: tuple[str, ...] = ()
+
+    @field_validator("author")
+    @classmethod
+    def _known_as(cls, author: str | None) -> str | None:
+        if author is not None and USER_ID.fullmatch(author) is None:
+            raise ValueError("name the author by Slack user id, such as U0123ABCDEF")
+        return author
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +116,21 @@ def parse_spec(document: Document) -> Spec:
     if title is None:
         raise InvalidSpec(f"{document.source}: give it a title, in the front matter or as a heading.")
     return Spec(
-        **fields.model_dump(exclude={"title"}),
+        **fields.model_dump(exclude={"title", "author"}),
         title=title,
+        author=_author(fields),
         body=body,
         source=document.source,
         content=text,
         sha256=hashlib.sha256(document.content).hexdigest(),
     )
+
+
+def _author(fields: _FrontMatter) -> str | None:
+    """Who is named as the author, else the owner where that is a person."""
+    if fields.author is None and fields.owner is not None and USER_ID.fullmatch(fields.owner):
+        return fields.owner
+    return fields.author
 
 
 def _flag_of(document: Document) -> str | None:
@@ -161,7 +178,8 @@ def _where(error: yaml.YAMLError) -> str:
 def _first_problem(error: ValidationError) -> str:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
-    message = first["msg"][0].lower() + first["msg"][1:]
+    said = first["msg"].removeprefix("Value error, ")
+    message = said[0].lower() + said[1:]
     known = f" (known fields: {', '.join(_FrontMatter.model_fields)})" if first["type"] == "extra_forbidden" else ""
     return f"'{field}': {message}{known}."
 

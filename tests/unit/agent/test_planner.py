@@ -87,6 +87,35 @@ async def test_a_plan_rests_on_the_spec_and_on_what_the_metrics_did(desk: Desk) 
     ]
 
 
+@pytest.mark.parametrize(
+    ("named", "author"),
+    [
+        ("owner: UOWNER\n", "UOWNER"),
+        ("owner: payments\nauthor: UAUTHOR\n", "UAUTHOR"),
+        ("author: WAUTHOR\n", "WAUTHOR"),
+    ],
+)
+async def test_the_person_who_wrote_the_spec_is_in_the_plan(desk: Desk, named: str, author: str) -> None:
+    await desk.flag()
+    desk.specs.put("checkout.md", CHECKOUT.replace("owner: UAUTHOR\n", named))
+    desk.history("errors")
+    proposal = await desk.planner.propose(request())
+    assert proposal.plan.spec_author == author
+    assert not [note for note in proposal.notes if "author" in note]
+
+
+@pytest.mark.parametrize("named", ["", "owner: payments\n"])
+async def test_that_no_author_can_be_barred_is_said(desk: Desk, named: str) -> None:
+    await desk.flag()
+    desk.specs.put("checkout.md", CHECKOUT.replace("owner: UAUTHOR\n", named))
+    desk.history("errors")
+    proposal = await desk.planner.propose(request())
+    assert proposal.plan.spec_author is None
+    assert (
+        "The spec names no author by Slack user id, so nobody is barred from approving as its author." in proposal.notes
+    )
+
+
 async def test_treatment_does_not_count_towards_the_baseline(desk: Desk) -> None:
     await desk.flag()
     desk.specs.put("checkout.md", CHECKOUT.replace("depends_on: [new-cart, wallet]\n", ""))

@@ -41,6 +41,11 @@ def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
         ("---\nflag: a\nbody: mine\n---\n# A\n", "'body'"),
         ("---\nflag: a\nsha256: mine\n---\n# A\n", "'sha256'"),
         ("---\nflag: 7\n---\n# A\n", "'flag'"),
+        (
+            "---\nflag: a\nauthor: mira\n---\n# A\n",
+            r"'author': name the author by Slack user id, such as U0123ABCDEF\.",
+        ),
+        ("---\nflag: a\nauthor: 7\n---\n# A\n", "'author'"),
         ("---\nflag: a\ntags: urgent\n---\n# A\n", "'tags'"),
         ("---\nflag: a\ntags: [yes]\n---\n# A\n", r"'tags\.0'"),
         ("---\nflag: a\nflag: b\n---\n# A\n", r"line 3.*'flag' is there twice"),
@@ -56,6 +61,22 @@ def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
 def test_what_cannot_be_understood_is_refused_by_name(text: str | bytes, problem: str) -> None:
     with pytest.raises(InvalidSpec, match=rf"a\.md: .*{problem}"):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("named", "author"),
+    [
+        ("author: UMIRA0001", "UMIRA0001"),
+        ("owner: payments\nauthor: UMIRA0001", "UMIRA0001"),
+        ("owner: UJONAS001\nauthor: UMIRA0001", "UMIRA0001"),
+        ("owner: UJONAS001", "UJONAS001"),
+        ("owner: payments", None),
+        ("tags: [urgent]", None),
+    ],
+)
+def test_the_author_is_who_is_named_or_an_owner_who_is_a_person(named: str, author: str | None) -> None:
+    spec = parse_spec(Document("a.md", f"---\nflag: a\n{named}\n---\n# A\n".encode()))
+    assert spec.author == author
 
 
 @pytest.mark.parametrize("text", ["---\nowner: me\n---\n# A\n", "---\nflag: 7\n---\n# A\n", "---\nflag: ''\n---\n"])
