@@ -59,6 +59,11 @@ class Audience(Value):
     def everyone(self) -> bool:
         return not self.tenants and not self.regions
 
+    def is_within(self, other: "Audience") -> bool:
+        """Whether everybody in this audience is in `other` too. Whoever is meant has a named tenant and region."""
+        pairs = ((self.tenants, other.tenants), (self.regions, other.regions))
+        return all(not theirs or (bool(ours) and set(ours) <= set(theirs)) for ours, theirs in pairs)
+
 
 class Exposure(Value):
     """Who gets the new behaviour: a percentage, optionally of an audience, live or in shadow."""
@@ -89,6 +94,45 @@ class Exposure(Value):
 NOT_EXPOSED = Exposure(percent=0)
 
 
+class Source(StrEnum):
+    """Where a number of a plan comes from."""
+
+    SPEC = "spec"  # the spec says so
+    TELEMETRY = "telemetry"  # computed from what was measured
+    POLICY = "policy"  # a rule of the policy
+    PERSON = "person"  # somebody asked for it
+    DEFAULT = "default"  # the usual, where nobody said otherwise
+
+
+class Facet(StrEnum):
+    """What of a stage or a guardrail a basis explains."""
+
+    EXPOSURE = "exposure"
+    AUDIENCE = "audience"
+    HOLD = "hold"
+    LIMIT = "limit"
+    GUARD = "guard"  # why there is the guardrail at all
+    MARGIN = "margin"
+
+
+LONGEST_BASIS = 400
+
+
+class Basis(Value):
+    """What a number of the plan rests on: the spec's sentence, the telemetry's number, or a person's words.
+
+    `text` may quote a spec or a person: it is data, to be escaped by whoever shows it.
+    """
+
+    source: Source
+    of: Facet
+    text: Annotated[str, Field(min_length=1, max_length=LONGEST_BASIS)]
+
+
+# Left out where it is empty, so that the hash of a plan without it stays what it was.
+Bases = Annotated[tuple[Basis, ...], Field(max_length=12, exclude_if=lambda bases: not bases)]
+
+
 class Guardrail(Value):
     """A metric that must not get worse than `margin` times control while exposure rises.
 
@@ -105,6 +149,12 @@ class Guardrail(Value):
     ceiling: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
     on_fail: OnFail = OnFail.ROLL_BACK
     on_no_data: OnNoData = OnNoData.ROLL_BACK
+    basis: Bases = ()
+
+    @property
+    def bare(self) -> "Guardrail":
+        """What is demanded, without what it rests on."""
+        return self.model_copy(update={"basis": ()})
 
 
 class Stage(Value):
@@ -117,6 +167,7 @@ class Stage(Value):
     bake: Duration
     time_limit: Duration
     guardrails: Annotated[tuple[Guardrail, ...], Field(min_length=1)]
+    basis: Bases = ()
 
 
 class Plan(Value):

@@ -55,7 +55,7 @@ def may_promote(policy: Policy, plan: Plan, to_stage: int, *, requester: str) ->
         return Decision(Answer.AUTO, 0, f"{plan.environment} needs no approval")
     before, after = plan.stages[to_stage - 1].exposure, plan.stages[to_stage].exposure
     reasons = _step_reasons(policy, before, after)
-    if tags := _shared(plan.tags, policy.approval_tags):
+    if tags := risks(policy, plan.tags):
         reasons.append(f"the flag is {', '.join(tags)}")
     if plan.strategy is Strategy.FULL:
         reasons.append("the strategy is full")
@@ -64,9 +64,9 @@ def may_promote(policy: Policy, plan: Plan, to_stage: int, *, requester: str) ->
     return ask(policy, plan, requester, reasons)
 
 
-def is_risky(policy: Policy, tags: tuple[str, ...]) -> bool:
-    """Whether a flag with these tags has each of its promotions asked about."""
-    return bool(_shared(tags, policy.approval_tags))
+def risks(policy: Policy, tags: Collection[str]) -> list[str]:
+    """The tags because of which each promotion is asked about."""
+    return _shared(tags, policy.approval_tags)
 
 
 def check_approver(policy: Policy, person: str, *, askers: Collection[str], spec_author: str | None) -> None:
