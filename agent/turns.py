@@ -73,7 +73,7 @@ class Answer:
 
 
 class Voice(Protocol):
-    """Where a run is seen while it goes. Nothing here may fail the run: trouble in showing is the shower's to handle."""
+    """Where a run is seen while it goes. Nothing here may fail the run: whoever shows it handles what goes wrong."""
 
     async def thinking(self) -> None:
         """The model is being asked."""

@@ -1,0 +1,277 @@
+"""The conversation's graph: think ⇄ act, within bounds.
+
+This part talks to the model and holds neither desk nor settings, only what it was handed: messages, offers, and a way
+to have a call carried out. What a call may do is decided on the other side of that.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+
+from agent.model import ModelOptions, ModelUnavailable, Style, Wording, unavailable
+from agent.moves import Call, Move, Offer, prepared, understand
+from agent.prompts import as_data
+from agent.turns import Voice
+from tools.plans.model import Value
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+LONGEST_REPLY = 12_000
+CHARACTERS_A_TOKEN = 4
+SILENT_STARTS = ("{", "[", "`", "<")
+NOTHING_SAID = "Your move was empty. Call a tool, or reply."
+
+
+class Stopped(Exception):
+    """Somebody stopped the run."""
+
+
+class OutOfBounds(Exception):
+    """The run used up its calls, its time or its tokens; the message says which."""
+
+
+class Finding(Value):
+    """A tool's answer as the model reads it: `text` is JSON; `said` is made from rows, for people."""
+
+    text: str
+    said: str
+    failed: bool
+
+
+class Keeper(Protocol):
+    """Keeps what was asked of the model, and what it answered."""
+
+    async def model_called(self, exchange: "Exchange") -> None:
+        """Write an exchange down."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request to the model. `error` is set when nothing came; `latency_s` in seconds."""
+
+    position: int
+    request: Sequence[BaseMessage]
+    response: AIMessage | None
+    error: str | None
+    input_tokens: int
+    output_tokens: int
+    latency_s: float
+
+
+@dataclass(slots=True)
+class Course:
+    """How a run went so far, also when it did not come to its end."""
+
+    reply: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    calls: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything that the graph works with."""
+
+    model: "BaseChatModel"
+    options: ModelOptions
+    offers: Sequence[Offer]
+    act: Callable[[Call], Awaitable[Finding]]
+    keeper: Keeper
+    voice: Voice
+    stop: asyncio.Event
+    is_stopped: Callable[[], Awaitable[bool]]
+
+
+class State(TypedDict, total=False):
+    """What the nodes hand on."""
+
+    messages: list[BaseMessage]
+    move: Move
+
+
+async def converse(run: Run, messages: Sequence[BaseMessage], course: Course) -> None:
+    """Think and act until the model replies; `course` is filled in as it goes.
+
+    Raises Stopped, OutOfBounds, ModelUnavailable.
+    """
+    steps = _Steps(run, course)
+    graph = await asyncio.to_thread(_compiled, steps)
+    await graph.ainvoke({"messages": list(messages)}, {"recursion_limit": 2 * run.options.max_calls + 5})
+
+
+def _compiled(steps: "_Steps") -> Any:
+    from langgraph.graph import END, START, StateGraph
+
+    graph = StateGraph(State)
+    graph.add_node("think", steps.think)
+    graph.add_node("act", steps.act)
+    graph.add_edge(START, "think")
+    graph.add_conditional_edges("think", steps.after_thinking, ["think", "act", END])
+    graph.add_conditional_edges("act", lambda _state: END if steps.is_said() else "think", ["think", END])
+    return graph.compile()
+
+
+class _Steps:
+    """The graph's nodes."""
+
+    def __init__(self, run: Run, course: Course) -> None:
+        self._run = run
+        self._course = course
+        self._model = prepared(run.model, run.options, run.offers)
+        self._deadline = asyncio.get_running_loop().time() + run.options.max_seconds
+
+    async def think(self, state: State) -> State:
+        """Ask the model for its next move."""
+        course, run = self._course, self._run
+        await self._check()
+        course.calls += 1
+        await run.voice.thinking()
+        message = await self._ask(state["messages"])
+        move = understand(message, run.options, run.offers, prefix=f"call-{course.calls}")
+        if not move.calls:
+            course.reply = move.text.strip()[:LONGEST_REPLY]
+            if not course.reply:
+                return {"messages": [*state["messages"], HumanMessage(NOTHING_SAID)], "move": move}
+        return {"messages": [*state["messages"], self._as_said(message, move)], "move": move}
+
+    async def act(self, state: State) -> State:
+        """Have the calls carried out, one after the other."""
+        answers = list[BaseMessage]()
+        for call in state["move"].calls:
+            await self._check_stop()
+            finding = await self._run.act(call)
+            self._course.findings.append(finding)
+            answers.append(self._as_answer(call, finding))
+        return {"messages": [*state["messages"], *answers]}
+
+    def after_thinking(self, state: State) -> str:
+        """Act on calls; think again about an empty move; end with a reply."""
+        if state["move"].calls:
+            return "act"
+        return "think" if not self._course.reply and self._course.calls < self._run.options.max_calls else "__end__"
+
+    def is_said(self) -> bool:
+        """Whether what the tools said is the answer."""
+        last = self._course.findings[-1:]
+        return self._run.options.wording is Wording.ROWS and bool(last) and not last[0].failed
+
+    async def _ask(self, messages: list[BaseMessage]) -> AIMessage:
+        run, started = self._run, time.monotonic()
+        response, error = None, None
+        try:
+            response = await self._answered(messages)
+        except (Stopped, OutOfBounds) as ended:
+            error = type(ended).__name__
+            raise
+        except Exception as failure:
+            trouble = unavailable(failure)
+            error = str(trouble or type(failure).__name__)
+            if trouble is None:
+                raise
+            raise trouble from failure
+        finally:
+            used = _tokens(messages, response)
+            self._course.tokens += sum(used)
+            latency = time.monotonic() - started
+            await run.keeper.model_called(Exchange(self._course.calls, messages, response, error, *used, latency))
+        return response
+
+    async def _answered(self, messages: list[BaseMessage]) -> AIMessage:
+        """The model's message, unless the run is stopped or its time is up first."""
+        asking = asyncio.ensure_future(self._streamed(messages))
+        stopping = asyncio.ensure_future(self._run.stop.wait())
+        left = max(self._deadline - asyncio.get_running_loop().time(), 0)
+        try:
+            await asyncio.wait({asking, stopping}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                return asking.result()
+            if stopping.done():
+                raise Stopped
+            raise OutOfBounds(_too_long(self._run.options))
+        finally:
+            for task in (asking, stopping):
+                task.cancel()
+            await asyncio.gather(asking, stopping, return_exceptions=True)
+
+    async def _streamed(self, messages: list[BaseMessage]) -> AIMessage:
+        whole: AIMessageChunk | None = None
+        shown = False
+        async for chunk in self._model.astream(messages):
+            if not isinstance(chunk, AIMessageChunk):
+                # What can't stream comes as one message.
+                return chunk
+            whole = chunk if whole is None else whole + chunk
+            text = str(whole.text)
+            if self._run.options.style is Style.TOOLS and text.strip() and not text.strip().startswith(SILENT_STARTS):
+                await self._run.voice.saying(str(chunk.text) if shown else text)
+                shown = True
+        if whole is None:
+            raise ValueError("the model streamed nothing")
+        return AIMessage(
+            content=whole.content,
+            tool_calls=whole.tool_calls,
+            invalid_tool_calls=whole.invalid_tool_calls,
+            usage_metadata=whole.usage_metadata,
+            response_metadata=whole.response_metadata,
+        )
+
+    def _as_said(self, message: AIMessage, move: Move) -> AIMessage:
+        """The move in the conversation: every call with an id, so that each can be answered."""
+        if self._run.options.style is not Style.TOOLS or not move.calls:
+            return AIMessage(str(message.text))
+        calls = [{"id": call.id, "name": call.tool, "args": dict(call.arguments)} for call in move.calls]
+        return AIMessage(move.text, tool_calls=calls)
+
+    def _as_answer(self, call: Call, finding: Finding) -> BaseMessage:
+        if self._run.options.style is Style.TOOLS:
+            return ToolMessage(finding.text, tool_call_id=call.id, status="error" if finding.failed else "success")
+        return HumanMessage(as_data(f"answer of {call.tool[:80]}", json.loads(finding.text)))
+
+    async def _check(self) -> None:
+        await self._check_stop()
+        options, course = self._run.options, self._course
+        if course.calls >= options.max_calls:
+            raise OutOfBounds(f"That took more than {options.max_calls} steps, so I stopped.")
+        if course.tokens >= options.max_tokens:
+            raise OutOfBounds(f"That took more than {options.max_tokens:,} tokens, so I stopped.")
+        if asyncio.get_running_loop().time() >= self._deadline:
+            raise OutOfBounds(_too_long(options))
+
+    async def _check_stop(self) -> None:
+        if self._run.stop.is_set() or await self._run.is_stopped():
+            raise Stopped
+
+
+def _too_long(options: ModelOptions) -> str:
+    return f"That took longer than {options.max_seconds:g} s, so I stopped."
+
+
+def _tokens(request: Sequence[BaseMessage], response: AIMessage | None) -> tuple[int, int]:
+    """Tokens in and out: as the model counted them, else about four characters each."""
+    if response is not None and response.usage_metadata:
+        return response.usage_metadata["input_tokens"], response.usage_metadata["output_tokens"]
+    asked = sum(len(str(message.content)) for message in request) // CHARACTERS_A_TOKEN
+    if response is None:
+        return asked, 0
+    said = len(str(response.content)) + sum(len(str(call["args"])) for call in response.tool_calls)
+    return asked, said // CHARACTERS_A_TOKEN
+
+
+__all__ = [
+    "Course",
+    "Exchange",
+    "Finding",
+    "Keeper",
+    "ModelUnavailable",
+    "OutOfBounds",
+    "Run",
+    "Stopped",
+    "converse",
+]

@@ -1,0 +1,118 @@
+"""A chat model behind any OpenAI-compatible endpoint, with everything that is otherwise guessed said explicitly."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, SecretStr
+
+from tools.errors import Unavailable
+from tools.plans.model import Value
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+WITHOUT_A_MODEL = (
+    "What works without it: `/rollout` commands, the buttons, and plans from the calculators (`/rollout plan FLAG`)."
+)
+NO_KEY = "none"
+
+
+class ModelUnavailable(Unavailable):
+    """The model did not answer, or none is configured; the message says what works without it."""
+
+
+class Api(StrEnum):
+    """Which of OpenAI's interfaces the endpoint has."""
+
+    CHAT = "chat"  # chat completions: every compatible server
+    RESPONSES = "responses"  # OpenAI's own
+
+
+class Style(StrEnum):
+    """How the model is asked for its next move."""
+
+    TOOLS = "tools"  # the protocol's tool calls
+    SCHEMA = "schema"  # one JSON object, held to a JSON schema by the server: small models
+    TEXT = "text"  # one JSON object, asked for in words: servers with neither
+
+
+class Wording(StrEnum):
+    """Who words the answer once tools have answered."""
+
+    MODEL = "model"
+    ROWS = "rows"  # the tools' own sentences: faster, and nothing invented, for small models
+
+
+class ModelOptions(Value):
+    """A model and how it is used. Prices are US dollars a million tokens; bounds are for one run."""
+
+    name: Annotated[str, Field(min_length=1)] | None = None
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    api: Api = Api.CHAT
+    style: Style = Style.TOOLS
+    wording: Wording = Wording.MODEL
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    seed: int | None = None
+    max_output_tokens: Annotated[int, Field(ge=16, le=32_000)] = 1500
+    input_price: Annotated[float, Field(ge=0)] = 0.0
+    output_price: Annotated[float, Field(ge=0)] = 0.0
+    max_calls: Annotated[int, Field(ge=1, le=50)] = 12
+    max_seconds: Annotated[float, Field(gt=0, le=600)] = 120.0
+    max_tokens: Annotated[int, Field(ge=100)] = 100_000
+
+    def parameters(self) -> dict[str, Any]:
+        """What a run's row keeps of it: everything that may change an answer, and no secret."""
+        return self.model_dump(mode="json", exclude={"api_key", "name"})
+
+    def cost(self, input_tokens: int, output_tokens: int) -> float:
+        """US dollars."""
+        return (input_tokens * self.input_price + output_tokens * self.output_price) / 1e6
+
+
+def open_model(options: ModelOptions) -> "BaseChatModel":
+    """The model. Loading the library takes seconds: call it in a thread. Raises ModelUnavailable when none is named."""
+    if options.name is None:
+        raise ModelUnavailable(f"No model is configured (SLUICE_MODEL), so I can't talk freely. {WITHOUT_A_MODEL}")
+    from langchain_openai import ChatOpenAI
+
+    return ChatOpenAI(
+        model=options.name,
+        base_url=options.base_url,
+        api_key=options.api_key or SecretStr(NO_KEY),
+        use_responses_api=options.api is Api.RESPONSES,
+        # With another base_url it is off unless it is asked for, and a run's tokens would be nought.
+        stream_usage=True,
+        temperature=options.temperature,
+        seed=options.seed,
+        max_completion_tokens=options.max_output_tokens,
+        max_retries=1,
+        timeout=options.max_seconds,
+    )
+
+
+def unavailable(error: Exception) -> ModelUnavailable | None:
+    """What went wrong with the model in one plain sentence; None when it is no trouble of the model's."""
+    import httpx
+    import openai
+
+    match error:
+        case ModelUnavailable():
+            return error
+        case openai.RateLimitError():
+            why = "The model is busy (429)"
+        case openai.APITimeoutError() | TimeoutError() | httpx.TimeoutException():
+            why = "The model did not answer in time"
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            why = "The model refused the key in OPENAI_API_KEY"
+        case openai.NotFoundError():
+            why = "The endpoint knows no such model: see SLUICE_MODEL and SLUICE_MODEL_BASE_URL"
+        case openai.BadRequestError():
+            why = "The model refused the request: `sluice doctor` says what it can do"
+        case openai.APIConnectionError() | httpx.HTTPError():
+            why = "The model can't be reached"
+        case openai.OpenAIError() | ValueError() | KeyError() | TypeError() | AttributeError():
+            why = "The model answered with something that can't be read"
+        case _:
+            return None
+    return ModelUnavailable(f"{why}. {WITHOUT_A_MODEL}")

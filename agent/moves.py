@@ -1,0 +1,199 @@
+"""What a model may do next: call tools, or reply. Three ways to ask for it, one way to understand it.
+
+Pure, but for `ask`, which talks to the model and to nothing else.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agent.model import ModelOptions, Style
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.runnables import Runnable
+
+REPLY = "reply"
+LONGEST_CALL_TEXT = 20_000
+MOST_CALLS_A_MOVE = 8
+LONGEST_PREAMBLE = 300
+_FENCE = re.compile(r"```(?:json|tool_call)?\s*(\{.*?\}|\[.*?\])\s*```", re.DOTALL)
+_TAG = re.compile(r"</?tool_call>")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A tool as a model sees it: `schema` is the JSON schema of its arguments."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+
+    def as_function(self) -> dict[str, Any]:
+        """In the protocol's form."""
+        return {
+            "type": "function",
+            "function": {"name": self.name, "description": self.description, "parameters": dict(self.schema)},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call as the model wrote it: the arguments may be anything."""
+
+    id: str
+    tool: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The model's next move. Without calls, `text` is its reply."""
+
+    calls: tuple[Call, ...]
+    text: str
+
+
+def prepared(model: "BaseChatModel", options: ModelOptions, offers: Sequence[Offer]) -> "Runnable[Any, AIMessage]":
+    """The model, told how its moves are to look."""
+    match options.style:
+        case Style.TOOLS:
+            return model.bind_tools([offer.as_function() for offer in offers])
+        case Style.SCHEMA:
+            schema = {"name": "move", "strict": False, "schema": move_schema(offers)}
+            return model.bind(response_format={"type": "json_schema", "json_schema": schema})
+        case Style.TEXT:
+            return model
+
+
+def move_schema(offers: Sequence[Offer]) -> dict[str, Any]:
+    """The JSON schema of one move: an object that names a tool and its arguments, or a reply."""
+    moves = [_one_move(offer.name, dict(offer.schema)) for offer in offers]
+    reply = {
+        "type": "object",
+        "properties": {"text": {"type": "string"}},
+        "required": ["text"],
+        "additionalProperties": False,
+    }
+    return {"anyOf": [*moves, _one_move(REPLY, reply)]}
+
+
+def _one_move(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"tool": {"const": name}, "arguments": arguments},
+        "required": ["tool", "arguments"],
+        "additionalProperties": False,
+    }
+
+
+def understand(message: "AIMessage", options: ModelOptions, offers: Sequence[Offer], *, prefix: str) -> Move:
+    """The move that the message makes; `prefix` makes the ids of calls that have none."""
+    text = text_of(message)
+    if message.tool_calls:
+        calls = [
+            Call(str(call.get("id") or f"{prefix}-{number}"), str(call["name"]), _mapping(call.get("args")))
+            for number, call in enumerate(message.tool_calls[:MOST_CALLS_A_MOVE])
+        ]
+        return Move(tuple(calls), text)
+    broken = [
+        Call(f"{prefix}-{number}", str(call.get("name") or "?"), {"": str(call.get("args"))})
+        for number, call in enumerate(message.invalid_tool_calls[:MOST_CALLS_A_MOVE])
+    ]
+    if broken:
+        return Move(tuple(broken), text)
+    written = list(_written_moves(text))
+    if options.style is not Style.TOOLS and written and written[0].get("tool") == REPLY:
+        return Move((), str(_mapping(written[0].get("arguments")).get("text", "")))
+    known = {offer.name for offer in offers}
+    recovered = [call for number, plain in enumerate(written) if (call := _call(plain, known, f"{prefix}-{number}"))]
+    if recovered:
+        return Move(tuple(recovered[:MOST_CALLS_A_MOVE]), "")
+    return Move((), text)
+
+
+def text_of(message: "AIMessage") -> str:
+    """What it says, without its reasoning."""
+    return str(message.text)
+
+
+def _written_moves(text: str) -> Iterable[dict[str, Any]]:
+    """JSON objects that make up the whole of a short message, or its fenced blocks: prose with JSON in it is prose.
+
+    A model that shows somebody else's text must not be taken to call what that text calls.
+    """
+    if len(text) > LONGEST_CALL_TEXT:
+        return
+    stripped = _TAG.sub("", text).strip()
+    if (whole := _json(stripped)) is not None:
+        yield from _objects(whole)
+        return
+    fences = _FENCE.findall(stripped)
+    if fences and len(_FENCE.sub("", stripped).strip()) <= LONGEST_PREAMBLE:
+        for fence in fences:
+            yield from _objects(_json(fence))
+        return
+    lines = [_json(line) for line in stripped.splitlines() if line.strip()]
+    if lines and all(line is not None for line in lines):
+        for line in lines:
+            yield from _objects(line)
+
+
+def _call(plain: Mapping[str, Any], known: set[str], call_id: str) -> Call | None:
+    """The call that an object means, in any of the forms that models write; None when it names no tool."""
+    function = plain.get("function")
+    if isinstance(function, Mapping):
+        plain = function
+    name = next((plain[key] for key in ("tool", "name", "function", "action") if isinstance(plain.get(key), str)), None)
+    if name not in known:
+        return None
+    for key in ("arguments", "parameters", "args", "input"):
+        if key in plain:
+            return Call(call_id, str(name), _mapping(plain[key]))
+    return Call(call_id, str(name), {key: value for key, value in plain.items() if key not in ("tool", "name")})
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        value = _json(value)
+    return {str(key): one for key, one in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _objects(value: Any) -> Iterable[dict[str, Any]]:
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, dict):
+            yield one
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def in_words(offers: Sequence[Offer]) -> str:
+    """The tools for a prompt, one line each."""
+    return "\n".join(f"- {offer.name}: {offer.description} Arguments: {_shape(offer.schema)}" for offer in offers)
+
+
+def _shape(schema: Mapping[str, Any]) -> str:
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    required = set(schema.get("required", ()))
+    if not properties:
+        return "none."
+    parts = [
+        f"{name}{'' if name in required else ' (optional)'}: {one.get('description') or one.get('type', 'value')}"
+        for name, one in properties.items()
+    ]
+    return "; ".join(parts) + "."
+
+
+def plain_messages(messages: Sequence["BaseMessage"]) -> list[Any]:
+    """Messages as plain JSON, for the rows."""
+    from langchain_core.messages import messages_to_dict
+
+    return json.loads(json.dumps(messages_to_dict(list(messages)), default=str))  # type: ignore[no-any-return]

@@ -1,0 +1,164 @@
+"""Keeps every run as rows: what it was given, each exchange with the model, each tool call before it has an effect."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+
+from agent.graph import Exchange
+from agent.model import ModelOptions
+from agent.moves import plain_messages
+from agent.redaction import redacted_value
+from agent.toolkit.base import Result
+from agent.turns import Ending, Turn
+from tools.clock import Clock
+from tools.records.database import Database
+from tools.records.models import AgentRun, ModelCall, ToolCall, new_id
+
+RUNNING = "running"
+CONVERSATION = "conversation"
+LONGEST_ARGUMENT = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Writes a run down."""
+
+    database: Database
+    clock: Clock
+
+    async def begin(self, turn: Turn, options: ModelOptions, prompt_version: str, inputs: Mapping[str, Any]) -> str:
+        """The new run's id."""
+        run = AgentRun(
+            id=new_id(),
+            conversation_id=turn.conversation_id or None,
+            kind=CONVERSATION,
+            requester=turn.person,
+            model=options.name or "",
+            model_parameters=options.parameters(),
+            prompt_version=prompt_version,
+            inputs=redacted_value({**inputs, "turn": turn.model_dump(mode="json")}),
+            outcome=RUNNING,
+            started_at=self.clock.now(),
+        )
+        async with self.database.write() as session:
+            session.add(run)
+        return run.id
+
+    async def end(self, run_id: str, ending: Ending, output: Mapping[str, Any], *, error: str | None = None) -> None:
+        """Close the run."""
+        async with self.database.write() as session:
+            await session.execute(
+                update(AgentRun)
+                .where(AgentRun.id == run_id)
+                .values(
+                    outcome=ending.value,
+                    output=redacted_value(dict(output)),
+                    error=error,
+                    ended_at=self.clock.now(),
+                )
+            )
+
+    async def is_stopped(self, run_id: str) -> bool:
+        """Whether somebody wants the run to stop, perhaps in another process."""
+        async with self.database.read() as session:
+            query = select(AgentRun.stop_requested_at).where(AgentRun.id == run_id)
+            return (await session.scalar(query)) is not None
+
+    async def tool_called(self, run_id: str, position: int, tool: str, arguments: Mapping[str, Any]) -> str:
+        """Write the call down before it has an effect; its row's id."""
+        now = self.clock.now()
+        row = ToolCall(
+            id=new_id(),
+            run_id=run_id,
+            position=position,
+            tool=tool[:100],
+            arguments=redacted_value(bounded(arguments)),
+            result={},
+            failed=True,
+            started_at=now,
+            ended_at=now,
+        )
+        async with self.database.write() as session:
+            session.add(row)
+        return row.id
+
+    async def tool_answered(self, call_id: str, result: Result) -> None:
+        """Write its result down."""
+        async with self.database.write() as session:
+            await session.execute(
+                update(ToolCall)
+                .where(ToolCall.id == call_id)
+                .values(
+                    result=redacted_value(result.model_dump(mode="json")),
+                    failed=result.failed,
+                    ended_at=self.clock.now(),
+                )
+            )
+
+    def keeper(self, run_id: str, options: ModelOptions, prompt_version: str) -> "ModelCalls":
+        """What writes this run's exchanges down."""
+        return ModelCalls(self, run_id, options, prompt_version)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCalls:
+    """Writes the exchanges of one run down."""
+
+    recorder: Recorder
+    run_id: str
+    options: ModelOptions
+    prompt_version: str
+
+    async def model_called(self, exchange: Exchange) -> None:
+        """One row an exchange, and its tokens and cost added to the run's."""
+        cost = self.options.cost(exchange.input_tokens, exchange.output_tokens)
+        response = plain_messages([exchange.response])[0] if exchange.response is not None else None
+        row = ModelCall(
+            id=new_id(),
+            run_id=self.run_id,
+            position=exchange.position,
+            model=self.options.name or "",
+            parameters=self.options.parameters(),
+            prompt_version=self.prompt_version,
+            request=redacted_value(plain_messages(exchange.request)),
+            response=redacted_value(response),
+            error=exchange.error,
+            input_tokens=exchange.input_tokens,
+            output_tokens=exchange.output_tokens,
+            cost_usd=cost,
+            latency_s=exchange.latency_s,
+            started_at=self.recorder.clock.now() - timedelta(seconds=exchange.latency_s),
+        )
+        async with self.recorder.database.write() as session:
+            session.add(row)
+            await session.execute(
+                update(AgentRun)
+                .where(AgentRun.id == self.run_id)
+                .values(
+                    input_tokens=AgentRun.input_tokens + exchange.input_tokens,
+                    output_tokens=AgentRun.output_tokens + exchange.output_tokens,
+                    cost_usd=AgentRun.cost_usd + cost,
+                )
+            )
+
+
+def bounded(value: Any, depth: int = 6) -> Any:
+    """Arguments as a row may keep them: nothing endless, nothing that is no JSON."""
+    if isinstance(value, str):
+        return value[:LONGEST_ARGUMENT]
+    if depth == 0:
+        return "…"
+    if isinstance(value, Mapping):
+        return {str(key)[:200]: bounded(one, depth - 1) for key, one in list(value.items())[:50]}
+    if isinstance(value, list | tuple):
+        return [bounded(one, depth - 1) for one in list(value)[:50]]
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 2**53 else str(value)[:100]
+    if isinstance(value, float):
+        return value if abs(value) < 1e300 else str(value)
+    return str(value)[:LONGEST_ARGUMENT]

@@ -1,0 +1,161 @@
+"""One run of the agent, from a person's words to an answer, with everything in between kept as rows."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+
+from agent import prompts
+from agent.briefing import Briefing, brief
+from agent.desk import Desk
+from agent.graph import Course, OutOfBounds, Run, Stopped, converse
+from agent.model import WITHOUT_A_MODEL, ModelOptions, ModelUnavailable, Style
+from agent.moves import Offer, in_words
+from agent.recorder import Recorder
+from agent.redaction import redacted
+from agent.toolkit.base import Context, Tool
+from agent.toolkit.box import Toolbox, offers
+from agent.turns import Answer, Ending, Turn, Voice, last_words
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+RUN_FAILED = "agent.run_failed"
+STOPPED = "Stopped, as you asked."
+NOTHING_FOUND = "I have no answer to that. Say it in other words, or try `/rollout help`."
+SO_FAR = "What I have so far:"
+LONGEST_WORDS = 8000
+
+OpenModel = Callable[[], "BaseChatModel"]
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Answers turns. `open_model` is called in a thread, once a run; it raises ModelUnavailable when there is none."""
+
+    desk: Desk
+    options: ModelOptions
+    open_model: OpenModel
+    tools: Sequence[Tool[Any]]
+
+    @property
+    def recorder(self) -> Recorder:
+        """What keeps the runs."""
+        return Recorder(self.desk.database, self.desk.clock)
+
+    async def run(self, turn: Turn, voice: Voice, stop: asyncio.Event) -> Answer:
+        """Answer the turn's new messages. Whatever goes wrong is an answer too; only cancellation is raised."""
+        briefing = await brief(self.desk, turn)
+        offered = offers(self.tools, briefing.choices())
+        given = {"briefing": briefing.model_dump(mode="json"), "offers": [offer.as_function() for offer in offered]}
+        recorder = self.recorder
+        run_id = await recorder.begin(turn, self.options, prompt_version(self.options), given)
+        context = Context(run_id, turn, self.desk)
+        toolbox = Toolbox({tool.name: tool for tool in self.tools}, context, recorder, voice)
+        course = Course()
+        ending, text, error = await self._carried_through(turn, briefing, offered, toolbox, course, voice, stop)
+        answer = Answer(
+            run_id=run_id,
+            ending=ending,
+            text=redacted(text),
+            facts=tuple(finding.said for finding in course.findings if not finding.failed),
+            confirmations=tuple(result.confirmation_id for result in toolbox.results if result.confirmation_id),
+            rollouts=tuple(dict.fromkeys(result.rollout_id for result in toolbox.results if result.rollout_id)),
+        )
+        await recorder.end(run_id, ending, output_of(answer), error=error)
+        return answer
+
+    async def _carried_through(
+        self,
+        turn: Turn,
+        briefing: Briefing,
+        offered: Sequence[Offer],
+        toolbox: Toolbox,
+        course: Course,
+        voice: Voice,
+        stop: asyncio.Event,
+    ) -> tuple[Ending, str, str | None]:
+        """How it ended, what is said, and what is kept of an error."""
+        recorder, run_id = self.recorder, toolbox.context.run_id
+        try:
+            model = await asyncio.to_thread(self.open_model)
+            run = Run(
+                model=model,
+                options=self.options,
+                offers=offered,
+                act=toolbox.carry_out,
+                keeper=recorder.keeper(run_id, self.options, prompt_version(self.options)),
+                voice=voice,
+                stop=stop,
+                is_stopped=lambda: recorder.is_stopped(run_id),
+            )
+            await converse(run, opening(turn, briefing, self.options, offered), course)
+        except Stopped:
+            return Ending.STOPPED, _with_findings(STOPPED, course), None
+        except OutOfBounds as bound:
+            return Ending.BOUNDED, _with_findings(str(bound), course), str(bound)
+        except ModelUnavailable as trouble:
+            return Ending.UNAVAILABLE, _with_findings(str(trouble), course), str(trouble)
+        except Exception:
+            reference = secrets.token_hex(4)
+            logger.exception(RUN_FAILED, reference=reference, run=run_id)
+            said = f"Something went wrong on my side. Tell whoever runs Sluice: `{reference}`. {WITHOUT_A_MODEL}"
+            return Ending.FAILED, _with_findings(said, course), f"reference {reference}"
+        return Ending.ANSWERED, course.reply or _said(course), None
+
+
+def opening(turn: Turn, briefing: Briefing, options: ModelOptions, offered: Sequence[Offer]) -> list[BaseMessage]:
+    """The messages that a run starts with. What comes from outside is marked as data; the person's words are not."""
+    system = prompts.load("system").text
+    if options.style is not Style.TOOLS:
+        system += prompts.load("moves").fill(tools=in_words(offered))
+    context = {
+        "now": turn.now.strftime("%Y-%m-%d %H:%M UTC"),
+        "thread": briefing.thread,
+        "rollout_of_this_thread": briefing.rollout,
+        "done_earlier": briefing.earlier_calls,
+        "flags": briefing.flags,
+        "metrics": briefing.metrics,
+        "environment": turn.environment,
+    }
+    text = prompts.load("turn").fill(
+        context=prompts.as_data("context", {key: value for key, value in context.items() if value}),
+        words=redacted(last_words(turn.messages))[-LONGEST_WORDS:],
+    )
+    return [SystemMessage(system), HumanMessage(redacted(text))]
+
+
+def prompt_version(options: ModelOptions) -> str:
+    """The versions of the prompts that a conversation is made of."""
+    names = ["system", "turn"] if options.style is Style.TOOLS else ["system", "moves", "turn"]
+    return prompts.version(*(prompts.load(name) for name in names))
+
+
+def output_of(answer: Answer) -> Mapping[str, Any]:
+    """What a run's row keeps of the answer, and what a replay is compared with."""
+    return {
+        "ending": answer.ending.value,
+        "text": answer.text,
+        "facts": list(answer.facts),
+        "confirmations": len(answer.confirmations),
+        "rollouts": len(answer.rollouts),
+    }
+
+
+def _said(course: Course) -> str:
+    """The answer that rows give, where the model words none: what the tools said."""
+    said = [finding.said for finding in course.findings if not finding.failed] or [
+        finding.said for finding in course.findings[-1:]
+    ]
+    return "\n".join(dict.fromkeys(said)) or NOTHING_FOUND
+
+
+def _with_findings(sentence: str, course: Course) -> str:
+    said = [finding.said for finding in course.findings if not finding.failed]
+    return "\n".join([sentence, SO_FAR, *dict.fromkeys(said)]) if said else sentence

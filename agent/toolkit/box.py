@@ -1,0 +1,133 @@
+"""Carries out the calls of one run: finds the tool, checks its arguments, and answers every fault with a sentence.
+
+A tool that raised would kill the run, and leave a call without an answer, which the next request would be refused for.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from agent.graph import Finding
+from agent.moves import Call, Offer
+from agent.recorder import Recorder
+from agent.redaction import redacted, redacted_value
+from agent.toolkit.base import Arguments, Context, Result, Tool
+from agent.turns import Voice
+from tools.errors import SluiceError
+
+FAILED = "agent.tool_failed"
+LONGEST_RESULT = 8000
+LONGEST_SAID = 3000
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Toolbox:
+    """The tools of one run; `results` has what they answered, in order."""
+
+    tools: Mapping[str, Tool[Any]]
+    context: Context
+    recorder: Recorder
+    voice: Voice
+    results: list[Result] = field(default_factory=list)
+
+    async def carry_out(self, call: Call) -> Finding:
+        """Never raises for anything that the model can write, nor for a tool's failure."""
+        tool = self.tools.get(call.tool)
+        title = title_of(tool, call.arguments)
+        row = await self.recorder.tool_called(self.context.run_id, len(self.results), call.tool, call.arguments)
+        await self.voice.calling(row, call.tool, title)
+        result = await self._result(tool, call)
+        self.results.append(result)
+        await self.recorder.tool_answered(row, result)
+        await self.voice.called(row, call.tool, title, failed=result.failed)
+        return as_finding(result)
+
+    async def _result(self, tool: Tool[Any] | None, call: Call) -> Result:
+        if tool is None:
+            known = ", ".join(sorted(self.tools))
+            return refused(f"There is no tool called {call.tool[:80]!r}. There are: {known}.")
+        try:
+            arguments = tool.arguments.model_validate(call.arguments)
+        except ValidationError as error:
+            return refused(_complaint(tool, error))
+        except (ValueError, TypeError, RecursionError):
+            return refused(f"The arguments of {tool.name} can't be read.")
+        try:
+            return await tool.run(self.context, arguments)
+        except SluiceError as error:
+            return refused(str(error))
+        except Exception:
+            reference = secrets.token_hex(4)
+            logger.exception(FAILED, reference=reference, tool=tool.name, run=self.context.run_id)
+            return refused(f"Something went wrong on my side. Tell whoever runs Sluice: {reference}.")
+
+
+def offers(tools: Sequence[Tool[Any]], choices: Mapping[str, Sequence[str]]) -> tuple[Offer, ...]:
+    """The tools as a model sees them; `choices` are the names to choose from, by what is named (flags, metrics)."""
+    return tuple(Offer(tool.name, tool.description, schema_of(tool.arguments, choices)) for tool in tools)
+
+
+def schema_of(arguments: type[Arguments], choices: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The JSON schema of a tool's arguments, as plain as small models need it."""
+    schema = arguments.model_json_schema()
+    properties = {name: _plain_property(one, choices) for name, one in schema.get("properties", {}).items()}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(schema.get("required", ())),
+        "additionalProperties": False,
+    }
+
+
+def title_of(tool: Tool[Any] | None, arguments: Mapping[str, Any]) -> str:
+    """What a call does, in words for people; what the model wrote in it is cut short."""
+    if tool is None:
+        return "Looking for a tool"
+    flag = arguments.get("flag") or arguments.get("metric")
+    return f"{tool.title} · {redacted(str(flag))[:60]}" if isinstance(flag, str) else tool.title
+
+
+def refused(sentence: str) -> Result:
+    """The result of a call that could not be carried out."""
+    return Result(said=sentence[:LONGEST_SAID], failed=True)
+
+
+def as_finding(result: Result) -> Finding:
+    """The result as the model reads it, without secrets and not without end."""
+    plain = {"said": result.said, **result.data} if not result.failed else {"error": result.said}
+    text = json.dumps(redacted_value(plain), ensure_ascii=False, default=str)
+    if len(text) > LONGEST_RESULT:
+        text = json.dumps({"said": redacted(result.said)[:LONGEST_SAID], "cut": True}, ensure_ascii=False)
+    return Finding(text=text, said=redacted(result.said)[:LONGEST_SAID], failed=result.failed)
+
+
+def _plain_property(plain: Mapping[str, Any], choices: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Without titles, defaults and "or null": an optional argument is left out instead."""
+    one = {key: value for key, value in plain.items() if key not in ("title", "default", "choices")}
+    if "anyOf" in one:
+        options = [option for option in one.pop("anyOf") if option.get("type") != "null"]
+        one = {**options[0], **one} if len(options) == 1 else {**one, "anyOf": options}
+        one.pop("title", None)
+    names = list(choices.get(str(plain.get("choices")), ()))
+    if names:
+        target = one.setdefault("items", {}) if one.get("type") == "array" else one
+        for key in ("pattern", "minLength", "maxLength"):
+            target.pop(key, None)
+        target["enum"] = names
+    return one
+
+
+def _complaint(tool: Tool[Any], error: ValidationError) -> str:
+    faults = "; ".join(
+        f"{'.'.join(str(part) for part in fault['loc'])[:80] or 'arguments'}: {fault['msg'][:200]}"
+        for fault in error.errors(include_url=False, include_input=False, include_context=False)[:5]
+    )
+    known = ", ".join(tool.arguments.model_fields) or "none"
+    return f"The arguments of {tool.name} don't fit: {faults}. It takes: {known}."
