@@ -128,8 +128,7 @@ async def _held(lock: asyncio.Lock | None) -> AsyncIterator[None]:
 
 
 def _sqlite_options(in_memory: bool) -> dict[str, Any]:
-    # The last to hold an abandoned connection is the driver's thread or ours.
-    options: dict[str, Any] = {"connect_args": {"factory": _ClosesItself, "check_same_thread": False}}
+    options: dict[str, Any] = {"connect_args": {"async_creator_fn": _open_sqlite}}
     return options if in_memory else {**options, "pool_size": 8, "max_overflow": 0, "pool_timeout": 60}
 
 
