@@ -99,9 +99,9 @@ async def test_a_database_without_schema_asks_for_migrate(tmp_path: Path) -> Non
 
 async def test_a_database_that_is_away_is_named_without_its_password() -> None:
     with pytest.raises(Unavailable) as caught:
-        async with running_services(made("postgresql://sluice:hunter2@127.0.0.1:9/none?connect_timeout=2")):
+        async with running_services(made("postgresql://sluice:hunter2@/none?host=/nowhere")):
             pass
-    assert "postgresql://sluice:***@127.0.0.1:9/none" in str(caught.value)
+    assert "postgresql://sluice:***@/none" in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 

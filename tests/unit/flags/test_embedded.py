@@ -153,7 +153,7 @@ class TestErrors:
         assert (await service.read(REF)).exposure == NOT_EXPOSED
 
     async def test_an_error_leaks_no_address(self) -> None:
-        service = EmbeddedFlagService(Database("postgresql://sluice:s3cret@127.0.0.1:1/none"), ManualClock())
+        service = EmbeddedFlagService(Database("postgresql://sluice:s3cret@/none?host=/nowhere"), ManualClock())
         with pytest.raises(FlagServiceUnavailable) as failure:
             await service.check()
         assert "s3cret" not in str(failure.value)
