@@ -76,6 +76,7 @@ async def running_services(settings: Settings, *, clock: Clock | None = None) ->
 
 async def check_schema(database: Database) -> None:
     """Return when the database answers and its schema is this release's. Raises Unavailable, SchemaOutdated."""
+    check_there(database)
     try:
         current = await is_current(database)
     except (SQLAlchemyError, OSError) as error:
@@ -86,6 +87,14 @@ async def check_schema(database: Database) -> None:
         ) from None
     if not current:
         raise SchemaOutdated("The database's schema is not this release's: run `sluice migrate`.")
+
+
+def check_there(database: Database) -> None:
+    """Raise SchemaOutdated for a SQLite file that does not exist, which connecting would make."""
+    if database.file is not None and not database.file.exists():
+        raise SchemaOutdated(
+            f"There is no database {database.file}: run `sluice migrate`, or correct SLUICE_DATABASE_URL."
+        )
 
 
 def shown_url(database: Database) -> str:

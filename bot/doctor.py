@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.bootstrap import (
     check_schema,
+    check_there,
     create_flags,
     create_job_runner,
     create_metrics,
@@ -107,7 +108,7 @@ async def examine(settings: Settings, clock: Clock) -> list[Finding]:
             _settings(settings),
             await _look("database", _database(database)),
             await _look("database clock", _database_clock(database, clock)),
-            await _look("flags", _flags(settings, flags)),
+            await _look("flags", _flags(settings, flags, database)),
             *[finding async for finding in _metrics(settings, metrics)],
             await _look("specs", _specs(settings, specs)),
             *[finding async for finding in _slack(settings.slack, clock)],
@@ -140,7 +141,8 @@ async def _database(database: Database) -> str:
     return f"{shown_url(database)}, schema current"
 
 
-async def _flags(settings: Settings, flags: FlagService) -> str:
+async def _flags(settings: Settings, flags: FlagService, database: Database) -> str:
+    check_there(database)
     await flags.check()
     return f"{settings.flags.type} answers"
 

@@ -2,7 +2,7 @@
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.bootstrap import shown_url
+from bot.bootstrap import naming, shown_url
 from bot.settings import Settings
 from tools.errors import Unavailable
 from tools.records.database import Database
@@ -10,10 +10,11 @@ from tools.records.migrate import migrate
 
 
 async def bring_up_to_date(settings: Settings) -> None:
-    """Run the migrations that are missing. Raises Unavailable."""
+    """Run the migrations that are missing. Raises ConfigurationError, Unavailable."""
     database = Database(settings.database.url.get_secret_value())
     try:
-        await migrate(database)
+        with naming(settings, "database", "url"):
+            await migrate(database)
     except (SQLAlchemyError, OSError) as error:
         raise Unavailable(
             f"The database {shown_url(database)} can't be migrated "

@@ -45,14 +45,16 @@ class Database:
 
     On SQLite writers take the write lock from the start (BEGIN IMMEDIATE), and one process's writers queue in memory
     instead of polling the file lock. On PostgreSQL every session has the limits of LIMITS_S.
+
+    `file` is SQLite's, None for a database in memory or on a server. Connecting makes the file, but never a folder.
     """
 
     def __init__(self, url: str) -> None:
         self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         in_memory = self.is_sqlite and self.url.database in (None, "", ":memory:")
-        if self.is_sqlite and not in_memory and self.url.database is not None:
-            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        named = self.url.database if self.is_sqlite and not in_memory and "uri" not in self.url.query else None
+        self.file = Path(named) if named is not None else None
         options = _sqlite_options(in_memory) if self.is_sqlite else _postgres_options(self.url)
         self.engine = create_async_engine(self.url, **options)
         if self.is_sqlite:

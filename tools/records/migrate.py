@@ -8,6 +8,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from tools.errors import ConfigurationError
 from tools.records.database import Database, lift_limits
 
 MIGRATE_LOCK = 7_263_411
@@ -23,7 +24,15 @@ def config() -> Config:
 
 
 async def migrate(database: Database) -> None:
-    """Run the migrations that are missing; nothing when there are none, or when a newer release ran its own."""
+    """Run the migrations that are missing; nothing when there are none, or when a newer release ran its own.
+
+    Raises ConfigurationError when the folder of a SQLite file is not there.
+    """
+    if database.file is not None and not database.file.parent.is_dir():
+        raise ConfigurationError(
+            f"There is no folder {database.file.parent} for the database {database.file.name}: make it, or correct the "
+            "URL."
+        )
     async with database.engine.execution_options(sluice_write=True).begin() as connection:
         if not database.is_sqlite:
             # A migration takes as long as it takes, and so does the wait for another process's.

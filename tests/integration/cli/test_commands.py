@@ -41,10 +41,42 @@ class TestBeginning:
     def test_commands_ask_for_migrate_first(self, sluice: Sluice) -> None:
         ran = sluice("status")
         assert ran.status == 1
-        assert ran.err == "sluice: The database's schema is not this release's: run `sluice migrate`.\n"
+        assert ran.err == (
+            "sluice: There is no database sluice.db: run `sluice migrate`, or correct SLUICE_DATABASE_URL.\n"
+        )
         assert sluice("migrate").status == 0
         assert sluice("migrate").status == 0
         assert sluice("status").out == "Nothing is rolling out. Start with `sluice plan FLAG`.\n"
+
+    @pytest.mark.parametrize("command", ["doctor", "status", "serve"])
+    def test_a_mistyped_database_is_made_by_no_command_but_migrate(
+        self, sluice: Sluice, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str
+    ) -> None:
+        monkeypatch.setenv("SLUICE_SLACK_BOT_TOKEN", "xoxb-1")
+        monkeypatch.setenv("SLUICE_SLACK_APP_TOKEN", "xapp-1")
+        monkeypatch.setenv("SLUICE_SLACK_API_URL", "http://127.0.0.1:9/")
+        monkeypatch.setenv("SLUICE_HTTP_PORT", "0")
+        for place in ("nowhere/x.db", "x.db"):
+            monkeypatch.setenv("SLUICE_DATABASE_URL", f"sqlite:///{place}")
+            ran = sluice(command)
+            assert ran.status == 1
+            assert f"There is no database {place}: run `sluice migrate`" in ran.out + ran.err
+            assert list(folder.iterdir()) == []
+
+    def test_migrate_makes_a_file_but_no_folder(
+        self, sluice: Sluice, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SLUICE_DATABASE_URL", "sqlite:///nowhere/x.db")
+        ran = sluice("migrate")
+        assert (ran.status, ran.out) == (2, "")
+        assert ran.err == (
+            "sluice: SLUICE_DATABASE_URL: There is no folder nowhere for the database x.db: "
+            "make it, or correct the URL.\n"
+        )
+        assert list(folder.iterdir()) == []
+        (folder / "nowhere").mkdir()
+        assert sluice("migrate").status == 0
+        assert (folder / "nowhere" / "x.db").exists()
 
     def test_help_names_every_command(self, sluice: Sluice) -> None:
         ran = sluice("--help")
