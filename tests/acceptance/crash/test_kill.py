@@ -1,6 +1,10 @@
-"""kill -9 of the real process in each phase and between its steps; started again, the rollout ends as it should."""
+"""kill -9 of the real process in each phase and between its steps; started again, the rollout ends as it should.
+
+`SLUICE_TEST_SEED` repeats the random moments of a run that failed; a failure prints it.
+"""
 
 import asyncio
+import os
 import random
 
 import pytest
@@ -15,6 +19,7 @@ CHECKS_S = 0.5
 """Time for a few gate checks."""
 KILLS = 2
 LONGEST_LIFE_S = 1.0
+SEED = "SLUICE_TEST_SEED"
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -142,8 +147,16 @@ async def test_the_command_line_rolls_back_while_nothing_runs(site: Site) -> Non
     await site.ends(Phase.ROLLED_BACK)
 
 
+@pytest.fixture
+def moments() -> random.Random:
+    """Where to die. pytest shows what is printed here when the test fails."""
+    seed = int(os.environ.get(SEED) or random.SystemRandom().randrange(2**32))
+    print(f"{SEED}={seed}")  # noqa: T201
+    return random.Random(seed)
+
+
 @pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.ROLLED_BACK])
-async def test_at_any_moment(asking_site: Site, phase: Phase) -> None:
+async def test_at_any_moment(asking_site: Site, phase: Phase, moments: random.Random) -> None:
     site = asking_site
     await site.proposed()
     await site.until_told()
@@ -151,7 +164,9 @@ async def test_at_any_moment(asking_site: Site, phase: Phase) -> None:
         site.telemetry.rate = BAD
     for _ in range(KILLS):
         async with site.people():
-            await asyncio.sleep(random.uniform(0, LONGEST_LIFE_S))
+            life = moments.uniform(0, LONGEST_LIFE_S)
+            print(f"it lives for {life:.3f} s")  # noqa: T201
+            await asyncio.sleep(life)
             await site.kill()
         await site.start()
     async with site.people():
