@@ -9,7 +9,6 @@ from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.flag_evaluation import FlagEvaluationDetails
 from openfeature.provider import FeatureProvider
-from requests.adapters import HTTPAdapter
 
 from bot.demo.checkout import Visit
 
@@ -32,7 +31,8 @@ def ofrep_provider(base_url: str) -> OFREPProvider:
     provider = OFREPProvider(base_url, timeout=FLAG_TIMEOUT_S)
     # Reading the proxy settings of the environment takes longer than the whole evaluation.
     provider.session.trust_env = False
-    provider.session.mount(base_url, HTTPAdapter(pool_connections=1, pool_maxsize=THREADS))
+    adapter = type(provider.session.get_adapter(base_url))
+    provider.session.mount(base_url, adapter(pool_connections=1, pool_maxsize=THREADS))
     return provider
 
 
