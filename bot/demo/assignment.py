@@ -3,6 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from openfeature import api
 from openfeature.contrib.provider.ofrep import OFREPProvider
@@ -31,7 +32,8 @@ def ofrep_provider(base_url: str) -> OFREPProvider:
     provider = OFREPProvider(base_url, timeout=FLAG_TIMEOUT_S)
     # Reading the proxy settings of the environment takes longer than the whole evaluation.
     provider.session.trust_env = False
-    adapter = type(provider.session.get_adapter(base_url))
+    # The session's own class of adapter: what the provider makes its requests with is its own affair.
+    adapter: Any = type(provider.session.get_adapter(base_url))
     provider.session.mount(base_url, adapter(pool_connections=1, pool_maxsize=THREADS))
     return provider
 
