@@ -301,7 +301,7 @@ class Controller:
             last_check_id=check.id,
             blind_since=(rollout.blind_since or at) if blind else None,
             blind_paged=rollout.blind_paged and blind,
-            due_at=at + plan.check_every,
+            due_at=at + decisions.next_check(plan, Phase(rollout.phase), assessment.verdict, blind=blind),
         )
         await refresh_card(session, rollout, at=at)
 

@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 
 from tools.clock import in_words
 from tools.gates import Harm, Outcome, Verdict
-from tools.plans.model import Guardrail, Mode, OnFail, OnNoData, Plan, Stage
+from tools.plans.model import LONGEST_PAUSE, Guardrail, Mode, OnFail, OnNoData, Plan, Stage
 from tools.rollouts.phases import Phase
 
 PAGE_WHEN_BLIND_FOR = timedelta(seconds=45)
 """People are paged for blindness after this long, or half the blind budget if that is shorter."""
+PAUSED_SLOWER = 4
+"""How many times longer than the plan says a quiet paused rollout waits for its next check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,18 @@ def is_blind(verdict: Verdict) -> bool:
 def page_after(plan: Plan) -> timedelta:
     """How long a gate may be blind before a person is paged."""
     return min(PAGE_WHEN_BLIND_FOR, plan.blind_budget / 2)
+
+
+def next_check(plan: Plan, phase: Phase, verdict: Verdict, *, blind: bool) -> timedelta:
+    """How long until the gate is looked at again.
+
+    A paused rollout has nothing to prove, so it waits PAUSED_SLOWER times as long as the plan says, but at most a
+    quarter of its blind budget, and only while all is well: blind, or with harm in sight, it is looked at as often as
+    any other.
+    """
+    if phase is not Phase.PAUSED or blind or verdict.harm is not Harm.NONE:
+        return plan.check_every
+    return max(plan.check_every, min(PAUSED_SLOWER * plan.check_every, plan.blind_budget / 4, LONGEST_PAUSE))
 
 
 def _on_harm(situation: Situation) -> Action | None:
