@@ -9,7 +9,7 @@ import pytest
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Something that was measured, in milliseconds or in things a second; `target` None where none was promised."""
+    """Something that was measured, in the unit named; `target` None where none was promised."""
 
     what: str
     value: float
