@@ -116,6 +116,7 @@ class Facet(StrEnum):
 
 
 LONGEST_BASIS = 400
+MOST_STAGES = 20
 
 
 class Basis(Value):
@@ -183,7 +184,7 @@ class Plan(Value):
     control: Name
     treatment: Name
     strategy: Strategy
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=20)]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=MOST_STAGES)]
     tags: tuple[Name, ...] = ()
     depends_on: tuple[Name, ...] = ()
     burn_in: Duration = timedelta(minutes=10)
