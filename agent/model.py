@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from tools.errors import Unavailable
 from tools.plans.model import Value
@@ -60,6 +60,13 @@ class ModelOptions(Value):
     max_calls: Annotated[int, Field(ge=1, le=50)] = 12
     max_seconds: Annotated[float, Field(gt=0, le=600)] = 120.0
     max_tokens: Annotated[int, Field(ge=100)] = 100_000
+
+    @field_validator("base_url")
+    @classmethod
+    def _usable(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("https://", "http://")):
+            raise ValueError("write an address that starts with https:// or http://, up to and with /v1")
+        return url
 
     def parameters(self) -> dict[str, Any]:
         """What a run's row keeps of it: everything that may change an answer, and no secret."""

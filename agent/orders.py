@@ -2,7 +2,8 @@
 
 What lowers or holds exposure needs no approval, but a model may have misread the person. It happens at once only when
 the words name the deed and the flag, as an order: not asked, not denied, not conditional, not quoted, not reported.
-Everything else gets a button. Being too strict costs a click; being too lax costs an outage.
+Everything else gets a button. Going on after a pause is held to the same, because the person's own vote may be in it.
+Being too strict costs a click; being too lax costs an outage.
 """
 
 import re
@@ -18,6 +19,7 @@ class Deed(StrEnum):
     KILL = "kill"
     PAUSE = "pause"
     LOWER = "lower"
+    RESUME = "resume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ _VERBS: dict[Deed, str] = {
     Deed.ROLL_BACK: r"roll\s*-?\s*back|revert|back\s+out|undo|take\s+back",
     Deed.KILL: r"kill|switch\s+off|turn\s+off|shut\s+off|disable",
     Deed.PAUSE: r"pause|stop|halt",
+    Deed.RESUME: r"resume|unpause|continue|go\s+on(?:\s+with)?|carry\s+on(?:\s+with)?|proceed(?:\s+with)?",
     Deed.LOWER: r"lower|reduce|drop|decrease|bring\s+down|go\s+down|set|take",
 }
 _SPLIT_VERBS: dict[Deed, str] = {

@@ -25,7 +25,8 @@ class Turn(Value):
     """Everything a run starts from; with the model's and the tools' answers it can be played again.
 
     `person` wrote every new message and is who acts. `rollout_id` is the rollout that the thread is about, if any;
-    `flag` and `environment` are its. `now` is when the run began.
+    `flag` and `rollout_environment` are its, `environment` is the usual one. Cards go to `channel`. `now` is when the
+    run began.
     """
 
     conversation_id: str
@@ -37,6 +38,7 @@ class Turn(Value):
     now: datetime
     flag: str | None = None
     rollout_id: str | None = None
+    rollout_environment: str | None = None
     earlier_calls: tuple[str, ...] = Field(default=())
     """One line for each tool call of the thread's last runs, so that "start it" has something to refer to."""
 

@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from agent.model import ModelOptions
 from bot.settings_sources import Variables, dotted, explain, merged
 from tools.errors import ConfigurationError
 from tools.metrics.catalogue import Catalogue, MetricDefinition
@@ -207,6 +208,7 @@ class Settings(BaseSettings):
     planning: PlanningSettings = PlanningSettings()
     ofrep: OfrepSettings = OfrepSettings()
     jobs: JobSettings = JobSettings()
+    model: ModelOptions = ModelOptions()
     scheduler: SchedulerSettings = SchedulerSettings()
 
     _variables: Variables = PrivateAttr(default=Variables({}))
@@ -260,7 +262,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     variables = Variables.of(environ, Settings)
     given = merged(from_file, variables.values())
     try:
-        settings = Settings(**merged(_platform(environ, given), given))
+        settings = Settings(**merged(merged(_platform(environ, given), _model_key(environ)), given))
     except ValidationError as error:
         raise ConfigurationError(explain(error, variables, named or DEFAULT_FILE, Settings)) from None
     settings._variables = variables
@@ -272,6 +274,12 @@ def _platform(environ: Mapping[str, str], given: Mapping[str, Any]) -> dict[str,
     port, http = environ.get("PORT", ""), given.get("http", {})
     has_port = isinstance(http, Mapping) and "port" in http
     return {"http": {"port": port, "host": EVERY_ADDRESS}} if port.isdecimal() and not has_port else {}
+
+
+def _model_key(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The model's key, where everything that talks to one looks for it."""
+    key = environ.get("OPENAI_API_KEY", "").strip()
+    return {"model": {"api_key": key}} if key else {}
 
 
 def _read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:

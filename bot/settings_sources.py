@@ -18,6 +18,9 @@ NOT_SETTINGS = ("SLUICE_CONFIG", "SLUICE_TEST_")
 
 Key = tuple[str, ...]
 
+SHORT: Mapping[str, Key] = {"model": ("model", "name")}
+"""Variables that are shorter than their key: SLUICE_MODEL is the model's name."""
+
 ACCEPTED = {
     "time_delta_parsing": "must be a duration: seconds as a number, or text such as 90s, 10m, 24h or 7d",
     "time_delta_type": "must be a duration: seconds as a number, or text such as 90s, 10m, 24h or 7d",
@@ -134,6 +137,8 @@ def _known(section: Key, tree: type[BaseModel]) -> list[str]:
 
 def _key(name: str, tree: type[BaseModel]) -> Key:
     """`slack_bot_token` and `slack__bot_token` are both (slack, bot_token); an unknown name stays whole."""
+    if name in SHORT:
+        return SHORT[name]
     if NESTED in name:
         return tuple(name.split(NESTED))
     if name in tree.model_fields:

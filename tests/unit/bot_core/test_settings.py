@@ -220,3 +220,28 @@ class TestRefusals:
         said += refusal(written, SLUICE_DATABASE_URL="mysql://root:hunter2@db/x")
         said += repr(read(written, SLUICE_SLACK_BOT_TOKEN="hunter2", SLUICE_DATABASE_URL="postgresql://u:hunter2@h/d"))
         assert "hunter2" not in said
+
+
+class TestModel:
+    def test_none_is_configured_unless_it_is_named(self, written: Path) -> None:
+        assert load_settings(written, {}).model.name is None
+
+    def test_its_variables_are_the_usual_ones(self, written: Path) -> None:
+        environ = {
+            "SLUICE_MODEL": "local-llm",
+            "SLUICE_MODEL_BASE_URL": "http://127.0.0.1:9/v1",
+            "SLUICE_MODEL_STYLE": "schema",
+            "OPENAI_API_KEY": "sk-a",
+        }
+        model = load_settings(written, environ).model
+        assert (model.name, model.base_url, model.style) == ("local-llm", "http://127.0.0.1:9/v1", "schema")
+        assert model.api_key is not None
+        assert model.api_key.get_secret_value() == "sk-a"
+        assert "sk-a" not in repr(model)
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("SLUICE_MODEL_STYLE", "shouting"), ("SLUICE_MODEL_BASE_URL", "example.com")]
+    )
+    def test_a_wrong_one_is_named(self, written: Path, name: str, value: str) -> None:
+        with pytest.raises(ConfigurationError, match=name):
+            load_settings(written, {name: value})

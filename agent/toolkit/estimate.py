@@ -1,0 +1,104 @@
+"""estimate: how long, how many, how much: the calculators, fed with the flag's own traffic."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from agent.toolkit.base import LONGEST_NAME, Context, Effect, Result, Tool
+from agent.toolkit.subject import AboutFlag, subject
+from agent.toolkit.wording import listed
+from tools.clock import in_words
+from tools.errors import SluiceError
+from tools.flags.base import FlagRef
+from tools.gates import Direction
+from tools.gates.calculators import (
+    Traffic,
+    minimum_sample,
+    smallest_harm,
+    time_to_catch,
+    time_to_prove,
+)
+from tools.plans.sizing import Baseline
+
+USUAL_PERCENT = 5.0
+USUAL_FACTOR = 2.0
+A_DAY = 24 * 60
+Factor = Annotated[float, Field(gt=1, le=100, allow_inf_nan=False)]
+
+
+class Question(AboutFlag):
+    """What is to be estimated."""
+
+    percent: Annotated[
+        float | None, Field(gt=0, lt=100, allow_inf_nan=False, description="the exposure in percent")
+    ] = None
+    harm: Annotated[
+        Factor | None, Field(description="how many times worse treatment would be: 2 is doubled, 1.1 is 10 % worse")
+    ] = None
+    margin: Annotated[Factor | None, Field(description="the margin to prove, a factor")] = None
+    metric: Annotated[
+        str | None,
+        Field(
+            max_length=LONGEST_NAME,
+            description="only if the person named one",
+            json_schema_extra={"choices": "metrics"},
+        ),
+    ] = None
+
+
+async def run(context: Context, arguments: Question) -> Result:
+    """Times, samples and what would be met by a harm. Raises WhichFlag, FlagNotFound, CannotBeProven, BadQuestion."""
+    ref, desk = subject(context, arguments), context.desk
+    view = await desk.find_or_none(context.turn.workspace, ref.flag, ref.environment)
+    stage = view.plan.stages[min(view.stage or 0, len(view.plan.stages) - 1)] if view is not None else None
+    percent = arguments.percent or (min(stage.exposure.percent, 99.0) if stage is not None else USUAL_PERCENT)
+    margins = {rail.metric: rail.margin for rail in stage.guardrails} if stage is not None else {}
+    metrics = [arguments.metric] if arguments.metric else list(margins) or [one.name for one in desk.metrics.catalogue]
+    lines, failures = list[str](), list[str]()
+    for metric in metrics:
+        margin = arguments.margin or margins.get(metric, USUAL_FACTOR)
+        try:
+            lines += await _lines(context, ref, metric, percent, arguments.harm or margin, margin)
+        except SluiceError as error:
+            failures.append(str(error))
+    if not lines:
+        return Result(said=" ".join(failures) or "There is no metric to estimate with.", failed=True)
+    return Result(said=listed([f"{ref.flag} in {ref.environment} at {percent:g} %:", *lines, *failures]))
+
+
+async def _lines(context: Context, ref: FlagRef, metric: str, percent: float, harm: float, margin: float) -> list[str]:
+    base = await context.desk.planner.traffic(ref.flag, ref.environment, metric)
+    traffic = Traffic(base.requests_per_minute, base.base_rate, percent / 100, base.dispersion)
+    catch = time_to_catch(traffic, base.direction, harm)
+    prove = time_to_prove(traffic, base.direction, margin)
+    met = base.requests_per_minute * percent / 100 * catch.median
+    smallest = smallest_harm(traffic, base.direction, A_DAY)
+    return [
+        f"{metric}: {base.requests_per_minute:,.0f} requests/min, base rate {100 * base.base_rate:.3g} %.",
+        f"A harm of {_factor(base, harm)} is caught after about {_minutes(catch.median)} "
+        f"(9 of 10 within {_minutes(catch.p90)}), having met about {met:,.0f} requests.",
+        f"Proof that it stays within {_factor(base, margin)} takes about {_minutes(prove.median)} "
+        f"(9 of 10 within {_minutes(prove.p90)}) and {minimum_sample(traffic, base.direction, margin):,} exposures.",
+        f"The smallest harm caught within a day is {_factor(base, smallest)}."
+        if smallest is not None
+        else "No harm is caught within a day with this traffic.",
+    ]
+
+
+def _factor(base: Baseline, factor: float) -> str:
+    return f"{'×' if base.direction is Direction.INCREASE else '÷'}{factor:g}"
+
+
+def _minutes(minutes: float) -> str:
+    return in_words(timedelta(minutes=min(minutes, 60 * A_DAY)))
+
+
+TOOL = Tool(
+    name="estimate",
+    description='Answer "what if" and "how long": time to catch a harm, time to prove safety, sample, blast radius.',
+    title="Estimating",
+    effect=Effect.READ,
+    arguments=Question,
+    run=run,
+)
