@@ -224,7 +224,7 @@ class TestRefusals:
 
 class TestModel:
     def test_none_is_configured_unless_it_is_named(self, written: Path) -> None:
-        assert load_settings(written, {}).model.name is None
+        assert load_settings(None, {}).model.name is None
 
     def test_its_variables_are_the_usual_ones(self, written: Path) -> None:
         environ = {
@@ -233,7 +233,7 @@ class TestModel:
             "SLUICE_MODEL_STYLE": "schema",
             "OPENAI_API_KEY": "sk-a",
         }
-        model = load_settings(written, environ).model
+        model = load_settings(None, environ).model
         assert (model.name, model.base_url, model.style) == ("local-llm", "http://127.0.0.1:9/v1", "schema")
         assert model.api_key is not None
         assert model.api_key.get_secret_value() == "sk-a"
@@ -244,4 +244,4 @@ class TestModel:
     )
     def test_a_wrong_one_is_named(self, written: Path, name: str, value: str) -> None:
         with pytest.raises(ConfigurationError, match=name):
-            load_settings(written, {name: value})
+            load_settings(None, {name: value})
