@@ -1,0 +1,143 @@
+"""Everything a plan is made from, read once: the spec, the flag, what it depends on, its traffic."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from agent.planning.proposals import PlanRequest
+from agent.planning.sentences import audience_lines, kpi_line
+from agent.planning.telemetry import Telemetry
+from agent.redaction import redacted
+from tools.errors import InvalidInput, NotFound, Unavailable
+from tools.flags.base import FlagNotFound, FlagRef, FlagService, FlagState
+from tools.plans.model import Audience, Guardrail, Plan
+from tools.plans.planner import Baseline, CannotBeProven, Feature
+from tools.specs.base import Kpi, Spec, SpecNotFound, SpecSource
+
+FULLY_LIVE = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was gathered for a request. `warnings` are sentences for people, whoever drafts the plan."""
+
+    request: PlanRequest
+    spec: Spec | None
+    feature: Feature
+    baselines: tuple[Baseline, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Where facts are read from. Nothing is written."""
+
+    specs: SpecSource
+    flags: FlagService
+    telemetry: Telemetry
+
+    async def gather(self, request: PlanRequest) -> Facts:
+        """All of it. Raises FlagNotFound, InvalidSpec, CannotBeProven (a silent metric), and what the sources raise."""
+        spec = await self.spec_of(request.flag)
+        flag = await self.flags.read(FlagRef(request.flag, request.environment))
+        warnings = [] if spec is not None else [f"There is no spec for {request.flag}: every metric guards it."]
+        warnings += _ownership(spec)
+        warnings += await self._dependencies(spec, request.environment)
+        try:
+            baselines = tuple([await self._guarding(kpi, flag, spec) for kpi in self._kpis(spec)])
+        except CannotBeProven as error:
+            raise CannotBeProven(" ".join([str(error), *warnings])) from None
+        return Facts(request, spec, _feature(request, spec, flag), baselines, tuple(warnings))
+
+    async def measure(self, ref: FlagRef, metric: str) -> Baseline:
+        """What a metric of the catalogue did for the flag. Raises FlagNotFound, UnknownMetric, CannotBeProven."""
+        spec = await self.spec_of(ref.flag)
+        named = next((kpi for kpi in spec.kpis if kpi.metric == metric), None) if spec is not None else None
+        kpi = named or self.telemetry.of_catalogue(metric)
+        return await self._guarding(kpi, await self.flags.read(ref), spec)
+
+    async def remeasure(self, plan: Plan, added: Iterable[str]) -> tuple[tuple[Baseline, ...], list[str]]:
+        """What the plan's metrics did lately and those to be added, and sentences about those that can't be read now.
+
+        A change that needs no arithmetic must not fail because a metric is silent. Raises FlagNotFound, and for a
+        metric to be added UnknownMetric and CannotBeProven.
+        """
+        ref = FlagRef(plan.flag, plan.environment)
+        flag = await self.flags.read(ref)
+        found, missing = list[Baseline](), list[str]()
+        for rail in {rail.metric: rail for stage in plan.stages for rail in stage.guardrails}.values():
+            try:
+                found.append(await self._known(rail, flag))
+            except (CannotBeProven, NotFound, Unavailable) as error:
+                missing.append(f"{rail.metric} can't be measured right now: {error}")
+        known = {base.metric for base in found}
+        found += [await self.measure(ref, metric) for metric in added if metric not in known]
+        return tuple(found), missing
+
+    async def spec_of(self, flag: str) -> Spec | None:
+        """The flag's spec, None where there is none."""
+        try:
+            return await self.specs.read(flag)
+        except SpecNotFound:
+            return None
+
+    async def spec_behind(self, plan: Plan) -> tuple[Spec | None, list[str]]:
+        """The very spec that the plan was made from, None where it can't be had, and a sentence if that matters."""
+        if plan.spec_sha256 is None:
+            return None, []
+        try:
+            spec = await self.spec_of(plan.flag)
+        except (InvalidInput, Unavailable) as error:
+            return None, [f"The spec can't be read right now: {error}"]
+        if spec is None or spec.sha256 != plan.spec_sha256:
+            return None, ["The spec has changed since this plan was made; ask for a new plan to take that in."]
+        return spec, []
+
+    async def _known(self, rail: Guardrail, flag: FlagState) -> Baseline:
+        return await self.telemetry.baseline(Kpi(metric=rail.metric, direction=rail.direction), flag)
+
+    async def _guarding(self, kpi: Kpi, flag: FlagState, spec: Spec | None) -> Baseline:
+        base = await self.telemetry.baseline(kpi, flag)
+        stated = kpi_line(spec.content, kpi.metric) if spec is not None else None
+        return replace(base, stated=redacted(stated)) if stated is not None else base
+
+    def _kpis(self, spec: Spec | None) -> Sequence[Kpi]:
+        if spec is not None and spec.kpis:
+            return spec.kpis
+        catalogue = self.telemetry.metrics.catalogue
+        return [self.telemetry.of_catalogue(definition.name) for definition in catalogue]
+
+    async def _dependencies(self, spec: Spec | None, environment: str) -> list[str]:
+        """A sentence for each flag that this one needs and that not everyone has yet."""
+        found = []
+        for name in spec.depends_on if spec is not None else ():
+            try:
+                exposure = (await self.flags.read(FlagRef(name, environment))).exposure
+            except FlagNotFound:
+                found.append(f"It depends on {name}, which is not a flag in {environment}.")
+                continue
+            if exposure.live_percent < FULLY_LIVE or not exposure.audience.everyone:
+                found.append(f"It depends on {name}, which is at {exposure}: finish that first.")
+        return found
+
+
+def _feature(request: PlanRequest, spec: Spec | None, flag: FlagState) -> Feature:
+    stated = audience_lines(spec.content) if spec is not None else None
+    return Feature(
+        flag=request.flag,
+        environment=request.environment,
+        control=flag.control,
+        treatment=flag.treatment,
+        tags=spec.tags if spec is not None else (),
+        depends_on=spec.depends_on if spec is not None else (),
+        spec_author=spec.author if spec is not None else None,
+        spec_sha256=spec.sha256 if spec is not None else None,
+        audience=Audience(tenants=spec.tenants, regions=spec.regions) if spec is not None else Audience(),
+        audience_stated=redacted(stated) if stated is not None else None,
+    )
+
+
+def _ownership(spec: Spec | None) -> list[str]:
+    """Whether the rule that a spec's author does not approve can be held."""
+    if spec is None or spec.author is not None:
+        return []
+    return ["The spec names no author by Slack user id, so nobody is barred from approving as its author."]
