@@ -213,6 +213,27 @@ HELP_LOOKING_EXAMPLES = (
 )
 HELP_FOOT = "Only you can see this. Every rollout has one card with buttons for all of this."
 
+# -- the Home tab -------------------------------------------------------------------------------------------------
+
+HOME_TITLE = "Sluice"
+HOME_WAITING = "*Waiting for an approval*"
+HOME_NOTHING_WAITS = "Nobody is asked for anything."
+HOME_APPROVAL = (
+    "✋ *{flag}* in {environment}: {question} *{have} of {needed} approved* · asked by {requester} · "
+    "expires {expires}{link}"
+)
+HOME_OPEN = "*Rolling out*"
+HOME_TRY = "*New here? Try these*"
+HOME_THINGS_TO_TRY = (
+    "`/rollout plan checkout-v2` in a channel: a staged plan from the flag's spec and its traffic. Nothing happens "
+    "until somebody approves it.",
+    "`/rollout why checkout-v2`: what a rollout waits for, and what its gates say.",
+    "Write to me in *Messages*, or mention me in a channel: I answer with everything that can be typed.",
+)
+HOME_AS_OF = "As of {at}. Open this tab again to see how it stands then."
+
+# -- what is typed wrong ------------------------------------------------------------------------------------------
+
 UNKNOWN_SUBCOMMAND = "I don't know `{given}`. Did you mean `/rollout {nearest}`?"
 UNKNOWN_SUBCOMMAND_FAR = "I don't know `{given}`. `/rollout help` shows what I can do."
 UNKNOWN_OPTION = "`/rollout {subcommand}` has no option `{given}`. It takes {known}."
@@ -304,6 +325,7 @@ LINES: dict[Happening, str] = {
     Happening.CHANGED_BY_HAND: "⚠ Someone changed the flag by hand from {expected} to {found}. {raised}",
     Happening.METRICS_BLIND: "⚠ The gate is blind: {reason}",
     Happening.METRICS_BACK: "✔ The gate sees again: {why}",
+    Happening.CHECKS_DELETED: "Its checks that no decision rested on were deleted.",
 }
 QUESTION_START = "start at {to_exposure}?"
 QUESTION_PROMOTE = "go on to {to_exposure}?"

@@ -20,14 +20,14 @@ MOST_EVENTS = 20
 MOST_GUARDRAILS = 20
 
 
-def list_blocks(views: Sequence[RolloutView]) -> list[Block]:
-    """Every open rollout in a line."""
+def list_blocks(views: Sequence[RolloutView], *, most: int = MOST_LISTED) -> list[Block]:
+    """Every open rollout in a line, at most `most`."""
     if not views:
         return [parts.section(texts.NO_ROLLOUTS)]
     blocks = [parts.section(texts.LIST_TITLE.format(count=len(views)))]
-    blocks += [parts.section(_listed(view)) for view in views[:MOST_LISTED]]
-    if len(views) > MOST_LISTED:
-        blocks.append(parts.context(texts.LIST_MORE.format(count=len(views) - MOST_LISTED)))
+    blocks += [parts.section(listed(view)) for view in views[:most]]
+    if len(views) > most:
+        blocks.append(parts.context(texts.LIST_MORE.format(count=len(views) - most)))
     return parts.message(blocks)
 
 
@@ -64,18 +64,19 @@ def why_blocks(view: RolloutView) -> list[Block]:
     return parts.message(blocks)
 
 
-def card_link(url: str | None) -> str:
-    """The way to the card at the end of a sentence; nothing when there is none yet."""
-    return texts.CARD_LINK.format(url=url) if url else ""
-
-
-def _listed(view: RolloutView) -> str:
+def listed(view: RolloutView) -> str:
+    """A rollout in one line: its phase, its stage and who gets what."""
     glyph, phase = texts.PHASES[view.phase]
     where = ""
     if view.stage is not None:
         where = ", " + texts.STAGE_OF.format(number=view.stage + 1, total=len(view.plan.stages))
     exposure = texts.SERVED_UNKNOWN if view.exposure is None else escape(view.exposure, 80)
     return texts.LIST_LINE.format(glyph=glyph, phase=phase.lower(), where=where, exposure=exposure, **_names(view))
+
+
+def card_link(url: str | None) -> str:
+    """The way to the card at the end of a sentence; nothing when there is none yet."""
+    return texts.CARD_LINK.format(url=url) if url else ""
 
 
 def _told(event: Event) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
-from slack_sdk.errors import SlackApiError
 from slack_sdk.models.blocks import Block
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -16,10 +15,10 @@ from bot.blocks.mrkdwn import escape, name, plain_name
 from bot.listeners import planning
 from bot.listeners.finding import environment_of, find, near_flags
 from bot.listeners.handling import handle_once
+from bot.listeners.links import permalink
 from bot.listeners.parsing import Command, NotUnderstood, parse
 from bot.listeners.replies import reply
 from bot.services import Services
-from bot.slack import NETWORK_ERRORS
 from tools.errors import NotFound
 from tools.flags.base import FlagNotFound
 from tools.plans.model import Strategy
@@ -169,17 +168,6 @@ class Subcommands:
 
     async def _find(self, command: Command) -> RolloutView:
         return await find(self._services, command.flag, command.environment, subcommand=command.subcommand)
-
-
-async def permalink(client: AsyncWebClient, view: RolloutView) -> str | None:
-    """The address of the rollout's card; None while there is none, or while Slack does not say."""
-    if view.place is None or view.place.card_ts is None:
-        return None
-    try:
-        answer = await client.chat_getPermalink(channel=view.place.channel, message_ts=view.place.card_ts)
-    except (SlackApiError, *NETWORK_ERRORS):
-        return None
-    return str(answer["permalink"])
 
 
 async def _said(client: AsyncWebClient, view: RolloutView, progressing: str | None = None) -> str:

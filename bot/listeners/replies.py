@@ -36,12 +36,13 @@ async def tell(
     channel: str | None,
     text: str,
     blocks: Sequence[Block] | None = None,
+    thread: str | None = None,
 ) -> None:
-    """Tell a person in a channel, visible to them alone; by direct message where that can't be done."""
+    """Tell a person in a channel or its thread, visible to them alone; by direct message where that can't be done."""
     try:
         if channel is not None:
             try:
-                await client.chat_postEphemeral(channel=channel, user=user, text=text, blocks=blocks)
+                await client.chat_postEphemeral(channel=channel, user=user, thread_ts=thread, text=text, blocks=blocks)
             except SlackApiError:
                 await client.chat_postMessage(channel=user, text=text, blocks=blocks)
         else:

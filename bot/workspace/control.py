@@ -82,6 +82,7 @@ class React(_Model):
 
 class Home(_Model):
     user: str
+    tab: Literal["home", "messages"] = "home"
 
 
 class Edit(_Model):
@@ -303,7 +304,7 @@ class Control:
         return {}
 
     async def _open_home(self, request: Request) -> Json:
-        self._people.open_home((await _read(request, Home)).user)
+        self._people.open_home(**(await _read(request, Home)).model_dump())
         return {}
 
     async def _edit(self, request: Request) -> Json:

@@ -204,18 +204,18 @@ class People:
                 ack = await self._courier.ask("interactive", payload)
         return Outcome(ack)
 
-    def open_home(self, user: str) -> None:
-        """Look at the app's Home tab."""
+    def open_home(self, user: str, tab: str = "home") -> None:
+        """Look at the app's Home tab, or at the conversation with it (`tab` messages)."""
         workspace, person = self._workspace, self._workspace.person_named(user)
         event: Json = {
             "type": "app_home_opened",
             "user": person.id,
             "channel": workspace.direct_message([person.id]).id,
-            "tab": "home",
+            "tab": tab,
             "event_ts": workspace.next_ts(),
         }
         view = workspace.homes.get(person.id)
-        if view is not None:
+        if view is not None and tab == "home":
             event["view"] = workspace.view_json(view)
         workspace.announce("app_home_opened", event)
 

@@ -46,6 +46,14 @@ class SlashCommand:
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """A button in the conversation with the app, and what a person says by pressing it."""
+
+    title: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Switch:
     """A button of the page beside the conversation: the server POSTs `body` as JSON to `url` when it is pressed."""
 
@@ -67,6 +75,10 @@ DEFAULT_ROOMS = (
     Room("CPAYMENTS", "payments", "The payments team"),
     Room("CALERTS01", "alerts", "Only what needs a person"),
 )
+DEFAULT_PROMPTS = (
+    Prompt("What is rolling out?", "What is rolling out right now?"),
+    Prompt("What can you do?", "What can you do?"),
+)
 DEFAULT_EVENTS = ("app_mention", "app_home_opened", "message.channels", "message.im", "reaction_added")
 
 
@@ -77,6 +89,7 @@ class WorkspaceSettings:
     `request_url`: where events, commands and interactions are POSTed; None means Socket Mode.
     `options_url`: where option loads of external selects are POSTed in HTTP mode (default: `request_url`).
     `events`: the app's event subscriptions, named as in an app manifest.
+    `prompts`: what the manifest suggests in everybody's conversation with the app, until the app suggests other things.
     `ack_seconds`: how long the app may take to acknowledge a delivery.
     `retry_delays`: seconds before each redelivery of an event that was not acknowledged.
     `messages_per_second`: the pace of `chat.postMessage` per channel, with bursts of `message_burst`; None: no limit.
@@ -101,6 +114,7 @@ class WorkspaceSettings:
     )
     commands: tuple[SlashCommand, ...] = (SlashCommand("/rollout", "Ramp a feature flag", "help"),)
     events: tuple[str, ...] = DEFAULT_EVENTS
+    prompts: tuple[Prompt, ...] = DEFAULT_PROMPTS
     switches: tuple[Switch, ...] = ()
     request_url: str | None = None
     options_url: str | None = None

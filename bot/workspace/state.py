@@ -79,10 +79,16 @@ class Workspace:
             self._add_channel(Channel(room.id, room.name, "channel", members, created, room.topic))
         for person in settings.people:
             self._add_channel(Channel(f"D{person.id[1:]}", person.name, "im", [person.id, bot.id], created))
+            self._suggest(f"D{person.id[1:]}")
 
     def _add_channel(self, channel: Channel) -> None:
         self.channels[channel.id] = channel
         self.messages[channel.id] = {}
+
+    def _suggest(self, channel: str) -> None:
+        prompts = [{"title": prompt.title, "message": prompt.message} for prompt in self.settings.prompts]
+        if prompts:
+            self.prompts[channel] = {"channel": channel, "title": "", "prompts": prompts}
 
     def reset(self) -> None:
         """Back to the first moment: nothing said, nothing open, no fault. Timestamps go on rising."""

@@ -60,7 +60,7 @@ function drawSidebar() {
 }
 
 function actingSelect() {
-  const select = h("select", { id: "acting", onchange: (event) => { actAs(event.target.value); } },
+  const select = h("select", { id: "acting", onchange: (event) => { actAs(event.target.value); lookAtApp(); } },
     state.people.map((id) => h("option", { value: id }, user(id).real_name)));
   select.value = state.acting;
   const title = user(state.acting).profile.title;
@@ -166,7 +166,7 @@ function drawThread() {
   if (drawn.thread !== key) {
     drawn.thread = key;
     panel.replaceChildren(
-      h("header", { class: "bar" }, h("div", { class: "bar-title" }, h("h1", {}, "Thread"), h("p", { class: "topic" }, `#${titleOf(state.channels.get(channel))}`)),
+      h("header", { class: "bar" }, h("div", { class: "bar-title" }, h("h1", {}, "Thread"), h("p", { class: "topic" }, `${state.channels.get(channel).is_channel ? "#" : ""}${titleOf(state.channels.get(channel))}`)),
         h("button", { type: "button", class: "quiet", "aria-label": "Close thread", onclick: () => go(channel) }, icon("close"))),
       h("div", { class: "messages", id: "replies", role: "log", "aria-label": "Replies", tabindex: "0" }),
       h("p", { class: "status", id: "thread-status" }),
@@ -291,13 +291,17 @@ onChange((kind) => {
   schedule();
 });
 
-function lookAtHome() {
-  if (location.hash === `#/${HOME}`) attempt(() => post("/control/home", { user: state.acting }));
+/** Slack tells the app whenever somebody looks at its Home tab or at the conversation with it. */
+function lookAtApp() {
+  readPlace();
+  const { channel } = state.place;
+  const tab = channel === HOME ? "home" : state.channels.get(channel)?.is_im && "messages";
+  if (tab) attempt(() => post("/control/home", { user: state.acting, tab }));
 }
 
 window.addEventListener("hashchange", () => {
   byId("app").classList.remove("show-sidebar");
-  lookAtHome();
+  lookAtApp();
   schedule();
 });
 
@@ -308,4 +312,4 @@ document.addEventListener("keydown", (event) => {
 setInterval(schedule, 60_000);
 
 follow(await load());
-lookAtHome();
+lookAtApp();

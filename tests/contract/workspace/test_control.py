@@ -123,6 +123,20 @@ async def test_modals_and_homes_over_http(
     assert (await web.get("/control/homes/mira")).json()["view"]["type"] == "home"
     assert (await web.get("/control/homes/jonas")).json()["view"] is None
 
+    opened_tabs: list[tuple[str, bool]] = []
+
+    @app.event("app_home_opened")
+    async def looked(event: dict[str, Any]) -> None:
+        opened_tabs.append((event["tab"], "view" in event))
+
+    await post(web, "/control/home", user="mira")
+    await post(web, "/control/idle")
+    await post(web, "/control/home", user="mira", tab="messages")
+    await post(web, "/control/idle")
+    await until(lambda: len(opened_tabs) == 2)
+    assert opened_tabs == [("home", True), ("messages", False)]
+    assert (await web.post("/control/home", json={"user": "mira", "tab": "about"})).status_code == 409
+
 
 async def test_faults_and_counts_over_http(web: httpx.AsyncClient, client: AsyncWebClient, app: AsyncApp) -> None:
     await post(web, "/control/faults/rate_limit", method="auth.test", times=1, retry_after=2)

@@ -12,10 +12,11 @@ from bot.blocks import dialogs
 from bot.blocks.answers import history_blocks, list_blocks, status_blocks, why_blocks
 from bot.blocks.card import card, summary
 from bot.blocks.help import help_blocks
+from bot.blocks.home import home_view
 from bot.blocks.lines import line
 from bot.blocks.plan import plan_blocks
 from bot.workspace.blocks import check_message_blocks, check_view
-from tests.unit.blocks.examples import plain_blocks, read
+from tests.unit.blocks.examples import NOW, plain_blocks, read
 from tests.unit.blocks.views import events, facts, people, plans, sentences, views
 from tools.plans.model import Plan
 from tools.records.log import Event
@@ -34,6 +35,10 @@ def accepted(blocks: list[Block]) -> None:
 
 
 def _mrkdwn(blocks: list[Block]) -> str:
+    return _mrkdwn_of(plain_blocks(blocks))
+
+
+def _mrkdwn_of(plain: list[dict[str, object]]) -> str:
     def texts_of(value: object) -> list[str]:
         if isinstance(value, list):
             return [text for item in value for text in texts_of(item)]
@@ -42,7 +47,7 @@ def _mrkdwn(blocks: list[Block]) -> str:
             return own + [text for item in value.values() for text in texts_of(item)]
         return []
 
-    return "\n".join(texts_of(plain_blocks(blocks)))
+    return "\n".join(texts_of(plain))
 
 
 @slow
@@ -65,6 +70,15 @@ def test_answers_are_always_accepted(view: RolloutView, decisions: list[Event]) 
 @given(st.lists(views(), max_size=3), st.integers(1, 30))
 def test_a_list_is_always_accepted(some: list[RolloutView], times: int) -> None:
     accepted(list_blocks(some * times))
+
+
+@slow
+@given(st.lists(views(), max_size=3), st.integers(1, 30), st.booleans())
+def test_a_home_tab_is_always_accepted(some: list[RolloutView], times: int, linked: bool) -> None:
+    link = "https://acme.slack.com/archives/C1/p1" if linked else None
+    home = home_view(some * times, {view.id: link for view in some}, at=NOW).to_dict()
+    check_view(home, {})
+    assert [token for token in TOKEN.findall(_mrkdwn_of(home["blocks"])) if not OURS.fullmatch(token)] == []
 
 
 @slow

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from bot.doctor import BOT_SCOPES
 from bot.init import template, write_files
 from bot.settings import Settings, load_settings
-from bot.workspace.settings import DEFAULT_EVENTS
+from bot.workspace.settings import DEFAULT_EVENTS, DEFAULT_PROMPTS
 from tools.errors import Conflict
 
 COMMENTED = re.compile(r"^# (?=\[|\w+ = |\"\"\"|SELECT|FROM|WHERE|GROUP)", re.MULTILINE)
@@ -86,6 +86,10 @@ class TestManifest:
     def test_it_subscribes_to_what_people_do(self, manifest: dict[str, Any]) -> None:
         events = manifest["settings"]["event_subscriptions"]["bot_events"]
         assert {*DEFAULT_EVENTS, "message.groups"} <= set(events)
+
+    def test_the_workspace_on_this_machine_suggests_the_same(self, manifest: dict[str, Any]) -> None:
+        suggested = manifest["features"]["agent_view"]["suggested_prompts"]
+        assert suggested == [{"title": prompt.title, "message": prompt.message} for prompt in DEFAULT_PROMPTS]
 
     def test_it_uses_socket_mode_and_buttons(self, manifest: dict[str, Any]) -> None:
         assert manifest["settings"]["socket_mode_enabled"] is True

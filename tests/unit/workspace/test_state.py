@@ -14,7 +14,7 @@ from bot.workspace.http_delivery import sign
 from bot.workspace.inputs import REQUIRED, complaints, state_values
 from bot.workspace.people import compose
 from bot.workspace.records import Message
-from bot.workspace.settings import WorkspaceSettings
+from bot.workspace.settings import Prompt, WorkspaceSettings
 from bot.workspace.state import Workspace
 from bot.workspace.tickets import RESPONSE_URL_LIFETIME, TicketOffice
 from tools.clock import ManualClock
@@ -73,6 +73,18 @@ def test_an_outage_may_end_by_itself() -> None:
     assert faults.outage == "refused"
     clock.advance(5)
     assert faults.outage is None
+
+
+# --- suggested prompts
+
+
+def test_the_apps_prompts_stand_in_every_conversation_with_it_from_the_start() -> None:
+    workspace = Workspace(WorkspaceSettings(prompts=(Prompt("Status", "What is out?"),)))
+    for _ in range(2):
+        assert workspace.prompts["DMIRA0001"]["prompts"] == [{"title": "Status", "message": "What is out?"}]
+        assert set(workspace.prompts) == {channel.id for channel in workspace.channels.values() if channel.kind == "im"}
+        workspace.reset()
+    assert Workspace(WorkspaceSettings(prompts=())).prompts == {}
 
 
 # --- feed
