@@ -24,6 +24,7 @@ from bot.services import Services
 from bot.settings import Settings, SlackSettings
 from tools.errors import ConfigurationError
 from tools.records import retention
+from tools.rollouts.retention import delete_checks
 
 SHUTDOWN_SECONDS = 5
 NO_SOCKET_MODE = "serve.no_socket_mode"
@@ -132,6 +133,12 @@ def _scheduler(services: Services, notifier: Notifier) -> Scheduler:
         retention.EVERY,
         "retention",
         lambda: retention.delete_ended(services.database, now=services.clock.now()),
+    )
+    keep = services.settings.database.keep_checks
+    scheduler.every(
+        retention.EVERY,
+        "check retention",
+        lambda: delete_checks(services.database, now=services.clock.now(), keep=keep),
     )
     return scheduler
 

@@ -65,9 +65,13 @@ class Section(BaseModel):
 
 
 class DatabaseSettings(Section):
-    """Where the records are: `sqlite:///sluice.db` or `postgresql://user:password@host/name`."""
+    """Where the records are: `sqlite:///sluice.db` or `postgresql://user:password@host/name`.
+
+    `keep_checks` is how long after a rollout's end all its gate checks are kept; those that were acted on always are.
+    """
 
     url: SecretStr = SecretStr("sqlite:///sluice.db")
+    keep_checks: Span = timedelta(days=180)
 
     @field_validator("url")
     @classmethod

@@ -212,7 +212,8 @@ class Rollout(Record):
     it); `limit_from` is the moment from which its time limit counts. `settled` is the
     exposure last confirmed by a read-back, which a hand-made change is measured against. `evidence` is what the
     gates carry from check to check. `harm_accepted` has, by metric, how much harm a person saw and resumed despite.
-    `due_at` is when the controller looks next.
+    `due_at` is when the controller looks next; `checks_deleted_at` is when, long after its end, the checks that no
+    decision rested on were deleted.
     """
 
     __tablename__ = "rollouts"
@@ -249,6 +250,7 @@ class Rollout(Record):
     updated_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     due_at: Mapped[datetime | None]
+    checks_deleted_at: Mapped[datetime | None]
     # SQLAlchemy raises the version with every update and refuses one that was read before another's.
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
 

@@ -1,6 +1,6 @@
 """Rows that nobody needs any more: they are deleted, so that the database does not grow for ever.
 
-Plans, checks and the decision log are what happened, and are kept.
+Plans and the decision log are what happened, and are kept; for checks see `tools.rollouts.retention`.
 """
 
 from datetime import datetime, timedelta

@@ -2,7 +2,8 @@
 
 The log's own hashes show what was edited, deleted, swapped or cut off. The rows it speaks of are held against it: a
 plan against the hash that was logged, a check against the digest of every action that rested on it. A check that led
-to nothing is held by its neighbours, because each carries on the evidence of the one before it.
+to nothing is held by its neighbours, because each carries on the evidence of the one before it. Once a rollout's quiet
+checks were deleted, an event holds each of those that were kept.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -68,11 +69,15 @@ class Replayed:
 
 @dataclass
 class _Logged:
-    """What the log says of other rows, and in which event: plans by (rollout, version), checks by id."""
+    """What the log says of other rows, and in which event: plans by (rollout, version), checks by id.
+
+    `thinned` are the rollouts whose quiet checks were deleted.
+    """
 
     events: int = 0
     plans: dict[tuple[str, int], tuple[int, str]] = field(default_factory=dict)
     checks: dict[str, list[tuple[int, str | None]]] = field(default_factory=dict)
+    thinned: set[str] = field(default_factory=set)
 
 
 async def verify(database: Database, *, expected_head: tuple[int, str] | None = None) -> Report:
@@ -121,6 +126,10 @@ def _note(event: log.Event, logged: _Logged) -> None:
         logged.plans[rollout_id, facts["version"]] = event.seq, facts["plan_sha256"]
     if facts.get("check") is not None:
         logged.checks.setdefault(facts["check"], []).append((event.seq, facts.get("check_sha256")))
+    if rollout_id is not None and event.kind == Happening.CHECKS_DELETED:
+        logged.thinned.add(rollout_id)
+        for check, sha256 in facts["kept"].items():
+            logged.checks.setdefault(check, []).append((event.seq, sha256))
 
 
 async def _verify_plans(
@@ -166,14 +175,16 @@ async def _verify_checks(
         carried = dict[str, Any]()
         async for check in _checks_of(session, rollout_id):
             where = f"check {check.id} of rollout {rollout_id}"
-            found = [*_check_faults(check, plans.get((rollout_id, check.plan_sha256)), carried)]
+            found = [*_check_faults(check, plans.get((rollout_id, check.plan_sha256)))]
+            if rollout_id not in logged.thinned:
+                found += _neighbour_faults(check, carried)
             found += _against_log(check, logged.checks.get(check.id, []))
             yield check.id, [Fault(where, what) for what in found]
             carried |= check.evidence
-        yield None, await _end_faults(session, rollout_id, carried)
+        yield None, [] if rollout_id in logged.thinned else await _end_faults(session, rollout_id, carried)
 
 
-def _check_faults(check: GateCheck, plan: Plan | None, carried: Mapping[str, Any]) -> Iterator[str]:
+def _check_faults(check: GateCheck, plan: Plan | None) -> Iterator[str]:
     try:
         inputs = checks.Inputs.model_validate(check.inputs)
         again = checks.judge_again(check)
@@ -189,9 +200,13 @@ def _check_faults(check: GateCheck, plan: Plan | None, carried: Mapping[str, Any
         yield "the plan that it names is not one of the rollout's"
     elif [item.guardrail for item in inputs.guardrails] != _guardrails(plan, inputs.stage):
         yield "it was not judged by the plan's guardrails"
-    for item in inputs.guardrails:
-        if not _same(item.carried, carried.get(item.key)):
-            yield f"it does not carry on the evidence on {item.key} from the check before it: one of them was changed"
+
+
+def _neighbour_faults(check: GateCheck, carried: Mapping[str, Any]) -> Iterator[str]:
+    with suppress(*UNREADABLE):
+        for item in checks.Inputs.model_validate(check.inputs).guardrails:
+            if not _same(item.carried, carried.get(item.key)):
+                yield f"it does not carry on the evidence on {item.key} from the check before it: one was changed"
 
 
 def _columns(check: GateCheck, inputs: checks.Inputs) -> Iterator[str]:

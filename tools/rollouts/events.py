@@ -40,6 +40,7 @@ class Happening(StrEnum):
     CHANGED_BY_HAND = "exposure.changed_by_hand"
     METRICS_BLIND = "metrics.blind"
     METRICS_BACK = "metrics.back"
+    CHECKS_DELETED = "checks.deleted"
 
 
 class Tell(StrEnum):
