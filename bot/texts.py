@@ -215,7 +215,6 @@ HELP_FOOT = "Only you can see this. Every rollout has one card with buttons for 
 
 # -- the Home tab -------------------------------------------------------------------------------------------------
 
-HOME_TITLE = "Sluice"
 HOME_WAITING = "*Waiting for an approval*"
 HOME_NOTHING_WAITS = "Nobody is asked for anything."
 HOME_APPROVAL = (

@@ -21,7 +21,7 @@ def home_view(views: Sequence[RolloutView], links: Mapping[str, str | None], *, 
     shown = views[:MOST_SHOWN]
     waiting = [_waiting(view, view.approval, links) for view in shown if view.approval is not None]
     blocks = [
-        parts.header(texts.HOME_TITLE),
+        parts.header(texts.HELP_TITLE),
         parts.section(texts.HELP_INTRO),
         *_listing(texts.HOME_WAITING, waiting, texts.HOME_NOTHING_WAITS),
         *_listing(texts.HOME_OPEN, [listed(view) + card_link(links.get(view.id)) for view in shown], texts.NO_ROLLOUTS),
