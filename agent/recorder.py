@@ -29,7 +29,7 @@ class Recorder:
     database: Database
     clock: Clock
 
-    async def begin(self, turn: Turn, options: ModelOptions, prompt_version: str, inputs: Mapping[str, Any]) -> str:
+    async def begin(self, turn: Turn, options: ModelOptions, prompt_version: str) -> str:
         """The new run's id."""
         run = AgentRun(
             id=new_id(),
@@ -39,13 +39,19 @@ class Recorder:
             model=options.name or "",
             model_parameters=options.parameters(),
             prompt_version=prompt_version,
-            inputs=redacted_value({**inputs, "turn": turn.model_dump(mode="json")}),
+            inputs=redacted_value({"turn": turn.model_dump(mode="json")}),
             outcome=RUNNING,
             started_at=self.clock.now(),
         )
         async with self.database.write() as session:
             session.add(run)
         return run.id
+
+    async def given(self, run_id: str, turn: Turn, inputs: Mapping[str, Any]) -> None:
+        """Keep what else the run starts from, so that it can be played again."""
+        whole = redacted_value({**inputs, "turn": turn.model_dump(mode="json")})
+        async with self.database.write() as session:
+            await session.execute(update(AgentRun).where(AgentRun.id == run_id).values(inputs=whole))
 
     async def end(self, run_id: str, ending: Ending, output: Mapping[str, Any], *, error: str | None = None) -> None:
         """Close the run."""

@@ -51,15 +51,11 @@ class Agent:
 
     async def run(self, turn: Turn, voice: Voice, stop: asyncio.Event) -> Answer:
         """Answer the turn's new messages. Whatever goes wrong is an answer too; only cancellation is raised."""
-        briefing = await brief(self.desk, turn)
-        offered = offers(self.tools, briefing.choices())
-        given = {"briefing": briefing.model_dump(mode="json"), "offers": [offer.as_function() for offer in offered]}
         recorder = self.recorder
-        run_id = await recorder.begin(turn, self.options, prompt_version(self.options), given)
-        context = Context(run_id, turn, self.desk)
-        toolbox = Toolbox({tool.name: tool for tool in self.tools}, context, recorder, voice)
+        run_id = await recorder.begin(turn, self.options, prompt_version(self.options))
+        toolbox = Toolbox({tool.name: tool for tool in self.tools}, Context(run_id, turn, self.desk), recorder, voice)
         course = Course()
-        ending, text, error = await self._carried_through(turn, briefing, offered, toolbox, course, voice, stop)
+        ending, text, error = await self._carried_through(toolbox, course, voice, stop)
         answer = Answer(
             run_id=run_id,
             ending=ending,
@@ -72,30 +68,12 @@ class Agent:
         return answer
 
     async def _carried_through(
-        self,
-        turn: Turn,
-        briefing: Briefing,
-        offered: Sequence[Offer],
-        toolbox: Toolbox,
-        course: Course,
-        voice: Voice,
-        stop: asyncio.Event,
+        self, toolbox: Toolbox, course: Course, voice: Voice, stop: asyncio.Event
     ) -> tuple[Ending, str, str | None]:
         """How it ended, what is said, and what is kept of an error."""
-        recorder, run_id = self.recorder, toolbox.context.run_id
+        run_id = toolbox.context.run_id
         try:
-            model = await asyncio.to_thread(self.open_model)
-            run = Run(
-                model=model,
-                options=self.options,
-                offers=offered,
-                act=toolbox.carry_out,
-                keeper=recorder.keeper(run_id, self.options, prompt_version(self.options)),
-                voice=voice,
-                stop=stop,
-                is_stopped=lambda: recorder.is_stopped(run_id),
-            )
-            await converse(run, opening(turn, briefing, self.options, offered), course)
+            await self._converse(toolbox, course, voice, stop)
         except Stopped:
             return Ending.STOPPED, _with_findings(STOPPED, course), None
         except OutOfBounds as bound:
@@ -108,6 +86,24 @@ class Agent:
             said = f"Something went wrong on my side. Tell whoever runs Sluice: `{reference}`. {WITHOUT_A_MODEL}"
             return Ending.FAILED, _with_findings(said, course), f"reference {reference}"
         return Ending.ANSWERED, course.reply or _said(course), None
+
+    async def _converse(self, toolbox: Toolbox, course: Course, voice: Voice, stop: asyncio.Event) -> None:
+        turn, run_id, recorder, options = toolbox.context.turn, toolbox.context.run_id, self.recorder, self.options
+        briefing = await brief(self.desk, turn)
+        offered = offers(self.tools, briefing.choices())
+        functions = [offer.as_function() for offer in offered]
+        await recorder.given(run_id, turn, {"briefing": briefing.model_dump(mode="json"), "offers": functions})
+        run = Run(
+            model=await asyncio.to_thread(self.open_model),
+            options=options,
+            offers=offered,
+            act=toolbox.carry_out,
+            keeper=recorder.keeper(run_id, options, prompt_version(options)),
+            voice=voice,
+            stop=stop,
+            is_stopped=lambda: recorder.is_stopped(run_id),
+        )
+        await converse(run, opening(turn, briefing, options, offered), course)
 
 
 def opening(turn: Turn, briefing: Briefing, options: ModelOptions, offered: Sequence[Offer]) -> list[BaseMessage]:
