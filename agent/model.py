@@ -100,7 +100,6 @@ def open_model(options: ModelOptions) -> "BaseChatModel":
 
 def unavailable(error: Exception) -> ModelUnavailable | None:
     """What went wrong with the model in one plain sentence; None when it is no trouble of the model's."""
-    import httpx
     import openai
 
     match error:
@@ -108,7 +107,7 @@ def unavailable(error: Exception) -> ModelUnavailable | None:
             return error
         case openai.RateLimitError():
             why = "The model is busy (429)"
-        case openai.APITimeoutError() | TimeoutError() | httpx.TimeoutException():
+        case openai.APITimeoutError() | TimeoutError():
             why = "The model did not answer in time"
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             why = "The model refused the key in OPENAI_API_KEY"
@@ -116,7 +115,7 @@ def unavailable(error: Exception) -> ModelUnavailable | None:
             why = "The endpoint knows no such model: see SLUICE_MODEL and SLUICE_MODEL_BASE_URL"
         case openai.BadRequestError():
             why = "The model refused the request: `sluice doctor` says what it can do"
-        case openai.APIConnectionError() | httpx.HTTPError():
+        case openai.APIConnectionError() | OSError():
             why = "The model can't be reached"
         case openai.OpenAIError() | ValueError() | KeyError() | TypeError() | AttributeError():
             why = "The model answered with something that can't be read"
