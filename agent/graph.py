@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from agent.model import ModelOptions, ModelUnavailable, Style, Wording, unavailable
 from agent.moves import Call, Move, Offer, prepared, understand
 from agent.prompts import as_data
+from agent.tracing import failed, model_span, used
 from agent.turns import Voice
 from tools.plans.model import Value
 
@@ -163,25 +164,36 @@ class _Steps:
         return self._run.options.wording is Wording.ROWS and bool(last) and not last[0].failed
 
     async def _ask(self, messages: list[BaseMessage]) -> AIMessage:
-        run, started = self._run, time.monotonic()
-        response, error = None, None
+        with model_span(self._run.options) as span:
+            exchange, failure = await self._exchanged(messages)
+            used(span, exchange.input_tokens, exchange.output_tokens)
+            if failure is not None:
+                failed(span, type(failure).__name__)
+        self._course.tokens += exchange.input_tokens + exchange.output_tokens
+        await self._run.keeper.model_called(exchange)
+        if failure is not None:
+            raise failure
+        assert exchange.response is not None
+        return exchange.response
+
+    async def _exchanged(self, messages: list[BaseMessage]) -> tuple[Exchange, Exception | None]:
+        """One request, and what came of it."""
+        started = time.monotonic()
+        response: AIMessage | None = None
+        failure: Exception | None = None
         try:
             response = await self._answered(messages)
         except (Stopped, OutOfBounds) as ended:
-            error = type(ended).__name__
-            raise
-        except Exception as failure:
-            trouble = unavailable(failure)
-            error = str(trouble or type(failure).__name__)
-            if trouble is None:
-                raise
-            raise trouble from failure
-        finally:
-            used = _tokens(messages, response)
-            self._course.tokens += sum(used)
-            latency = time.monotonic() - started
-            await run.keeper.model_called(Exchange(self._course.calls, messages, response, error, *used, latency))
-        return response
+            failure = ended
+        except Exception as error:  # noqa: BLE001 - kept as a row, then raised by the caller
+            failure = unavailable(error) or error
+        said = None
+        if failure is not None:
+            # An unknown failure's words may hold anything.
+            said = str(failure) if isinstance(failure, ModelUnavailable) else type(failure).__name__
+        tokens = _tokens(messages, response)
+        latency = time.monotonic() - started
+        return Exchange(self._course.calls, messages, response, said, *tokens, latency), failure
 
     async def _answered(self, messages: list[BaseMessage]) -> AIMessage:
         """The model's message, unless the run is stopped or its time is up first."""
@@ -262,16 +274,3 @@ def _tokens(request: Sequence[BaseMessage], response: AIMessage | None) -> tuple
         return asked, 0
     said = len(str(response.content)) + sum(len(str(call["args"])) for call in response.tool_calls)
     return asked, said // CHARACTERS_A_TOKEN
-
-
-__all__ = [
-    "Course",
-    "Exchange",
-    "Finding",
-    "Keeper",
-    "ModelUnavailable",
-    "OutOfBounds",
-    "Run",
-    "Stopped",
-    "converse",
-]

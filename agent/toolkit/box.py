@@ -17,6 +17,7 @@ from agent.moves import Call, Offer
 from agent.recorder import Recorder
 from agent.redaction import redacted, redacted_value
 from agent.toolkit.base import Arguments, Context, Result, Tool
+from agent.tracing import failed, tool_span
 from agent.turns import Voice
 from tools.errors import SluiceError
 
@@ -43,7 +44,10 @@ class Toolbox:
         title = title_of(tool, call.arguments)
         row = await self.recorder.tool_called(self.context.run_id, len(self.results), call.tool, call.arguments)
         await self.voice.calling(row, call.tool, title)
-        result = await self._result(tool, call)
+        with tool_span(call.tool[:100], row) as span:
+            result = await self._result(tool, call)
+            if result.failed:
+                failed(span, "tool_error")
         self.results.append(result)
         await self.recorder.tool_answered(row, result)
         await self.voice.called(row, call.tool, title, failed=result.failed)

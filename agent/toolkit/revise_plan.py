@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from agent.toolkit.base import LONGEST_NAME, Context, Effect, Result, Tool
 from agent.toolkit.subject import AboutFlag, rollout_of
@@ -86,7 +86,7 @@ def _changes(arguments: Revision, metrics: list[str]) -> Changes:
     }
     try:
         return Changes.model_validate(wanted)
-    except ValueError as error:
+    except ValidationError as error:
         raise InvalidInput(f"The plan can't be changed like that: {_first(error)}.") from None
 
 
@@ -96,11 +96,9 @@ def _margins(arguments: Revision, metrics: list[str]) -> dict[str, float]:
     return dict.fromkeys([arguments.metric] if arguments.metric else metrics, arguments.margin)
 
 
-def _first(error: ValueError) -> str:
-    faults = getattr(error, "errors", list)()
-    if not faults:
-        return "a value does not fit"
-    return f"{'.'.join(map(str, faults[0]['loc']))}: {faults[0]['msg']}"
+def _first(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
 
 
 TOOL = Tool(
