@@ -231,6 +231,11 @@ HOME_THINGS_TO_TRY = (
 )
 HOME_AS_OF = "As of {at}. Open this tab again to see how it stands then."
 
+# -- conversation ------------------------------------------------------------------------------------------------
+
+PROSE_CUT = "… (cut here: this was longer than Slack shows)"
+ADDRESS_REMOVED = "(address removed)"
+
 # -- what is typed wrong ------------------------------------------------------------------------------------------
 
 UNKNOWN_SUBCOMMAND = "I don't know `{given}`. Did you mean `/rollout {nearest}`?"
@@ -299,7 +304,7 @@ DIALOG_NOT_OPENED = "Slack did not open the dialog in time. Please press the but
 
 LINES: dict[Happening, str] = {
     Happening.PLAN_PROPOSED: "✎ {actor} proposed plan v{version}.",
-    Happening.PLAN_REVISED: "✎ {actor} proposed plan v{version}; earlier approvals no longer count.",
+    Happening.PLAN_REVISED: "✎ {actor} changed the plan to v{version}{changes}; earlier approvals no longer count.",
     Happening.CANCELLED: "✖ {actor} dropped the plan: {reason}",
     Happening.STARTED: "▶ {actor} started it at {exposure}; before, it was {known_good}.",
     Happening.PROMOTED: "▶ {actor} promoted it from {before} to {after}: {why}",
@@ -319,9 +324,13 @@ LINES: dict[Happening, str] = {
     Happening.APPROVAL_REJECTED: "✖ {actor} rejected it: {reason}",
     Happening.APPROVAL_EXPIRED: "⏱ Nobody decided in time, so the question is closed.",
     Happening.APPROVAL_VOIDED: "✖ The question is withdrawn: {why}",
+    Happening.EXPOSURE_LOWERED: "◀ {actor} is lowering it from {before} to {target}, where it pauses: {reason}",
     Happening.EXPOSURE_CONFIRMED: "✔ Read back as {exposure}.",
     Happening.EXPOSURE_STUCK: "⚠ {target} could not be set since {since}, and is tried again and again: {error}",
     Happening.CHANGED_BY_HAND: "⚠ Someone changed the flag by hand from {expected} to {found}. {raised}",
+    Happening.CONFIRMATION_ASKED: "✋ I understood that {actor} wants this: {deed}. It waits for their button.",
+    Happening.CONFIRMATION_GIVEN: "✔ {actor} confirmed it: {deed}.",
+    Happening.CONFIRMATION_DISMISSED: "✖ {actor} did not mean it: {deed}.",
     Happening.METRICS_BLIND: "⚠ The gate is blind: {reason}",
     Happening.METRICS_BACK: "✔ The gate sees again: {why}",
     Happening.CHECKS_DELETED: "Its checks that no decision rested on were deleted.",
@@ -333,6 +342,13 @@ VOTED = {"approve": ("✔", "approved"), "reject": ("✖", "rejected")}
 BECAUSE = " {reason}"
 RAISED_BY_HAND = "It was raised, so it is paused: resume to go back to the plan, or roll back."
 LOWERED_BY_HAND = "That is respected: it is paused."
+CHANGES = " ({changes})"
+DEEDS = {
+    "roll_back": "roll back {flag} in {environment}",
+    "kill": "take {flag} in {environment} to 0 % for everyone",
+    "pause": "pause {flag} in {environment}",
+    "lower": "lower {flag} in {environment} to {percent} %",
+}
 NOT_SAID = "not said"
 MENTIONING = "{people} {line}"
 ABOUT = "*{flag}* in {environment}: {line}"

@@ -33,6 +33,7 @@ DECIDING = (
     Happening.PROMOTED,
     Happening.PAUSED,
     Happening.RESUMED,
+    Happening.EXPOSURE_LOWERED,
     Happening.SUCCEEDED,
     Happening.ROLLBACK_STARTED,
     Happening.ROLLED_BACK,

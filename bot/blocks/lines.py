@@ -34,6 +34,10 @@ def _composed(what: Happening, facts: Mapping[str, Any], known: _Facts) -> dict[
             return {"vote": mark, "voted": voted, "because": because}
         case Happening.APPROVAL_GRANTED:
             return {"by": _people(facts.get("by"))}
+        case Happening.CONFIRMATION_ASKED | Happening.CONFIRMATION_GIVEN | Happening.CONFIRMATION_DISMISSED:
+            return {"deed": texts.DEEDS.get(str(facts.get("action")), texts.NOT_SAID).format_map(known)}
+        case Happening.PLAN_REVISED:
+            return {"changes": _changes(facts.get("changes"))}
         case Happening.CHANGED_BY_HAND:
             return {"raised": texts.RAISED_BY_HAND if facts.get("raised") else texts.LOWERED_BY_HAND}
         case _:
@@ -44,6 +48,12 @@ def _question(facts: Mapping[str, Any]) -> str:
     if facts.get("purpose") == "start":
         return texts.QUESTION_START
     return texts.QUESTION_PROMOTE if facts.get("to_exposure") else texts.QUESTION_FINISH
+
+
+def _changes(changes: object) -> str:
+    if not isinstance(changes, (list, tuple)) or not changes:
+        return ""
+    return texts.CHANGES.format(changes="; ".join(escape(one) for one in changes))
 
 
 def _people(ids: object) -> str:

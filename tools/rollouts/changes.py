@@ -102,6 +102,44 @@ async def pause(
     await happened(session, rollout, Happening.PAUSED, at=at, actor=actor, tell=tell, reason=reason, ends=ends, **facts)
 
 
+async def lower(
+    session: AsyncSession,
+    rollout: Rollout,
+    target: Exposure,
+    *,
+    actor: str,
+    at: datetime,
+    reason: str,
+    before: Exposure,
+) -> None:
+    """Pause at `target`, which is less than `before`: what was still to be set or asked is void."""
+    await store.void_intents(session, rollout.id, at=at)
+    await approvals.void_pending(session, rollout, at=at, why=reason)
+    paused = {
+        "pause_reason": f"Lowered to {target}: {reason}",
+        "pause_ends": "Resume to go back to the stage's exposure, which takes an approver, or roll back.",
+        "paused_at": at,
+        "verify_until": None,
+        "due_at": at,
+    }
+    if Phase(rollout.phase) is Phase.PAUSED:
+        store.change(rollout, at=at, **paused)
+    else:
+        store.move(rollout, Phase.PAUSED, at=at, **paused)
+    store.intend(session, rollout, target, store.Purpose.LOWER, at=at)
+    await happened(
+        session,
+        rollout,
+        Happening.EXPOSURE_LOWERED,
+        at=at,
+        actor=actor,
+        urgent=True,
+        reason=reason,
+        before=str(before),
+        target=str(target),
+    )
+
+
 async def roll_back(
     session: AsyncSession,
     rollout: Rollout,
@@ -125,6 +163,7 @@ async def roll_back(
         epoch=rollout.epoch + 1,
         rollback_reason=reason,
         rollback_since=at,
+        verify_until=None,
         due_at=at,
     )
     purpose = store.Purpose.KILL if target is not None else store.Purpose.ROLL_BACK

@@ -26,7 +26,7 @@ from tools.records.database import Database
 from tools.records.models import Approval, GateCheck, Intent, Rollout, new_id
 from tools.rollouts import approvals, changes, checks, decisions, store
 from tools.rollouts.events import SLUICE, Happening, Tell, happened, refresh_card
-from tools.rollouts.executor import Executor, backoff, confirm_stage, respect_hand
+from tools.rollouts.executor import BACKOFF_CAP, Executor, backoff, confirm_stage, respect_hand
 from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.store import IntentStatus
 
@@ -45,6 +45,7 @@ class Snapshot:
     rollout: Rollout
     plan: Plan
     version: int
+    lowering: bool
 
 
 class Controller:
@@ -193,7 +194,8 @@ class Controller:
     async def _snapshot(self, rollout_id: str) -> Snapshot:
         async with self._database.read() as session:
             rollout = await store.load(session, rollout_id, lock=False)
-            return Snapshot(rollout, await store.plan_of(session, rollout), rollout.version)
+            lowering = await store.is_lowering(session, rollout_id)
+            return Snapshot(rollout, await store.plan_of(session, rollout), rollout.version, lowering)
 
     async def _expire_approvals(self, snapshot: Snapshot) -> None:
         async def act(session: AsyncSession) -> None:
@@ -217,7 +219,7 @@ class Controller:
     async def _watch(self, snapshot: Snapshot) -> None:
         ref = FlagRef(snapshot.rollout.flag, snapshot.rollout.environment)
         flag = await self._read_flag(ref)
-        if flag is not None and not _is_settled(snapshot, flag):
+        if flag is not None and not _is_settled(snapshot, flag) and not snapshot.lowering:
             await self._settle(snapshot, flag)
             return
         inputs = checks.prepare(snapshot.rollout, snapshot.plan, at=self._clock.now(), settle=self._metrics.settle)
@@ -244,7 +246,7 @@ class Controller:
             if rollout.version != snapshot.version:
                 return
             at = self._clock.now()
-            if flag.exposure == _asked_for(snapshot):
+            if flag.exposure == _asked_for(snapshot) and rollout.stage_since is None:
                 await confirm_stage(session, rollout, flag, at)
             else:
                 await respect_hand(session, rollout, flag, at=at)
@@ -273,6 +275,9 @@ class Controller:
             session.add(check)
             await session.flush()
             await self._remember(session, rollout, snapshot.plan, check, assessment, at, flag_seen=flag_seen)
+            if await store.is_lowering(session, rollout.id):
+                # Nothing else takes it up again, and it must not wait as long as a gate may.
+                rollout.due_at = min(rollout.due_at or at, at + BACKOFF_CAP)
             await self._close_expired_promotion(session, rollout, at)
             situation = _situation(rollout, snapshot.plan, assessment, at, flag_seen=flag_seen)
             await self._act(session, rollout, snapshot.plan, check, decisions.decide(situation), at)

@@ -123,6 +123,8 @@ class Executor:
             elif Purpose(intent.purpose) in RAISING:
                 _close(intent, IntentStatus.DONE, at)
                 await confirm_stage(session, rollout, state, at)
+            elif Purpose(intent.purpose) is Purpose.LOWER:
+                await self._confirm_lowering(session, rollout, intent, state, at)
             else:
                 await self._confirm_rollback(session, rollout, intent, state, at)
             return Result.DONE
@@ -133,23 +135,52 @@ class Executor:
         self, session: AsyncSession, rollout: Rollout, intent: Intent, state: FlagState, at: datetime
     ) -> None:
         store.change(rollout, at=at, settled=state.exposure.model_dump(mode="json"))
-        capabilities = self._flags.capabilities
-        if not capabilities.compare_and_set and rollout.verify_until is None:
-            # A write sent before may still land: keep the intent open and look again until it can't.
-            store.change(rollout, at=at, verify_until=at + capabilities.late_write_window)
+        until = self._watch_for_late_writes(rollout, at)
+        if until is not None:
             await happened(
                 session,
                 rollout,
                 Happening.ROLLBACK_VERIFYING,
                 at=at,
                 exposure=str(state.exposure),
-                until=(at + capabilities.late_write_window).isoformat(),
+                until=until.isoformat(),
             )
         if rollout.verify_until is not None and at < rollout.verify_until:
             intent.due_at = at + BACKOFF_CAP
             return
         _close(intent, IntentStatus.DONE, at)
         await finish_rollback(session, rollout, state.exposure, at)
+
+    async def _confirm_lowering(
+        self, session: AsyncSession, rollout: Rollout, intent: Intent, state: FlagState, at: datetime
+    ) -> None:
+        store.change(rollout, at=at, settled=state.exposure.model_dump(mode="json"))
+        self._watch_for_late_writes(rollout, at)
+        if rollout.verify_until is not None and at < rollout.verify_until:
+            intent.due_at = at + BACKOFF_CAP
+            return
+        _close(intent, IntentStatus.DONE, at)
+        store.change(rollout, at=at, verify_until=None)
+        await happened(
+            session,
+            rollout,
+            Happening.EXPOSURE_CONFIRMED,
+            at=at,
+            tell=Tell.NOBODY,
+            exposure=str(state.exposure),
+            flag_version=state.version,
+        )
+
+    def _watch_for_late_writes(self, rollout: Rollout, at: datetime) -> datetime | None:
+        """Until when the lower exposure is watched, if that begins now.
+
+        Where the service can't compare, a write sent before may still land: the intent stays open until it can't.
+        """
+        capabilities = self._flags.capabilities
+        if capabilities.compare_and_set or rollout.verify_until is not None:
+            return None
+        store.change(rollout, at=at, verify_until=at + capabilities.late_write_window)
+        return rollout.verify_until
 
     async def _give_way(self, intent_id: str, state: FlagState) -> Result:
         async def act(session: AsyncSession) -> Result:
@@ -269,7 +300,8 @@ def _is_settled(rollout: Rollout, exposure: Exposure) -> bool:
 async def _page(session: AsyncSession, intent: Intent, rollout: Rollout | None, *, at: datetime) -> None:
     """Tell a person that an exposure can't be set; trying goes on."""
     raising = Purpose(intent.purpose) in RAISING
-    what = Happening.EXPOSURE_STUCK if raising else Happening.ROLLBACK_STUCK
+    back = Purpose(intent.purpose) in (Purpose.ROLL_BACK, Purpose.KILL)
+    what = Happening.ROLLBACK_STUCK if back else Happening.EXPOSURE_STUCK
     facts: dict[str, Any] = {
         "since": intent.created_at.isoformat(),
         "error": intent.error,

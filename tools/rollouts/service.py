@@ -12,18 +12,20 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.clock import Clock, in_words
-from tools.errors import Conflict, NotAllowed
+from tools.errors import Conflict, InvalidInput, NotAllowed
 from tools.flags.base import FlagRef, FlagService
 from tools.gates import Harm, Outcome, Verdict
 from tools.plans import policy as policies
-from tools.plans.model import NOT_EXPOSED, Exposure, Plan
+from tools.plans.model import Exposure, Plan
 from tools.plans.policy import Answer, Policy, check_approver, may_approve
 from tools.plans.validation import check_plan
 from tools.records.database import Database
-from tools.records.models import Approval, Conversation, GateCheck, Intent, PlanVersion, Rollout, SpecSnapshot
-from tools.rollouts import approvals, changes, checks, store
-from tools.rollouts.events import Happening, Tell, flag_happened, happened
+from tools.records.models import Approval, Conversation, GateCheck, Rollout
+from tools.rollouts import approvals, changes, checks, confirmations, lowering, requests, revisions, store
+from tools.rollouts.confirmations import ConfirmationView
+from tools.rollouts.events import Happening, Tell, happened
 from tools.rollouts.phases import LIVE, Phase, words
+from tools.rollouts.requests import ExposureAnswer
 from tools.rollouts.views import RolloutView, view
 from tools.specs.base import Spec
 
@@ -84,24 +86,41 @@ class RolloutService:
 
         Raises InvalidPlan, FlagNotFound, FlagServiceUnavailable, and Conflict when the flag is rolling out already.
         """
-        capabilities = self._flags.capabilities
-        check_plan(
-            plan,
-            self._policy,
-            granularity=capabilities.granularity,
-            audiences=capabilities.audiences,
-            shadow=capabilities.shadow,
-        )
+        self._check_plan(plan)
         changes.check_room(plan, (await self._flags.read(FlagRef(plan.flag, plan.environment))).exposure)
 
         async def act(session: AsyncSession) -> RolloutView:
             at = self._clock.now()
             rollout = await self._draft(session, plan, requester, place, at)
-            await self._add_version(session, rollout, plan, requester, reason, spec, at)
+            await revisions.add_version(session, rollout, plan, author=requester, reason=reason, spec=spec, at=at)
             await self._ask_to_start(session, rollout, plan, at)
             return await view(session, rollout)
 
         return await store.transact(self._database, act)
+
+    async def revise(
+        self, rollout_id: str, plan: Plan, *, actor: str, reason: str, spec: Spec | None = None
+    ) -> RolloutView:
+        """Put another version of its plan in force: any sound one before the start, then only a more cautious one.
+
+        Open questions about the version before are void; a start or a step is asked about anew. `spec` is what the plan
+        rests on where that was read anew. Raises InvalidPlan, Conflict (NotMoreCautious among others), NotAllowed and
+        FlagServiceUnavailable.
+        """
+        self._check_plan(plan)
+        served = await self._served(rollout_id)
+
+        async def act(session: AsyncSession) -> None:
+            rollout, running = await self._load(session, rollout_id)
+            at = self._clock.now()
+            revisions.check_revision(rollout, running, plan)
+            if Phase(rollout.phase) is Phase.PROPOSED and served is not None:
+                changes.check_room(plan, served)
+            await revisions.add_version(session, rollout, plan, author=actor, reason=reason, spec=spec, at=at)
+            if Phase(rollout.phase) is Phase.PROPOSED:
+                await self._ask_to_start(session, rollout, plan, at)
+
+        return await self._changed(rollout_id, act)
 
     async def start(self, rollout_id: str, *, actor: str) -> RolloutView:
         """Begin a proposed rollout, or ask for the approval that policy wants first: the view shows which.
@@ -124,7 +143,7 @@ class RolloutService:
 
         async def act(session: AsyncSession) -> None:
             rollout = await store.load(session, rollout_id)
-            await self._cancel(session, rollout, actor, reason, self._clock.now())
+            await lowering.cancel(session, rollout, actor=actor, reason=reason, at=self._clock.now())
 
         return await self._changed(rollout_id, act)
 
@@ -171,7 +190,7 @@ class RolloutService:
                 reason=reason,
             )
             if approval.purpose == approvals.Purpose.START:
-                await self._cancel(session, rollout, actor, f"The start was rejected: {reason}", at)
+                await lowering.cancel(session, rollout, actor=actor, reason=f"The start was rejected: {reason}", at=at)
             else:
                 ends = "Resume to ask again once that is settled, or roll back."
                 why = f"The promotion was rejected: {reason}"
@@ -209,9 +228,7 @@ class RolloutService:
 
         async def act(session: AsyncSession) -> None:
             rollout = await store.load(session, rollout_id)
-            await changes.pause(
-                session, rollout, actor=actor, at=self._clock.now(), reason=reason, ends="Resume, or roll back."
-            )
+            await lowering.pause(session, rollout, actor=actor, reason=reason, at=self._clock.now())
 
         return await self._changed(rollout_id, act)
 
@@ -236,12 +253,21 @@ class RolloutService:
 
         async def act(session: AsyncSession) -> None:
             rollout = await store.load(session, rollout_id)
-            phase, at = Phase(rollout.phase), self._clock.now()
-            if phase in (Phase.DRAFT, Phase.PROPOSED):
-                await self._cancel(session, rollout, actor, reason, at)
-            elif phase is not Phase.ROLLING_BACK:
-                _refuse_ended(rollout)
-                await changes.roll_back(session, rollout, actor=actor, at=at, reason=reason)
+            await lowering.roll_back(session, rollout, actor=actor, reason=reason, at=self._clock.now())
+
+        return await self._changed(rollout_id, act)
+
+    async def lower(self, rollout_id: str, exposure_percent: float, *, actor: str, reason: str) -> RolloutView:
+        """Pause the rollout at a lower percentage of whom it reaches; 0 rolls back, to nothing at all.
+
+        Needs no approval; to go up again by resuming takes an approver. Raises InvalidInput, and Conflict when it is
+        not more than that already or nothing is exposed.
+        """
+        lowering.check_percent(exposure_percent, self._flags.capabilities.granularity)
+
+        async def act(session: AsyncSession) -> None:
+            rollout = await store.load(session, rollout_id)
+            await lowering.lower(session, rollout, exposure_percent, actor=actor, reason=reason, at=self._clock.now())
 
         return await self._changed(rollout_id, act)
 
@@ -251,32 +277,124 @@ class RolloutService:
         Returns the rollout that this ended, None when there was none. Raises FlagNotFound, FlagServiceUnavailable
         when the flag can't be read (an order to kill a flag that is rolling out needs no answer from the service).
         """
-        async with self._database.read() as session:
-            found = await store.find(session, flag, environment)
-        if found is None or Phase(found.phase) not in LIVE | {Phase.ROLLING_BACK}:
-            await self._flags.read(FlagRef(flag, environment))
+        await self._check_flag(flag, environment)
 
         async def act(session: AsyncSession) -> str | None:
-            rollout = await store.find(session, flag, environment)
             at = self._clock.now()
-            if rollout is not None:
-                rollout = await store.load(session, rollout.id)
-            if rollout is not None and Phase(rollout.phase) in LIVE:
-                await changes.roll_back(session, rollout, actor=actor, at=at, reason=reason, target=NOT_EXPOSED)
-                return rollout.id
-            if rollout is not None and Phase(rollout.phase) is Phase.ROLLING_BACK:
-                await changes.aim_lower(session, rollout, actor=actor, at=at, reason=reason)
-                return rollout.id
-            if rollout is not None and Phase(rollout.phase) in (Phase.DRAFT, Phase.PROPOSED):
-                await self._cancel(session, rollout, actor, f"The flag was killed: {reason}", at)
-            await self._kill_alone(session, flag, environment, actor, reason, at)
-            return None
+            return await lowering.kill(session, flag, environment, actor=actor, reason=reason, at=at)
 
-        rollout_id = await store.transact(self._database, act)
-        if rollout_id is None:
-            await self.wake(None)
-            return None
-        return await self._woken(rollout_id)
+        return await self._woken_or_none(await store.transact(self._database, act))
+
+    # -- on somebody's words ------------------------------------------------------------------------------------
+
+    async def request_exposure(
+        self, flag: str, environment: str, percent: float, *, actor: str, reason: str, workspace: str
+    ) -> ExposureAnswer:
+        """Ask for a percentage. Policy answers: auto, approval, or deny with what to do instead.
+
+        Only an approved plan's start or next step can be asked for, and asking is never a vote, whoever asks. Less than
+        there is now is `lower` at once, so whoever only understood somebody's words uses `ask_to_confirm` for that.
+        `workspace` is whose rollouts are seen. Raises InvalidInput, FlagServiceUnavailable.
+        """
+        lowering.check_percent(percent, self._flags.capabilities.granularity)
+        found = await self._seen(flag, environment, workspace)
+        if found is None:
+            why = f"{flag} has no rollout in {environment}: propose a plan, which people approve."
+            return ExposureAnswer(Answer.DENY, why, None)
+        reading = requests.read(found, percent)
+        try:
+            match reading.step:
+                case requests.Step.START:
+                    return _answer(await self.start(found.id, actor=actor))
+                case requests.Step.NEXT:
+                    return _answer(await self._request_promotion(found.id, actor))
+                case requests.Step.LOWER:
+                    lowered = await self.lower(found.id, percent, actor=actor, reason=reason)
+                    return ExposureAnswer(Answer.AUTO, "lowering needs no approval", lowered)
+                case requests.Step.NOTHING:
+                    return ExposureAnswer(Answer.AUTO, reading.why, found)
+                case requests.Step.NONE:
+                    return ExposureAnswer(Answer.DENY, reading.why, found)
+        except (NotAllowed, Conflict) as refused:
+            return ExposureAnswer(Answer.DENY, str(refused), await self.get(found.id))
+
+    async def ask_to_confirm(
+        self,
+        action: confirmations.Action,
+        *,
+        flag: str,
+        environment: str,
+        person: str,
+        rollout_id: str | None = None,
+        percent: float | None = None,
+        reason: str = "Confirmed with a button",
+        run_id: str | None = None,
+    ) -> ConfirmationView:
+        """Leave the person a button for what was understood from their words; nothing happens until they press it.
+
+        All but a kill need `rollout_id`, a lowering `percent`. Raises InvalidInput, RolloutNotFound, Conflict for a
+        rollout that has ended, and as `kill` does for a flag that can't be read.
+        """
+        if action is confirmations.Action.LOWER:
+            if percent is None:
+                raise InvalidInput("Say to which percentage it should be lowered.")
+            lowering.check_percent(percent, self._flags.capabilities.granularity)
+        if action is confirmations.Action.KILL:
+            await self._check_flag(flag, environment)
+        elif rollout_id is None:
+            raise InvalidInput(f"{flag} has no rollout in {environment}, so there is nothing to lower or to pause.")
+
+        async def act(session: AsyncSession) -> ConfirmationView:
+            rollout, at = None, self._clock.now()
+            if rollout_id is not None:
+                rollout = await store.load(session, rollout_id)
+                if action is not confirmations.Action.KILL:
+                    lowering.refuse_ended(rollout)
+            asked = await confirmations.ask(
+                session,
+                action,
+                flag=flag,
+                environment=environment,
+                rollout=rollout,
+                percent=percent,
+                reason=reason,
+                person=person,
+                run_id=run_id,
+                at=at,
+            )
+            return confirmations.view(asked, at=at)
+
+        return await store.transact(self._database, act)
+
+    async def confirmation(self, confirmation_id: str) -> ConfirmationView:
+        """Raises ConfirmationNotFound."""
+        async with self._database.read() as session:
+            found = await confirmations.get(session, confirmation_id)
+            return confirmations.view(found, at=self._clock.now())
+
+    async def confirm(self, confirmation_id: str, *, actor: str) -> RolloutView | None:
+        """Do what the person was asked about; the rollout it was about, None for a flag without one.
+
+        Raises ConfirmationNotFound, ConfirmationClosed, NotAllowed for anybody else, and Conflict when the rollout has
+        moved on: then it can still be confirmed or dismissed.
+        """
+
+        async def act(session: AsyncSession) -> str | None:
+            found, at = await confirmations.get(session, confirmation_id), self._clock.now()
+            await confirmations.close(session, found, confirmations.Status.CONFIRMED, actor=actor, at=at)
+            return await confirmations.carry_out(session, found, at=at)
+
+        return await self._woken_or_none(await store.transact(self._database, act))
+
+    async def dismiss(self, confirmation_id: str, *, actor: str) -> ConfirmationView:
+        """Do nothing. Raises ConfirmationNotFound, ConfirmationClosed, NotAllowed for anybody else."""
+
+        async def act(session: AsyncSession) -> ConfirmationView:
+            found, at = await confirmations.get(session, confirmation_id), self._clock.now()
+            await confirmations.close(session, found, confirmations.Status.DISMISSED, actor=actor, at=at)
+            return confirmations.view(await confirmations.get(session, confirmation_id), at=at)
+
+        return await store.transact(self._database, act)
 
     # -- steps --------------------------------------------------------------------------------------------------
 
@@ -287,6 +405,42 @@ class RolloutService:
     async def _woken(self, rollout_id: str) -> RolloutView:
         await self.wake(rollout_id)
         return await self.get(rollout_id)
+
+    async def _woken_or_none(self, rollout_id: str | None) -> RolloutView | None:
+        if rollout_id is None:
+            await self.wake(None)
+            return None
+        return await self._woken(rollout_id)
+
+    async def _check_flag(self, flag: str, environment: str) -> None:
+        """Raise FlagNotFound or FlagServiceUnavailable, unless a running rollout shows that there is the flag."""
+        async with self._database.read() as session:
+            found = await store.find(session, flag, environment)
+        if found is None or Phase(found.phase) not in LIVE | {Phase.ROLLING_BACK}:
+            await self._flags.read(FlagRef(flag, environment))
+
+    def _check_plan(self, plan: Plan) -> None:
+        able = self._flags.capabilities
+        check_plan(plan, self._policy, granularity=able.granularity, audiences=able.audiences, shadow=able.shadow)
+
+    async def _seen(self, flag: str, environment: str, workspace: str) -> RolloutView | None:
+        """The flag's rollout, if it is that workspace's or nobody's."""
+        async with self._database.read() as session:
+            rollout = await store.find(session, flag, environment)
+            found = await view(session, rollout) if rollout is not None else None
+        return found if found is None or found.is_seen_by(workspace) else None
+
+    async def _request_promotion(self, rollout_id: str, actor: str) -> RolloutView:
+        """Ask the approvers for the next stage, unless they are being asked. Raises Conflict, NotAllowed."""
+
+        async def act(session: AsyncSession) -> None:
+            rollout, plan = await self._load(session, rollout_id)
+            at = self._clock.now()
+            if Phase(rollout.phase) is not Phase.WAITING_PROMOTION:
+                await self._check_sight(session, rollout, plan, at)
+                await self._ask_to_promote(session, rollout, plan, actor, at)
+
+        return await self._changed(rollout_id, act)
 
     async def _find(self, session: AsyncSession, flag: str, environment: str) -> Rollout:
         rollout = await store.find(session, flag, environment)
@@ -349,50 +503,6 @@ class RolloutService:
         session.add(rollout)
         await session.flush()
         return rollout
-
-    async def _add_version(
-        self,
-        session: AsyncSession,
-        rollout: Rollout,
-        plan: Plan,
-        author: str,
-        reason: str,
-        spec: Spec | None,
-        at: datetime,
-    ) -> None:
-        await approvals.void_pending(session, rollout, at=at, why="The plan has a newer version.")
-        snapshot_id = await _keep_spec(session, spec, at) if spec is not None else None
-        version = rollout.plan_version + 1
-        session.add(
-            PlanVersion(
-                rollout_id=rollout.id,
-                version=version,
-                sha256=plan.sha256,
-                body=plan.to_json(),
-                author=author,
-                reason=reason,
-                spec_snapshot_id=snapshot_id,
-                created_at=at,
-            )
-        )
-        what = Happening.PLAN_PROPOSED
-        if Phase(rollout.phase) is Phase.DRAFT:
-            store.move(rollout, Phase.PROPOSED, at=at, plan_version=version, requester=author)
-        else:
-            what = Happening.PLAN_REVISED
-            store.change(rollout, at=at, plan_version=version, requester=author)
-        await happened(
-            session,
-            rollout,
-            what,
-            at=at,
-            actor=author,
-            tell=Tell.NOBODY,
-            version=version,
-            plan_sha256=plan.sha256,
-            spec_sha256=plan.spec_sha256,
-            reason=reason,
-        )
 
     async def _ask_to_start(self, session: AsyncSession, rollout: Rollout, plan: Plan, at: datetime) -> bool:
         """Whether people have to be asked; if so they are, unless they already were."""
@@ -493,9 +603,11 @@ class RolloutService:
             raise Conflict(f"The gate can't support a promotion now: {verdict.why}")
 
     async def _resume(self, session: AsyncSession, rollout: Rollout, plan: Plan, actor: str, at: datetime) -> None:
-        _refuse_ended(rollout)
+        lowering.refuse_ended(rollout)
         if Phase(rollout.phase) is not Phase.PAUSED or rollout.stage is None:
             raise Conflict(f"The rollout is {words(Phase(rollout.phase))}, so there is nothing to resume.")
+        if await store.is_lowering(session, rollout.id):
+            raise Conflict("It is still being lowered; try again once that is confirmed.")
         target = plan.stages[rollout.stage].exposure
         settled = Exposure.model_validate(rollout.settled)
         check = await store.last_check(session, rollout)
@@ -521,52 +633,12 @@ class RolloutService:
             session, rollout, Happening.RESUMED, at=at, actor=actor, exposure=str(target), harm_accepted=accepted
         )
 
-    async def _cancel(self, session: AsyncSession, rollout: Rollout, actor: str, reason: str, at: datetime) -> None:
-        await approvals.void_pending(session, rollout, at=at, why=reason)
-        store.move(rollout, Phase.CANCELLED, at=at)
-        await happened(session, rollout, Happening.CANCELLED, at=at, actor=actor, reason=reason)
 
-    async def _kill_alone(
-        self, session: AsyncSession, flag: str, environment: str, actor: str, reason: str, at: datetime
-    ) -> None:
-        session.add(
-            Intent(
-                rollout_id=None,
-                flag=flag,
-                environment=environment,
-                epoch=0,
-                purpose=store.Purpose.KILL,
-                target=NOT_EXPOSED.model_dump(mode="json"),
-                status=store.IntentStatus.OPEN,
-                requester=actor,
-                created_at=at,
-                due_at=at,
-            )
-        )
-        facts = {"flag": flag, "environment": environment, "reason": reason}
-        await session.flush()
-        await flag_happened(session, Happening.KILL_ORDERED, at=at, actor=actor, facts=facts)
-
-
-async def _keep_spec(session: AsyncSession, spec: Spec, at: datetime) -> str:
-    """The id of the snapshot of exactly this text, made if it is new."""
-    query = select(SpecSnapshot).where(SpecSnapshot.source == spec.source, SpecSnapshot.sha256 == spec.sha256)
-    snapshot = await session.scalar(query)
-    if snapshot is None:
-        snapshot = SpecSnapshot(
-            flag=spec.flag, source=spec.source, sha256=spec.sha256, content=spec.content, read_at=at
-        )
-        session.add(snapshot)
-        await session.flush()
-    return snapshot.id
-
-
-def _refuse_ended(rollout: Rollout) -> None:
-    if rollout.live_key is None:
-        raise Conflict(
-            f"The rollout of {rollout.flag} has ended ({words(Phase(rollout.phase))}). "
-            f"To take the flag to 0 % use `/rollout kill {rollout.flag}`."
-        )
+def _answer(now: RolloutView) -> ExposureAnswer:
+    """Policy's answer as the rollout shows it after the request."""
+    if now.approval is not None:
+        return ExposureAnswer(Answer.APPROVAL, now.approval.why, now)
+    return ExposureAnswer(Answer.AUTO, f"{now.environment} needs no approval", now)
 
 
 def _shown_by(check: GateCheck) -> str:

@@ -42,6 +42,7 @@ class Purpose(StrEnum):
     RESUME = "resume"
     ROLL_BACK = "roll_back"
     KILL = "kill"
+    LOWER = "lower"
 
 
 RAISING = frozenset({Purpose.START, Purpose.PROMOTE, Purpose.RESUME})
@@ -139,6 +140,11 @@ async def open_intents(session: AsyncSession, rollout_id: str) -> Sequence[Inten
     """What is still to be set, oldest first."""
     query = select(Intent).where(Intent.rollout_id == rollout_id, Intent.status == IntentStatus.OPEN)
     return (await session.scalars(query.order_by(Intent.created_at))).all()
+
+
+async def is_lowering(session: AsyncSession, rollout_id: str) -> bool:
+    """Whether a lower exposure was ordered that is not confirmed yet, or that a late write may still undo."""
+    return any(intent.purpose == Purpose.LOWER for intent in await open_intents(session, rollout_id))
 
 
 async def void_intents(session: AsyncSession, rollout_id: str, *, at: datetime) -> None:

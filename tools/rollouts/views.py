@@ -78,6 +78,10 @@ class RolloutView:
     ended_at: datetime | None
     place: PlaceView | None
 
+    def is_seen_by(self, workspace: str) -> bool:
+        """Whether people of that workspace may see it: it is theirs, or was made for nobody's."""
+        return self.place is None or self.place.workspace in ("", workspace)
+
     @property
     def stage_in_force(self) -> Stage | None:
         """The stage whose exposure is set, None before the start."""
@@ -104,7 +108,7 @@ async def view(session: AsyncSession, rollout: Rollout) -> RolloutView:
         known_good=_exposure(rollout.known_good),
         setting=_exposure(intent.target if intent else None),
         error=intent.error if intent else None,
-        check=_check_view(check, plan) if check is not None else None,
+        check=_check_view(check) if check is not None else None,
         approval=await _approval_view(session, rollout.id),
         requester=rollout.requester,
         pause_reason=rollout.pause_reason,
@@ -123,8 +127,9 @@ def _exposure(plain: dict[str, object] | None) -> Exposure | None:
     return None if plain is None else Exposure.model_validate(plain)
 
 
-def _check_view(check: GateCheck, plan: Plan) -> CheckView:
-    guardrails = plan.stages[check.stage].guardrails
+def _check_view(check: GateCheck) -> CheckView:
+    # The check's own guardrails: the plan may have got others since.
+    guardrails = [Guardrail.model_validate(item["guardrail"]) for item in check.inputs["guardrails"]]
     newest = [datetime.fromisoformat(answer["newest"]) if answer["newest"] else None for answer in check.answers]
     verdicts = [Verdict.from_json(plain) for plain in check.verdict["guardrails"]]
     return CheckView(
