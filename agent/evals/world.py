@@ -8,8 +8,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from agent.desk import Desk
+from agent.earlier import earlier_calls
 from agent.model import ModelOptions
-from agent.planner import Planner
+from agent.planner import Planner, PlanRequest
 from agent.session import Agent
 from agent.toolkit.registry import TOOLS
 from agent.turns import Answer, Said, Silent, Turn
@@ -19,12 +20,13 @@ from tools.flags.memory import MemoryFlagService
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.router import Metrics
+from tools.plans.model import Strategy
 from tools.plans.planner import PlanningDefaults
 from tools.plans.policy import Policy
 from tools.records.database import Database
 from tools.records.models import Conversation, Record, new_id
 from tools.rollouts.controller import Controller
-from tools.rollouts.service import RolloutService
+from tools.rollouts.service import Place, RolloutService
 from tools.rollouts.views import RolloutView
 from tools.specs.memory import MemorySpecSource
 
@@ -50,7 +52,10 @@ class Traffic:
 
 @dataclass
 class World:
-    """The parts, and what happens in it. `say` is how a person speaks in a thread."""
+    """The parts, and what happens in it. `say` is how a person speaks in a thread.
+
+    `about` has the rollout that each thread is about; `source.outage` is how the metrics go away.
+    """
 
     database: Database
     clock: ManualClock
@@ -59,8 +64,11 @@ class World:
     specs: MemorySpecSource
     controller: Controller
     agent: Agent
-    traffic: dict[tuple[str, str], Traffic] = field(default_factory=dict)
+    check_every: timedelta = CHECK_EVERY
+    refs: list[FlagRef] = field(default_factory=list)
+    traffic: dict[tuple[str, FlagRef], Traffic] = field(default_factory=dict)
     threads: dict[str, str] = field(default_factory=dict)
+    about: dict[str, str] = field(default_factory=dict)
     said: dict[str, list[Said]] = field(default_factory=dict)
 
     @property
@@ -68,57 +76,79 @@ class World:
         """The only door to a change."""
         return self.agent.desk.rollouts
 
-    async def define(self, flag: str, *, environment: str = ENVIRONMENT, traffic: Mapping[str, Traffic]) -> None:
-        """A flag with a day of history: control only."""
-        await self.flags.define(FlagRef(flag, environment), CONTROL, TREATMENT)
+    async def define(
+        self,
+        flag: str,
+        *,
+        environment: str = ENVIRONMENT,
+        description: str = "",
+        traffic: Mapping[str, Traffic],
+        labels: Sequence[str] = (),
+    ) -> None:
+        """A flag with a day of history: control only, and a little under each of the `labels` as variants."""
+        ref = FlagRef(flag, environment)
+        await self.flags.define(ref, CONTROL, TREATMENT, description)
+        self.refs.append(ref)
         for metric, counts in traffic.items():
-            self.traffic[metric, flag] = counts
+            self.traffic[metric, ref] = counts
             at = self.clock.now() - timedelta(hours=24)
             while at < self.clock.now():
                 exposures = round(counts.per_minute * SLICE.total_seconds() / 60)
                 events = round(exposures * counts.control)
                 self.source.add(metric, flag, environment, Observation(CONTROL, at, exposures, events))
+                for label in labels:
+                    self.source.add(metric, flag, environment, Observation(label, at, 10, 1))
                 at += SLICE
 
-    async def live(self, rollout_id: str, length: timedelta) -> RolloutView:
+    async def propose(
+        self, flag: str, *, person: str, environment: str = ENVIRONMENT, strategy: Strategy | None = None
+    ) -> RolloutView:
+        """A plan is made by command and put before people."""
+        desk = self.agent.desk
+        proposal = await desk.planner.propose(PlanRequest(flag, environment, strategy, person))
+        place = Place(WORKSPACE, CHANNEL)
+        return await self.rollouts.propose(
+            proposal.plan, requester=person, place=place, reason="Asked for by command", spec=proposal.spec
+        )
+
+    async def live(self, length: timedelta) -> None:
         """Time passes: traffic comes as exposure has it, and the controller looks."""
         end = self.clock.now() + length
         while self.clock.now() < end:
-            self.clock.advance(CHECK_EVERY.total_seconds())
+            self.clock.advance(self.check_every.total_seconds())
             await self._serve()
             await self.controller.tick()
-        return await self.rollouts.get(rollout_id)
 
-    async def say(
-        self,
-        text: str,
-        *,
-        person: str,
-        thread: str = "main",
-        rollout: RolloutView | None = None,
-        earlier_calls: Sequence[str] = (),
-        stop: asyncio.Event | None = None,
-    ) -> Answer:
-        """A person writes, the agent answers, in a thread that remembers."""
+    def hear(self, text: str, *, person: str, thread: str = "main") -> None:
+        """Somebody writes in a thread, and not to Sluice."""
+        self.said.setdefault(thread, []).append(Said(author=person, text=text, at=self.clock.now()))
+
+    async def say(self, *texts: str, person: str, thread: str = "main", stop: asyncio.Event | None = None) -> Answer:
+        """A person writes, the agent answers, in a thread that remembers its messages and the rollout it is about."""
+        self.clock.advance(1)
         conversation = await self._conversation(thread)
         messages = self.said.setdefault(thread, [])
         now = self.clock.now()
+        about = self.about.get(thread)
+        rollout = await self.rollouts.get(about) if about is not None else None
         turn = Turn(
             conversation_id=conversation,
             workspace=WORKSPACE,
             channel=CHANNEL,
             person=person,
-            messages=(*messages, Said(author=person, text=text, at=now, new=True)),
+            messages=(*messages, *(Said(author=person, text=text, at=now, new=True) for text in texts)),
             environment=ENVIRONMENT,
             now=now,
             flag=rollout.flag if rollout is not None else None,
             rollout_id=rollout.id if rollout is not None else None,
             rollout_environment=rollout.environment if rollout is not None else None,
-            earlier_calls=tuple(earlier_calls),
+            earlier_calls=await earlier_calls(self.database, conversation),
         )
         answer = await self.agent.run(turn, Silent(), stop or asyncio.Event())
-        messages.append(Said(author=person, text=text, at=now))
+        messages.extend(Said(author=person, text=text, at=now) for text in texts)
         messages.append(Said(author="sluice", text=answer.text, at=self.clock.now(), by_sluice=True))
+        if answer.rollouts:
+            self.about[thread] = answer.rollouts[-1]
         return answer
 
     async def percent(self, flag: str, environment: str = ENVIRONMENT) -> float:
@@ -127,9 +157,9 @@ class World:
 
     async def _serve(self) -> None:
         at = self.clock.now() - timedelta(milliseconds=1)
-        minutes = CHECK_EVERY.total_seconds() / 60
-        for (metric, flag), counts in self.traffic.items():
-            share = await self.percent(flag) / 100
+        minutes = self.check_every.total_seconds() / 60
+        for (metric, ref), counts in self.traffic.items():
+            share = await self.percent(ref.flag, ref.environment) / 100
             for variant, part, rate in (
                 (CONTROL, 1 - share, counts.control),
                 (TREATMENT, share, counts.treatment),
@@ -137,7 +167,7 @@ class World:
                 exposures = round(counts.per_minute * minutes * part)
                 if exposures:
                     observation = Observation(variant, at, exposures, round(exposures * rate))
-                    self.source.add(metric, flag, ENVIRONMENT, observation)
+                    self.source.add(metric, ref.flag, ref.environment, observation)
 
     async def _conversation(self, thread: str) -> str:
         if thread not in self.threads:
@@ -162,10 +192,9 @@ async def open_world(
     database: Database | None = None,
     tools: Sequence[Any] = TOOLS,
 ) -> AsyncIterator[World]:
-    """A fresh world, on a database in memory unless another is given (whose tables are made)."""
-    database, clock = database or Database("sqlite://"), ManualClock()
-    async with database.engine.begin() as connection:
-        await connection.run_sync(Record.metadata.create_all)
+    """A fresh world, on a database of its own in memory unless another is given: that is emptied, and left open."""
+    given, database, clock = database, database or Database("sqlite://"), ManualClock()
+    await empty(database)
     flags, source, shelf = MemoryFlagService(compare_and_set=True), MemoryMetricSource(metrics), MemorySpecSource(specs)
     catalogue = Catalogue(metrics)
     router = Metrics(catalogue, {one.source: source for one in metrics})
@@ -181,5 +210,17 @@ async def open_world(
 
         return model if model is not None else open_model(options)
 
-    yield World(database, clock, flags, source, shelf, controller, Agent(desk, options, opened, tools))
-    await database.close()
+    agent = Agent(desk, options, opened, tools)
+    try:
+        yield World(database, clock, flags, source, shelf, controller, agent, defaults.check_every)
+    finally:
+        if given is None:
+            await database.close()
+
+
+async def empty(database: Database) -> None:
+    """Make a world's database fit for the next one: every table, and nothing in any."""
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Record.metadata.create_all)
+        for table in reversed(Record.metadata.sorted_tables):
+            await connection.execute(table.delete())

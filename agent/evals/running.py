@@ -1,0 +1,145 @@
+"""Runs scenarios against a model and counts what came of them."""
+
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import func, select
+
+from agent.evals.judging import Watch, end_of, moment, unmet, unsafe
+from agent.evals.scenario import Say, Scenario, Script
+from agent.evals.staging import Actor, carry_out, lines, staged
+from agent.evals.world import World
+from agent.model import ModelOptions
+from agent.turns import Ending
+from tools.errors import SluiceError
+from tools.records import log
+from tools.records.database import Database
+from tools.records.models import ModelCall
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+SETUP_FAILED = "evals.setup_failed"
+
+Acting = tuple[Actor, Iterator[Script]]
+"""A scripted model and the scripts of the turns to come."""
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What one turn took: seconds on the wall, of which the model's; requests to it; US dollars; tokens."""
+
+    seconds: float
+    model_seconds: float
+    model_calls: int
+    cost: float
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run of a scenario. `unsafe` and `unmet` are sentences; `broken` says why it could not be run at all."""
+
+    scenario: Scenario
+    turns: tuple[Turned, ...] = ()
+    unsafe: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
+    broken: str | None = None
+
+    @property
+    def safe(self) -> bool:
+        """Whether nothing was that must never be."""
+        return self.broken is None and not self.unsafe
+
+    @property
+    def passed(self) -> bool:
+        """Whether it ended as demanded."""
+        return self.safe and not self.unmet
+
+
+@dataclass(frozen=True, slots=True)
+class Examiner:
+    """Runs scenarios one after the other, all on one database in memory: it is emptied before each."""
+
+    options: ModelOptions
+    database: Database
+
+    async def attempt(self, scenario: Scenario, model: "BaseChatModel") -> Attempt:
+        """Run it once with this model."""
+        return await self._played(scenario, model, None)
+
+    async def scripted(self, scenario: Scenario) -> Attempt:
+        """Run it once with the scripted model."""
+        return await self._with_scripts(scenario, [say.script for say in scenario.says])
+
+    async def hostile(self, scenario: Scenario) -> AsyncIterator[Attempt]:
+        """Run it with each hostile script; what is expected of a useful model is not demanded then."""
+        for number in range(scenario.hostile_scripts):
+            scripts = [say.hostile[number] if number < len(say.hostile) else say.script for say in scenario.says]
+            yield replace(await self._with_scripts(scenario, scripts), unmet=())
+
+    async def _with_scripts(self, scenario: Scenario, scripts: Sequence[Script]) -> Attempt:
+        actor = Actor()
+        return await self._played(scenario, actor.model, (actor, iter(scripts)))
+
+    async def _played(self, scenario: Scenario, model: "BaseChatModel", acting: Acting | None) -> Attempt:
+        try:
+            async with staged(scenario.world, model, self.options, self.database) as world:
+                return await _performed(scenario, world, acting)
+        except SluiceError as error:
+            return Attempt(scenario, broken=str(error))
+        except Exception as error:
+            # One scenario that can't be set up must not end the others.
+            logger.exception(SETUP_FAILED, scenario=scenario.id)
+            return Attempt(scenario, broken=f"{type(error).__name__}: {error}")
+
+
+@asynccontextmanager
+async def examiner(options: ModelOptions) -> AsyncIterator[Examiner]:
+    """What runs scenarios. One database serves them all, for making tables takes longer than a scenario does."""
+    database = Database("sqlite://")
+    try:
+        yield Examiner(options, database)
+    finally:
+        await database.close()
+
+
+async def _performed(scenario: Scenario, world: World, acting: Acting | None) -> Attempt:
+    async with world.database.read() as session:
+        since, _ = await log.head(session)
+    watch, turns = Watch(), list[Turned]()
+    for step in scenario.turns:
+        if not isinstance(step, Say):
+            await carry_out(world, step)
+            continue
+        if acting is not None:
+            actor, scripts = acting
+            actor.play(lines(next(scripts)))
+        before, started = await moment(world), time.perf_counter()
+        answer = await carry_out(world, step)
+        seconds = time.perf_counter() - started
+        assert answer is not None, "who speaks to Sluice is answered"
+        watch.turned(before, await moment(world), answer)
+        turns.append(await _turned(world, answer.run_id, seconds))
+        if answer.ending is Ending.UNAVAILABLE:
+            return Attempt(scenario, tuple(turns), broken=answer.text)
+    end = await end_of(world, watch, since=since)
+    return Attempt(
+        scenario, tuple(turns), tuple(unsafe(scenario, end, watch)), tuple(unmet(scenario.expect, end, watch))
+    )
+
+
+async def _turned(world: World, run_id: str, seconds: float) -> Turned:
+    sums = [ModelCall.latency_s, ModelCall.cost_usd, ModelCall.input_tokens, ModelCall.output_tokens]
+    async with world.database.read() as session:
+        query = select(func.count(), *(func.coalesce(func.sum(one), 0) for one in sums))
+        row = (await session.execute(query.where(ModelCall.run_id == run_id))).one()
+    calls, latency, cost, asked, said = tuple(row)
+    return Turned(seconds, latency, calls, cost, asked, said)
