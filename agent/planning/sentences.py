@@ -53,32 +53,40 @@ class Evidence:
             return _containing(wanted, Source.TELEMETRY, self.telemetry)
         return None
 
-    def naming_percent(self, percent: float) -> Quote | None:
-        """The sentence of the person or the spec that names the percentage."""
-        return self._matching(re.compile(_PERCENT.format(re.escape(f"{percent:g}")), re.IGNORECASE))
+    def asked_percent(self, percent: float) -> Quote | None:
+        """The person's own sentence that names the percentage."""
+        pattern = re.compile(_PERCENT.format(re.escape(f"{percent:g}")), re.IGNORECASE)
+        return next((Quote(Source.PERSON, text) for text in self.person if pattern.search(text)), None)
 
     def naming(self, name: str) -> Quote | None:
         """The sentence of the person or the spec that has the name as a word of its own."""
-        return self._matching(re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", re.IGNORECASE))
-
-    def marked(self, source: Source) -> dict[str, str]:
-        """The sentences of a source by their marks, as a model is shown them."""
-        letter = next(letter for letter, of in _MARKS.items() if of is source)
-        return {f"{letter}{number}": text for number, text in enumerate(self._of(source), start=1)}
-
-    def _matching(self, pattern: re.Pattern[str]) -> Quote | None:
+        pattern = re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", re.IGNORECASE)
         for source in (Source.PERSON, Source.SPEC):
             for text in self._of(source):
                 if pattern.search(text):
                     return Quote(source, text)
         return None
 
+    def marked(self, source: Source, most: int) -> dict[str, str]:
+        """The first sentences of a source by their marks, as a model is shown them."""
+        letter = next(letter for letter, of in _MARKS.items() if of is source)
+        return {f"{letter}{number}": text for number, text in enumerate(self._of(source)[:most], start=1)}
+
     def _of(self, source: Source) -> tuple[str, ...]:
         return {Source.SPEC: self.spec, Source.TELEMETRY: self.telemetry, Source.PERSON: self.person}[source]
 
 
+def spec_sentences(content: str) -> tuple[str, ...]:
+    """A spec's sentences: those of its text first, then the lines of its front matter."""
+    front = [line for line in _front_matter(content) if line.strip()]
+    lines = content.splitlines()
+    body = "\n".join(lines[len(_front_matter(content)) + 2 :]) if front else content
+    items = [_ITEM.sub("", line, count=1).strip()[:LONGEST_SENTENCE] for line in front]
+    return (*sentences(body), *items)
+
+
 def sentences(text: str) -> tuple[str, ...]:
-    """A Markdown text's sentences, front matter by lines; headings and code fences are left out."""
+    """A Markdown text's sentences; headings and code fences are left out."""
     found = (sentence for block in _blocks(text.splitlines()) for sentence in _END.split(block))
     kept = (" ".join(sentence.split()) for sentence in found)
     return tuple(sentence[:LONGEST_SENTENCE] for sentence in kept if len(sentence) > 1)[:MOST_SENTENCES]
@@ -129,20 +137,15 @@ def _item(lines: Sequence[str]) -> Iterator[str]:
 def _blocks(lines: Iterable[str]) -> Iterator[str]:
     """Paragraphs and list items, each as one line."""
     block: list[str] = []
-    fenced = front = False
-    for number, line in enumerate(lines):
-        rule = re.fullmatch(r"-{3,}\s*", line) is not None
+    fenced = False
+    for line in lines:
         fence = line.lstrip().startswith("```")
-        if rule and (number == 0 or front):
-            front = not front
         fenced ^= fence
-        if front or rule or fence or fenced or not line.strip() or line.startswith("#") or _ITEM.match(line):
-            if block:
-                yield " ".join(block)
+        silent = fence or fenced or not line.strip() or line.startswith(("#", "---"))
+        if block and (silent or _ITEM.match(line)):
+            yield " ".join(block)
             block = []
-        if rule or fence or fenced or line.startswith("#"):
-            continue
-        if line.strip():
+        if not silent:
             block.append(_ITEM.sub("", line, count=1).strip())
     if block:
         yield " ".join(block)

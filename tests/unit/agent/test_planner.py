@@ -1,70 +1,16 @@
 """Planning from real parts in memory: spec, flag, metrics in; a checked plan or a sentence out."""
 
-from datetime import timedelta
-
 import pytest
 
-from agent.planner import Planner, PlanRequest
-from tests.unit.rollouts.world import POLICY
-from tools.clock import ManualClock
-from tools.flags.base import FlagNotFound, FlagRef
-from tools.flags.memory import MemoryFlagService
-from tools.gates import Direction
-from tools.metrics.catalogue import Catalogue, MetricDefinition
-from tools.metrics.memory import MemoryMetricSource, Observation
-from tools.metrics.router import Metrics
-from tools.plans.model import Exposure, Strategy
-from tools.plans.planner import CannotBeProven, PlanningDefaults
-from tools.specs.memory import MemorySpecSource
-
-PRODUCTION = "production"
-CHECKOUT = """---
-flag: new-checkout
-owner: UAUTHOR
-tags: [revenue-critical]
-kpis:
-  - {metric: errors, direction: increase, margin: 1.8}
-depends_on: [new-cart, wallet]
----
-# New checkout
-"""
-
-
-class Desk:
-    """A planner and what it reads from."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock()
-        self.flags = MemoryFlagService()
-        self.specs = MemorySpecSource({})
-        definitions = [
-            MetricDefinition(name="errors", source="m", title="Errors", query="-"),
-            MetricDefinition(name="orders", source="m", title="Orders", query="-", direction=Direction.DECREASE),
-        ]
-        self.source = MemoryMetricSource(definitions)
-        metrics = Metrics(Catalogue(definitions), {"m": self.source})
-        self.planner = Planner(self.specs, self.flags, metrics, POLICY, PlanningDefaults(), self.clock)
-
-    async def flag(self, name: str = "new-checkout", percent: float = 0) -> None:
-        ref = FlagRef(name, PRODUCTION)
-        await self.flags.define(ref, "old", "new")
-        await self.flags.write(ref, Exposure(percent=percent), expected=(await self.flags.read(ref)).version)
-
-    def history(self, metric: str, *, per_minute: int = 6000, rate: float = 0.01, variant: str = "old") -> None:
-        for minute in range(24 * 60):
-            at = self.clock.now() - timedelta(minutes=minute + 1)
-            self.source.add(
-                metric, "new-checkout", PRODUCTION, Observation(variant, at, per_minute, round(per_minute * rate))
-            )
+from tests.unit.agent.planning_desk import CHECKOUT, Desk, request
+from tools.flags.base import FlagNotFound
+from tools.plans.model import Strategy
+from tools.plans.planner import CannotBeProven
 
 
 @pytest.fixture
 def desk() -> Desk:
     return Desk()
-
-
-def request(strategy: Strategy | None = None) -> PlanRequest:
-    return PlanRequest("new-checkout", PRODUCTION, strategy, "UMIRA")
 
 
 async def test_a_plan_rests_on_the_spec_and_on_what_the_metrics_did(desk: Desk) -> None:
@@ -129,8 +75,9 @@ async def test_without_a_spec_every_metric_guards_and_that_is_said(desk: Desk) -
     await desk.flag()
     desk.history("errors")
     desk.history("orders", rate=0.05)
+    desk.history("refunds", rate=0.02)
     proposal = await desk.planner.propose(request(Strategy.SHADOW))
-    assert [rail.metric for rail in proposal.plan.stages[0].guardrails] == ["errors", "orders"]
+    assert [rail.metric for rail in proposal.plan.stages[0].guardrails] == ["errors", "orders", "refunds"]
     assert proposal.plan.strategy is Strategy.SHADOW
     assert proposal.notes[0].startswith("There is no spec for new-checkout")
 

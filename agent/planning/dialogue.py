@@ -1,0 +1,108 @@
+"""The talk with a model about one plan: bounded in time, every exchange kept as a row.
+
+This part talks to the model and holds messages and a way to keep them, nothing that could change a flag.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agent.model import ModelOptions, ModelUnavailable, Style, unavailable
+from agent.planning.sketch import Choices, sketch_schema
+from agent.turns import Ending
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage, BaseMessage
+
+    from agent.graph import Exchange
+
+CHARACTERS_A_TOKEN = 4
+
+
+class Book(Protocol):
+    """Where the talk about one plan is kept: a run of its own, or the run of the conversation that asked."""
+
+    async def next_position(self) -> int:
+        """The place of the next exchange in the run."""
+        ...
+
+    async def keep(self, exchange: "Exchange") -> None:
+        """Write an exchange down."""
+        ...
+
+    async def close(self, ending: Ending, outcome: Mapping[str, Any], *, error: str | None = None) -> None:
+        """Write down what came of it."""
+        ...
+
+
+@dataclass(slots=True)
+class Dialogue:
+    """`deadline` is a moment of the event loop's clock. The messages grow with each question and answer."""
+
+    model: "BaseChatModel"
+    options: ModelOptions
+    choices: Choices
+    book: Book
+    deadline: float
+    messages: "list[BaseMessage]" = field(default_factory=list)
+    _plain: bool = False
+
+    async def ask(self, question: str) -> str:
+        """The answer to the next question. Raises ModelUnavailable, also when the time is up."""
+        from langchain_core.messages import HumanMessage
+
+        self.messages.append(HumanMessage(question))
+        answer = await self._answered()
+        self.messages.append(answer)
+        return str(answer.text)
+
+    async def _answered(self) -> "AIMessage":
+        import openai
+
+        try:
+            return await self._exchanged()
+        except ModelUnavailable as trouble:
+            if self._plain or not isinstance(trouble.__cause__, openai.BadRequestError):
+                raise
+            # Some servers know nothing of schemas: the same question without one.
+            self._plain = True
+            return await self._exchanged()
+
+    async def _exchanged(self) -> "AIMessage":
+        from agent.graph import Exchange
+
+        started, position = time.monotonic(), await self.book.next_position()
+        request, response, error = list(self.messages), None, None
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                response = await self._invoked()
+        except Exception as failure:
+            trouble = unavailable(failure)
+            error = str(trouble or type(failure).__name__)
+            if trouble is None:
+                raise
+            raise trouble from failure
+        finally:
+            used = tokens(request, response)
+            exchange = Exchange(position, request, response, error, *used, time.monotonic() - started)
+            await self.book.keep(exchange)
+        return response
+
+    async def _invoked(self) -> "AIMessage":
+        if self._plain or self.options.style is Style.TEXT:
+            return await self.model.ainvoke(self.messages)
+        # Said in full: what is inferred from a model's name is wrong for most endpoints.
+        schema = {"name": "sketch", "strict": False, "schema": sketch_schema(self.choices)}
+        form = {"type": "json_schema", "json_schema": schema}
+        return await self.model.bind(response_format=form).ainvoke(self.messages)
+
+
+def tokens(request: "Sequence[BaseMessage]", response: "AIMessage | None") -> tuple[int, int]:
+    """Tokens in and out: as the model counted them, else about four characters each."""
+    if response is not None and response.usage_metadata:
+        return response.usage_metadata["input_tokens"], response.usage_metadata["output_tokens"]
+    asked = sum(len(str(message.content)) for message in request) // CHARACTERS_A_TOKEN
+    return asked, len(str(response.content)) // CHARACTERS_A_TOKEN if response is not None else 0
