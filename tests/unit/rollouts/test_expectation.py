@@ -1,0 +1,168 @@
+"""What a gate waits for and how long that takes: as the gate itself then does, and never a promise it can't keep."""
+
+import random
+import statistics
+from datetime import timedelta
+
+import pytest
+
+from tests.unit.rollouts.world import ERRORS, RAIL, SAM, World, make_plan, stage
+from tools.gates import (
+    CeilingEvidence,
+    CeilingTest,
+    CountEvidence,
+    Counts,
+    CountTest,
+    Direction,
+    Minutes,
+    Outcome,
+    error,
+    judge,
+    judge_ceiling,
+    update,
+    update_ceiling,
+)
+from tools.plans.model import Guardrail
+from tools.rollouts.expectation import Awaited, Expectation, Pace, Timing, expect, expectations, outlook
+from tools.rollouts.phases import Phase
+
+GOOD = {"old": (950, 19), "new": (50, 1)}
+ORDERS = Guardrail(metric="orders", direction=Direction.DECREASE, margin=1.5, min_sample=1)
+
+
+def _binomial(rng: random.Random, number: int, rate: float) -> int:
+    """Roughly: normal, rounded, never out of range."""
+    mean, spread = number * rate, (number * rate * (1 - rate)) ** 0.5
+    return min(number, max(0, round(rng.gauss(mean, spread))))
+
+
+@pytest.mark.parametrize(
+    ("rail", "rate", "ratio"),
+    [
+        (RAIL.model_copy(update={"min_sample": 1}), 0.02, 1.0),
+        (RAIL.model_copy(update={"min_sample": 1}), 0.02, 1.3),
+        (ORDERS, 0.02, 1.0),
+    ],
+)
+def test_the_time_to_proof_is_about_what_the_test_then_takes(rail: Guardrail, rate: float, ratio: float) -> None:
+    rng, test = random.Random(5), CountTest(rail.direction, rail.margin)
+    nine_in_ten, ratios = 0, []
+    for _ in range(60):
+        evidence = CountEvidence.start(test)
+        minute, foretold = 0, None
+        total = Counts(0, 0), Counts(0, 0)
+        while judge(test, evidence).outcome is not Outcome.PASS if minute else True:
+            minute += 1
+            control, treatment = (
+                Counts(4000, _binomial(rng, 4000, rate)),
+                Counts(200, _binomial(rng, 200, rate * ratio)),
+            )
+            evidence = update(test, evidence, control, treatment)
+            total = total[0] + control, total[1] + treatment
+            if minute == 5:
+                verdict = judge(test, evidence)
+                if verdict.outcome is Outcome.PASS:
+                    break
+                foretold = expect(Awaited(rail, verdict, Pace(5, total[1], total[0]), 1000)).wait
+            if minute > 400:
+                break
+        if foretold is not None:
+            ratios.append((minute - 5) / foretold.median)
+            nine_in_ten += minute - 5 <= foretold.p90
+    assert 0.5 < statistics.median(ratios) < 2
+    assert nine_in_ten >= 0.75 * len(ratios)
+
+
+def test_at_100_percent_the_ceiling_stands_in_for_control() -> None:
+    rng, test = random.Random(3), CeilingTest(Direction.INCREASE, 0.04)
+    evidence, minute = CeilingEvidence.start(test), 0
+    total, foretold = Counts(0, 0), None
+    while minute < 400 and (not minute or judge_ceiling(test, evidence).outcome is not Outcome.PASS):
+        minute += 1
+        counted = Counts(100, _binomial(rng, 100, 0.02))
+        evidence, total = update_ceiling(test, evidence, counted), total + counted
+        if minute == 2:
+            awaited = Awaited(RAIL, judge_ceiling(test, evidence), Pace(2, total, Counts(0, 0)), 99, True, 0.04)
+            foretold = expect(awaited).wait
+    assert foretold is not None
+    assert foretold.median / 3 < minute < foretold.p90 * 3
+
+
+def _verdict(treatment: Counts, control: Counts, margin: float = 2.0) -> Awaited:
+    test = CountTest(Direction.INCREASE, margin)
+    evidence = update(test, CountEvidence.start(test), control, treatment)
+    rail = RAIL.model_copy(update={"min_sample": 5000, "margin": margin})
+    return Awaited(rail, judge(test, evidence), Pace(10, treatment, control), treatment.exposures)
+
+
+def test_a_sample_that_is_missing_is_waited_for_at_the_present_pace() -> None:
+    waiting = expect(_verdict(Counts(1000, 20), Counts(20_000, 400)))
+    assert waiting.wait is not None
+    assert waiting.wait.median >= 40
+    assert "4,000 more of 5,000 exposures, about 40 min" in waiting.why
+
+
+def test_what_is_beyond_the_margin_is_not_promised() -> None:
+    worse = expect(_verdict(Counts(100, 6), Counts(2000, 20), margin=1.5))
+    assert worse.wait is None
+    assert "not within the margin ×1.5" in worse.why
+
+
+def test_silence_and_blindness_are_not_promised() -> None:
+    silent = _verdict(Counts(100, 2), Counts(2000, 40))
+    silent = Awaited(silent.guardrail, silent.verdict, Pace(10, Counts(0, 0), Counts(0, 0)), 100)
+    assert expect(silent).wait is None
+    assert "nothing was counted" in expect(silent).why
+    blind = Awaited(RAIL, error("The source is down."), silent.pace, 0)
+    assert expect(blind) == Expectation(ERRORS, None, f"{ERRORS} waits for data: The source is down.")
+
+
+PROVEN = Expectation("a", Minutes(0, 0), "a is proven safe.")
+SOON = Expectation("b", Minutes(20, 50), "b takes a while.")
+NEVER = Expectation("c", None, "c waits for data.")
+
+
+@pytest.mark.parametrize(
+    ("expected", "timing", "last"),
+    [
+        ([PROVEN], Timing(timedelta(minutes=9), timedelta(hours=2)), "At this pace the gate passes in about 9 min."),
+        ([PROVEN, SOON], Timing(timedelta(0), None), "the gate passes in about 20 min (9 of 10 within 50 min)."),
+        ([SOON], Timing(timedelta(0), timedelta(minutes=30)), "Its limit comes in 30 min: then it pauses and asks"),
+        ([SOON, NEVER], Timing(timedelta(0), timedelta(hours=3)), "As things are the gate does not pass. Its limit"),
+        ([SOON], Timing(None, None), "still being confirmed"),
+    ],
+)
+def test_the_gate_waits_for_the_slowest(expected: list[Expectation], timing: Timing, last: str) -> None:
+    lines = outlook(Phase.PROGRESSING, expected, timing)
+    assert lines[: len(expected)] == [one.why for one in expected]
+    assert last in lines[-1]
+
+
+def test_a_paused_gate_and_one_that_waits_for_people_promise_nothing() -> None:
+    timing = Timing(timedelta(0), timedelta(hours=1))
+    assert outlook(Phase.PAUSED, [SOON], timing)[-1].startswith("It is paused")
+    assert outlook(Phase.WAITING_PROMOTION, [SOON], timing)[-1] == "It waits for people."
+
+
+async def test_a_running_rollout_tells_what_it_waits_for(world: World) -> None:
+    view = await world.proposed()
+    assert await expectations(world.database, view, now=world.clock.now()) == []
+    assert view.approval is not None
+    await world.service.cancel(view.id, actor=SAM, reason="again")
+    view = await world.started(make_plan(stage(5, bake=300), stage(25), stage(100)))
+    view = await world.live(view.id, 1, **GOOD)
+    early = await expectations(world.database, view, now=world.clock.now())
+    assert any("about 5 min" in line or "290 s" in line or "4.83 min" in line for line in early)
+    view = await world.live(view.id, 15, **GOOD)
+    lines = await expectations(world.database, view, now=world.clock.now())
+    assert f"{ERRORS} is proven safe." in lines
+    assert lines[-1] == "At this pace the gate passes in about 2.33 min."
+    view = await world.live(view.id, 15, **GOOD)
+    assert view.stage == 1, "and so it did"
+
+
+async def test_while_it_burns_in_that_is_said(world: World) -> None:
+    view = await world.started(make_plan(stage(5), stage(100), burn_in=timedelta(minutes=10)))
+    view = await world.live(view.id, 6, **GOOD)
+    lines = await expectations(world.database, view, now=world.clock.now())
+    assert "burns in for 9 min more" in lines[0]

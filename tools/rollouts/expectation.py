@@ -1,0 +1,272 @@
+"""What a gate waits for, and how long that should take at the present pace.
+
+The answer is the calculators' (`tools.gates.calculators`), fed with what the newest checks counted and with the
+evidence that is carried already. `expect` and `outlook` are pure; `expectations` reads what they need.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from tools.clock import in_words
+from tools.gates import Counts, CountTest, Direction, Minutes, Outcome, Traffic, Verdict, information
+from tools.gates.calculators import SAFE_MEDIAN, SAFE_P90
+from tools.plans.model import Guardrail
+from tools.records.database import Database
+from tools.records.models import GateCheck
+from tools.rollouts import checks
+from tools.rollouts.decisions import is_blind
+from tools.rollouts.phases import LIVE, Phase
+from tools.rollouts.views import RolloutView
+
+PACE_CHECKS = 40
+"""From how many of the newest checks the pace is taken."""
+NEEDED = math.log(1 / CountTest.alpha_safe)
+"""Nats that a proof of safety takes."""
+# A ratio of few events says little: it is taken as if so many events at control's rate had been seen as well.
+EVENTS_OF_DOUBT = 5.0
+LONGEST = timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What was counted lately, in `minutes` of data."""
+
+    minutes: float
+    treatment: Counts
+    control: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A guardrail and where it stands.
+
+    `in_stage` are treatment's exposures of this stage; everyone is exposed if `whole`, and then `ceiling` stands in for
+    control. `burn_in_left` passes before anything counts.
+    """
+
+    guardrail: Guardrail
+    verdict: Verdict
+    pace: Pace
+    in_stage: int
+    whole: bool = False
+    ceiling: float | None = None
+    burn_in_left: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """When a guardrail should be proven and have its sample, from now; None: not at this pace. `why` is a sentence."""
+
+    metric: str
+    wait: Minutes | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the stage lasts at least, and until its limit; None where the stage's exposure is not confirmed."""
+
+    bake_left: timedelta | None
+    limit_left: timedelta | None
+
+
+def expect(awaited: Awaited) -> Expectation:
+    """What the guardrail waits for and how long that should take."""
+    rail, verdict = awaited.guardrail, awaited.verdict
+    if is_blind(verdict):
+        return Expectation(rail.metric, None, f"{rail.metric} waits for data: {verdict.why}")
+    if verdict.outcome is Outcome.FAIL:
+        return Expectation(rail.metric, None, f"{rail.metric} is proven harmful, so it waits for nothing.")
+    proof, said = _proof(awaited)
+    sample = _sample(awaited)
+    if proof is None or sample is None:
+        return Expectation(rail.metric, None, f"{rail.metric} {said}.")
+    left = max(0, rail.min_sample - awaited.in_stage)
+    if left:
+        said += f", and waits for {left:,} more of {rail.min_sample:,} exposures, about {_words(sample)} more"
+    return Expectation(
+        rail.metric, Minutes(max(proof.median, sample), max(proof.p90, sample)), f"{rail.metric} {said}."
+    )
+
+
+def outlook(phase: Phase, expected: Sequence[Expectation], timing: Timing) -> list[str]:
+    """What the gate as a whole waits for, in sentences, after its guardrails'."""
+    lines = [one.why for one in expected]
+    if timing.bake_left is None:
+        return [*lines, "The stage's exposure is still being confirmed."]
+    if timing.bake_left > timedelta(0):
+        lines.append(f"The stage lasts {in_words(timing.bake_left)} more at least.")
+    if phase is Phase.PAUSED:
+        return [*lines, "It is paused, so nothing goes on until someone resumes."]
+    if phase is Phase.WAITING_PROMOTION:
+        return [*lines, "It waits for people."]
+    return [*lines, _verdict_of(expected, timing.bake_left.total_seconds() / 60, timing.limit_left)]
+
+
+async def expectations(database: Database, view: RolloutView, *, now: datetime) -> list[str]:
+    """What the rollout's gate waits for and how long that should take; empty when no stage is in force."""
+    if view.check is None or view.stage is None or view.phase not in LIVE:
+        return []
+    query = select(GateCheck).where(GateCheck.rollout_id == view.id, GateCheck.stage == view.stage)
+    async with database.read() as session:
+        found = (await session.scalars(query.order_by(GateCheck.at.desc()).limit(PACE_CHECKS))).all()
+    newest = next((check for check in found if check.id == view.check.id), None)
+    if newest is None:
+        return ["The stage has not been checked yet."]
+    seen = [(checks.Inputs.model_validate(check.inputs), _answers(check)) for check in found]
+    inputs = checks.Inputs.model_validate(newest.inputs)
+    expected = [
+        expect(_awaited(item, verdict, newest, seen, inputs))
+        for item, (_, verdict, _) in zip(inputs.guardrails, view.check.guardrails, strict=True)
+    ]
+    return outlook(view.phase, expected, _timing(view, inputs, now))
+
+
+def _proof(awaited: Awaited) -> tuple[Minutes | None, str]:
+    """How long the proof should take, and where it stands, in words."""
+    verdict, margin = awaited.verdict, f"×{awaited.guardrail.margin:g}"
+    if verdict.safe_e >= 1 / CountTest.alpha_safe:
+        return Minutes(0, 0), "is proven safe"
+    have = f"has evidence of safety {verdict.safe_e:.2g} of {1 / CountTest.alpha_safe:g}"
+    if not awaited.pace.treatment.exposures or awaited.pace.minutes <= 0:
+        return None, f"{have}; lately nothing was counted, so there is no telling how long it takes"
+    ratio = _ratio(awaited)
+    rate = _nats_a_minute(awaited, ratio)
+    if rate is None:
+        return None, f"{have}; at ×{ratio:.2f} it is not within the margin {margin}, so more data will not prove it"
+    remaining = NEEDED - math.log(max(verdict.safe_e, 1e-12))
+    # Evidence is a random walk: its spread grows with the root of what is still to come.
+    spread = (SAFE_P90 - SAFE_MEDIAN) * math.sqrt(remaining / NEEDED)
+    first = awaited.burn_in_left.total_seconds() / 60
+    proof = Minutes(first + remaining / rate, first + (remaining + spread) / rate)
+    if first:
+        have = f"burns in for {_words(first)} more, then {have}"
+    return proof, (
+        f"{have}; at {_per_minute(awaited.pace)} and ×{ratio:.2f} about {_words(proof.median)} more "
+        f"(9 of 10 within {_words(proof.p90)})"
+    )
+
+
+def _ratio(awaited: Awaited) -> float:
+    """Treatment's rate over control's or the ceiling, drawn towards "no difference" while few events were seen."""
+    verdict, rail, alike = awaited.verdict, awaited.guardrail, 1.0
+    if awaited.whole:
+        alike = 1 / rail.margin if rail.direction is Direction.INCREASE else rail.margin
+    expected = verdict.treatment_n * _base_rate(awaited)
+    return (verdict.treatment_events + EVENTS_OF_DOUBT * alike) / (expected + EVENTS_OF_DOUBT)
+
+
+def _base_rate(awaited: Awaited) -> float:
+    if awaited.whole:
+        return awaited.ceiling or 0.5
+    seen = Counts(awaited.verdict.control_n, awaited.verdict.control_events)
+    control = seen if seen.exposures else awaited.pace.control
+    return min((control.events + 0.5) / (control.exposures + 1), 0.999)
+
+
+def _nats_a_minute(awaited: Awaited, ratio: float) -> float | None:
+    """How fast evidence of safety grows if treatment stays at `ratio`; None when it does not."""
+    rail, pace = awaited.guardrail, awaited.pace
+    more_is_harm = rail.direction is Direction.INCREASE
+    margin = 1.0 if awaited.whole else rail.margin
+    null = margin if more_is_harm else 1 / margin
+    if (ratio >= null) if more_is_harm else (ratio <= null):
+        return None
+    if awaited.whole:
+        # Kullback-Leibler rate of Poisson events at `ratio` times the ceiling against the ceiling itself.
+        expected = pace.treatment.exposures / pace.minutes * _base_rate(awaited)
+        return expected * (ratio * math.log(ratio) - ratio + 1) / rail.dispersion
+    both = pace.treatment.exposures + pace.control.exposures
+    if not pace.control.exposures:
+        return None
+    share = pace.treatment.exposures / both
+    return information(Traffic(both / pace.minutes, _base_rate(awaited), share, rail.dispersion), ratio, null) or None
+
+
+def _sample(awaited: Awaited) -> float | None:
+    """Minutes until the stage has its sample; None when none comes."""
+    left = max(0, awaited.guardrail.min_sample - awaited.in_stage)
+    if not left:
+        return 0.0
+    pace = awaited.pace
+    return left * pace.minutes / pace.treatment.exposures if pace.treatment.exposures else None
+
+
+def _verdict_of(expected: Sequence[Expectation], bake_minutes: float, limit_left: timedelta | None) -> str:
+    waits = [one.wait for one in expected]
+    limit = None if limit_left is None else max(limit_left, timedelta(0))
+    ask = "" if limit is None else f" Its limit comes in {in_words(limit)}: then it pauses and asks a person."
+    known = [wait for wait in waits if wait is not None]
+    if len(known) < len(waits):
+        return f"As things are the gate does not pass.{ask}"
+    median = max([bake_minutes, *(wait.median for wait in known)])
+    p90 = max([bake_minutes, *(wait.p90 for wait in known)])
+    chance = f" (9 of 10 within {_words(p90)})" if p90 > median else ""
+    said = f"At this pace the gate passes in about {_words(median)}{chance}."
+    late = limit is not None and timedelta(minutes=min(p90, 10**6)) > limit
+    return said + (ask if late else "")
+
+
+def _awaited(
+    item: checks.GuardrailInput,
+    verdict: Verdict,
+    newest: GateCheck,
+    seen: Sequence[tuple[checks.Inputs, dict[str, checks.Answer]]],
+    inputs: checks.Inputs,
+) -> Awaited:
+    carried = newest.evidence.get(item.key) or {}
+    in_stage = int(carried["in_stage"]) if carried.get("stage") == inputs.stage else 0
+    warm = (inputs.burn_in_ends or item.end) - item.end
+    return Awaited(
+        item.guardrail,
+        verdict,
+        _pace(item.guardrail.metric, seen),
+        in_stage,
+        whole=item.whole,
+        ceiling=item.ceiling,
+        burn_in_left=max(warm, timedelta(0)),
+    )
+
+
+def _pace(metric: str, seen: Sequence[tuple[checks.Inputs, dict[str, checks.Answer]]]) -> Pace:
+    minutes, treatment, control = 0.0, Counts(0, 0), Counts(0, 0)
+    for inputs, answers in seen:
+        item = next((one for one in inputs.guardrails if one.guardrail.metric == metric), None)
+        answer = answers.get(metric)
+        if item is None or answer is None or answer.error is not None:
+            continue
+        minutes += (item.end - item.start).total_seconds() / 60
+        treatment += _counted(answer, inputs.treatment)
+        control += _counted(answer, inputs.control)
+    return Pace(minutes, treatment, control)
+
+
+def _counted(answer: checks.Answer, variant: str) -> Counts:
+    return next((Counts(one.exposures, one.events) for one in answer.variants if one.variant == variant), Counts(0, 0))
+
+
+def _answers(check: GateCheck) -> dict[str, checks.Answer]:
+    return {plain["metric"]: checks.Answer.model_validate(plain) for plain in check.answers}
+
+
+def _timing(view: RolloutView, inputs: checks.Inputs, now: datetime) -> Timing:
+    if view.stage_in_force is None or view.stage_since is None:
+        return Timing(None, None)
+    # The bake time is measured in data, which comes later than it happens.
+    lag = max((inputs.at - item.end for item in inputs.guardrails), default=timedelta(0))
+    bake = view.stage_since + view.stage_in_force.bake + max(lag, timedelta(0)) - now
+    limit = None if view.limit_from is None else view.limit_from + view.stage_in_force.time_limit - now
+    return Timing(max(bake, timedelta(0)), limit)
+
+
+def _per_minute(pace: Pace) -> str:
+    both = pace.treatment.exposures + pace.control.exposures
+    return f"{both / pace.minutes:,.0f} requests/min"
+
+
+def _words(minutes: float) -> str:
+    return in_words(min(timedelta(minutes=min(minutes, 10**6)), LONGEST))
