@@ -146,6 +146,26 @@ PLAN_GUARDRAIL_SHORT_AT_LEAST = "{metric} ≥ control ÷ {margin}"
 PLAN_CEILING_AT_MOST = ", at 100 % at most {ceiling}"
 PLAN_CEILING_AT_LEAST = ", at 100 % at least {ceiling}"
 PLAN_ON_FAIL = {"roll_back": "proven harm rolls back", "pause": "proven harm pauses"}
+PLAN_RESTS_ON = "*What its stages rest on*"
+PLAN_STAGE_BASIS = "{stages}, {facets} · {basis}"
+PLAN_STAGE = "Stage {numbers}"
+PLAN_SOME_STAGES = "Stages {numbers}"
+PLAN_BECAUSE = " · {basis}"
+FACETS = {
+    "exposure": "exposure",
+    "audience": "audience",
+    "hold": "at least",
+    "limit": "at most",
+    "guard": "guards",
+    "margin": "margin",
+}
+BASES = {
+    "spec": "spec: “{text}”",
+    "person": "asked for: “{text}”",
+    "telemetry": "measured: {text}",
+    "policy": "policy: {text}",
+    "default": "{text}",
+}
 PLAN_WHY = "*Why this plan*"
 PLAN_BLIND = "Without data nothing is promoted; after {budget} without data it is taken back."
 PLAN_MORE = "… and {count} more"

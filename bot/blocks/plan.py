@@ -9,19 +9,25 @@ from bot import texts
 from bot.blocks import parts
 from bot.blocks.mrkdwn import escape, name
 from tools.gates import Direction
-from tools.plans.model import Guardrail, Plan, Stage
+from tools.plans.model import Basis, Guardrail, Plan, Source, Stage
 
 MOST_GUARDRAILS = 8
 MOST_REASONS = 8
 REASON_CHARACTERS = 300
+MOST_BASES = 8
+BASIS_CHARACTERS = 160
+
+_FIRST = (Source.PERSON, Source.SPEC, Source.POLICY, Source.TELEMETRY, Source.DEFAULT)
 
 
 def plan_blocks(plan: Plan) -> list[Block]:
     """Strategy and length, the stages as a table, what must hold, and the plan's reasons."""
     blocks = [parts.section(_overview(plan)), _stages(plan)]
     if (common := _common_guardrails(plan)) is not None:
-        lines = _limited([f"• {guardrail_sentence(one)}" for one in common], MOST_GUARDRAILS)
+        lines = _limited([f"• {guardrail_sentence(one)}{_because(one)}" for one in common], MOST_GUARDRAILS)
         blocks.append(parts.section(texts.PLAN_GUARDRAILS, *lines))
+    if bases := _stage_bases(plan):
+        blocks.append(parts.context(texts.PLAN_RESTS_ON, *_limited(bases, MOST_BASES)))
     blind = texts.PLAN_BLIND.format(budget=texts.duration(plan.blind_budget))
     blocks.append(parts.context(blind))
     if plan.rationale:
@@ -37,6 +43,35 @@ def guardrail_sentence(guardrail: Guardrail) -> str:
     on_fail = texts.PLAN_ON_FAIL[guardrail.on_fail.value]
     demanded = sentence.format(metric=name(guardrail.metric), margin=f"{guardrail.margin:g}")
     return f"{demanded}{_ceiling(guardrail)} · {on_fail}"
+
+
+def _because(guardrail: Guardrail) -> str:
+    """Whose word the guardrail and its margin are; what was measured stands among the plan's reasons."""
+    said = dict.fromkeys(_basis(one) for one in guardrail.basis if one.source is not Source.TELEMETRY)
+    return "".join(texts.PLAN_BECAUSE.format(basis=one) for one in said)
+
+
+def _stage_bases(plan: Plan) -> list[str]:
+    """What the stages' numbers rest on, a line for all that share it: people's words and the spec's first."""
+    shared = dict[tuple[Source, str], list[tuple[int, Basis]]]()
+    for number, stage in enumerate(plan.stages, start=1):
+        for basis in stage.basis:
+            shared.setdefault((basis.source, basis.text), []).append((number, basis))
+    return [_stage_basis(shared[key]) for key in sorted(shared, key=lambda key: _FIRST.index(key[0]))]
+
+
+def _stage_basis(sharing: Sequence[tuple[int, Basis]]) -> str:
+    numbers = dict.fromkeys(str(number) for number, _ in sharing)
+    stages = texts.PLAN_STAGE if len(numbers) == 1 else texts.PLAN_SOME_STAGES
+    return texts.PLAN_STAGE_BASIS.format(
+        stages=stages.format(numbers=", ".join(numbers)),
+        facets=", ".join(dict.fromkeys(texts.FACETS[basis.of.value] for _, basis in sharing)),
+        basis=_basis(sharing[0][1]),
+    )
+
+
+def _basis(basis: Basis) -> str:
+    return texts.BASES[basis.source.value].format(text=escape(basis.text, BASIS_CHARACTERS))
 
 
 def _overview(plan: Plan) -> str:
@@ -75,7 +110,7 @@ def _common_guardrails(plan: Plan) -> tuple[Guardrail, ...] | None:
 
 
 def _without_sample(rails: Sequence[Guardrail]) -> list[Guardrail]:
-    return [one.model_copy(update={"min_sample": 1}) for one in rails]
+    return [one.bare.model_copy(update={"min_sample": 1}) for one in rails]
 
 
 def _short_guardrails(stage: Stage) -> str:

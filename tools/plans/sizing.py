@@ -234,7 +234,7 @@ def first_exposure(
 def usual_stages(defaults: PlanningDefaults) -> Basis:
     """Why a later stage has its percentage."""
     shown = ", ".join(f"{percent:g}" for percent in defaults.stages)
-    return basis(Source.DEFAULT, Facet.EXPOSURE, f"the usual stages are {shown} %")
+    return basis(Source.DEFAULT, Facet.EXPOSURE, f"the usual stages: {shown} %")
 
 
 def shadow_share(defaults: PlanningDefaults, otherwise: float) -> tuple[float, Basis]:

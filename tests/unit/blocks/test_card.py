@@ -36,7 +36,7 @@ from tests.unit.blocks.examples import (
     stage,
 )
 from tools.gates import Harm, NoData, Outcome, Verdict
-from tools.plans.model import Audience, Exposure, Guardrail, Mode
+from tools.plans.model import Audience, Basis, Exposure, Facet, Guardrail, Mode, Source
 from tools.rollouts.approvals import Purpose
 from tools.rollouts.events import Happening
 from tools.rollouts.phases import Phase
@@ -132,6 +132,25 @@ def test_a_plan_whose_stages_differ_says_what_holds_in_each() -> None:
     [table] = [block for block in plain_blocks(plan_blocks(plan)) if block["type"] == "table"]
     assert table["rows"][2][-1]["text"] == "errors ≤ 2 × control; conversion ≥ control ÷ 1.25"
     assert "Must hold in every stage" not in read(plan_blocks(plan))
+
+
+def test_a_plan_says_what_its_numbers_rest_on_with_foreign_words_escaped() -> None:
+    words = Basis(source=Source.PERSON, of=Facet.EXPOSURE, text="start small <!channel>")
+    also = words.model_copy(update={"of": Facet.HOLD})
+    usual = Basis(source=Source.DEFAULT, of=Facet.HOLD, text="at least 30 min is usual")
+    margin = Basis(source=Source.SPEC, of=Facet.MARGIN, text="margin: 2.0")
+    first, *others = PLAN.stages
+    stages = [first.model_copy(update={"basis": (also, words)})]
+    stages += [one.model_copy(update={"basis": (usual,)}) for one in others]
+    stages = [
+        one.model_copy(update={"guardrails": tuple(r.model_copy(update={"basis": (margin,)}) for r in one.guardrails)})
+        for one in stages
+    ]
+    shown = read(plan_blocks(PLAN.model_copy(update={"stages": tuple(stages)})))
+    assert "spec: “margin: 2.0”" in shown
+    assert "Stage 1, at least, exposure · asked for: “start small &lt;!channel&gt;”" in shown
+    assert "at least · at least 30 min is usual" in shown
+    assert "<!channel>" not in shown
 
 
 def test_why_it_paused_and_what_ends_it() -> None:

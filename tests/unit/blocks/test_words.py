@@ -111,6 +111,30 @@ def test_plain_is_one_line_of_bounded_length(text: str, most: int) -> None:
             "⚠ Someone changed the flag by hand from 5 % to 50 %. "
             "It was raised, so it is paused: resume to go back to the plan, or roll back.",
         ),
+        (
+            Happening.PLAN_REVISED,
+            JONAS,
+            {"version": 2, "changes": ["Stage 1: 5 % → 2 %", "+ a<b"]},
+            f"✎ <@{JONAS}> changed the plan to v2 (Stage 1: 5 % → 2 %; + a&lt;b); earlier approvals no longer count.",
+        ),
+        (
+            Happening.PLAN_REVISED,
+            JONAS,
+            {"version": 2},
+            f"✎ <@{JONAS}> changed the plan to v2; earlier approvals no longer count.",
+        ),
+        (
+            Happening.EXPOSURE_LOWERED,
+            JONAS,
+            {"before": "25 %", "target": "5 %", "reason": "busy"},
+            f"◀ <@{JONAS}> is lowering it from 25 % to 5 %, where it pauses: busy",
+        ),
+        (
+            Happening.CONFIRMATION_GIVEN,
+            JONAS,
+            {"action": "lower", "flag": "search", "environment": "production", "percent": 5},
+            f"✔ <@{JONAS}> confirmed it: lower search in production to 5 %.",
+        ),
         (Happening.PAUSED, JONAS, {"reason": "lunch"}, f"⏸ <@{JONAS}> paused it: lunch · What ends it: not said"),
         (
             Happening.ROLLED_BACK,
