@@ -49,6 +49,7 @@ class Dialogue:
     deadline: float
     messages: "list[BaseMessage]" = field(default_factory=list)
     _plain: bool = False
+    _refused: bool = False
 
     async def ask(self, question: str) -> str:
         """The answer to the next question. Raises ModelUnavailable, also when the time is up."""
@@ -60,36 +61,50 @@ class Dialogue:
         return str(answer.text)
 
     async def _answered(self) -> "AIMessage":
-        import openai
-
         try:
             return await self._exchanged()
-        except ModelUnavailable as trouble:
-            if self._plain or not isinstance(trouble.__cause__, openai.BadRequestError):
+        except ModelUnavailable:
+            if self._plain or not self._refused:
                 raise
             # Some servers know nothing of schemas: the same question without one.
             self._plain = True
             return await self._exchanged()
 
     async def _exchanged(self) -> "AIMessage":
+        from agent.tracing import failed, model_span, used
+
+        position = await self.book.next_position()
+        with model_span(self.options) as span:
+            exchange, failure = await self._tried(position)
+            used(span, exchange.input_tokens, exchange.output_tokens)
+            if failure is not None:
+                failed(span, type(failure).__name__)
+        await self.book.keep(exchange)
+        if failure is not None:
+            raise failure
+        assert exchange.response is not None
+        return exchange.response
+
+    async def _tried(self, position: int) -> "tuple[Exchange, Exception | None]":
+        """One request, and what came of it."""
         from agent.graph import Exchange
 
-        started, position = time.monotonic(), await self.book.next_position()
-        request, response, error = list(self.messages), None, None
+        started, request = time.monotonic(), list(self.messages)
+        response: AIMessage | None = None
+        failure: Exception | None = None
+        said: str | None = None
         try:
             async with asyncio.timeout_at(self.deadline):
                 response = await self._invoked()
-        except Exception as failure:
-            trouble = unavailable(failure)
-            error = str(trouble or type(failure).__name__)
-            if trouble is None:
-                raise
-            raise trouble from failure
-        finally:
-            used = tokens(request, response)
-            exchange = Exchange(position, request, response, error, *used, time.monotonic() - started)
-            await self.book.keep(exchange)
-        return response
+        except Exception as error:  # noqa: BLE001 - kept as a row, then raised by the caller
+            trouble = unavailable(error)
+            failure = trouble or error
+            # An unknown failure's words may hold anything.
+            said = str(trouble) if trouble is not None else type(error).__name__
+            self._refused = _is_refusal(error)
+        return Exchange(
+            position, request, response, said, *tokens(request, response), time.monotonic() - started
+        ), failure
 
     async def _invoked(self) -> "AIMessage":
         if self._plain or self.options.style is Style.TEXT:
@@ -106,3 +121,10 @@ def tokens(request: "Sequence[BaseMessage]", response: "AIMessage | None") -> tu
         return response.usage_metadata["input_tokens"], response.usage_metadata["output_tokens"]
     asked = sum(len(str(message.content)) for message in request) // CHARACTERS_A_TOKEN
     return asked, len(str(response.content)) // CHARACTERS_A_TOKEN if response is not None else 0
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the server understood, and does not do what it was asked for."""
+    import openai
+
+    return isinstance(error, openai.BadRequestError)

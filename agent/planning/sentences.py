@@ -13,10 +13,8 @@ MOST_SENTENCES = 80
 LONGEST_SENTENCE = 400
 SHORTEST_QUOTE = 12
 SHORTEST_FIGURE = 5
-_MARKS = {"S": Source.SPEC, "T": Source.TELEMETRY, "P": Source.PERSON}
-_MARK = re.compile(r"\W*([STP])(\d{1,3})\W*")
-_END = re.compile(r"(?<=[.!?])[\"')*_]*\s+(?=[\"'(*_]*[A-Z0-9])")
-_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
+_END = re.compile(r"([.!?][\"')*_]*)\s+(?=[\"'(*_`]*[A-Z0-9])")
+_ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+")
 _EMPHASIS = re.compile(r"[*_`]+")
 _PERCENT = r"(?<![\d.,]){}(?:\.0+)?\s*(?:%|percent\b|per cent\b)"
 
@@ -38,16 +36,11 @@ class Evidence:
     person: tuple[str, ...] = ()
 
     def find(self, said: str) -> Quote | None:
-        """The sentence that is meant, by its mark ("S3") or by words that literally stand in it; None for any other."""
-        marked = _MARK.fullmatch(said)
-        if marked:
-            found = self._of(_MARKS[marked[1]])
-            number = int(marked[2])
-            return Quote(_MARKS[marked[1]], found[number - 1]) if 1 <= number <= len(found) else None
+        """The sentence in which the words literally stand; None where they stand in none, or are too few to tell."""
         wanted = _plain(said)
         if len(wanted) >= SHORTEST_QUOTE:
-            for source in (Source.SPEC, Source.PERSON):
-                if quote := _containing(wanted, source, self._of(source)):
+            for source in (Source.PERSON, Source.SPEC):
+                if quote := _containing(wanted, source, self.of(source)):
                     return quote
         if len(wanted) >= SHORTEST_FIGURE and any(character.isdigit() for character in wanted):
             return _containing(wanted, Source.TELEMETRY, self.telemetry)
@@ -62,17 +55,13 @@ class Evidence:
         """The sentence of the person or the spec that has the name as a word of its own."""
         pattern = re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", re.IGNORECASE)
         for source in (Source.PERSON, Source.SPEC):
-            for text in self._of(source):
+            for text in self.of(source):
                 if pattern.search(text):
                     return Quote(source, text)
         return None
 
-    def marked(self, source: Source, most: int) -> dict[str, str]:
-        """The first sentences of a source by their marks, as a model is shown them."""
-        letter = next(letter for letter, of in _MARKS.items() if of is source)
-        return {f"{letter}{number}": text for number, text in enumerate(self._of(source)[:most], start=1)}
-
-    def _of(self, source: Source) -> tuple[str, ...]:
+    def of(self, source: Source) -> tuple[str, ...]:
+        """The sentences of a source."""
         return {Source.SPEC: self.spec, Source.TELEMETRY: self.telemetry, Source.PERSON: self.person}[source]
 
 
@@ -87,7 +76,7 @@ def spec_sentences(content: str) -> tuple[str, ...]:
 
 def sentences(text: str) -> tuple[str, ...]:
     """A Markdown text's sentences; headings and code fences are left out."""
-    found = (sentence for block in _blocks(text.splitlines()) for sentence in _END.split(block))
+    found = (sentence for block in _blocks(text.splitlines()) for sentence in _END.sub(r"\1\n", block).split("\n"))
     kept = (" ".join(sentence.split()) for sentence in found)
     return tuple(sentence[:LONGEST_SENTENCE] for sentence in kept if len(sentence) > 1)[:MOST_SENTENCES]
 

@@ -85,16 +85,14 @@ def read_sketch(answer: str) -> Sketch:
 def sketch_schema(choices: Choices) -> dict[str, Any]:
     """The JSON schema of a sketch, as plain and short as small models need it."""
     reason = {"type": "string", "maxLength": 200}
-    stage = _object(
-        {"percent": {"type": "number"}, "because": reason, "hold_minutes": {"type": "number"}}, ["percent", "because"]
-    )
+    stage = _object({"percent": {"type": "number"}, "because": reason, "hold_minutes": {"type": "number"}}, ["percent"])
     guardrail = _object(
         {
             "metric": {"type": "string", "enum": list(choices.metrics)},
             "margin": {"type": "number"},
             "because": reason,
         },
-        ["metric", "margin", "because"],
+        ["metric", "because"],
     )
     names = {"type": "array", "items": {"type": "string", "maxLength": 80}, "maxItems": 10}
     properties: dict[str, Any] = {

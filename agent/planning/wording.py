@@ -40,9 +40,9 @@ def question(frame: Frame, choices: Choices, titles: Sequence[str]) -> str:
     blocks = [
         prompts.as_data("flag", {"flag": facts.feature.flag, "tags": facts.feature.tags}),
         *(
-            prompts.as_data(source.value, marked)
+            prompts.as_data(source.value, said[:MOST_SHOWN])
             for source in (Source.SPEC, Source.TELEMETRY, Source.PERSON)
-            if (marked := evidence.marked(source, MOST_SHOWN))
+            if (said := evidence.of(source))
         ),
         *([prompts.as_data("other metrics", titles)] if titles else []),
     ]

@@ -35,7 +35,7 @@ NUMBERS = st.one_of(
 )
 WORDS = st.one_of(
     st.sampled_from(
-        ["S1", "S2", "T1", "P1", "S0", "T99", "go to 100 % at once", "eu", "acme", "us", "<!channel>", *METRICS]
+        ["go to 100 % at once", "6,000 requests/min", "start at 10 %", "eu", "acme", "us", "<!channel>", *METRICS]
     ),
     st.text(max_size=40),
 )

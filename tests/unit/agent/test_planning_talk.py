@@ -38,8 +38,8 @@ MODEL = "A model (scripted) chose the stages and the reasons; lengths, samples a
 
 def sketch(*percents: float, **changes: Any) -> str:
     """A sketch with these live stages."""
-    stages = [{"percent": percent, "because": "S1"} for percent in percents]
-    return json.dumps({"strategy": "canary", "because": "S2", "stages": stages, **changes})
+    stages = [{"percent": percent, "because": "a provider that may reject cards"} for percent in percents]
+    return json.dumps({"strategy": "canary", "because": "nothing else changes", "stages": stages, **changes})
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ async def test_each_stage_rests_on_a_whole_sentence_that_stands_in_its_source(de
         {"percent": 1, "because": "6,000 requests/min and a base rate of 1 %"},
         {"percent": 5, "because": "may not find the voucher"},
         {"percent": 25, "because": "The provider has promised to be careful."},
-        {"percent": 60, "because": "S99"},
+        {"percent": 60, "because": "S1"},
         {"percent": 100, "because": "a few at first"},
     ]
     async with talking(desk, sketch(stages=stages)) as talk:
@@ -107,7 +107,8 @@ async def test_each_stage_rests_on_a_whole_sentence_that_stands_in_its_source(de
     assert "6,000 requests/min and a base rate of 1 % over the last 24 h" in why[0].text
     assert (why[1].source, why[1].text) == (Source.SPEC, VOUCHER)
     # What stands nowhere is dropped: the calculators' reason for the stage, or that there is none.
-    assert (why[2].source, why[2].text) == (Source.DEFAULT, "the usual stages are 1, 5, 25, 50, 100 %")
+    assert why[2].source is Source.DEFAULT
+    assert why[2].text.startswith("the usual stages")
     assert why[3].source is Source.DEFAULT
     assert "nothing in the spec or the telemetry says so" in why[3].text
     assert (why[4].source, why[4].text) == (Source.PERSON, "Give it to a few at first.")
@@ -117,7 +118,7 @@ async def test_guardrails_may_be_added_and_margins_tightened(desk: Desk) -> None
     desk.history("refunds", rate=0.02)
     rails = [
         {"metric": "errors", "margin": 1.5, "because": "may reject cards"},
-        {"metric": "refunds", "because": "S2"},
+        {"metric": "refunds", "because": "written as before"},
         {"metric": "orders"},
     ]
     async with talking(
@@ -277,7 +278,7 @@ async def test_nobody_is_reached_whom_the_spec_leaves_out(desk: Desk) -> None:
 
 
 async def test_a_longer_hold_lengthens_the_limit_too(desk: Desk) -> None:
-    stages = [{"percent": 1, "hold_minutes": 600, "because": "S3"}, {"percent": 50}, {"percent": 100}]
+    stages = [{"percent": 1, "hold_minutes": 600, "because": "the voucher field"}, {"percent": 50}, {"percent": 100}]
     async with talking(desk, sketch(stages=stages)) as talk:
         plan = (await talk.planner.propose(request())).plan
     first = plan.stages[0]
