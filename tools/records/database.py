@@ -1,6 +1,7 @@
 """One way to reach the database: `read()` and `write()` sessions on SQLite (embedded) or PostgreSQL."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,20 +11,29 @@ import aiosqlite
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 
-from tools.errors import ConfigurationError
+from tools.errors import ConfigurationError, Unavailable
 
 BUSY_TIMEOUT_S = 10
 ABANDONED_WITHIN_S = 2
-LIMITS_S = {"statement_timeout": 30, "lock_timeout": BUSY_TIMEOUT_S, "idle_in_transaction_session_timeout": 30}
+LIMITS_S = {"statement_timeout": 60, "lock_timeout": 30, "idle_in_transaction_session_timeout": 15}
 """How long, in seconds, a statement on PostgreSQL may run, wait for a lock, and a transaction may do nothing.
 
-Nobody waits for ever for a process that hangs: its locks are free after the last of them. A URL's own `options` win:
+Nobody waits for ever for a process that hangs: its locks are free after the last of them, which is the shortest, so
+that those who wait for them go on. A URL's own `options` win:
 `postgresql://…/sluice?options=-c%20statement_timeout%3D60s`, where 0 means no limit.
 """
 ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+
+
+LOCK_NOT_AVAILABLE = "55P03"
+"""PostgreSQL's code for a lock that was not free in time."""
+
+
+class DatabaseBusy(Unavailable):
+    """Somebody else held what was to be written for longer than anyone waits."""
 
 
 def parse_url(given: str) -> URL:
@@ -69,9 +79,14 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """A transaction: committed when the block ends, rolled back when it raises."""
-        async with _held(self._write_lock), self._writers.begin() as session:
-            yield session
+        """A transaction: committed when the block ends, rolled back when it raises. Raises DatabaseBusy."""
+        try:
+            async with _held(self._write_lock), self._writers.begin() as session:
+                yield session
+        except OperationalError as error:
+            if not _is_busy(error):
+                raise
+            raise DatabaseBusy("Someone else is writing the same for very long. Try again in a moment.") from error
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -120,6 +135,16 @@ async def _open_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
         raise
 
 
+def _is_busy(error: OperationalError) -> bool:
+    """Whether a lock was not free in time."""
+    return getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE or _is_sqlite_busy(error.orig)
+
+
+def _is_sqlite_busy(error: BaseException | None) -> bool:
+    # The lowest byte is the kind of error, the others are its circumstances.
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
 @asynccontextmanager
 async def _held(lock: asyncio.Lock | None) -> AsyncIterator[None]:
     if lock is None:
@@ -154,16 +179,30 @@ def _postgres_options(url: URL) -> dict[str, Any]:
     }
 
 
+def _writes_ahead(cursor: Any) -> bool:
+    """Have the file write ahead (WAL); False when somebody else is at it, for whom SQLite does not wait here."""
+    try:
+        cursor.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError as error:
+        if not _is_sqlite_busy(error):
+            raise
+        return False
+    return True
+
+
 def _listen_to_sqlite(engine: Any) -> None:
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
         # The driver's own transaction control starts transactions too late; ours are explicit below.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")
+        while not _writes_ahead(cursor):
+            # For this it waits, and raises when it takes too long.
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("ROLLBACK")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")
         cursor.close()
 
     @event.listens_for(engine, "begin")

@@ -12,7 +12,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from tools.errors import Conflict, NotFound
 from tools.plans.model import Exposure, Plan
-from tools.records.database import Database
+from tools.records.database import Database, DatabaseBusy
 from tools.records.models import GateCheck, Intent, PlanVersion, Rollout
 from tools.rollouts.phases import OPEN, Phase, check_transition
 
@@ -49,14 +49,20 @@ RAISING = frozenset({Purpose.START, Purpose.PROMOTE, Purpose.RESUME})
 
 
 async def transact(database: Database, act: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
-    """Run `act` in a write transaction, again from the start when somebody else was faster. Raises StaleRollout."""
+    """Run `act` in a write transaction, again from the start when somebody else was faster, or slow to let go.
+
+    Raises StaleRollout, DatabaseBusy.
+    """
+    hindrance: Exception | None = None
     for _ in range(ATTEMPTS):
         try:
             async with database.write() as session:
                 return await act(session)
-        except (StaleDataError, IntegrityError):
-            continue
-    raise StaleRollout("Someone else changed this at the same moment. Look at the card and try again.")
+        except (StaleDataError, IntegrityError, DatabaseBusy) as error:
+            hindrance = error
+    if isinstance(hindrance, DatabaseBusy):
+        raise hindrance
+    raise StaleRollout("Someone else changed this at the same moment. Look at the card and try again.") from hindrance
 
 
 async def load(session: AsyncSession, rollout_id: str, *, lock: bool = True) -> Rollout:

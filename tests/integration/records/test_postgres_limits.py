@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
 from psycopg.errors import IdleInTransactionSessionTimeout, LockNotAvailable, QueryCanceled
 from sqlalchemy import make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
+from tests.unit.rollouts.world import POLICY, SAM, World, running_world
 from tools.records import leases, log
-from tools.records.database import LIMITS_S, Database
+from tools.records.database import LIMITS_S, Database, DatabaseBusy
 from tools.records.migrate import MIGRATE_LOCK, is_current, migrate
 from tools.records.models import Lease
+from tools.rollouts import store
+from tools.rollouts.phases import Phase
+from tools.rollouts.service import RolloutService
 
 SHORT = "-c statement_timeout=1s -c lock_timeout=200ms -c idle_in_transaction_session_timeout=400ms"
 LONGER_S = 1.0
@@ -40,6 +45,14 @@ async def hasty(postgres_url: str, database: Database) -> AsyncIterator[Database
     await made.close()
 
 
+@asynccontextmanager
+async def in_a_hurry(world: World, url: str) -> AsyncIterator[RolloutService]:
+    """The world's service in another process, where nobody waits long."""
+    database = Database(with_options(url, SHORT))
+    yield RolloutService(database, world.flags, POLICY, world.clock)
+    await database.close()
+
+
 async def shown(database: Database, name: str) -> str:
     async with database.read() as session:
         return str(await session.scalar(text(f"SHOW {name}")))
@@ -53,7 +66,9 @@ async def lock_a_row(database: Database) -> None:
 
 @pytest.mark.parametrize(("name", "seconds"), LIMITS_S.items())
 async def test_every_session_has_its_limits(database: Database, name: str, seconds: int) -> None:
-    assert await shown(database, name) == f"{seconds}s"
+    async with database.read() as session:
+        spelled = text("SELECT extract(epoch FROM current_setting(:name)::interval)")
+        assert await session.scalar(spelled, {"name": name}) == seconds
 
 
 async def test_what_the_url_says_wins_and_is_kept_besides(database: Database, hasty: Database) -> None:
@@ -75,10 +90,27 @@ async def test_nobody_waits_for_ever_for_a_lock(database: Database, hasty: Datab
         session.add(Lease(name="x", owner="one", until=NOW))
     async with database.write() as session:
         await session.execute(text("SELECT * FROM leases FOR UPDATE"))
-        with pytest.raises(DBAPIError) as refused:
+        with pytest.raises(DatabaseBusy) as refused:
             await lock_a_row(hasty)
-    assert isinstance(refused.value.orig, LockNotAvailable)
+    assert isinstance(refused.value.__cause__, OperationalError)
+    assert isinstance(refused.value.__cause__.orig, LockNotAvailable)
     await lock_a_row(hasty)
+
+
+async def test_an_order_waits_longer_than_one_lock_does(postgres_url: str) -> None:
+    async with running_world(postgres_url) as world, in_a_hurry(world, postgres_url) as hurried:
+        view = await world.started()
+        async with world.database.write() as session:
+            await store.load(session, view.id)
+            order = asyncio.create_task(hurried.roll_back(view.id, actor=SAM, reason="enough"))
+            await asyncio.sleep(0.5)
+            assert not order.done(), "the lock was not free in time, and it goes on trying"
+        await order
+        assert (await world.service.get(view.id)).phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
+        async with world.database.write() as session:
+            await store.load(session, view.id)
+            with pytest.raises(DatabaseBusy, match="Try again"):
+                await hurried.roll_back(view.id, actor=SAM, reason="enough")
 
 
 async def test_a_transaction_that_hangs_loses_its_locks(database: Database, hasty: Database) -> None:
@@ -98,7 +130,7 @@ async def test_a_transaction_that_hangs_loses_its_locks(database: Database, hast
     with pytest.raises(DBAPIError) as ended:
         await hanging
     assert isinstance(ended.value.orig, IdleInTransactionSessionTimeout)
-    assert await shown(database, "statement_timeout") == "30s"
+    assert await shown(database, "lock_timeout") == "30s", "its connections are good for others"
 
 
 async def test_a_snapshot_may_be_read_slowly(hasty: Database) -> None:
