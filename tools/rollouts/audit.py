@@ -223,7 +223,7 @@ def _columns(check: GateCheck, inputs: checks.Inputs) -> Iterator[str]:
 
 
 def _guardrails(plan: Plan, stage: int) -> list[Guardrail]:
-    return list(plan.stages[stage].guardrails) if 0 <= stage < len(plan.stages) else []
+    return [rail.bare for rail in plan.stages[stage].guardrails] if 0 <= stage < len(plan.stages) else []
 
 
 def _other_version(check: GateCheck) -> str:

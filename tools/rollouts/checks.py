@@ -142,7 +142,9 @@ def prepare(rollout: Rollout, plan: Plan, *, at: datetime, settle: Callable[[str
         bake_ends=rollout.stage_since + stage.bake if rollout.stage_since is not None else None,
         stale_after=plan.stale_after,
         guardrails=tuple(
-            _guardrail_input(guardrail, rollout, burn_in_ends, at, settle) for guardrail in stage.guardrails
+            # Bare: what a plan rests on is kept with the plan, not four times a minute with each check.
+            _guardrail_input(guardrail.bare, rollout, burn_in_ends, at, settle)
+            for guardrail in stage.guardrails
         ),
     )
 

@@ -4,14 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit.rollouts.world import AIKO, FLAG, JONAS, MIRA, SAM, World, by_kind, make_plan, stage
+from tests.unit.rollouts.world import AIKO, FLAG, JONAS, MIRA, RAIL, SAM, World, by_kind, make_plan, stage
 from tools.errors import Conflict
 from tools.gates import Direction
 from tools.plans.caution import NotMoreCautious
-from tools.plans.model import Exposure, Guardrail, Plan
+from tools.plans.model import Basis, Exposure, Facet, Guardrail, Plan, Source
 from tools.plans.validation import InvalidPlan
 from tools.records.models import PlanVersion
-from tools.rollouts import store
+from tools.rollouts import audit, store
 from tools.rollouts.approvals import ApprovalClosed
 from tools.rollouts.events import Happening
 from tools.rollouts.phases import Phase
@@ -139,3 +139,15 @@ async def test_a_plan_that_starts_below_what_is_served_is_refused(world: World) 
     await world.flags.write(FLAG, Exposure(percent=3), expected=state.version)
     with pytest.raises(Conflict, match="serves 3 % already"):
         await world.service.revise(view.id, make_plan(stage(2), stage(100)), actor=SAM, reason="2")
+
+
+async def test_the_records_of_a_revised_rollout_are_whole(world: World) -> None:
+    why = (Basis(source=Source.PERSON, of=Facet.MARGIN, text="twice is too much"),)
+    told = [one.model_copy(update={"guardrails": (RAIL.model_copy(update={"basis": why}),)}) for one in RUNNING.stages]
+    view = await world.started(make_plan(*told))
+    await world.live(view.id, 2, **GOOD)
+    slower = told[0].model_copy(update={"bake": timedelta(minutes=3), "basis": why})
+    view = await world.service.revise(view.id, make_plan(slower, *told[1:]), actor=SAM, reason="slower")
+    view = await world.live(view.id, 30, **GOOD)
+    assert (view.stage, view.plan.stages[0].basis) == (1, why)
+    assert (await audit.verify(world.database)).faults == ()
