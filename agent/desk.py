@@ -41,6 +41,15 @@ class Desk:
         """This workspace's rollouts that have not ended, the newest first."""
         return [view for view in await self.rollouts.open() if _is_visible(view, workspace)]
 
+    async def check_free(self, workspace: str, flag: str, environment: str) -> None:
+        """Return unless another workspace is rolling the flag out. Raises RolloutNotFound."""
+        try:
+            view = await self.rollouts.find(flag, environment)
+        except NotFound:
+            return
+        if view.ended_at is None:
+            _visible(view, workspace)
+
     async def find_or_none(self, workspace: str, flag: str, environment: str) -> RolloutView | None:
         """The flag's rollout, None where this workspace sees none."""
         try:

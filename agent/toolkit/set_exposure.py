@@ -9,6 +9,7 @@ from agent.toolkit.lowering import at_once_or_button
 from agent.toolkit.subject import AboutFlag, subject
 from agent.toolkit.wording import listed, standing, waiting
 from tools.flags.base import FlagRef
+from tools.plans.model import Exposure
 from tools.rollouts.confirmations import Action
 from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.views import RolloutView
@@ -26,10 +27,11 @@ class Wanted(AboutFlag):
 async def run(context: Context, arguments: Wanted) -> Result:
     """Ask for it. Raises WhichFlag, FlagNotFound, Conflict, NotAllowed."""
     turn, desk, ref = context.turn, context.desk, subject(context, arguments)
+    await desk.check_free(turn.workspace, ref.flag, ref.environment)
     view = await desk.find_or_none(turn.workspace, ref.flag, ref.environment)
     served = (await desk.flags.read(ref)).exposure
     percent = arguments.percent if arguments.percent is not None else _next(view)
-    if percent is not None and percent < served.live_percent:
+    if percent is not None and percent < _present(served, view):
         return await _lower(context, ref, view, percent)
     if percent is None:
         said = "There is no next stage. " + (standing(view) if view is not None else f"{ref.flag} has no plan.")
@@ -74,6 +76,12 @@ async def _lower(context: Context, ref: FlagRef, view: RolloutView | None, perce
         lambda reason: rollouts.kill(ref.flag, ref.environment, actor=person, reason=reason),
         rollout=view if view is not None and view.ended_at is None else None,
     )
+
+
+def _present(served: Exposure, view: RolloutView | None) -> float:
+    """What there is, or is on its way: asking for less than that lowers."""
+    on_its_way = view.setting if view is not None else None
+    return max(served.live_percent, on_its_way.live_percent if on_its_way is not None else 0.0)
 
 
 def _next(view: RolloutView | None) -> float | None:
