@@ -109,8 +109,9 @@ class Dialogue:
     async def _invoked(self) -> "AIMessage":
         if self._plain or self.options.style is Style.TEXT:
             return await self.model.ainvoke(self.messages)
+        small = self.options.style is Style.SCHEMA
         # Said in full: what is inferred from a model's name is wrong for most endpoints.
-        schema = {"name": "sketch", "strict": False, "schema": sketch_schema(self.choices)}
+        schema = {"name": "sketch", "strict": False, "schema": sketch_schema(self.choices, small=small)}
         form = {"type": "json_schema", "json_schema": schema}
         return await self.model.bind(response_format=form).ainvoke(self.messages)
 

@@ -82,8 +82,10 @@ class Frame:
         return sizing.rail_of(base, self.plan.tags, self.policy, self.defaults, margin=margin, because=because)
 
     def choices(self, metrics: Iterable[str]) -> Choices:
-        """The names that a sketch may choose from."""
-        return Choices(self.strategies, tuple(metrics), self.able.audiences and self._speaks_of_audiences())
+        """What a sketch may choose from."""
+        reasons = tuple(dict.fromkeys((*self.evidence.person, *self.evidence.spec, *self.evidence.telemetry)))
+        audiences = self.able.audiences and self._speaks_of_audiences()
+        return Choices(self.strategies, tuple(metrics), reasons, audiences)
 
     def _speaks_of_audiences(self) -> bool:
         text = " ".join((*self.evidence.spec, *self.evidence.person)).casefold()

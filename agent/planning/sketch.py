@@ -62,10 +62,11 @@ class Sketch(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The names a sketch may choose from; with `audiences` it may limit the first stages."""
+    """What a sketch may choose from: names, and sentences for reasons; with `audiences` it may limit first stages."""
 
     strategies: Sequence[Strategy]
     metrics: Sequence[str]
+    reasons: Sequence[str]
     audiences: bool
 
 
@@ -82,26 +83,29 @@ def read_sketch(answer: str) -> Sketch:
         raise Unreadable("The answer's JSON object is no sketch of a plan.") from None
 
 
-def sketch_schema(choices: Choices) -> dict[str, Any]:
-    """The JSON schema of a sketch, as plain and short as small models need it."""
-    reason = {"type": "string", "maxLength": 200}
-    stage = _object({"percent": {"type": "number"}, "because": reason, "hold_minutes": {"type": "number"}}, ["percent"])
+def sketch_schema(choices: Choices, *, small: bool) -> dict[str, Any]:
+    """The JSON schema of a sketch. `small`: for models that fill in whatever they are offered, so offered less."""
+    reason: dict[str, Any] = {"type": "string"}
+    if choices.reasons:
+        reason["enum"] = list(choices.reasons)
+    stage: dict[str, Any] = {"percent": {"type": "number"}, "hold_minutes": {"type": "number"}}
     guardrail = _object(
-        {
-            "metric": {"type": "string", "enum": list(choices.metrics)},
-            "margin": {"type": "number"},
-            "because": reason,
-        },
+        {"metric": {"type": "string", "enum": list(choices.metrics)}, "margin": {"type": "number"}, "because": reason},
         ["metric", "because"],
     )
-    names = {"type": "array", "items": {"type": "string", "maxLength": 80}, "maxItems": 10}
     properties: dict[str, Any] = {
         "strategy": {"type": "string", "enum": [strategy.value for strategy in choices.strategies]},
         "because": reason,
-        "stages": {"type": "array", "items": stage, "minItems": 1, "maxItems": MOST_DRAWN},
+        "stages": {
+            "type": "array",
+            "items": _object(stage if small else {**stage, "because": reason}, ["percent"]),
+            "minItems": 1,
+            "maxItems": MOST_DRAWN,
+        },
         "guardrails": {"type": "array", "items": guardrail, "maxItems": MOST_DRAWN},
     }
     if choices.audiences:
+        names = {"type": "array", "items": {"type": "string", "maxLength": 80}, "maxItems": 10}
         properties |= {"first_regions": names, "first_tenants": names, "limited_stages": {"type": "integer"}}
     return _object(properties, ["strategy", "because", "stages"])
 
