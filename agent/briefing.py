@@ -5,6 +5,7 @@ from typing import Any
 from agent.desk import Desk
 from agent.turns import Turn
 from tools.errors import SluiceError
+from tools.flags.base import FlagRef
 from tools.plans.model import Value
 from tools.rollouts.phases import words
 from tools.rollouts.views import RolloutView
@@ -31,10 +32,8 @@ class Briefing(Value):
 
 async def brief(desk: Desk, turn: Turn) -> Briefing:
     """Look up what the run should know. What can't be looked up is left out: the tools will say why."""
-    rollouts = await desk.open(turn.workspace)
-    view = next((one for one in rollouts if one.id == turn.rollout_id), None)
-    if view is None and turn.rollout_id is not None:
-        view = await desk.get(turn.workspace, turn.rollout_id)
+    rollouts = await desk.open_flags(turn.workspace)
+    view = await desk.get(turn.workspace, turn.rollout_id) if turn.rollout_id is not None else None
     flags = await _flags(desk, turn, rollouts)
     environments = {turn.environment, *(one.environment for one in rollouts)}
     return Briefing(
@@ -51,7 +50,7 @@ async def brief(desk: Desk, turn: Turn) -> Briefing:
     )
 
 
-async def _flags(desk: Desk, turn: Turn, rollouts: list[RolloutView]) -> list[str]:
+async def _flags(desk: Desk, turn: Turn, rollouts: list[FlagRef]) -> list[str]:
     """The thread's flag first, then those that are rolling out, then all that are known."""
     names = dict.fromkeys([turn.flag] if turn.flag else [])
     names |= dict.fromkeys(one.flag for one in rollouts)

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy import or_, select
+
 from agent.planner import Planner
 from tools.clock import Clock
 from tools.errors import NotFound
-from tools.flags.base import FlagService
+from tools.flags.base import FlagRef, FlagService
 from tools.metrics.router import Metrics
 from tools.plans.policy import Policy
 from tools.records.database import Database
+from tools.records.models import Conversation, Rollout
 from tools.rollouts.service import RolloutService
 from tools.rollouts.store import RolloutNotFound
 from tools.rollouts.views import RolloutView
@@ -40,6 +43,18 @@ class Desk:
     async def open(self, workspace: str) -> list[RolloutView]:
         """This workspace's rollouts that have not ended, the newest first."""
         return [view for view in await self.rollouts.open() if _is_visible(view, workspace)]
+
+    async def open_flags(self, workspace: str) -> list[FlagRef]:
+        """The flags of this workspace's rollouts that have not ended, the newest first: quicker than `open`."""
+        query = (
+            select(Rollout.flag, Rollout.environment)
+            .outerjoin(Conversation, Conversation.id == Rollout.conversation_id)
+            .where(Rollout.live_key.is_not(None))
+            .where(or_(Conversation.id.is_(None), Conversation.workspace.in_(("", workspace))))
+            .order_by(Rollout.created_at.desc())
+        )
+        async with self.database.read() as session:
+            return [FlagRef(flag, environment) for flag, environment in await session.execute(query)]
 
     async def check_free(self, workspace: str, flag: str, environment: str) -> None:
         """Return unless another workspace is rolling the flag out. Raises RolloutNotFound."""

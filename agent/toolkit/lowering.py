@@ -52,7 +52,7 @@ async def at_once_or_button(
 async def surroundings(context: Context) -> Surroundings:
     """The names there are, for reading an order."""
     turn, desk = context.turn, context.desk
-    rollouts = await desk.open(turn.workspace)
+    rollouts = await desk.open_flags(turn.workspace)
     flags = {one.flag for one in rollouts}
     try:
         flags |= {state.ref.flag for state in await desk.flags.list(turn.environment)}

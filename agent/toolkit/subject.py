@@ -66,7 +66,7 @@ async def rollout_of(context: Context, arguments: AboutFlag) -> RolloutView:
     try:
         return await context.desk.find(turn.workspace, ref.flag, ref.environment)
     except RolloutNotFound:
-        elsewhere = [one.environment for one in await context.desk.open(turn.workspace) if one.flag == ref.flag]
+        elsewhere = [one.environment for one in await context.desk.open_flags(turn.workspace) if one.flag == ref.flag]
         if arguments.environment is None and len(elsewhere) == 1:
             return await context.desk.find(turn.workspace, ref.flag, elsewhere[0])
         raise
