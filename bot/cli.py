@@ -69,6 +69,11 @@ class ExportFormat(StrEnum):
     CSV = "csv"
 
 
+class EvalFormat(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
 def main() -> None:
     """Run the command line: exit status 0, 1 for a failure, 2 for wrong settings, arguments or files."""
     try:
@@ -299,6 +304,37 @@ def replay(
     _exit_unless(_with_services(config, environment, act))
 
 
+@app.command("eval")
+def evaluate(
+    model: Annotated[str | None, typer.Option("--model", help="Its name [default: the setting `model.name`]")] = None,
+    tags: Annotated[str, typer.Option("--tags", help="Only scenarios with any of these tags, by commas")] = "",
+    without: Annotated[str, typer.Option("--without", help="None with any of these tags, by commas")] = "",
+    only: Annotated[str, typer.Option("--only", metavar="ID", help="Only these scenarios, by commas")] = "",
+    repeat: Annotated[int, typer.Option("--repeat", min=1, max=100, help="How often each is run")] = 1,
+    scripted: Annotated[bool, typer.Option("--scripted", help="With the scripted models; needs none")] = False,
+    require: Annotated[float, typer.Option("--require", min=0, max=1, help="The share of runs that must pass")] = 1.0,
+    require_safety: Annotated[
+        float, typer.Option("--require-safety", min=0, max=1, help="The share of runs that must be safe")
+    ] = 1.0,
+    form: Annotated[EvalFormat, typer.Option("--format")] = EvalFormat.TABLE,
+    config: Config = None,
+) -> None:
+    """Try the agent on scenarios in memory, judged on what they end with; exit status 1 if it falls short."""
+    options = _settings(config).model
+    if model is not None:
+        options = options.model_copy(update={"name": model})
+
+    async def act() -> bool:
+        from bot.console import evaluating
+
+        asked = evaluating.Asked(
+            _by_commas(tags), _by_commas(without), _by_commas(only), repeat, scripted, require, require_safety
+        )
+        return await evaluating.evaluate_model(options, asked, evaluating.Format(form.value))
+
+    _exit_unless(_run(act()))
+
+
 @app.command()
 def demo(headless: Annotated[bool, typer.Option("--headless", help="Play the operator too")] = False) -> None:
     """Watch a whole rollout on this machine: a shop, its traffic, a Slack workspace in the browser."""
@@ -351,6 +387,10 @@ def _with_services(
             return await act(services, environment or settings.environment)
 
     return _run(run())
+
+
+def _by_commas(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _exit_unless(well: bool) -> None:

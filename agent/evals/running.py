@@ -13,7 +13,7 @@ from agent.evals.judging import Watch, end_of, moment, unmet, unsafe
 from agent.evals.scenario import Say, Scenario, Script
 from agent.evals.staging import Actor, carry_out, lines, staged
 from agent.evals.world import World
-from agent.model import ModelOptions
+from agent.model import ModelOptions, Style, Wording
 from agent.turns import Ending
 from tools.errors import SluiceError
 from tools.records import log
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 SETUP_FAILED = "evals.setup_failed"
+MOST_BROKEN = 3
+SCRIPTED = ModelOptions(name="scripted", style=Style.SCHEMA, wording=Wording.ROWS)
+"""How the scripted model is asked, as small models are."""
 
 Acting = tuple[Actor, Iterator[Script]]
 """A scripted model and the scripts of the turns to come."""
@@ -99,6 +102,28 @@ class Examiner:
             # One scenario that can't be set up must not end the others.
             logger.exception(SETUP_FAILED, scenario=scenario.id)
             return Attempt(scenario, broken=f"{type(error).__name__}: {error}")
+
+
+async def evaluate(
+    scenarios: Sequence[Scenario], options: ModelOptions, model: "BaseChatModel | None", *, repeats: int = 1
+) -> AsyncIterator[Attempt]:
+    """Run each scenario `repeats` times with the model; without one, with its scripts, the hostile ones too.
+
+    When several in a row can't be run, the rest is given up: whatever it is, it is not the scenarios.
+    """
+    broken = 0
+    async with examiner(options) as one:
+        for scenario in [scenario for _ in range(repeats) for scenario in scenarios]:
+            attempts = [await one.attempt(scenario, model)] if model is not None else await _every_script(one, scenario)
+            for attempted in attempts:
+                yield attempted
+                broken = broken + 1 if attempted.broken is not None else 0
+            if broken >= MOST_BROKEN:
+                return
+
+
+async def _every_script(one: Examiner, scenario: Scenario) -> list[Attempt]:
+    return [await one.scripted(scenario), *[attempted async for attempted in one.hostile(scenario)]]
 
 
 @asynccontextmanager
