@@ -4,9 +4,9 @@ import difflib
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tools.errors import ConfigurationError
 from tools.gates import Direction
@@ -40,7 +40,8 @@ class MetricDefinition(BaseModel):
     """One metric of the catalogue. `query` is the source's own language, with the source's own parameters.
 
     `settle` is how long after a moment all its rows are there: a window that ends later than that is incomplete.
-    `direction` is the change that is harm where a plan does not say otherwise.
+    `direction` is the change that is harm where a plan does not say otherwise. `objective` is the highest acceptable
+    rate, in events per exposure: what is left of it over a window is the error budget.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +55,13 @@ class MetricDefinition(BaseModel):
     time_format: TimeFormat = TimeFormat.DATETIME
     settle: Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(hours=24))] = timedelta(0)
     direction: Direction = Direction.INCREASE
+    objective: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> Self:
+        if self.objective is not None and self.direction is not Direction.INCREASE:
+            raise ValueError("an objective is the highest acceptable rate, so the metric's harm must be an increase")
+        return self
 
 
 class Catalogue:

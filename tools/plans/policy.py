@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field, model_validator
 
 from tools.errors import NotAllowed
 from tools.plans.model import Duration, Exposure, Name, Percent, Plan, Strategy, Value
@@ -27,6 +27,34 @@ class Decision:
     why: str
 
 
+class Freeze(Value):
+    """A time in which nothing starts and nothing goes further, in those environments and for flags with those tags.
+
+    No environments means all of them, no tags every flag. Lowering exposure is never frozen.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    start: AwareDatetime
+    end: AwareDatetime
+    environments: tuple[Name, ...] = ()
+    tags: tuple[Name, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError("a freeze must end after it starts")
+        return self
+
+    def holds(self, environment: str, tags: Collection[str], at: datetime) -> bool:
+        """Whether it keeps a flag with those tags where it is at that moment."""
+        there = not self.environments or environment in self.environments
+        meant = not self.tags or bool(_shared(tags, self.tags))
+        return there and meant and self.start <= at < self.end
+
+    def __str__(self) -> str:
+        return f"the freeze {self.name!r} lasts until {self.end.astimezone(UTC):%d %b %Y %H:%M} UTC"
+
+
 class Policy(Value):
     """Who must approve what. Percentages are of users; a person is a Slack user id."""
 
@@ -38,6 +66,7 @@ class Policy(Value):
     largest_first_exposure: Percent = 10.0
     loosest_margin: Annotated[float, Field(gt=1, le=100)] = 3.0
     approval_ttl: Duration = timedelta(hours=24)
+    freezes: Annotated[tuple[Freeze, ...], Field(max_length=200)] = ()
 
 
 def may_start(policy: Policy, plan: Plan, *, requester: str) -> Decision:
@@ -47,14 +76,32 @@ def may_start(policy: Policy, plan: Plan, *, requester: str) -> Decision:
     return ask(policy, plan, requester, [f"a start in {plan.environment} needs an approval"])
 
 
-def may_promote(policy: Policy, plan: Plan, to_stage: int, *, requester: str) -> Decision:
-    """Whether a proven stage may be followed by stage `to_stage` (an index) without asking."""
+def freeze_at(policy: Policy, environment: str, tags: Collection[str], at: datetime) -> Freeze | None:
+    """The freeze that keeps a flag with those tags where it is, the longest of several; None when there is none."""
+    holding = [freeze for freeze in policy.freezes if freeze.holds(environment, tags, at)]
+    return max(holding, key=lambda freeze: freeze.end, default=None)
+
+
+def check_freeze(policy: Policy, plan: Plan, at: datetime) -> None:
+    """Raise NotAllowed while a freeze keeps the plan's flag where it is."""
+    freeze = freeze_at(policy, plan.environment, plan.tags, at)
+    if freeze is not None:
+        raise NotAllowed(f"Nothing goes up now: {freeze}. Lowering and rolling back are possible at any time.")
+
+
+def may_promote(
+    policy: Policy, plan: Plan, to_stage: int, *, requester: str, concerns: Collection[str] = ()
+) -> Decision:
+    """Whether a proven stage may be followed by stage `to_stage` (an index) without asking.
+
+    `concerns` are reasons to ask that are not the plan's own, such as a spent error budget.
+    """
     if to_stage == len(plan.stages):
         return Decision(Answer.AUTO, 0, "the last stage was proven safe")
     if plan.environment in policy.free_environments:
         return Decision(Answer.AUTO, 0, f"{plan.environment} needs no approval")
     before, after = plan.stages[to_stage - 1].exposure, plan.stages[to_stage].exposure
-    reasons = _step_reasons(policy, before, after)
+    reasons = [*_step_reasons(policy, before, after), *concerns]
     if tags := risks(policy, plan.tags):
         reasons.append(f"the flag is {', '.join(tags)}")
     if plan.strategy is Strategy.FULL:

@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tools.clock import Clock
 from tools.errors import SluiceError
 from tools.flags.base import FlagRef, FlagService, FlagState
+from tools.gates import Outcome
+from tools.metrics.budget import USUAL_WINDOW
 from tools.metrics.router import Metrics
 from tools.plans import policy as policies
 from tools.plans.model import LONGEST_PAUSE, Exposure, Plan
@@ -25,6 +27,7 @@ from tools.records import leases
 from tools.records.database import Database
 from tools.records.models import Approval, GateCheck, Intent, Rollout, new_id
 from tools.rollouts import approvals, changes, checks, decisions, store
+from tools.rollouts.budgets import spent_budgets
 from tools.rollouts.events import SLUICE, Happening, Tell, happened, refresh_card
 from tools.rollouts.executor import BACKOFF_CAP, Executor, backoff, confirm_stage, respect_hand
 from tools.rollouts.phases import LIVE, Phase
@@ -63,6 +66,7 @@ class Controller:
         lease: timedelta = timedelta(seconds=15),
         flag_timeout: timedelta = timedelta(seconds=10),
         patience: timedelta | None = None,
+        budget_window: timedelta = USUAL_WINDOW,
     ) -> None:
         self._database = database
         self._metrics = metrics
@@ -70,6 +74,7 @@ class Controller:
         self._clock = clock
         self._owner = owner
         self._lease = lease
+        self._budget_window = budget_window
         self._patience = None if patience is None else patience.total_seconds()
         self._executor = Executor(database, flags, clock, timeout=flag_timeout)
         self._gate = asyncio.Semaphore(AT_ONCE)
@@ -227,8 +232,18 @@ class Controller:
             # Only looking is limited: what is to be set, above all a rollback, never queues behind slow sources.
             answers = await checks.measure(inputs, snapshot.plan, self._metrics)
         assessment = checks.assess(inputs, answers)
-        if await self._write_check(snapshot, inputs, answers, assessment, flag_seen=flag is not None):
+        concerns = await self._concerns(snapshot, assessment)
+        if await self._write_check(snapshot, inputs, answers, assessment, concerns, flag_seen=flag is not None):
             await self.carry_out(snapshot.rollout.id)
+
+    async def _concerns(self, snapshot: Snapshot, assessment: checks.Assessment) -> list[str]:
+        """Why people should be asked about a step that the gate allows, besides what the plan and policy say."""
+        rollout, plan = snapshot.rollout, snapshot.plan
+        due = Phase(rollout.phase) is Phase.PROGRESSING and assessment.verdict.outcome is Outcome.PASS
+        if not due or rollout.stage is None or rollout.stage + 1 == len(plan.stages):
+            return []
+        now = self._clock.now()
+        return await spent_budgets(self._metrics, plan, rollout.stage, now=now, window=self._budget_window)
 
     async def _read_flag(self, ref: FlagRef) -> FlagState | None:
         try:
@@ -260,6 +275,7 @@ class Controller:
         inputs: checks.Inputs,
         answers: tuple[checks.Answer, ...],
         assessment: checks.Assessment,
+        concerns: Sequence[str],
         *,
         flag_seen: bool,
     ) -> bool:
@@ -280,7 +296,7 @@ class Controller:
                 rollout.due_at = min(rollout.due_at or at, at + BACKOFF_CAP)
             await self._close_expired_promotion(session, rollout, at)
             situation = _situation(rollout, snapshot.plan, assessment, at, flag_seen=flag_seen)
-            await self._act(session, rollout, snapshot.plan, check, decisions.decide(situation), at)
+            await self._act(session, rollout, snapshot.plan, check, decisions.decide(situation), concerns, at)
             return bool(await store.open_intents(session, rollout.id))
 
         return await store.transact(self._database, act)
@@ -324,6 +340,7 @@ class Controller:
         plan: Plan,
         check: GateCheck,
         action: decisions.Action,
+        concerns: Sequence[str],
         at: datetime,
     ) -> None:
         evidence: dict[str, Any] = {"check": check.id, "check_sha256": checks.digest(check)}
@@ -338,16 +355,28 @@ class Controller:
                     session, rollout, Happening.METRICS_BLIND, at=at, tell=Tell.PERSON, reason=reason, **evidence
                 )
             case decisions.Promote(why):
-                await self._promote(session, rollout, plan, check, why, at)
+                await self._promote(session, rollout, plan, check, why, concerns, at)
             case decisions.Hold():
                 pass
 
     async def _promote(
-        self, session: AsyncSession, rollout: Rollout, plan: Plan, check: GateCheck, why: str, at: datetime
+        self,
+        session: AsyncSession,
+        rollout: Rollout,
+        plan: Plan,
+        check: GateCheck,
+        why: str,
+        concerns: Sequence[str],
+        at: datetime,
     ) -> None:
         assert rollout.stage is not None
         to_stage = rollout.stage + 1
-        decision = policies.may_promote(self._policy, plan, to_stage, requester=rollout.requester)
+        freeze = policies.freeze_at(self._policy, plan.environment, plan.tags, at)
+        if freeze is not None and to_stage < len(plan.stages):
+            ends = "Resume once it is over, or roll back."
+            await changes.pause(session, rollout, at=at, reason=_sentence(freeze), ends=ends, tell=Tell.PERSON)
+            return
+        decision = policies.may_promote(self._policy, plan, to_stage, requester=rollout.requester, concerns=concerns)
         if decision.answer is policies.Answer.AUTO:
             await changes.promote(session, rollout, plan, actor=SLUICE, at=at, check=check, why=why)
         elif decision.answer is policies.Answer.DENY:
@@ -368,6 +397,11 @@ class Controller:
                 snapshot=check.verdict,
                 at=at,
             )
+
+
+def _sentence(freeze: policies.Freeze) -> str:
+    text = str(freeze)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _lease_name(rollout_id: str) -> str:

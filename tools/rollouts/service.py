@@ -132,6 +132,7 @@ class RolloutService:
         async def act(session: AsyncSession) -> None:
             rollout, plan = await self._load(session, rollout_id)
             at = self._clock.now()
+            policies.check_freeze(self._policy, plan, at)
             if Phase(rollout.phase) is Phase.PROPOSED and await self._ask_to_start(session, rollout, plan, at):
                 return
             await changes.start(session, rollout, plan, known_good=known_good, actor=actor, at=at)
@@ -534,6 +535,7 @@ class RolloutService:
         assert rollout.stage is not None
         if rollout.stage_since is None:
             raise Conflict("The last change is still being confirmed; try again in a moment.")
+        self._check_freeze(plan, rollout.stage + 1, at)
         by_policy = policies.may_promote(self._policy, plan, rollout.stage + 1, requester=rollout.requester)
         decision = by_policy
         if by_policy.answer is Answer.AUTO:
@@ -566,6 +568,7 @@ class RolloutService:
         at: datetime,
     ) -> None:
         vote = approvals.Vote.APPROVE
+        self._check_freeze(plan, approval.to_stage, at)
         tally = await approvals.vote(
             session, approval, rollout, plan, self._policy, person=actor, answer=vote, reason=None, at=at
         )
@@ -589,6 +592,11 @@ class RolloutService:
             assert check is not None, "without a check nothing is promoted"
             why = _shown_by(check)
             await changes.promote(session, rollout, plan, actor=actor, at=at, check=check, why=why, asked=approval.why)
+
+    def _check_freeze(self, plan: Plan, to_stage: int, at: datetime) -> None:
+        """Raise NotAllowed while a freeze forbids that stage; to finish raises nothing."""
+        if to_stage < len(plan.stages):
+            policies.check_freeze(self._policy, plan, at)
 
     async def _check_sight(self, session: AsyncSession, rollout: Rollout, plan: Plan, at: datetime) -> None:
         """Raise Conflict when the newest check is old, was blind or saw harm: none of them lets exposure rise."""
@@ -615,6 +623,8 @@ class RolloutService:
         if accepted or settled != target:
             askers = await store.askers(session, rollout)
             check_approver(self._policy, actor, askers=askers, spec_author=plan.spec_author)
+        if settled != target:
+            policies.check_freeze(self._policy, plan, at)
         store.move(
             rollout,
             Phase.PROGRESSING,

@@ -1,0 +1,160 @@
+"""A freeze keeps exposure where it is, and a spent error budget makes people decide; neither keeps it from falling."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from tests.unit.rollouts.world import ERRORS, FLAG, JONAS, MIRA, POLICY, SAM, World, make_plan, running_world, stage
+from tools.clock import ManualClock
+from tools.errors import NotAllowed
+from tools.metrics.base import MetricQuery, Reading
+from tools.metrics.catalogue import Catalogue, MetricDefinition
+from tools.metrics.router import Metrics
+from tools.plans.policy import Freeze, freeze_at
+from tools.rollouts.controller import Controller
+from tools.rollouts.phases import Phase
+from tools.rollouts.views import RolloutView
+
+GOOD = {"old": (950, 19), "new": (50, 1)}
+BEGIN = ManualClock().now()
+HOLIDAYS = Freeze(name="holidays", start=BEGIN + timedelta(minutes=5), end=BEGIN + timedelta(hours=2))
+
+
+@pytest.fixture
+async def frozen() -> AsyncIterator[World]:
+    """A world that freezes five minutes from now, for two hours."""
+    async with running_world(policy=POLICY.model_copy(update={"freezes": (HOLIDAYS,)})) as world:
+        yield world
+
+
+@pytest.mark.parametrize(
+    ("freeze", "held"),
+    [
+        ({}, True),
+        ({"environments": ("staging", "production")}, True),
+        ({"environments": ("staging",)}, False),
+        ({"tags": ("Payments",)}, True),
+        ({"tags": ("search",)}, False),
+        ({"start": BEGIN, "end": BEGIN + timedelta(minutes=30)}, False),
+        ({"start": BEGIN + timedelta(minutes=31)}, False),
+    ],
+)
+def test_a_freeze_holds_where_when_and_for_what_it_says(freeze: dict[str, object], held: bool) -> None:
+    policy = POLICY.model_copy(update={"freezes": (HOLIDAYS.model_copy(update=freeze),)})
+    found = freeze_at(policy, "production", ("payments",), BEGIN + timedelta(minutes=30))
+    assert (found is not None) is held
+
+
+def test_the_longest_of_several_is_named_and_a_freeze_must_make_sense() -> None:
+    longer = HOLIDAYS.model_copy(update={"name": "year end", "end": BEGIN + timedelta(days=3)})
+    policy = POLICY.model_copy(update={"freezes": (longer, HOLIDAYS)})
+    found = freeze_at(policy, "production", (), BEGIN + timedelta(hours=1))
+    assert str(found) == "the freeze 'year end' lasts until 04 Jan 2026 00:00 UTC"
+    with pytest.raises(ValidationError, match="must end after"):
+        Freeze(name="x", start=BEGIN, end=BEGIN)
+    with pytest.raises(ValidationError, match="timezone"):
+        Freeze(name="x", start=datetime(2026, 1, 1), end=datetime(2026, 1, 2, tzinfo=UTC))  # noqa: DTZ001
+
+
+async def test_nothing_starts_in_a_freeze_but_plans_can_be_made(frozen: World) -> None:
+    frozen.clock.advance(600)
+    view = await frozen.proposed()
+    assert view.approval is not None
+    for asking in (
+        frozen.service.start(view.id, actor=MIRA),
+        frozen.service.approve(view.approval.id, actor=JONAS),
+    ):
+        with pytest.raises(NotAllowed, match="'holidays' lasts until 01 Jan 2026 02:00 UTC"):
+            await asking
+    assert await frozen.percent() == 0
+    frozen.clock.advance(7200)
+    view = await frozen.service.approve(view.approval.id, actor=JONAS)
+    assert (view.phase, await frozen.percent()) == (Phase.PROGRESSING, 5)
+
+
+async def test_what_is_proven_pauses_at_a_freeze_and_goes_on_after_it(frozen: World) -> None:
+    view = await frozen.started(make_plan(stage(5, bake=600), stage(25), stage(100)))
+    view = await frozen.live(view.id, 70, **GOOD)
+    assert (view.phase, view.stage, await frozen.percent()) == (Phase.PAUSED, 0, 5)
+    assert view.pause_reason == "The freeze 'holidays' lasts until 01 Jan 2026 02:00 UTC."
+    frozen.clock.advance(7200)
+    await frozen.live(view.id, 2, **GOOD)
+    await frozen.service.resume(view.id, actor=SAM)
+    view = await frozen.live(view.id, 5, **GOOD)
+    assert (view.stage, await frozen.percent()) == (1, 25)
+
+
+async def test_in_a_freeze_nobody_promotes_or_raises_again_but_everybody_lowers(frozen: World) -> None:
+    view = await frozen.started(make_plan(stage(5, bake=9000, limit=9000), stage(25)))
+    await frozen.live(view.id, 40, **GOOD)
+    with pytest.raises(NotAllowed, match="freeze"):
+        await frozen.service.promote(view.id, actor=JONAS)
+    await frozen.service.lower(view.id, 1, actor=SAM, reason="busy")
+    with pytest.raises(NotAllowed, match="freeze"):
+        await frozen.service.resume(view.id, actor=JONAS)
+    view = await frozen.service.roll_back(view.id, actor=SAM, reason="enough")
+    assert (view.phase, await frozen.percent()) == (Phase.ROLLED_BACK, 0)
+
+
+async def test_a_freeze_keeps_nothing_from_finishing(frozen: World) -> None:
+    view = await frozen.started(make_plan(stage(5, bake=400)))
+    view = await frozen.live(view.id, 60, **GOOD)
+    assert view.phase is Phase.SUCCEEDED
+
+
+def with_objective(world: World, objective: float | None, source: object = None) -> None:
+    """Have the world's controller know what rate is meant."""
+    definition = MetricDefinition(name=ERRORS, source="memory", title="Errors", query="-", objective=objective)
+    metrics = Metrics(Catalogue([definition]), {"memory": source or world.source})  # type: ignore[dict-item]
+    world.controller = Controller(world.database, world.flags, metrics, POLICY, world.clock, owner="budget")
+    world.service.wake = world.controller.carry_out
+
+
+async def gone_on(world: World) -> RolloutView:
+    view = await world.started(make_plan(stage(5), stage(25), stage(100)))
+    return await world.live(view.id, 40, **GOOD)
+
+
+@pytest.mark.parametrize("objective", [None, 0.1])
+async def test_with_budget_left_or_without_an_objective_it_goes_on_by_itself(
+    world: World, objective: float | None
+) -> None:
+    with_objective(world, objective)
+    assert (await gone_on(world)).stage == 1
+
+
+async def test_a_spent_budget_makes_people_decide(world: World) -> None:
+    with_objective(world, 0.01)
+    view = await gone_on(world)
+    assert (view.phase, view.stage) == (Phase.WAITING_PROMOTION, 0)
+    assert view.approval is not None
+    assert view.approval.why == (
+        f"the error budget of {ERRORS} is spent (2 % over the last 24 h, at most 1 % is meant)"
+    )
+    view = await world.service.approve(view.approval.id, actor=JONAS)
+    assert await world.percent() == 25
+
+
+@pytest.mark.parametrize("fault", [ZeroDivisionError("a driver's fault"), NotAllowed("no access")])
+async def test_a_budget_that_can_not_be_read_makes_people_decide_too(world: World, fault: Exception) -> None:
+    class BlindForDays:
+        async def read(self, query: MetricQuery) -> Reading:
+            if query.window.end - query.window.start > timedelta(hours=1):
+                raise fault
+            return await world.source.read(query)
+
+    with_objective(world, 0.5, BlindForDays())
+    view = await gone_on(world)
+    assert view.phase is Phase.WAITING_PROMOTION
+    assert view.approval is not None
+    assert f"the error budget of {ERRORS} can't be read" in view.approval.why
+
+
+async def test_rollbacks_ask_no_budget(world: World) -> None:
+    with_objective(world, 0.0001)
+    view = await world.started()
+    view = await world.live(view.id, 40, old=(950, 19), new=(50, 25))
+    assert (view.phase, await world.percent()) == (Phase.ROLLED_BACK, 0)
+    assert FLAG.flag == view.flag
