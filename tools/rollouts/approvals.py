@@ -121,15 +121,24 @@ async def get(session: AsyncSession, approval_id: str) -> Approval:
     return approval
 
 
-def check_open(approval: Approval, rollout: Rollout, plan: Plan, *, at: datetime) -> None:
-    """Raise ApprovalClosed unless the question still stands: pending, in time, of this plan and this epoch."""
+def check_pending(approval: Approval, *, at: datetime) -> None:
+    """Raise ApprovalClosed unless the question is still asked, and in time."""
     status = Status(approval.status)
     if status is Status.PENDING and approval.expires_at <= at:
         status = Status.EXPIRED
-    if status is Status.PENDING and (approval.epoch != rollout.epoch or approval.plan_sha256 != plan.sha256):
-        status = Status.VOID
     if status is not Status.PENDING:
-        raise ApprovalClosed(f"This {CLOSED_BECAUSE[status]}. The rollout's card shows what can be done now.")
+        raise _closed(status)
+
+
+def check_open(approval: Approval, rollout: Rollout, plan: Plan, *, at: datetime) -> None:
+    """Raise ApprovalClosed unless the question still stands: pending, in time, of this plan and this epoch."""
+    check_pending(approval, at=at)
+    if approval.epoch != rollout.epoch or approval.plan_sha256 != plan.sha256:
+        raise _closed(Status.VOID)
+
+
+def _closed(status: Status) -> ApprovalClosed:
+    return ApprovalClosed(f"This {CLOSED_BECAUSE[status]}. The rollout's card shows what can be done now.")
 
 
 async def vote(

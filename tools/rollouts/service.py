@@ -462,8 +462,11 @@ class RolloutService:
         return await approvals.get(session, approval_id), rollout, plan
 
     async def _rollout_of(self, approval_id: str) -> str:
+        """The rollout that is asked about; who comes when all is said is told so before waiting for any lock."""
         async with self._database.read() as session:
-            return (await approvals.get(session, approval_id)).rollout_id
+            approval = await approvals.get(session, approval_id)
+        approvals.check_pending(approval, at=self._clock.now())
+        return approval.rollout_id
 
     async def _served(self, rollout_id: str) -> Exposure | None:
         """What the flag serves before it starts; None once it has."""
