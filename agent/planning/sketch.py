@@ -94,8 +94,9 @@ def sketch_schema(choices: Choices, *, small: bool) -> dict[str, Any]:
         ["metric", "because"],
     )
     properties: dict[str, Any] = {
-        "strategy": {"type": "string", "enum": [strategy.value for strategy in choices.strategies]},
+        # The reason first: models choose better once they have given it.
         "because": reason,
+        "strategy": {"type": "string", "enum": [strategy.value for strategy in choices.strategies]},
         "stages": {
             "type": "array",
             "items": _object(stage if small else {**stage, "because": reason}, ["percent"]),
@@ -107,7 +108,7 @@ def sketch_schema(choices: Choices, *, small: bool) -> dict[str, Any]:
     if choices.audiences:
         names = {"type": "array", "items": {"type": "string", "maxLength": 80}, "maxItems": 10}
         properties |= {"first_regions": names, "first_tenants": names, "limited_stages": {"type": "integer"}}
-    return _object(properties, ["strategy", "because", "stages"])
+    return _object(properties, ["because", "strategy", "stages"])
 
 
 def _object(properties: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def question(frame: Frame, choices: Choices, titles: Sequence[str]) -> str:
     return prompts.load("planning_facts").fill(
         evidence="\n".join(blocks),
         limits="\n".join(f"- {limit}" for limit in _limits(frame, choices)),
-        calculated=_in_short(frame),
+        usual=_usual(frame),
     )
 
 
@@ -113,6 +113,5 @@ def _margin(rail: Rail) -> str:
     return f"{rail.baseline.metric} at most {rail.margin:g}"
 
 
-def _in_short(frame: Frame) -> str:
-    stages = ", ".join(str(stage.exposure) for stage in frame.plan.stages)
-    return f"{frame.plan.strategy}: {stages}"
+def _usual(frame: Frame) -> str:
+    return ", ".join(f"{stage.exposure.percent:g} %" for stage in frame.live)
