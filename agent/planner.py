@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from agent.model import WITHOUT_A_MODEL, ModelUnavailable
 from agent.planning import wording
+from agent.planning.circumstances import Circumstances
 from agent.planning.dialogue import Dialogue
 from agent.planning.drafter import Drafter
 from agent.planning.drawing import Frame, draw
@@ -28,6 +29,7 @@ from tools.plans.planner import Baseline, Draft, PlanningDefaults, draft_plan
 from tools.plans.policy import Policy
 from tools.plans.revision import Changes, revise_plan
 from tools.plans.validation import InvalidPlan, check_plan
+from tools.records.database import Database
 from tools.rollouts.views import RolloutView
 from tools.specs.base import Spec, SpecSource
 
@@ -64,7 +66,10 @@ class State(TypedDict, total=False):
 
 
 class Planner:
-    """Makes proposals. Reads the spec, the flag and the metrics; writes nothing but what a model was asked and said."""
+    """Makes proposals. Reads specs, flags, metrics and past rollouts; writes only what a model was asked and said.
+
+    Without `drafter` no model is asked; without `database` nothing is learned from earlier rollouts.
+    """
 
     def __init__(
         self,
@@ -75,8 +80,10 @@ class Planner:
         defaults: PlanningDefaults,
         clock: Clock,
         drafter: Drafter | None = None,
+        database: Database | None = None,
     ) -> None:
-        self._archive = Archive(specs, flags, Telemetry(metrics, defaults, clock))
+        circumstances = Circumstances(metrics, policy, defaults, clock, database)
+        self._archive = Archive(specs, flags, Telemetry(metrics, defaults, clock), circumstances)
         self._flags = flags
         self._metrics = metrics
         self._policy = policy

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from agent.planning.circumstances import Circumstances
 from agent.planning.proposals import PlanRequest
 from agent.planning.sentences import audience_lines, kpi_line
 from agent.planning.telemetry import Telemetry
@@ -18,13 +19,18 @@ FULLY_LIVE = 100.0
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was gathered for a request. `warnings` are sentences for people, whoever drafts the plan."""
+    """What was gathered for a request.
+
+    `warnings` are sentences for people, whoever drafts the plan; `circumstances` are those to draft with: freezes,
+    error budgets, earlier rollouts.
+    """
 
     request: PlanRequest
     spec: Spec | None
     feature: Feature
     baselines: tuple[Baseline, ...]
     warnings: tuple[str, ...]
+    circumstances: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class Archive:
     specs: SpecSource
     flags: FlagService
     telemetry: Telemetry
+    circumstances: Circumstances
 
     async def gather(self, request: PlanRequest) -> Facts:
         """All of it. Raises FlagNotFound, InvalidSpec, CannotBeProven (a silent metric), and what the sources raise."""
@@ -46,7 +53,10 @@ class Archive:
             baselines = tuple([await self._guarding(kpi, flag, spec) for kpi in self._kpis(spec)])
         except CannotBeProven as error:
             raise CannotBeProven(" ".join([str(error), *warnings])) from None
-        return Facts(request, spec, _feature(request, spec, flag), baselines, tuple(warnings))
+        feature = _feature(request, spec, flag)
+        said = await self.circumstances.read(request, feature, [base.metric for base in baselines])
+        warnings += [one.text for one in said if one.warns]
+        return Facts(request, spec, feature, baselines, tuple(warnings), tuple(one.text for one in said))
 
     async def measure(self, ref: FlagRef, metric: str) -> Baseline:
         """What a metric of the catalogue did for the flag. Raises FlagNotFound, UnknownMetric, CannotBeProven."""

@@ -10,7 +10,8 @@ from tools.specs.base import Spec
 class PlanRequest:
     """What a person asked for; `strategy` None leaves it to the planner.
 
-    `wishes` are the person's own words. `run_id` is the agent's run that asks, None when nobody's run does.
+    `wishes` are the person's own words. `run_id` is the agent's run that asks, None when nobody's run does. `workspace`
+    is whose earlier rollouts may teach something.
     """
 
     flag: str
@@ -19,6 +20,7 @@ class PlanRequest:
     requester: str
     wishes: str = ""
     run_id: str | None = None
+    workspace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ async def _carry_out(services: Services, client: AsyncWebClient, order: Order) -
 async def _propose(services: Services, order: Order) -> RolloutView | None:
     """Put the plan before people; the rollout instead when the very same plan stands already (a job may run twice)."""
     proposal = await services.planner.propose(
-        PlanRequest(order.flag, order.environment, order.strategy, order.requester)
+        PlanRequest(order.flag, order.environment, order.strategy, order.requester, workspace=order.workspace)
     )
     standing = await _standing(services, proposal.plan)
     if standing is not None and standing.requester == order.requester:

@@ -44,12 +44,13 @@ class Desk:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
+        self.policy = POLICY
         self.flags = MemoryFlagService()
         self.specs = MemorySpecSource({})
         definitions = [
             MetricDefinition(name="errors", source="m", title="Errors", query="-"),
             MetricDefinition(name="orders", source="m", title="Orders", query="-", direction=Direction.DECREASE),
-            MetricDefinition(name="refunds", source="m", title="Refunds", query="-"),
+            MetricDefinition(name="refunds", source="m", title="Refunds", query="-", objective=0.05),
         ]
         self.source = MemoryMetricSource(definitions)
         self.metrics = Metrics(Catalogue(definitions), {"m": self.source})
@@ -57,7 +58,10 @@ class Desk:
 
     def with_drafter(self, drafter: Drafter | None) -> Planner:
         """A planner of the same parts."""
-        return Planner(self.specs, self.flags, self.metrics, POLICY, PlanningDefaults(), self.clock, drafter)
+        database = drafter.database if drafter is not None else None
+        return Planner(
+            self.specs, self.flags, self.metrics, self.policy, PlanningDefaults(), self.clock, drafter, database
+        )
 
     async def flag(self, name: str = FLAG, percent: float = 0) -> None:
         """Define a flag."""

@@ -1,0 +1,90 @@
+"""What else bears on a plan: freezes, error budgets, and what earlier rollouts taught."""
+
+from collections.abc import AsyncIterator, Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+
+from agent.planning.proposals import PlanRequest
+from agent.redaction import redacted
+from tools.clock import Clock
+from tools.errors import SluiceError
+from tools.metrics.budget import error_budget
+from tools.metrics.router import Metrics
+from tools.plans.planner import Feature, PlanningDefaults
+from tools.plans.policy import Policy, freeze_at
+from tools.records.database import Database
+from tools.rollouts.lessons import Lesson, lessons
+from tools.rollouts.phases import Phase
+
+SOON = timedelta(days=14)
+"""A freeze that begins within this time may meet the rollout on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A sentence; with `warns` people read it before they approve, else it only helps to draft."""
+
+    text: str
+    warns: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Reads them. `database` is where earlier rollouts are; None: there are none to learn from."""
+
+    metrics: Metrics
+    policy: Policy
+    defaults: PlanningDefaults
+    clock: Clock
+    database: Database | None
+
+    async def read(self, request: PlanRequest, feature: Feature, guarding: Collection[str]) -> tuple[Said, ...]:
+        """All that is known; what can't be read is said, and keeps nobody from a plan."""
+        budgets = [said async for said in self._budgets(feature, guarding)]
+        return (*self._freezes(feature), *budgets, *await self._lessons(request, feature, guarding))
+
+    def _freezes(self, feature: Feature) -> Iterator[Said]:
+        now = self.clock.now()
+        holding = freeze_at(self.policy, feature.environment, feature.tags, now)
+        if holding is not None:
+            yield Said(f"Nothing goes up now: {holding}.", warns=True)
+        for freeze in sorted(self.policy.freezes, key=lambda one: one.start):
+            if now < freeze.start <= now + SOON and freeze.holds(feature.environment, feature.tags, freeze.start):
+                begins, ends = (moment.astimezone(UTC) for moment in (freeze.start, freeze.end))
+                yield Said(
+                    f"The freeze {freeze.name!r} begins on {begins:%d %b %Y %H:%M} UTC: "
+                    f"nothing goes further until {ends:%d %b %Y %H:%M} UTC.",
+                    warns=True,
+                )
+
+    async def _budgets(self, feature: Feature, guarding: Collection[str]) -> AsyncIterator[Said]:
+        for metric in guarding:
+            try:
+                budget = await error_budget(
+                    self.metrics,
+                    metric,
+                    feature.flag,
+                    feature.environment,
+                    now=self.clock.now(),
+                    window=self.defaults.traffic_window,
+                )
+            except SluiceError as error:
+                yield Said(f"The error budget of {metric} can't be read: {error}", warns=True)
+                continue
+            if budget is not None:
+                text = f"{str(budget)[:1].upper()}{str(budget)[1:]}"
+                spent = ": people are asked before each step." if budget.is_spent else "."
+                yield Said(f"{text}{spent}", warns=budget.is_spent)
+
+    async def _lessons(self, request: PlanRequest, feature: Feature, guarding: Collection[str]) -> list[Said]:
+        if self.database is None:
+            return []
+        found = await lessons(
+            self.database, flag=feature.flag, tags=feature.tags, metrics=guarding, workspace=request.workspace
+        )
+        return [Said(redacted(str(lesson)), warns=_warns(lesson, feature)) for lesson in found]
+
+
+def _warns(lesson: Lesson, feature: Feature) -> bool:
+    """Whether it is this very flag that was rolled back."""
+    return lesson.phase is Phase.ROLLED_BACK and lesson.flag == feature.flag
