@@ -31,7 +31,15 @@ async def run(context: Context, arguments: Wish) -> Result:
     strategy = Strategy(arguments.strategy) if arguments.strategy else None
     words = last_words(turn.messages)
     proposal = await desk.planner.propose(
-        PlanRequest(ref.flag, ref.environment, strategy, turn.person, wishes=words, run_id=context.run_id)
+        PlanRequest(
+            ref.flag,
+            ref.environment,
+            strategy,
+            turn.person,
+            wishes=words,
+            run_id=context.run_id,
+            workspace=turn.workspace,
+        )
     )
     standing = await desk.find_or_none(turn.workspace, ref.flag, ref.environment)
     if standing is not None and standing.ended_at is None and standing.plan.sha256 == proposal.plan.sha256:
