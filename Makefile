@@ -9,7 +9,7 @@ PIP       := $(BIN)/python -m pip install -qq --disable-pip-version-check
 COMPILE   := uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
-.PHONY: help python install demo test coverage lint format bench pins clean
+.PHONY: help python install demo test fuzz coverage lint format bench pins clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ demo: install  ## a whole rollout on this machine; HEADLESS=1 plays the operator
 test: $(VENV)/.installed-dev  ## the whole suite
 	@$(BIN)/python -m pytest -m alone $(ARGS)
 	@$(BIN)/python -m pytest -m "not alone" -n auto --dist worksteal $(ARGS)
+
+fuzz: $(VENV)/.installed-dev  ## a million arbitrary model outputs (STEPS=…)
+	@SLUICE_TEST_FUZZ_STEPS=$(or $(STEPS),1000000) $(BIN)/python -m pytest tests/unit/agent/test_arbitrary_outputs.py -n auto --timeout 7200 $(ARGS)
 
 coverage: $(VENV)/.installed-dev  ## branches that no test takes, tools/ first
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)

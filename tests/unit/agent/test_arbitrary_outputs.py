@@ -163,6 +163,8 @@ class Steppable(ScriptedModel):
 
 async def _opened(stack: AsyncExitStack, options: ModelOptions) -> Scene:
     model = Steppable(lines=lambda messages: model.next_line(messages))
+    database = InlineDatabase()
+    stack.push_async_callback(database.close)
     world = await stack.enter_async_context(
         open_world(
             model,
@@ -170,7 +172,7 @@ async def _opened(stack: AsyncExitStack, options: ModelOptions) -> Scene:
             metrics=METRICS,
             policy=POLICY,
             specs={"running.md": SPEC},
-            database=InlineDatabase(),
+            database=database,
         )
     )
     traffic = {"checkout_errors": Traffic(600, 0.01, 0.01), "conversion": Traffic(600, 0.05, 0.05)}
