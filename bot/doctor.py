@@ -16,6 +16,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from agent.model import ModelOptions, Style, open_model
+from agent.probe import PROBE_SECONDS, probe
 from bot.bootstrap import (
     check_schema,
     check_there,
@@ -113,6 +115,7 @@ async def examine(settings: Settings, clock: Clock) -> list[Finding]:
             await _look("specs", _specs(settings, specs)),
             *[finding async for finding in _slack(settings.slack, clock)],
             _policy(settings),
+            await _look("model", _model(settings.model), PROBE_SECONDS * 2),
         ]
 
 
@@ -121,12 +124,12 @@ def healthy(findings: Iterable[Finding]) -> bool:
     return all(finding.state is not State.FAIL for finding in findings)
 
 
-async def _look(what: str, look: Awaitable[str | Finding]) -> Finding:
+async def _look(what: str, look: Awaitable[str | Finding], patience_s: float = PATIENCE_S) -> Finding:
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patience_s):
             said = await look
     except TimeoutError:
-        return Finding(what, State.FAIL, f"no answer within {PATIENCE_S:g} s: see whether it is up and reachable")
+        return Finding(what, State.FAIL, f"no answer within {patience_s:g} s: see whether it is up and reachable")
     except SluiceError as error:
         return Finding(what, State.FAIL, str(error))
     return said if isinstance(said, Finding) else Finding(what, State.OK, said)
@@ -172,6 +175,17 @@ def _policy(settings: Settings) -> Finding:
     if approvers == 1:
         return Finding("policy", State.NOTE, "one approver only: nobody can approve what that person asks for")
     return Finding("policy", State.OK, f"{approvers} approvers")
+
+
+async def _model(options: ModelOptions) -> str | Finding:
+    """What the model can do, found out by asking it."""
+    if options.name is None:
+        return Finding("model", State.NOTE, "none: commands, buttons and the calculators' plans work without it")
+    model = await asyncio.to_thread(open_model, options)
+    abilities = await probe(model, options)
+    said = f"{options.name}: {abilities.advice(options.style)}"
+    fits = options.style is abilities.best or (options.style is Style.TEXT)
+    return Finding("model", State.OK if fits else State.NOTE, said)
 
 
 async def _slack(slack: SlackSettings, clock: Clock) -> AsyncIterator[Finding]:
