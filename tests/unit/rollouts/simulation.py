@@ -35,6 +35,7 @@ from tools.records.database import Database
 from tools.records.log import Event
 from tools.records.models import GateCheck, Record, Rollout
 from tools.rollouts import store
+from tools.rollouts.confirmations import Action
 from tools.rollouts.controller import Controller
 from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.service import RolloutService
@@ -46,6 +47,7 @@ CHAOS_STEPS = 60
 SETTLE_TICKS = 60
 ENVIRONMENT = "production"
 ENDED = (Phase.ROLLED_BACK, Phase.SUCCEEDED, Phase.CANCELLED)
+LOWERED = 2
 NEW_SHARE, OLD_SHARE = 5_000, 20_000
 
 _acting: ContextVar[bool] = ContextVar("acting", default=False)
@@ -275,6 +277,9 @@ class Wish(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     PROMOTE = "promote"
+    LOWER = "lower"
+    REVISE = "revise"
+    REQUEST = "request"
 
 
 class Answer(StrEnum):
@@ -507,6 +512,10 @@ class _People:
             (0.3, self._ask(Wish.PAUSE, lambda: service.pause(rollout_id, actor=SAM, reason="lunch"))),
             (0.3, self._ask(Wish.RESUME, lambda: service.resume(rollout_id, actor=JONAS))),
             (0.3, self._ask(Wish.PROMOTE, lambda: service.promote(rollout_id, actor=JONAS))),
+            (0.3, self._ask(Wish.LOWER, lambda: service.lower(rollout_id, LOWERED, actor=SAM, reason="less"))),
+            (0.15, self._ask(Wish.LOWER, self._confirm_lowering)),
+            (0.3, self._ask(Wish.REVISE, self._revise)),
+            (0.3, self._ask(Wish.REQUEST, self._request_next)),
             (0.4, self._ask(Wish.APPROVE, self._approve_newest)),
             (0.3, self._ask(Wish.APPROVE, self._approve_newest)),
             (0.3, self._turn),
@@ -542,6 +551,40 @@ class _People:
         view = await self.service.get(self.view.id)
         if view.approval is not None:
             await self.service.approve(view.approval.id, actor=AIKO)
+
+    async def _confirm_lowering(self) -> None:
+        asked = await self.service.ask_to_confirm(
+            Action.LOWER,
+            flag=self.ref.flag,
+            environment=self.ref.environment,
+            rollout_id=self.view.id,
+            percent=LOWERED,
+            person=SAM,
+        )
+        await self.service.confirm(asked.id, actor=SAM)
+
+    async def _revise(self) -> None:
+        """Hold what is to come for longer and open it to fewer, as is always allowed."""
+        view = await self.service.get(self.view.id)
+        first = (view.stage or 0) + 1
+        later = [
+            one.model_copy(update={"bake": 2 * one.bake, "exposure": Exposure(percent=one.exposure.percent - 1)})
+            for one in view.plan.stages[first:]
+        ]
+        plan = view.plan.model_copy(update={"stages": (*view.plan.stages[:first], *later)})
+        await self.service.revise(view.id, plan, actor=SAM, reason="more cautious")
+
+    async def _request_next(self) -> None:
+        view = await self.service.get(self.view.id)
+        following = view.plan.stages[min((view.stage or 0) + 1, len(view.plan.stages) - 1)].exposure
+        await self.service.request_exposure(
+            self.ref.flag,
+            self.ref.environment,
+            following.percent,
+            actor=JONAS,
+            reason="on with it",
+            workspace=PLACE.workspace,
+        )
 
     async def _kill(self) -> None:
         await self.service.kill(self.ref.flag, self.ref.environment, actor=SAM, reason="fire")

@@ -3,17 +3,18 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import structlog
 
-from tests.unit.rollouts.simulation import Answer, Order, Outcome, Wish, simulation
+from tests.unit.rollouts.simulation import LOWERED, Answer, Order, Outcome, Wish, simulation
 from tools.errors import Conflict
 from tools.gates import Harm
 from tools.plans.model import Guardrail, OnFail
 from tools.records.models import GateCheck
-from tools.rollouts import changes, checks, decisions
+from tools.rollouts import changes, checks, decisions, lowering, store
 from tools.rollouts.events import SLUICE, Happening
 from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.service import RolloutService
@@ -23,7 +24,7 @@ SCHEDULES = 10_000
 BATCHES = 40
 PER_BATCH = SCHEDULES // BATCHES
 ENOUGH_FOR_A_MUTANT = 40
-LIVE_EXPOSURE = {0: 5, 1: 25, 2: 100}
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +101,23 @@ def _a_kill_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RolloutService, "kill", mutant)
 
 
+def _a_lowering_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def mutant(*_: Any, **__: Any) -> None:
+        return None
+
+    monkeypatch.setattr(lowering, "lower", mutant)
+
+
+def _a_lowering_is_never_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    intend = store.intend
+
+    def mutant(*args: Any, at: datetime) -> None:
+        if store.Purpose.LOWER not in args:
+            intend(*args, at=at)
+
+    monkeypatch.setattr(store, "intend", mutant)
+
+
 @pytest.mark.parametrize(
     ("mutate", "found"),
     [
@@ -108,6 +126,8 @@ def _a_kill_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         (_a_wish_to_roll_back_does_nothing, "the order to roll back was lost"),
         (_a_wish_to_roll_back_is_refused, "the order to roll back was lost"),
         (_a_kill_does_nothing, "the order to kill was lost"),
+        (_a_lowering_does_nothing, "the order to lower was lost"),
+        (_a_lowering_is_never_carried_out, "lowered, and at"),
     ],
 )
 async def test_a_rollback_that_never_starts_is_found(
@@ -135,6 +155,10 @@ def faults(outcome: Outcome, *, compare_and_set: bool) -> list[str]:
     if outcome.harmful and outcome.phase in LIVE:
         found.append(f"harm goes on: {outcome.phase} at {outcome.percent} %")
     found += [f"the order to {order.wish} was lost" for order in outcome.orders if _was_lost(order, outcome)]
+    if not outcome.hands and _went_up_after_lowering(outcome):
+        found.append(f"lowered, and at {outcome.percent} % all the same")
+    if not outcome.hands and compare_and_set and _raised_after_lowering(outcome):
+        found.append("raised after a lowering")
     if not outcome.hands and compare_and_set and _raised_after_rollback(outcome):
         found.append("raised after a rollback")
     if not outcome.hands and _raised_without_permission(outcome):
@@ -162,8 +186,11 @@ def _idle(check: GateCheck, outcome: Outcome) -> bool:
 def _was_lost(order: Order, outcome: Outcome) -> bool:
     """Whether a rollback that a person asked for was accepted or refused, and the rollout goes on.
 
+    The same of a lowering that was accepted and never ordered.
     A request that died with its process promises nothing, and what has ended can't be rolled back.
     """
+    if order.wish is Wish.LOWER:
+        return order.answer is Answer.DONE and not outcome.moments(Happening.EXPOSURE_LOWERED)
     if order.wish not in (Wish.ROLL_BACK, Wish.KILL):
         return False
     match order.answer:
@@ -202,7 +229,7 @@ def _raised_after_rollback(outcome: Outcome) -> bool:
 def _raised_without_permission(outcome: Outcome) -> bool:
     """Whether a write served more than any stage that had been entered by then."""
     entered = {
-        event.at: LIVE_EXPOSURE[event.payload["stage"]]
+        event.at: _percent(event.payload.get("after") or event.payload["exposure"])
         for event in outcome.events
         if event.kind in (Happening.STARTED, Happening.PROMOTED)
     }
@@ -210,6 +237,29 @@ def _raised_without_permission(outcome: Outcome) -> bool:
         percent > max([exposure for moment, exposure in entered.items() if moment <= at], default=0)
         for at, percent in outcome.served
     )
+
+
+def _went_up_after_lowering(outcome: Outcome) -> bool:
+    """Whether the flag ends above what it was lowered to last, though nobody resumed since."""
+    lowered = [event for event in outcome.events if event.kind == Happening.EXPOSURE_LOWERED]
+    since = [event.kind for event in outcome.events if lowered and event.seq > lowered[-1].seq]
+    return bool(lowered) and Happening.RESUMED not in since and outcome.percent > LOWERED
+
+
+def _raised_after_lowering(outcome: Outcome) -> bool:
+    """Whether exposure rose between the moment when a lowering's own write had landed and the next resumption."""
+    for lowered in outcome.moments(Happening.EXPOSURE_LOWERED):
+        until = min((at for at in outcome.moments(Happening.RESUMED) if at >= lowered), default=NEVER)
+        since = [percent for at, percent in outcome.served if lowered < at < until]
+        landed = next((i for i, percent in enumerate(since) if percent <= LOWERED), len(since))
+        if any(percent > LOWERED for percent in since[landed:]):
+            return True
+    return False
+
+
+def _percent(exposure: str) -> float:
+    """The percentage of an exposure in words: `25 %`."""
+    return float(exposure.split()[0])
 
 
 def _differs(check: GateCheck) -> bool:
