@@ -58,6 +58,7 @@ async def running_services(settings: Settings, *, clock: Clock | None = None) ->
             lease=settings.scheduler.lease,
             flag_timeout=settings.flags.timeout,
             patience=settings.scheduler.tick,
+            budget_window=settings.planning.traffic_window,
         )
         stack.push_async_callback(controller.close)
         yield Services(
