@@ -22,6 +22,7 @@ from bot.notifier import Notifier
 from bot.scheduler import Scheduler
 from bot.services import Services
 from bot.settings import Settings, SlackSettings
+from bot.spans import exported_spans
 from tools.errors import ConfigurationError
 from tools.records import retention
 from tools.rollouts.retention import delete_checks
@@ -44,7 +45,7 @@ async def serve(settings: Settings, *, http: bool, announce: Callable[[str], Non
     """
     check_tokens(settings.slack, http=http)
     stop = asyncio.Event()
-    with _until_signalled(stop):
+    with exported_spans(os.environ), _until_signalled(stop):
         async with running(settings, http=http) as address:
             announce(address)
             # A full collection over all that was imported takes 0.1 s, in which nothing is acknowledged.
