@@ -110,6 +110,8 @@ class TestSettingsFile:
         settings = load_settings(path, {})
         assert list(settings.sources) == ["shop"]
         assert list(settings.metrics) == ["checkout_errors"]
+        assert settings.metrics["checkout_errors"].objective == 0.01
+        assert str(settings.policy.freezes[0]) == "the freeze 'year end' lasts until 04 Jan 2027 08:00 UTC"
 
     def test_its_commented_values_are_the_defaults(self) -> None:
         shown = tomllib.loads(
@@ -117,6 +119,8 @@ class TestSettingsFile:
                 'url = "postgresql://sluice:PASSWORD@db.example.com/sluice"\n', "", 1
             )
         )
+        # An example: there is no freeze unless somebody declares one.
+        assert [freeze["name"] for freeze in shown["policy"].pop("freezes")] == ["year end"]
         defaults = Settings()
         for section in ("http", "planning", "scheduler", "policy", "flags", "specs", "jobs", "ofrep"):
             again = Settings.model_validate({section: shown[section]})
