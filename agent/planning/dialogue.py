@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 CHARACTERS_A_TOKEN = 4
 
 
+class FormRefused(ModelUnavailable):
+    """The server understood, and does not answer in the form that it was asked for."""
+
+
 class Book(Protocol):
     """Where the talk about one plan is kept: a run of its own, or the run of the conversation that asked."""
 
@@ -125,7 +129,7 @@ def tokens(request: "Sequence[BaseMessage]", response: "AIMessage | None") -> tu
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the server understood, and does not do what it was asked for."""
+    """Whether another form of the same question may do."""
     import openai
 
-    return isinstance(error, openai.BadRequestError)
+    return isinstance(error, FormRefused | openai.BadRequestError)

@@ -1,7 +1,7 @@
 """The model that sketches plans, and where what it says is kept."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 
 from agent.model import ModelOptions
 from agent.planning.dialogue import Dialogue
-from agent.planning.drawing import Frame
 from agent.planning.facts import Facts
+from agent.planning.rules import Rules
 from agent.planning.sketch import Choices
 from tools.clock import Clock
 from tools.records.database import Database
@@ -22,6 +22,7 @@ LONGEST_TALK = 40.0
 """Seconds that a model gets for one plan, with every repair."""
 
 _FACTS = TypeAdapter(Facts)
+_RULES = TypeAdapter(Rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class Drafter:
     clock: Clock
     seconds: float = LONGEST_TALK
 
-    async def begin(self, frame: Frame, choices: Choices, instructions: str) -> Dialogue:
-        """A talk about the plan of this frame. Raises ModelUnavailable."""
+    async def begin(self, facts: Facts, rules: Rules, choices: Choices, instructions: str) -> Dialogue:
+        """A talk about the plan of these facts. Raises ModelUnavailable."""
         from langchain_core.messages import SystemMessage
 
         from agent.planning.books import open_book
@@ -43,17 +44,16 @@ class Drafter:
 
         model = await asyncio.to_thread(self.open_model)
         recorder = Recorder(self.database, self.clock)
-        book = await open_book(recorder, self.options, frame.facts.request, inputs_of(frame, choices))
-        seconds = min(self.seconds, self.options.max_seconds)
-        deadline = asyncio.get_running_loop().time() + seconds
+        book = await open_book(recorder, self.options, facts.request, inputs_of(facts, rules))
+        deadline = asyncio.get_running_loop().time() + min(self.seconds, self.options.max_seconds)
         return Dialogue(model, self.options, choices, book, deadline, [SystemMessage(instructions)])
 
 
-def inputs_of(frame: Frame, choices: Choices) -> dict[str, Any]:
-    """Everything that a sketch is drawn and checked with, as plain JSON: with the answers it gives the same plan."""
-    return {
-        "facts": _FACTS.dump_python(frame.facts, mode="json"),
-        "policy": frame.policy.model_dump(mode="json"),
-        "defaults": frame.defaults.model_dump(mode="json"),
-        "metrics": list(choices.metrics),
-    }
+def inputs_of(facts: Facts, rules: Rules) -> dict[str, Any]:
+    """Everything that a plan is made and checked with, as plain JSON: with the same answers it is the same plan."""
+    return {"facts": _FACTS.dump_python(facts, mode="json"), "rules": _RULES.dump_python(rules, mode="json")}
+
+
+def read_inputs(inputs: Mapping[str, Any]) -> tuple[Facts, Rules]:
+    """The same from plain JSON."""
+    return _FACTS.validate_python(inputs["facts"], strict=False), _RULES.validate_python(inputs["rules"], strict=False)

@@ -13,16 +13,15 @@ from itertools import pairwise
 from pydantic import ValidationError
 
 from agent.planning.facts import Facts
+from agent.planning.rules import Rules
 from agent.planning.sentences import Evidence, Quote
 from agent.planning.sketch import Choices, Sketch, SketchedGuardrail, SketchedStage
 from tools.clock import in_words
-from tools.flags.base import Capabilities
 from tools.plans import sizing
 from tools.plans.model import Audience, Basis, Exposure, Facet, Mode, Plan, Source, Stage, Strategy
-from tools.plans.planner import Baseline, Draft, PlanningDefaults, audience_note, shadow_stage
-from tools.plans.policy import Policy
+from tools.plans.planner import Baseline, Draft, audience_note, shadow_stage
 from tools.plans.sizing import Rail
-from tools.plans.validation import InvalidPlan, check_plan
+from tools.plans.validation import InvalidPlan
 
 UNFOUNDED = "drafted within the limits of policy and calculators; nothing in the spec or the telemetry says so"
 CLOSE = 1e-9
@@ -35,9 +34,7 @@ class Frame:
     facts: Facts
     evidence: Evidence
     calculated: Draft
-    policy: Policy
-    defaults: PlanningDefaults
-    able: Capabilities
+    rules: Rules
 
     @property
     def plan(self) -> Plan:
@@ -54,7 +51,7 @@ class Frame:
         """What a sketch may choose: the person's word, else anything but everyone at once."""
         if self.facts.request.strategy is not None:
             return (self.facts.request.strategy,)
-        return (Strategy.CANARY, Strategy.SHADOW) if self.able.shadow else (Strategy.CANARY,)
+        return (Strategy.CANARY, Strategy.SHADOW) if self.rules.able.shadow else (Strategy.CANARY,)
 
     @property
     def live(self) -> tuple[Stage, ...]:
@@ -70,21 +67,23 @@ class Frame:
     def widest(self) -> float:
         """The largest step after it, in points."""
         steps = [after.exposure.percent - before.exposure.percent for before, after in pairwise(self.live)]
-        return max([self.policy.largest_free_step, *steps])
+        return max([self.rules.policy.largest_free_step, *steps])
 
     @cached_property
     def hold(self) -> tuple[timedelta, Basis]:
         """How long a stage is held at least, and why."""
-        return sizing.usual_bake(self.plan.tags, self.policy, self.defaults)
+        return sizing.usual_bake(self.plan.tags, self.rules.policy, self.rules.defaults)
 
     def follow(self, base: Baseline, margin: float | None = None, because: Basis | None = None) -> Rail:
         """The metric with the margin that follows from spec, policy and risk, or with the given one."""
-        return sizing.rail_of(base, self.plan.tags, self.policy, self.defaults, margin=margin, because=because)
+        return sizing.rail_of(
+            base, self.plan.tags, self.rules.policy, self.rules.defaults, margin=margin, because=because
+        )
 
     def choices(self, metrics: Iterable[str]) -> Choices:
         """What a sketch may choose from."""
         reasons = tuple(dict.fromkeys((*self.evidence.person, *self.evidence.spec, *self.evidence.telemetry)))
-        audiences = self.able.audiences and self._speaks_of_audiences()
+        audiences = self.rules.able.audiences and self._speaks_of_audiences()
         return Choices(self.strategies, tuple(metrics), reasons, audiences)
 
     def _speaks_of_audiences(self) -> bool:
@@ -112,12 +111,11 @@ class _Drawing:
             raise InvalidPlan(faults)
         frame, rails = self.frame, self._rails()
         stages = self._stages(rails)
-        summaries = tuple(rail.summary(frame.defaults.traffic_window) for rail in rails)
+        summaries = tuple(rail.summary(frame.rules.defaults.traffic_window) for rail in rails)
         plan = frame.plan.model_copy(
             update={"strategy": self.sketch.strategy, "stages": stages, "rationale": summaries}
         )
-        able = frame.able
-        check_plan(plan, frame.policy, granularity=able.granularity, audiences=able.audiences, shadow=able.shadow)
+        frame.rules.check(plan)
         return Draft(plan, tuple(self._notes(plan, rails)))
 
     # -- what is not allowed ------------------------------------------------------------------------------------
@@ -132,7 +130,7 @@ class _Drawing:
         frame, percents = self.frame, [stage.percent for stage in self.sketch.stages]
         largest = frame.first
         if frame.evidence.asked_percent(percents[0]):
-            largest = max(largest, frame.policy.largest_first_exposure)
+            largest = max(largest, frame.rules.policy.largest_first_exposure)
         if percents[0] > largest + CLOSE:
             yield f"The first stage is {percents[0]:g} %; begin with {largest:g} % or less."
         for before, after in pairwise(percents):
@@ -216,7 +214,7 @@ class _Drawing:
             return (self._reaching(sizing.whole(rails, usual, alone=True, basis=(asked, why)), everyone),)
         stages = [self._live(number, stage, rails) for number, stage in enumerate(sketch.stages, start=1)]
         if sketch.strategy is Strategy.SHADOW:
-            first = shadow_stage(rails, sketch.stages[0].percent, usual, frame.defaults, (why,))
+            first = shadow_stage(rails, sketch.stages[0].percent, usual, frame.rules.defaults, (why,))
             stages.insert(0, self._reaching(first, everyone))
         return tuple(stages)
 
@@ -229,7 +227,7 @@ class _Drawing:
         if wanted.percent >= 100:
             stage = sizing.whole(rails, bake, alone=False, basis=why)
         else:
-            stage = sizing.staged(Exposure(percent=wanted.percent), rails, bake, frame.defaults, why)
+            stage = sizing.staged(Exposure(percent=wanted.percent), rails, bake, frame.rules.defaults, why)
         limited = self._limited() if number <= self.sketch.limited_stages else None
         return self._reaching(stage, limited or frame.facts.feature.audience)
 
@@ -284,13 +282,13 @@ class _Drawing:
     def _doubts(self, plan: Plan, rails: Sequence[Rail]) -> Iterator[str]:
         for exposure in (stage.exposure for stage in plan.stages):
             if exposure.percent < 100:
-                for doubt in sizing.doubts(rails, exposure.percent, self.frame.defaults.stage_budget):
+                for doubt in sizing.doubts(rails, exposure.percent, self.frame.rules.defaults.stage_budget):
                     yield f"{exposure}: {doubt}"
 
     def _calculators_doubt(self) -> bool:
         frame = self.frame
         return frame.first < 100 and bool(
-            sizing.doubts([*frame.rails.values()], frame.first, frame.defaults.stage_budget)
+            sizing.doubts([*frame.rails.values()], frame.first, frame.rules.defaults.stage_budget)
         )
 
 

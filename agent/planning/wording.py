@@ -1,9 +1,9 @@
 """What a model is told before it sketches, and after a sketch did not pass. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 from agent import prompts
-from agent.model import ModelOptions, Style
+from agent.model import ModelOptions
 from agent.planning.drawing import Frame
 from agent.planning.facts import Facts
 from agent.planning.sentences import Evidence, sentences, spec_sentences
@@ -34,9 +34,10 @@ def instructions() -> str:
     return prompts.load("planning").text
 
 
-def question(frame: Frame, choices: Choices, titles: Sequence[str]) -> str:
-    """The facts of one plan; `titles` are the other metrics' names with what they measure."""
+def question(frame: Frame, choices: Choices, titles: Mapping[str, str]) -> str:
+    """The facts of one plan; `titles` has what each metric of the catalogue measures, by its name."""
     facts, evidence = frame.facts, frame.evidence
+    others = {name: title for name, title in titles.items() if name not in frame.rails}
     blocks = [
         prompts.as_data("flag", {"flag": facts.feature.flag, "tags": facts.feature.tags}),
         *(
@@ -44,7 +45,7 @@ def question(frame: Frame, choices: Choices, titles: Sequence[str]) -> str:
             for source in (Source.SPEC, Source.TELEMETRY, Source.PERSON)
             if (said := evidence.of(source))
         ),
-        *([prompts.as_data("other metrics", titles)] if titles else []),
+        *([prompts.as_data("other metrics", others)] if others else []),
     ]
     return prompts.load("planning_facts").fill(
         evidence="\n".join(blocks),
@@ -77,11 +78,6 @@ def not_answered(why: str) -> str:
 def sketched(options: ModelOptions) -> str:
     """The note of a plan that a model sketched."""
     return f"A model ({options.name}) chose the stages and the reasons; lengths, samples and limits are computed."
-
-
-def needs_words(options: ModelOptions) -> bool:
-    """Whether the form of the answer must be said in words."""
-    return options.style is Style.TEXT
 
 
 def _telemetry(calculated: Draft) -> Iterable[str]:

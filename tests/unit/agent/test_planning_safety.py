@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agent.planning.drawing import Frame, draw
 from agent.planning.facts import Facts
 from agent.planning.proposals import PlanRequest
+from agent.planning.rules import Rules
 from agent.planning.sketch import read_sketch
 from agent.planning.wording import evidence_of
 from tools.errors import InvalidInput
@@ -21,7 +22,6 @@ from tools.plans.model import Audience, Mode, Plan, Strategy
 from tools.plans.planner import Baseline, Feature, PlanningDefaults, draft_plan
 from tools.plans.policy import Policy
 from tools.plans.sizing import LONGEST_STAGE
-from tools.plans.validation import check_plan
 from tools.specs.base import Kpi, Spec
 
 METRICS = ("errors", "orders", "refunds", "latency")
@@ -109,7 +109,7 @@ def frame(tags: tuple[str, ...], strategy: Strategy | None, audience: Audience, 
     facts = Facts(request, spec, feature, baselines, ())
     calculated = draft_plan(feature, baselines, POLICY, DEFAULTS, strategy)
     able = Capabilities(compare_and_set=True, granularity=0.001, audiences=True, shadow=True)
-    return Frame(facts, evidence_of(facts, calculated), calculated, POLICY, DEFAULTS, able)
+    return Frame(facts, evidence_of(facts, calculated), calculated, Rules(POLICY, DEFAULTS, able, {}))
 
 
 def sketch_of(*percents: float, **changes: Any) -> dict[str, Any]:
@@ -128,8 +128,8 @@ FRAMES = [
 
 def check_no_looser(plan: Plan, frame: Frame) -> None:
     """Everything that no answer of a model may change."""
-    usual, able = frame.plan, frame.able
-    check_plan(plan, POLICY, granularity=able.granularity, audiences=able.audiences, shadow=able.shadow)
+    usual = frame.plan
+    frame.rules.check(plan)
     decided = {"strategy": usual.strategy, "stages": usual.stages, "rationale": usual.rationale}
     assert plan.model_copy(update=decided) == usual
     assert Plan.model_validate(plan.to_json()) == plan

@@ -1,0 +1,25 @@
+"""What every plan is held to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tools.flags.base import Capabilities
+from tools.plans.model import Plan
+from tools.plans.planner import PlanningDefaults
+from tools.plans.policy import Policy
+from tools.plans.validation import check_plan
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Policy, defaults, what the flag service is able to do, and what each metric measures, by its name."""
+
+    policy: Policy
+    defaults: PlanningDefaults
+    able: Capabilities
+    titles: Mapping[str, str]
+
+    def check(self, plan: Plan) -> None:
+        """Raise InvalidPlan unless the plan is sound, within policy, and within what the flag service can serve."""
+        able = self.able
+        check_plan(plan, self.policy, granularity=able.granularity, audiences=able.audiences, shadow=able.shadow)
