@@ -61,10 +61,11 @@ async def test_who_waits_too_long_for_another_process_is_told_so(
     await other.close()
 
 
-async def test_who_opens_a_new_file_while_another_process_writes_to_it_waits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+async def test_who_opens_a_new_file_while_another_process_writes_to_it_waits(tmp_path: Path, lock: str) -> None:
     file = tmp_path / "sluice.db"
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
+        other.execute(f"BEGIN {lock}")
         database = Database(f"sqlite:///{file}")
         opening = asyncio.create_task(ask(database))
         await asyncio.sleep(0.1)
@@ -82,6 +83,16 @@ async def test_who_never_gets_a_new_file_is_told_so(tmp_path: Path, monkeypatch:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(DatabaseBusy):
             await ask(database)
+    await database.close()
+
+
+async def test_a_file_that_may_only_be_read_is_said_to_be_so(tmp_path: Path) -> None:
+    file = tmp_path / "sluice.db"
+    with closing(sqlite3.connect(file)) as made:
+        made.execute("CREATE TABLE x (y)")
+    database = Database(f"sqlite:///file:{file}?mode=ro&uri=true")
+    with pytest.raises(OperationalError, match="readonly"):
+        await ask(database)
     await database.close()
 
 

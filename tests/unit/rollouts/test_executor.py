@@ -1,0 +1,173 @@
+"""What happens between the executor's steps: slow services, orders that change their mind, hands on the flag."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from tests.unit.rollouts.world import FLAG, JONAS, POLICY, SAM, World
+from tools.flags.base import FlagRef, FlagState, FlagVersionConflict
+from tools.plans.model import Exposure
+from tools.records.models import Intent
+from tools.rollouts.controller import Controller
+from tools.rollouts.events import Happening
+from tools.rollouts.phases import Phase
+from tools.rollouts.store import IntentStatus
+
+
+def during_the_first(
+    world: World, monkeypatch: pytest.MonkeyPatch, call: str, happens: Callable[[], Awaitable[object]]
+) -> None:
+    """Have something happen right after the flag service's next `call` was answered."""
+    real, pending = getattr(world.flags, call), [happens]
+
+    async def watched(*args: object, **options: object) -> object:
+        answer = await real(*args, **options)
+        if pending:
+            await pending.pop()()
+        return answer
+
+    monkeypatch.setattr(world.flags, call, watched)
+
+
+async def by_hand(world: World, percent: float) -> None:
+    state = await type(world.flags).read(world.flags, FLAG)  # type: ignore[arg-type]
+    await type(world.flags).write(world.flags, FLAG, Exposure(percent=percent), expected=state.version)  # type: ignore[arg-type]
+
+
+async def intents(world: World) -> list[tuple[str, str]]:
+    async with world.database.read() as session:
+        rows = await session.scalars(select(Intent))
+        return [(row.purpose, row.status) for row in rows]
+
+
+async def test_a_flag_service_that_does_not_answer_is_given_up_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(_ref: FlagRef) -> FlagState:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    view = await world.started()
+    impatient = Controller(
+        world.database,
+        world.flags,
+        world.controller._metrics,
+        POLICY,
+        world.clock,
+        owner="impatient",
+        flag_timeout=timedelta(seconds=0.01),
+    )
+    world.service.wake = impatient.carry_out
+    monkeypatch.setattr(world.flags, "read", hang)
+    view = await world.service.roll_back(view.id, actor=SAM, reason="enough")
+    assert view.phase is Phase.ROLLING_BACK
+    assert view.error == "The flag service did not answer within 0.01 s."
+    monkeypatch.undo()
+    world.clock.advance(5)
+    await impatient.tick()
+    assert (await world.service.get(view.id)).phase is Phase.ROLLED_BACK
+
+
+async def test_a_raise_that_is_no_longer_wanted_once_the_flag_was_read_is_not_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await world.proposed()
+    assert view.approval is not None
+    wrote: list[float] = []
+    real = world.flags.write
+
+    async def noted(ref: FlagRef, exposure: Exposure, *, expected: str) -> None:
+        wrote.append(exposure.percent)
+        await real(ref, exposure, expected=expected)
+
+    async def start_then_roll_back() -> None:
+        during_the_first(world, monkeypatch, "read", lambda: world.service.roll_back(view.id, actor=SAM, reason="no"))
+
+    monkeypatch.setattr(world.flags, "write", noted)
+    during_the_first(world, monkeypatch, "read", start_then_roll_back)
+    await world.service.approve(view.approval.id, actor=JONAS)
+    assert (await world.service.get(view.id)).phase is Phase.ROLLED_BACK
+    assert wrote == [0]
+    assert sorted(await intents(world)) == [("roll_back", IntentStatus.DONE), ("start", IntentStatus.VOID)]
+
+
+async def test_a_hand_that_is_quicker_than_the_start_is_respected(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await world.proposed()
+    assert view.approval is not None
+    during_the_first(world, monkeypatch, "write", lambda: by_hand(world, 2))
+    view = await world.service.approve(view.approval.id, actor=JONAS)
+    assert view.phase is Phase.PAUSED
+    assert await world.percent() == 2
+    assert Happening.CHANGED_BY_HAND in await world.kinds(view.id)
+    assert await intents(world) == [("start", IntentStatus.VOID)]
+
+
+async def test_a_start_that_meets_a_hand_and_a_rollback_at_once_gives_way_to_both(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await world.proposed()
+    assert view.approval is not None
+
+    async def hand_then_roll_back() -> None:
+        await by_hand(world, 2)
+        during_the_first(world, monkeypatch, "read", lambda: world.service.roll_back(view.id, actor=SAM, reason="no"))
+
+    during_the_first(world, monkeypatch, "write", hand_then_roll_back)
+    await world.service.approve(view.approval.id, actor=JONAS)
+    assert (await world.service.get(view.id)).phase is Phase.ROLLED_BACK
+    assert await world.percent() == 0
+    assert Happening.PAUSED not in await world.kinds(view.id)
+
+
+async def test_a_flag_that_keeps_changing_is_tried_again_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def always_changed(*_args: object, **_options: object) -> None:
+        raise FlagVersionConflict("It changed meanwhile.")
+
+    view = await world.started()
+    with monkeypatch.context() as patch:
+        patch.setattr(world.flags, "write", always_changed)
+        view = await world.service.roll_back(view.id, actor=SAM, reason="enough")
+        assert view.error == "The flag keeps changing while it is being set."
+    world.clock.advance(5)
+    await world.controller.tick()
+    assert (await world.service.get(view.id)).phase is Phase.ROLLED_BACK
+
+
+async def test_a_kill_that_is_under_way_is_not_begun_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, let, reads = world.flags.read, asyncio.Event(), 0
+
+    async def slow(ref: FlagRef) -> FlagState:
+        nonlocal reads
+        reads += 1
+        await let.wait()
+        return await real(ref)
+
+    await by_hand(world, 30)
+
+    async def later(_rollout_id: str | None) -> None:
+        """Nobody carries it out at once."""
+
+    world.service.wake = later
+    await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
+    monkeypatch.setattr(world.flags, "read", slow)
+    controller = Controller(
+        world.database,
+        world.flags,
+        world.controller._metrics,
+        POLICY,
+        world.clock,
+        owner="patient",
+        patience=timedelta(seconds=0.01),
+    )
+    await controller.tick()
+    await controller.tick()
+    assert reads == 1
+    let.set()
+    await controller.close()
+    assert await world.percent() == 0
+    await controller.close()
