@@ -13,7 +13,10 @@ SAME = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class ExposureAnswer:
-    """Policy's answer to a request for a percentage, why, and the rollout as it is now; None when there is none."""
+    """Policy's answer to a request for a percentage, why, and the rollout as it is now; None when there is none.
+
+    `why` has no full stop at its end.
+    """
 
     answer: Answer
     why: str

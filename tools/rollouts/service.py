@@ -300,7 +300,7 @@ class RolloutService:
         lowering.check_percent(percent, self._flags.capabilities.granularity)
         found = await self._seen(flag, environment, workspace)
         if found is None:
-            why = f"{flag} has no rollout in {environment}: propose a plan, which people approve."
+            why = f"{flag} has no rollout in {environment}: propose a plan, which people approve"
             return ExposureAnswer(Answer.DENY, why, None)
         reading = requests.read(found, percent)
         try:
@@ -313,11 +313,11 @@ class RolloutService:
                     lowered = await self.lower(found.id, percent, actor=actor, reason=reason)
                     return ExposureAnswer(Answer.AUTO, "lowering needs no approval", lowered)
                 case requests.Step.NOTHING:
-                    return ExposureAnswer(Answer.AUTO, reading.why, found)
+                    return ExposureAnswer(Answer.AUTO, _clause(reading.why), found)
                 case requests.Step.NONE:
-                    return ExposureAnswer(Answer.DENY, reading.why, found)
+                    return ExposureAnswer(Answer.DENY, _clause(reading.why), found)
         except (NotAllowed, Conflict) as refused:
-            return ExposureAnswer(Answer.DENY, str(refused), await self.get(found.id))
+            return ExposureAnswer(Answer.DENY, _clause(str(refused)), await self.get(found.id))
 
     async def ask_to_confirm(
         self,
@@ -652,6 +652,11 @@ def _answer(now: RolloutView) -> ExposureAnswer:
     if now.approval is not None:
         return ExposureAnswer(Answer.APPROVAL, now.approval.why, now)
     return ExposureAnswer(Answer.AUTO, f"{now.environment} needs no approval", now)
+
+
+def _clause(sentence: str) -> str:
+    """A sentence to be followed by others' words."""
+    return sentence.removesuffix(".")
 
 
 def _shown_by(check: GateCheck) -> str:

@@ -55,7 +55,7 @@ async def test_what_is_so_already_changes_nothing(world: World) -> None:
     assert view.approval is not None
     view = await world.service.approve(view.approval.id, actor=JONAS)
     answer = await ask(world, 5)
-    assert (answer.answer, answer.why) == (Answer.AUTO, "It is at 5 % already, or on its way there.")
+    assert (answer.answer, answer.why) == (Answer.AUTO, "It is at 5 % already, or on its way there")
     assert await world.percent() == 5
 
 
@@ -84,7 +84,7 @@ async def test_any_other_raise_is_denied_with_what_to_do(world: World, percent: 
 async def test_before_the_start_another_first_stage_is_a_matter_of_the_plan(world: World) -> None:
     await world.proposed()
     answer = await ask(world, 50)
-    assert (answer.answer, answer.why) == (Answer.DENY, "The plan starts at 5 %: revise it to start at 50 %.")
+    assert (answer.answer, answer.why) == (Answer.DENY, "The plan starts at 5 %: revise it to start at 50 %")
 
 
 async def test_a_paused_or_blind_or_ended_rollout_goes_nowhere(world: World) -> None:
