@@ -7,7 +7,7 @@ Being too strict costs a click; being too lax costs an outage.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -83,10 +83,17 @@ def names_it(words: Sequence[str], deed: Deed, target: Target, around: Surroundi
 
     A message that names no flag means the thread's; one that names another flag in the same sentence orders nothing.
     """
-    return any(_orders(sentence, deed, target, around) for text in words for sentence in _sentences(text))
+    return any(_orders(sentence, deed, target, around) for text in words for sentence in sentences(text))
 
 
-def _sentences(text: str) -> list[str]:
+def flags_named(words: Iterable[str], flags: Iterable[str]) -> set[str]:
+    """Those of the flags that the words name."""
+    texts = list(words)
+    return {flag for flag in flags if any(_named(flag, text) for text in texts)}
+
+
+def sentences(text: str) -> list[str]:
+    """What a person says, sentence by sentence; what they only quote is "…"."""
     plain = _MENTION.sub(" ", _QUOTED.sub(" … ", text.replace("’", "'").replace("‘", "'")))
     return [_TRAILING.sub(" ", one).strip() for one in _SENTENCES.split(plain) if one.strip()]
 

@@ -29,10 +29,10 @@ class Recorder:
     database: Database
     clock: Clock
 
-    async def begin(self, turn: Turn, options: ModelOptions, prompt_version: str) -> str:
-        """The new run's id."""
+    async def begin(self, turn: Turn, options: ModelOptions, prompt_version: str, *, run_id: str | None = None) -> str:
+        """The new run's id: the one given, else a new one."""
         run = AgentRun(
-            id=new_id(),
+            id=run_id or new_id(),
             conversation_id=turn.conversation_id or None,
             kind=CONVERSATION,
             requester=turn.person,

@@ -12,6 +12,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from agent import prompts
 from agent.briefing import Briefing, brief
 from agent.desk import Desk
+from agent.direct import order_in
 from agent.graph import Course, OutOfBounds, Run, Stopped, converse
 from agent.model import WITHOUT_A_MODEL, ModelOptions, ModelUnavailable, Style
 from agent.moves import Offer, in_words
@@ -49,10 +50,13 @@ class Agent:
         """What keeps the runs."""
         return Recorder(self.desk.database, self.desk.clock)
 
-    async def run(self, turn: Turn, voice: Voice, stop: asyncio.Event) -> Answer:
-        """Answer the turn's new messages. Whatever goes wrong is an answer too; only cancellation is raised."""
+    async def run(self, turn: Turn, voice: Voice, stop: asyncio.Event, *, run_id: str | None = None) -> Answer:
+        """Answer the turn's new messages. Whatever goes wrong is an answer too; only cancellation is raised.
+
+        `run_id` is the id that the run is to have; None: a new one.
+        """
         recorder = self.recorder
-        run_id = await recorder.begin(turn, self.options, prompt_version(self.options))
+        run_id = await recorder.begin(turn, self.options, prompt_version(self.options), run_id=run_id)
         toolbox = Toolbox({tool.name: tool for tool in self.tools}, Context(run_id, turn, self.desk), recorder, voice)
         course = Course()
         ending, text, error = await self._carried_through(toolbox, course, voice, stop)
@@ -73,7 +77,7 @@ class Agent:
         """How it ended, what is said, and what is kept of an error."""
         run_id = toolbox.context.run_id
         try:
-            await self._converse(toolbox, course, voice, stop)
+            await self._act_on(toolbox, course, voice, stop)
         except Stopped:
             return Ending.STOPPED, _with_findings(STOPPED, course), None
         except OutOfBounds as bound:
@@ -86,6 +90,29 @@ class Agent:
             said = f"Something went wrong on my side. Tell whoever runs Sluice: `{reference}`. {WITHOUT_A_MODEL}"
             return Ending.FAILED, _with_findings(said, course), f"reference {reference}"
         return Ending.ANSWERED, course.reply or _said(course), None
+
+    async def _act_on(self, toolbox: Toolbox, course: Course, voice: Voice, stop: asyncio.Event) -> None:
+        """Carry out what is plainly ordered, for that needs no model; else converse."""
+        if stop.is_set() or await self.recorder.is_stopped(toolbox.context.run_id):
+            raise Stopped
+        if await self._ordered(toolbox, course, alone=True):
+            return
+        try:
+            await self._converse(toolbox, course, voice, stop)
+        except ModelUnavailable:
+            if not course.findings:
+                await self._ordered(toolbox, course, alone=False)
+            raise
+
+    async def _ordered(self, toolbox: Toolbox, course: Course, *, alone: bool) -> bool:
+        """Whether the person's words ordered something, which is done then."""
+        order = await order_in(toolbox.context, alone=alone)
+        if order is None:
+            return False
+        given = {"order": {"tool": order.tool, "arguments": dict(order.arguments)}}
+        await self.recorder.given(toolbox.context.run_id, toolbox.context.turn, given)
+        course.findings.append(await toolbox.carry_out(order))
+        return True
 
     async def _converse(self, toolbox: Toolbox, course: Course, voice: Voice, stop: asyncio.Event) -> None:
         turn, run_id, recorder, options = toolbox.context.turn, toolbox.context.run_id, self.recorder, self.options

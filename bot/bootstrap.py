@@ -8,7 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from agent.desk import Desk
 from agent.planner import Planner
+from agent.planning.drafter import Drafter
+from bot.brain import Brain, OpenModel, SharedModel
 from bot.services import Services
 from bot.settings import Settings
 from tools.clock import Clock, SystemClock
@@ -34,8 +37,12 @@ class SchemaOutdated(Unavailable):
 
 
 @asynccontextmanager
-async def running_services(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Services]:
+async def running_services(
+    settings: Settings, *, clock: Clock | None = None, opened: OpenModel | None = None
+) -> AsyncIterator[Services]:
     """Every part, wired and ready; closed in reverse order. Jobs are started by whoever registered their handlers.
+
+    `opened` opens the model; None: the one that the settings name.
 
     Raises ConfigurationError, SchemaOutdated, Unavailable.
     """
@@ -61,6 +68,11 @@ async def running_services(settings: Settings, *, clock: Clock | None = None) ->
             budget_window=settings.planning.traffic_window,
         )
         stack.push_async_callback(controller.close)
+        model = SharedModel(settings.model, opened)
+        drafter = Drafter(settings.model, model, database, clock)
+        planner = Planner(specs, flags, metrics, settings.policy, settings.planning, clock, drafter)
+        rollouts = RolloutService(database, flags, settings.policy, clock, wake=controller.carry_out)
+        desk = Desk(database, clock, flags, metrics, specs, settings.policy, planner, rollouts)
         yield Services(
             settings=settings,
             clock=clock,
@@ -69,9 +81,10 @@ async def running_services(settings: Settings, *, clock: Clock | None = None) ->
             metrics=metrics,
             specs=specs,
             jobs=jobs,
-            rollouts=RolloutService(database, flags, settings.policy, clock, wake=controller.carry_out),
+            rollouts=rollouts,
             controller=controller,
-            planner=Planner(specs, flags, metrics, settings.policy, settings.planning, clock),
+            planner=planner,
+            agent=Brain(desk, settings.model, model),
         )
 
 

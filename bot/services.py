@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 from agent.planner import Planner
+from bot.brain import Brain
+from bot.runs import Runs
 from bot.settings import Settings
 from bot.underway import Underway
 from tools.clock import Clock
@@ -29,4 +31,6 @@ class Services:
     rollouts: RolloutService
     controller: Controller
     planner: Planner
+    agent: Brain
+    runs: Runs = field(default_factory=Runs)
     underway: Underway = field(default_factory=Underway)

@@ -8,6 +8,7 @@ import math
 from datetime import timedelta
 
 from tools.gates import NoData
+from tools.rollouts.confirmations import Action, Status
 from tools.rollouts.events import Happening
 from tools.rollouts.phases import Phase
 
@@ -253,6 +254,33 @@ HOME_AS_OF = "As of {at}. Open this tab again to see how it stands then."
 
 # -- conversation ------------------------------------------------------------------------------------------------
 
+STATUS_THINKING = "is thinking …"
+STILL_WORKING = "Still working. ❌ on this message stops me."
+TASKS = "What I looked at and did: {count} steps"
+FROM_THE_RECORDS = "*From the records*"
+MORE_RECORDS = "… and {count} more lines."
+NO_WORDS = "What can you do?"
+STOPPED_ANEW = "Stopped, because the message changed."
+CONFIRMATIONS: dict[Action, tuple[str, str]] = {
+    Action.ROLL_BACK: ("Roll `{flag}` back in {environment}?", "Roll it back"),
+    Action.KILL: ("Take `{flag}` to 0 % for everyone in {environment}?", "Take it to 0 %"),
+    Action.PAUSE: ("Pause `{flag}` in {environment}?", "Pause it"),
+    Action.LOWER: ("Lower `{flag}` in {environment} to {percent}?", "Lower it to {percent}"),
+}
+"""What is asked, and the button that says yes."""
+CONFIRMATION_NO = "No, leave it"
+CONFIRMATION_INTRO = "That is how I understood you. Nothing has happened yet; {person} can decide until {until}."
+CONFIRMATION_OUTCOMES: dict[Status, str] = {
+    Status.CONFIRMED: "✔ {person} confirmed it at {at}.",
+    Status.DISMISSED: "✖ {person} left it as it is at {at}.",
+    Status.EXPIRED: "⏱ Nobody decided; the question closed at {at}.",
+}
+FEEDBACK_GOOD, FEEDBACK_BAD = "Good answer", "Bad answer"
+FEEDBACK_TITLE, FEEDBACK_SUBMIT, FEEDBACK_CLOSE = "What was wrong?", "Send", "Skip"
+FEEDBACK_INTRO = "Your 👎 is noted. A reason helps whoever looks after Sluice."
+FEEDBACK_LABEL, FEEDBACK_HINT = "What was wrong?", "Kept with the answer; nobody in the thread sees it."
+FEEDBACK_THANKS = "Thank you, noted."
+FEEDBACK_UNKNOWN = "I no longer have that answer, so there is nothing to note it with."
 PROSE_CUT = "… (cut here: this was longer than Slack shows)"
 ADDRESS_REMOVED = "(address removed)"
 

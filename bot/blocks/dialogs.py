@@ -1,6 +1,8 @@
 """Modals that ask for a reason. What they are about stands in their private metadata."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from slack_sdk.models.blocks import InputBlock, PlainTextInputElement
 from slack_sdk.models.views import View
@@ -9,6 +11,7 @@ from bot import texts
 from bot.blocks import parts
 
 REJECT, PAUSE = "rollout.reject.reason", "rollout.pause.reason"
+FEEDBACK = "answer.feedback.reason"
 REASON = "reason"
 MOST_REASON = 500
 
@@ -41,17 +44,50 @@ def pause_dialog(rollout_id: str, channel: str | None) -> View:
     )
 
 
+def feedback_dialog(run_id: str, channel: str | None) -> View:
+    """Asks whoever disliked an answer why, if they like to say."""
+    return _dialog(
+        FEEDBACK,
+        run_id,
+        channel,
+        title=texts.FEEDBACK_TITLE,
+        submit=texts.FEEDBACK_SUBMIT,
+        intro=texts.FEEDBACK_INTRO,
+        label=texts.FEEDBACK_LABEL,
+        hint=texts.FEEDBACK_HINT,
+        close=texts.FEEDBACK_CLOSE,
+        optional=True,
+    )
+
+
 def subject_of(private_metadata: str) -> tuple[str, str | None]:
     """The id that a dialog is about, and the channel where its button was pressed."""
     about = json.loads(private_metadata)
     return about["id"], about["channel"]
 
 
+def reason_in(view: Mapping[str, Any]) -> str:
+    """The reason in a dialog that was submitted, in one line; empty when none was given."""
+    value = view["state"]["values"][REASON][REASON].get("value")
+    return " ".join(str(value or "").split())
+
+
 def _dialog(
-    callback_id: str, about: str, channel: str | None, *, title: str, submit: str, intro: str, label: str, hint: str
+    callback_id: str,
+    about: str,
+    channel: str | None,
+    *,
+    title: str,
+    submit: str,
+    intro: str,
+    label: str,
+    hint: str,
+    close: str = texts.CLOSE,
+    optional: bool = False,
 ) -> View:
     reason = InputBlock(
         block_id=REASON,
+        optional=optional,
         label=parts.words(label, 200),
         hint=parts.words(hint, 200),
         element=PlainTextInputElement(action_id=REASON, multiline=True, max_length=MOST_REASON, focus_on_load=True),
@@ -61,7 +97,7 @@ def _dialog(
         callback_id=callback_id,
         title=parts.words(title, parts.MAX_MODAL_TITLE),
         submit=parts.words(submit, parts.MAX_MODAL_TITLE),
-        close=parts.words(texts.CLOSE, parts.MAX_MODAL_TITLE),
+        close=parts.words(close, parts.MAX_MODAL_TITLE),
         private_metadata=json.dumps({"id": about, "channel": channel}),
         blocks=[parts.section(intro), reason],
     )

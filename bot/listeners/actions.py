@@ -4,9 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
-from slack_sdk.errors import SlackApiError
 from slack_sdk.models.views import View
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -15,21 +13,16 @@ from bot.blocks import card, dialogs
 from bot.listeners.deliveries import is_first
 from bot.listeners.finding import freshen
 from bot.listeners.handling import handle, handle_once
+from bot.listeners.opening import open_dialog
 from bot.listeners.replies import channel_of, person_of, reply
 from bot.services import Services
-from bot.slack import code_of
 from tools.errors import Conflict, NotFound, SluiceError
 from tools.plans.policy import check_approver
-
-TRIGGER_USED = frozenset({"exchanged_trigger_id", "trigger_exchanged"})
-DIALOG_NOT_OPENED = "slack.dialog_not_opened"
 
 Do = Callable[[str, str], Awaitable[object]]
 """What a button does: takes the id it carries, and who pressed it."""
 Ask = Callable[[str, str, str | None], View]
 """The dialog a button opens: takes the id, who pressed it, and the channel."""
-
-logger = structlog.get_logger(__name__)
 
 
 def register(app: AsyncApp, services: Services) -> None:
@@ -82,26 +75,16 @@ def _asks(app: AsyncApp, services: Services, action_id: str, ask: Ask) -> None:
     async def pressed(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any], client: AsyncWebClient) -> None:
         await ack()
 
-        async def open_dialog() -> None:
+        async def ask_back() -> None:
             try:
                 view = ask(str(action.get("value", "")), person_of(body), channel_of(body))
             except SluiceError:
                 if await is_first(services, body):
                     raise
                 return
-            await _open(client, body, view)
+            await open_dialog(client, body, view)
 
-        await handle(client, body, open_dialog)
-
-
-async def _open(client: AsyncWebClient, body: dict[str, Any], view: View) -> None:
-    """At once, for a trigger lives three seconds; the copy of a delivery finds it used."""
-    try:
-        await client.views_open(trigger_id=body["trigger_id"], view=view)
-    except SlackApiError as error:
-        if code_of(error) not in TRIGGER_USED:
-            logger.warning(DIALOG_NOT_OPENED, reason=code_of(error))
-            await reply(client, body, texts.DIALOG_NOT_OPENED)
+        await handle(client, body, ask_back)
 
 
 async def _freshen(services: Services, body: dict[str, Any]) -> None:

@@ -1,103 +1,126 @@
-"""What people write to Sluice: direct messages, and mentions in a channel."""
+"""What people write to Sluice: direct messages, mentions, and replies in the threads that it takes part in.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+A message becomes a row, and a job of its thread reads it. What is edited, deleted or given an ❌ stops the run that
+reads it.
+"""
 
-import structlog
+from collections.abc import Mapping
+from typing import Any
+
 from slack_bolt.async_app import AsyncApp
-from slack_sdk.errors import SlackApiError
-from slack_sdk.models.blocks import Block
+from slack_bolt.context.async_context import AsyncBoltContext
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import texts
-from bot.blocks import parts
-from bot.blocks.answers import list_blocks
-from bot.blocks.help import help_blocks
-from bot.listeners.handling import handle_once
-from bot.listeners.replies import UNANSWERED, tell
+from bot.listeners import conversing
+from bot.listeners.handling import handle
+from bot.listeners.hearing import is_for_another, words_of
 from bot.services import Services
-from bot.slack import NETWORK_ERRORS, code_of
+from bot.threads import Heard, Threads, Upset
 
-WRITTEN_BY_PEOPLE = (None, "file_share")
-"""Subtypes of messages that say something new; the others are changes, deletions and notices."""
-MOST_LISTED = 5
-
-Answer = tuple[str, Sequence[Block]]
-"""A sentence for notifications, and what is read."""
-
-logger = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a person wrote to Sluice, and where: in `thread`, or else at the top of `channel` as the message `ts`."""
-
-    person: str
-    channel: str
-    ts: str
-    thread: str | None
-    text: str
-
-    @classmethod
-    def of(cls, event: Mapping[str, Any]) -> Self:
-        """From an event of Slack's."""
-        return cls(event["user"], event["channel"], event["ts"], event.get("thread_ts"), event.get("text") or "")
+SAYING = frozenset({None, "file_share", "thread_broadcast"})
+"""Subtypes of messages that say something; the others are changes, deletions and notices."""
+FRESH_S, MOMENT_S = 10.0, 1.0
+STOP = "x"
+"""The reaction ❌."""
 
 
 def register(app: AsyncApp, services: Services) -> None:
-    """Answer direct messages in their threads, and mentions so that only who wrote them sees it."""
+    """Listen to messages and reactions."""
+    ears = Ears(services)
 
-    @app.event("message", matchers=[_is_direct])
-    async def written(body: dict[str, Any], event: dict[str, Any], client: AsyncWebClient) -> None:
-        async def reply() -> None:
-            question = Question.of(event)
-            await _post(client, question, await answer(services, question))
+    @app.event("app_mention")
+    async def mentioned(
+        body: dict[str, Any], event: dict[str, Any], context: AsyncBoltContext, client: AsyncWebClient
+    ) -> None:
+        with services.underway.tracked():
+            await handle(client, body, lambda: ears.hear(body, event, context.bot_user_id, asked=True))
 
-        await handle_once(services, client, body, reply)
+    @app.event("message")
+    async def written(
+        body: dict[str, Any], event: dict[str, Any], context: AsyncBoltContext, client: AsyncWebClient
+    ) -> None:
+        with services.underway.tracked():
+            await handle(client, body, lambda: ears.notice(body, event, context.bot_user_id))
 
-    @app.event("app_mention", matchers=[_is_by_a_person])
-    async def mentioned(body: dict[str, Any], event: dict[str, Any], client: AsyncWebClient) -> None:
-        async def reply() -> None:
-            question = Question.of(event)
-            text, blocks = await answer(services, question)
-            await tell(
-                client,
-                user=question.person,
-                channel=question.channel,
-                thread=question.thread,
-                text=text,
-                blocks=blocks,
-            )
-
-        await handle_once(services, client, body, reply)
-
-
-async def answer(services: Services, _question: Question) -> Answer:
-    """What Sluice says to what a person wrote, whatever it is: what is rolling out, and what can be typed."""
-    views = await services.rollouts.open()
-    return texts.HELP_TITLE, parts.message([*list_blocks(views, most=MOST_LISTED), parts.divider(), *help_blocks()])
+    @app.event("reaction_added")
+    async def reacted(
+        body: dict[str, Any], event: dict[str, Any], context: AsyncBoltContext, client: AsyncWebClient
+    ) -> None:
+        if event.get("reaction") == STOP and event.get("user") != context.bot_user_id:
+            with services.underway.tracked():
+                await handle(client, body, lambda: ears.object_to(event))
 
 
-async def _is_direct(event: dict[str, Any]) -> bool:
-    return event.get("channel_type") == "im" and event.get("subtype") in WRITTEN_BY_PEOPLE and _has_author(event)
+class Ears:
+    """Decides what is meant for Sluice, and writes it down. Every event may come several times, and late."""
 
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._threads = Threads(services.database, services.clock)
 
-async def _is_by_a_person(event: dict[str, Any]) -> bool:
-    return _has_author(event)
+    async def notice(self, body: Mapping[str, Any], event: Mapping[str, Any], myself: str | None) -> None:
+        """A message, or what became of one."""
+        match event.get("subtype"):
+            case "message_changed":
+                message = event.get("message", {})
+                if _is_by_a_person(message, myself):
+                    await self._await_its_message(event, message["ts"])
+                    text = words_of(message.get("text") or "", myself=myself)
+                    await self._follow(await self._threads.change(event["channel"], message["ts"], text), event)
+            case "message_deleted":
+                await self._await_its_message(event, event["deleted_ts"])
+                await self._follow(await self._threads.take_back(event["channel"], event["deleted_ts"]), event)
+            case subtype if subtype in SAYING:
+                await self.hear(body, event, myself, asked=event.get("channel_type") == "im")
 
-
-def _has_author(event: Mapping[str, Any]) -> bool:
-    """Whether a person wrote it: two bots that answer each other would never end."""
-    return bool(event.get("user")) and not event.get("bot_id")
-
-
-async def _post(client: AsyncWebClient, question: Question, said: Answer) -> None:
-    text, blocks = said
-    try:
-        await client.chat_postMessage(
-            channel=question.channel, thread_ts=question.thread or question.ts, text=text, blocks=blocks
+    async def hear(self, body: Mapping[str, Any], event: Mapping[str, Any], myself: str | None, *, asked: bool) -> None:
+        """A new message; `asked` if it is meant for Sluice wherever it was said."""
+        if not _is_by_a_person(event, myself) or event.get("subtype") not in SAYING:
+            return
+        text = event.get("text") or ""
+        heard = Heard(
+            workspace=body.get("team_id") or "",
+            channel=event["channel"],
+            thread=event.get("thread_ts") or event["ts"],
+            ts=event["ts"],
+            author=event["user"],
+            text=words_of(text, myself=myself),
         )
-    except (SlackApiError, *NETWORK_ERRORS) as error:
-        reason = code_of(error) if isinstance(error, SlackApiError) else type(error).__name__
-        logger.warning(UNANSWERED, user=question.person, channel=question.channel, reason=reason)
+        if not asked and not await self._is_said_to_sluice(heard, text, myself):
+            return
+        conversation_id = await self._threads.hear(heard)
+        if conversation_id is not None:
+            await conversing.submit(self._services, conversation_id, heard.ts)
+
+    async def object_to(self, event: Mapping[str, Any]) -> None:
+        """Somebody put ❌ on something."""
+        item = event.get("item", {})
+        if item.get("type") == "message":
+            upset = await self._threads.object_to(item["channel"], item["ts"], event["user"])
+            await self._follow(upset, event)
+
+    async def _is_said_to_sluice(self, heard: Heard, text: str, myself: str | None) -> bool:
+        """Whether a message without a mention is: in a thread that Sluice takes part in, and to nobody else."""
+        if heard.thread == heard.ts or is_for_another(text, myself=myself):
+            return False
+        return await self._threads.takes_part(heard.workspace, heard.channel, heard.thread)
+
+    async def _await_its_message(self, event: Mapping[str, Any], ts: str) -> None:
+        """What happened to a message may come before the message: give a fresh one a moment."""
+        fresh = float(event["event_ts"]) - float(ts) < FRESH_S
+        if fresh and not await self._threads.knows(event["channel"], ts):
+            await self._services.clock.sleep(MOMENT_S)
+
+    async def _follow(self, upset: Upset | None, event: Mapping[str, Any]) -> None:
+        """Stop what must stop, and have read what is to be read again."""
+        if upset is None:
+            return
+        if upset.run_id is not None:
+            self._services.runs.stop(upset.run_id)
+        if upset.again:
+            await conversing.submit(self._services, upset.conversation_id, str(event["event_ts"]))
+
+
+def _is_by_a_person(message: Mapping[str, Any], myself: str | None) -> bool:
+    """Whether a person wrote it: two bots that answer each other would never end."""
+    return bool(message.get("user")) and not message.get("bot_id") and message["user"] != myself

@@ -26,7 +26,7 @@ def register(app: AsyncApp, services: Services) -> None:
 def _takes(app: AsyncApp, services: Services, callback_id: str, do: Do) -> None:
     @app.view(callback_id)
     async def submitted(ack: AsyncAck, body: dict[str, Any], view: dict[str, Any], client: AsyncWebClient) -> None:
-        reason = _reason(view)
+        reason = dialogs.reason_in(view)
         if not reason:
             await ack(response_action="errors", errors={dialogs.REASON: texts.REASON_MISSING})
             return
@@ -37,8 +37,3 @@ def _takes(app: AsyncApp, services: Services, callback_id: str, do: Do) -> None:
             await do(about, person_of(body), reason)
 
         await handle_once(services, client, body, take)
-
-
-def _reason(view: dict[str, Any]) -> str:
-    value = view["state"]["values"][dialogs.REASON][dialogs.REASON].get("value")
-    return " ".join(str(value or "").split())

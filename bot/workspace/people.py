@@ -315,4 +315,10 @@ def _chosen(placed: Placed, given: Mapping[str, Any], value: Any) -> Json:
             if option.get("value") == value:
                 return {"selected_option": option}
         raise InvalidInput(f"{placed.action_id} has no option {value!r}.")
+    if placed.element["type"] == "feedback_buttons":
+        for name in ("positive_button", "negative_button"):
+            pressed: Json = placed.element[name]
+            if pressed["value"] == value:
+                return {"value": pressed["value"], "text": pressed["text"]}
+        raise InvalidInput(f"{placed.action_id} has no button {value!r}.")
     return element_state(placed, given) or {}

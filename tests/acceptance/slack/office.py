@@ -9,13 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.models.views import View
 from sqlalchemy import select
 
+from agent.model import ModelOptions
 from bot.app import build_app
 from bot.bootstrap import running_services
 from bot.notifier import Notifier
@@ -34,6 +35,9 @@ from tools.records.migrate import migrate
 from tools.records.models import OutboxMessage
 from tools.rollouts.phases import Phase
 from tools.rollouts.views import RolloutView
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 MIRA, JONAS, AIKO, SAM = "UMIRA0001", "UJONAS001", "UAIKO0001", "USAM00001"
 RELEASES, ALERTS = "CRELEASES", "CALERTS01"
@@ -233,11 +237,14 @@ def _texts(value: Any) -> list[str]:
     return []
 
 
+def listening() -> bool:
+    """Whether a listener is still running."""
+    return any("run_ack_function_asynchronously" in str(task.get_coro()) for task in asyncio.all_tasks())
+
+
 def _at_work() -> bool:
     """Whether a listener or a job is still running."""
-    tasks = asyncio.all_tasks()
-    listening = any("run_ack_function_asynchronously" in str(task.get_coro()) for task in tasks)
-    return listening or any(task.get_name().startswith("jobs-") for task in tasks)
+    return listening() or any(task.get_name().startswith("jobs-") for task in asyncio.all_tasks())
 
 
 def office_settings(directory: Path, running: RunningWorkspace) -> Settings:
@@ -273,17 +280,32 @@ def office_settings(directory: Path, running: RunningWorkspace) -> Settings:
 
 @asynccontextmanager
 async def open_office(
-    directory: Path, running: RunningWorkspace, blank: Path, *, socket_mode: bool = True
+    directory: Path,
+    running: RunningWorkspace,
+    blank: Path,
+    *,
+    socket_mode: bool = True,
+    model: "BaseChatModel | None" = None,
+    **sections: Any,
 ) -> AsyncIterator[Office]:
-    """Sluice at work in a workspace; `blank` is a database that has only its tables."""
+    """Sluice at work in a workspace; `blank` is a database that has only its tables.
+
+    It talks with `model`, if there is one; `sections` are settings that are other than usual.
+    """
     settings = office_settings(directory, running)
+    changes = {name: getattr(settings, name).model_copy(update=section) for name, section in sections.items()}
+    if model is not None:
+        changes["model"] = ModelOptions(name="scripted")
+    settings = settings.model_copy(update=changes)
     telemetry = directory / "shop.db"
     with closing(sqlite3.connect(telemetry)) as shop, shop:
         shop.execute("CREATE TABLE requests (flag TEXT, variant TEXT, at REAL, exposures INTEGER, events INTEGER)")
     shutil.copy(blank, directory / DATABASE)
     clock = ManualClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
     async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(running_services(settings, clock=clock))
+        services = await stack.enter_async_context(
+            running_services(settings, clock=clock, opened=(lambda: model) if model is not None else None)
+        )
         assert isinstance(services.flags, EmbeddedFlagService)
         await services.flags.define(FlagRef(FLAG, ENVIRONMENT), "off", "on")
         app = build_app(services)
@@ -299,9 +321,14 @@ async def open_office(
 
 
 @asynccontextmanager
-async def new_office(directory: Path, blank: Path, **workspace: Any) -> AsyncIterator[Office]:
+async def new_office(
+    directory: Path, blank: Path, *, model: "BaseChatModel | None" = None, **workspace: Any
+) -> AsyncIterator[Office]:
     """An office in a workspace of its own."""
-    async with running_workspace(**workspace) as running, open_office(directory, running, blank) as office:
+    async with (
+        running_workspace(**workspace) as running,
+        open_office(directory, running, blank, model=model) as office,
+    ):
         yield office
 
 

@@ -187,11 +187,3 @@ async def test_what_is_not_understood_is_answered_with_what_would_be(office: Off
     assert "<!channel>" not in answer
     assert office.messages() == []
     assert office.messages(RELEASES) == []
-
-
-async def test_a_mention_is_answered_with_what_can_be_done(office: Office) -> None:
-    office.running.people.say(RELEASES, "sam", "@sluice what can you do?")
-    await office.running.people.idle()
-    await until(lambda: office.private(SAM))
-    assert "/rollout plan checkout-v2" in office.private(SAM)[0]
-    assert office.running.courier.dead_letters == []

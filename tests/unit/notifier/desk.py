@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import select
 
+from agent.desk import Desk as ToolsDesk
 from agent.planner import Planner
+from bot.brain import Brain, SharedModel
 from bot.notifier import Notifier
 from bot.pacing import Pace
 from bot.services import Services
@@ -94,6 +96,10 @@ async def open_desk(url: str = "sqlite://") -> AsyncIterator[Desk]:
     async with running_world(url) as world:
         settings = Settings(policy=POLICY.model_dump(), slack=SlackSettings(alerts_channel="CALERTS"))
         specs, metrics = MemorySpecSource(), Metrics(Catalogue([]), {})
+        planner = Planner(specs, world.flags, metrics, settings.policy, settings.planning, world.clock)
+        tools_desk = ToolsDesk(
+            world.database, world.clock, world.flags, metrics, specs, settings.policy, planner, world.service
+        )
         services = Services(
             settings=settings,
             clock=world.clock,
@@ -104,7 +110,8 @@ async def open_desk(url: str = "sqlite://") -> AsyncIterator[Desk]:
             jobs=MemoryJobs(world.clock),
             rollouts=world.service,
             controller=world.controller,
-            planner=Planner(specs, world.flags, metrics, settings.policy, settings.planning, world.clock),
+            planner=planner,
+            agent=Brain(tools_desk, settings.model, SharedModel(settings.model)),
         )
         slack = FakeSlack()
         yield Desk(world, services, slack, Notifier(services, slack, pace=Pace(message_burst=100, edit_burst=100)))

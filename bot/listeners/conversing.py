@@ -1,0 +1,151 @@
+"""A thread's job: its unread messages are read and answered, one run of the agent after the other.
+
+The job's key is the conversation, so that a thread has one run at a time; whatever a dead process left behind is taken
+up first. A run reads what one person wrote, up to the next person's message: who acts is always who wrote.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from slack_bolt.async_app import AsyncApp
+from slack_sdk.models.blocks import Block
+from slack_sdk.web.async_client import AsyncWebClient
+
+from agent.earlier import earlier_calls
+from agent.turns import Answer, Ending, Turn
+from bot import texts
+from bot.blocks import parts
+from bot.blocks.answers import list_blocks
+from bot.blocks.conversation import rendered
+from bot.blocks.help import help_blocks
+from bot.recalling import said_by
+from bot.services import Services
+from bot.threads import Taken, Threads, Unanswered
+from bot.voice import Manners, SlackVoice, Spot, Undeliverable
+from tools.records.models import Conversation, new_id
+
+KIND = "conversation"
+UNDELIVERABLE = "conversation.undeliverable"
+MOST_LISTED = 5
+DIRECT = "D"
+"""What ids of direct messages begin with."""
+
+logger = structlog.get_logger(__name__)
+
+
+def register(app: AsyncApp, services: Services) -> None:
+    """Let the job runner answer threads."""
+    talk = Talk(services, app.client)
+    services.jobs.handle(KIND, talk.go_on)
+
+
+async def submit(services: Services, conversation_id: str, request: str) -> None:
+    """Have the thread's unread messages read; the same request is taken once."""
+    dedupe = f"{KIND}:{conversation_id}:{request}"
+    await services.jobs.submit(KIND, conversation_id, {"conversation": conversation_id}, dedupe=dedupe)
+
+
+async def take_up_forgotten(services: Services) -> None:
+    """Submit jobs for messages that a process wrote down and died before it could."""
+    for conversation_id, oldest in await Threads(services.database, services.clock).left_alone():
+        await submit(services, conversation_id, f"{oldest}:{services.clock.now():%H%M}")
+
+
+class Talk:
+    """Answers threads."""
+
+    def __init__(self, services: Services, slack: AsyncWebClient, *, pause: float = 1.0) -> None:
+        self._services = services
+        self._slack = slack
+        self._threads = Threads(services.database, services.clock)
+        self._manners = Manners()
+        self._pause = pause
+
+    async def go_on(self, payload: Mapping[str, Any]) -> None:
+        """Answer everything that is unread. Raises NotDelivered when Slack does not take an answer: it is kept."""
+        conversation = await self._threads.get(payload["conversation"])
+        if conversation is None:
+            return
+        await self._threads.recover(conversation.id)
+        for unanswered in await self._threads.unanswered(conversation.id):
+            await self._deliver(conversation, unanswered)
+        while await self._answer_next(conversation):
+            pass
+
+    async def _answer_next(self, conversation: Conversation) -> bool:
+        """Whether there was something to answer."""
+        run_id = new_id()
+        with self._services.runs.going(run_id) as stop:
+            taken = await self._threads.take(conversation.id, run_id)
+            if taken is None:
+                return False
+            turn = await self._turn(conversation, taken)
+            left = await self._threads.left_message(conversation.id)
+            async with self._voice(conversation, taken.person, run_id, left) as voice:
+                answer = await self._services.agent.run(turn, voice, stop, run_id=run_id)
+                if answer.rollouts:
+                    await self._threads.turns_to(conversation, answer.rollouts[-1])
+                await self._say(conversation, voice, answer)
+        return True
+
+    async def _say(self, conversation: Conversation, voice: SlackVoice, answer: Answer) -> None:
+        if answer.ending is Ending.STOPPED and not await self._threads.is_awaited(answer.run_id):
+            # What was asked was taken back or changed: the next run answers what is asked now.
+            if voice.has_message:
+                await self._put(conversation, voice, answer.run_id, texts.STOPPED_ANEW, answer.ending)
+            else:
+                await voice.vanish()
+            return
+        await self._put(conversation, voice, answer.run_id, answer.text, answer.ending)
+
+    async def _deliver(self, conversation: Conversation, unanswered: Unanswered) -> None:
+        """Show an answer that Slack did not take before."""
+        async with self._voice(conversation, unanswered.person, unanswered.run_id, unanswered.ts) as voice:
+            await self._put(conversation, voice, unanswered.run_id, unanswered.text, unanswered.ending)
+
+    async def _put(self, conversation: Conversation, voice: SlackVoice, run_id: str, text: str, ending: Ending) -> None:
+        said = await said_by(self._services, run_id, text, more=await self._help(ending))
+        try:
+            ts = await voice.finish(rendered(said))
+        except Undeliverable as error:
+            logger.warning(UNDELIVERABLE, channel=conversation.channel, run=run_id, reason=str(error))
+            return
+        await self._threads.says(conversation.id, run_id, ts, text)
+
+    async def _help(self, ending: Ending) -> Sequence[Block]:
+        """What is rolling out and what can be typed, where no model can say so."""
+        if ending is not Ending.UNAVAILABLE:
+            return ()
+        views = await self._services.rollouts.open()
+        return [*list_blocks(views, most=MOST_LISTED), parts.divider(), *help_blocks()[1:-1]]
+
+    def _voice(self, conversation: Conversation, person: str, run_id: str, ts: str | None) -> SlackVoice:
+        async def opened(ts: str) -> None:
+            await self._threads.says(conversation.id, run_id, ts, "")
+
+        spot = Spot(
+            conversation.channel,
+            str(conversation.thread_ts or conversation.card_ts),
+            conversation.workspace,
+            person,
+        )
+        return SlackVoice(self._slack, spot, self._manners, opened=opened, ts=ts, pause=self._pause)
+
+    async def _turn(self, conversation: Conversation, taken: Taken) -> Turn:
+        settings = self._services.settings
+        rollout = await self._threads.rollout_of(conversation)
+        in_private = conversation.channel.startswith(DIRECT)
+        return Turn(
+            conversation_id=conversation.id,
+            workspace=conversation.workspace,
+            channel=(settings.slack.releases_channel if in_private else None) or conversation.channel,
+            person=taken.person,
+            messages=await self._threads.history(conversation.id, taken),
+            environment=settings.environment,
+            now=self._services.clock.now(),
+            flag=rollout.flag if rollout is not None else None,
+            rollout_id=rollout.id if rollout is not None else None,
+            rollout_environment=rollout.environment if rollout is not None else None,
+            earlier_calls=await earlier_calls(self._services.database, conversation.id),
+        )

@@ -1,0 +1,373 @@
+"""The threads that people and Sluice talk in, as rows: what was said, which run read it, and what was taken back.
+
+A message is read by one run. It is unread until a run takes it, and unread again when that run is stopped because one
+of its messages changed, or when the run's process has died.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, and_, exists, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from agent.turns import Ending, Said
+from tools.clock import Clock
+from tools.records.database import Database, insert_for
+from tools.records.models import AgentRun, Conversation, Message, Rollout, new_id
+
+SLUICE = "sluice"
+RUNNING = "running"
+MOST_HISTORY = 20
+MOST_ATTEMPTS = 3
+"""How often a message is read again after a process died over it."""
+ANSWER_KEEPS = timedelta(hours=1)
+"""How long after a run's end its answer is still worth showing, when Slack took none before."""
+LEFT_FOR = timedelta(seconds=30)
+"""A message that nobody has taken for so long was forgotten by a process that died before it could submit its job."""
+
+INTERRUPTED = "the process ended while it ran"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message of Slack's: at the top of `channel` where `thread` is its own `ts`."""
+
+    workspace: str
+    channel: str
+    thread: str
+    ts: str
+    author: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a run reads: consecutive messages of one person."""
+
+    run_id: str
+    person: str
+    messages: Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Upset:
+    """A conversation in which something changed. `run_id`: the run that must stop; `again`: there is more to read."""
+
+    conversation_id: str
+    run_id: str | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A run that ended without its answer in Slack; `ts` is the message that it began, if it did."""
+
+    run_id: str
+    person: str
+    ending: Ending
+    text: str
+    ts: str | None
+
+
+class Threads:
+    """Reads and writes the rows of conversations."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    # -- what people do ----------------------------------------------------------------------------------------------
+
+    async def takes_part(self, workspace: str, channel: str, thread: str) -> bool:
+        """Whether Sluice takes part in the thread: it was asked in it, or a card of its stands there."""
+        async with self._database.read() as session:
+            return await self._find(session, workspace, channel, thread) is not None
+
+    async def knows(self, channel: str, ts: str) -> bool:
+        """Whether the message was written down."""
+        async with self._database.read() as session:
+            return await self._message(session, channel, ts) is not None
+
+    async def hear(self, heard: Heard) -> str | None:
+        """Write a message down; its conversation's id, None for a message that is known already."""
+        async with self._database.write() as session:
+            conversation_id = await self._find(session, heard.workspace, heard.channel, heard.thread)
+            if conversation_id is None:
+                conversation_id = await self._begin(session, heard)
+            row = {
+                "id": new_id(),
+                "conversation_id": conversation_id,
+                "ts": heard.ts,
+                "author": heard.author,
+                "by_sluice": False,
+                "text": heard.text,
+                "earlier": [],
+                "said_at": moment_of(heard.ts),
+            }
+            statement = insert_for(session)(Message).values(row).on_conflict_do_nothing().returning(Message.id)
+            return conversation_id if (await session.execute(statement)).first() is not None else None
+
+    async def change(self, channel: str, ts: str, text: str) -> Upset | None:
+        """A message was edited. The run that reads it must stop, and what it read is unread again."""
+        async with self._database.write() as session:
+            message = await self._message(session, channel, ts)
+            if message is None or message.by_sluice or message.text == text:
+                return None
+            message.earlier = [*message.earlier, message.text]
+            message.text = text
+            return await self._upset(session, message, again=True)
+
+    async def take_back(self, channel: str, ts: str) -> Upset | None:
+        """A message was deleted. The run that reads it must stop; what else it read is unread again."""
+        async with self._database.write() as session:
+            message = await self._message(session, channel, ts)
+            if message is None or message.by_sluice or message.deleted_at is not None:
+                return None
+            message.deleted_at = self._clock.now()
+            return await self._upset(session, message, again=True)
+
+    async def object_to(self, channel: str, ts: str, person: str) -> Upset | None:
+        """Somebody put ❌ on a message: on their own, or on Sluice's, which is for everyone in the thread to stop."""
+        async with self._database.write() as session:
+            message = await self._message(session, channel, ts)
+            if message is None or (not message.by_sluice and message.author != person):
+                return None
+            if message.run_id is None:
+                message.deleted_at = self._clock.now()
+                return None
+            return await self._upset(session, message, again=False)
+
+    # -- what runs do ------------------------------------------------------------------------------------------------
+
+    async def get(self, conversation_id: str) -> Conversation | None:
+        """The conversation."""
+        async with self._database.read() as session:
+            return await session.get(Conversation, conversation_id)
+
+    async def take(self, conversation_id: str, run_id: str) -> Taken | None:
+        """The oldest unread message, and what its author wrote before anybody else did; from now on the run's."""
+        async with self._database.write() as session:
+            query = select(Message).where(Message.conversation_id == conversation_id, *_UNREAD)
+            unread = list((await session.scalars(query.order_by(Message.ts))).all())
+            if not unread:
+                return None
+            person = unread[0].author
+            count = next((index for index, one in enumerate(unread) if one.author != person), len(unread))
+            for message in unread[:count]:
+                message.run_id = run_id
+            return Taken(run_id, person, unread[:count])
+
+    async def recover(self, conversation_id: str) -> None:
+        """Close the runs that a dead process left, and have what they read read again. Only while nobody else runs."""
+        async with self._database.write() as session:
+            await session.execute(
+                update(AgentRun)
+                .where(AgentRun.conversation_id == conversation_id, AgentRun.outcome == RUNNING)
+                .values(outcome=Ending.FAILED.value, error=INTERRUPTED, ended_at=self._clock.now())
+            )
+            known = exists().where(AgentRun.id == Message.run_id)
+            died = exists().where(AgentRun.id == Message.run_id, AgentRun.error == INTERRUPTED)
+            query = select(Message).where(
+                Message.conversation_id == conversation_id,
+                Message.run_id.is_not(None),
+                Message.by_sluice.is_(False),
+                or_(~known, died),
+            )
+            for message in (await session.scalars(query)).all():
+                if await self._attempts(session, conversation_id, message.said_at) < MOST_ATTEMPTS:
+                    message.run_id = None
+
+    async def history(self, conversation_id: str, taken: Taken) -> tuple[Said, ...]:
+        """What was said before, and what the run reads: the oldest first."""
+        new = {message.id for message in taken.messages}
+        query = (
+            select(Message)
+            .where(
+                Message.conversation_id == conversation_id,
+                Message.deleted_at.is_(None),
+                Message.run_id.is_not(None),
+                or_(Message.by_sluice.is_(False), Message.text != ""),
+            )
+            .order_by(Message.ts.desc())
+            .limit(MOST_HISTORY + len(new))
+        )
+        async with self._database.read() as session:
+            rows = list(reversed((await session.scalars(query)).all()))
+        old = [row for row in rows if row.id not in new][-max(MOST_HISTORY - len(new), 0) :]
+        return tuple(_said(row, new=False) for row in old) + tuple(_said(row, new=True) for row in taken.messages)
+
+    async def rollout_of(self, conversation: Conversation) -> Rollout | None:
+        """The rollout whose thread this is, or else the one that was talked about last."""
+        async with self._database.read() as session:
+            query = select(Rollout).where(Rollout.conversation_id == conversation.id)
+            own = await session.scalar(query.order_by(Rollout.created_at.desc()).limit(1))
+            if own is not None or conversation.about is None:
+                return own
+            return await session.get(Rollout, conversation.about)
+
+    async def is_awaited(self, run_id: str) -> bool:
+        """Whether what the run read still stands, so that somebody waits for its answer."""
+        query = select(Message.id).where(
+            Message.run_id == run_id, Message.by_sluice.is_(False), Message.deleted_at.is_(None)
+        )
+        async with self._database.read() as session:
+            return await session.scalar(query.limit(1)) is not None
+
+    async def turns_to(self, conversation: Conversation, rollout_id: str) -> None:
+        """Keep which rollout was talked about last, where the thread is no card's."""
+        if conversation.card_ts is None:
+            async with self._database.write() as session:
+                statement = update(Conversation).where(Conversation.id == conversation.id).values(about=rollout_id)
+                await session.execute(statement)
+
+    # -- what Sluice says --------------------------------------------------------------------------------------------
+
+    async def says(self, conversation_id: str, run_id: str, ts: str, text: str) -> None:
+        """Sluice's message of that run; empty while it is only begun."""
+        row = {
+            "id": new_id(),
+            "conversation_id": conversation_id,
+            "run_id": run_id,
+            "ts": ts,
+            "author": SLUICE,
+            "by_sluice": True,
+            "text": text,
+            "earlier": [],
+            "said_at": self._clock.now(),
+        }
+        async with self._database.write() as session:
+            await session.execute(
+                insert_for(session)(Message)
+                .values(row)
+                .on_conflict_do_update(
+                    index_elements=[Message.conversation_id, Message.ts], set_={"text": text, "run_id": run_id}
+                )
+            )
+
+    async def unanswered(self, conversation_id: str) -> list[Unanswered]:
+        """The runs that ended lately and whose answer Slack has not taken, the oldest first."""
+        message = select(Message.id).where(Message.run_id == AgentRun.id)
+        query = (
+            select(AgentRun)
+            .where(
+                AgentRun.conversation_id == conversation_id,
+                AgentRun.outcome != RUNNING,
+                AgentRun.output.is_not(None),
+                AgentRun.ended_at > self._clock.now() - ANSWER_KEEPS,
+                message.where(Message.by_sluice.is_(False), Message.deleted_at.is_(None)).exists(),
+                ~message.where(Message.by_sluice.is_(True), Message.text != "").exists(),
+            )
+            .order_by(AgentRun.started_at)
+        )
+        async with self._database.read() as session:
+            runs = (await session.scalars(query)).all()
+            return [
+                Unanswered(
+                    run.id,
+                    run.requester,
+                    Ending(run.outcome),
+                    str((run.output or {})["text"]),
+                    await _begun(session, run),
+                )
+                for run in runs
+            ]
+
+    async def left_message(self, conversation_id: str) -> str | None:
+        """The timestamp of a message that a run which died had begun; the next run's answer takes its place."""
+        async with self._database.read() as session:
+            query = (
+                select(Message.ts)
+                .join(AgentRun, AgentRun.id == Message.run_id)
+                .where(
+                    Message.conversation_id == conversation_id,
+                    Message.by_sluice.is_(True),
+                    Message.text == "",
+                    AgentRun.error == INTERRUPTED,
+                )
+            )
+            return await session.scalar(query.order_by(Message.ts.desc()).limit(1))
+
+    async def left_alone(self) -> list[tuple[str, str]]:
+        """Conversations with a message that no run took for too long, each with the oldest such message's timestamp."""
+        query = (
+            select(Message.conversation_id, func.min(Message.ts))
+            .where(*_UNREAD, Message.said_at < self._clock.now() - LEFT_FOR)
+            .group_by(Message.conversation_id)
+        )
+        async with self._database.read() as session:
+            return [(row[0], row[1]) for row in (await session.execute(query)).all()]
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    async def _find(self, session: AsyncSession, workspace: str, channel: str, thread: str) -> str | None:
+        """The conversation of a thread; one that was begun on the command line belongs to no workspace yet."""
+        query = select(Conversation.id).where(
+            Conversation.channel == channel,
+            or_(Conversation.thread_ts == thread, Conversation.card_ts == thread),
+            Conversation.workspace.in_((workspace, "")),
+        )
+        return await session.scalar(query.order_by(Conversation.workspace.desc()).limit(1))
+
+    async def _begin(self, session: AsyncSession, heard: Heard) -> str:
+        row = {
+            "id": new_id(),
+            "workspace": heard.workspace,
+            "channel": heard.channel,
+            "thread_ts": heard.thread,
+            "created_at": self._clock.now(),
+        }
+        await session.execute(insert_for(session)(Conversation).values(row).on_conflict_do_nothing())
+        found = await self._find(session, heard.workspace, heard.channel, heard.thread)
+        assert found is not None, "it was just written"
+        return found
+
+    async def _message(self, session: AsyncSession, channel: str, ts: str) -> Message | None:
+        query = (
+            select(Message)
+            .join(Conversation, Conversation.id == Message.conversation_id)
+            .where(Conversation.channel == channel, Message.ts == ts)
+        )
+        return await session.scalar(query.limit(1))
+
+    async def _upset(self, session: AsyncSession, message: Message, *, again: bool) -> Upset:
+        """Ask the run that reads (or writes) the message to stop, if it has not ended."""
+        run_id = message.run_id
+        if run_id is None:
+            return Upset(message.conversation_id)
+        run = await session.get(AgentRun, run_id)
+        if run is not None and run.outcome != RUNNING:
+            return Upset(message.conversation_id)
+        if run is not None:
+            run.stop_requested_at = self._clock.now()
+        if again:
+            await session.execute(
+                update(Message)
+                .where(Message.run_id == run_id, Message.by_sluice.is_(False), Message.deleted_at.is_(None))
+                .values(run_id=None)
+            )
+        return Upset(message.conversation_id, run_id, again)
+
+    async def _attempts(self, session: AsyncSession, conversation_id: str, since: datetime) -> int:
+        query: Select[Any] = select(func.count()).where(
+            AgentRun.conversation_id == conversation_id, AgentRun.error == INTERRUPTED, AgentRun.started_at >= since
+        )
+        return int(await session.scalar(query) or 0)
+
+
+_UNREAD = and_(Message.run_id.is_(None), Message.by_sluice.is_(False)), Message.deleted_at.is_(None)
+
+
+def moment_of(ts: str) -> datetime:
+    """When a message was written, by its timestamp."""
+    return datetime.fromtimestamp(float(ts), UTC)
+
+
+async def _begun(session: AsyncSession, run: AgentRun) -> str | None:
+    query = select(Message.ts).where(Message.run_id == run.id, Message.by_sluice.is_(True))
+    return await session.scalar(query.order_by(Message.ts.desc()).limit(1))
+
+
+def _said(row: Message, *, new: bool) -> Said:
+    return Said(author=row.author, text=row.text, at=row.said_at, by_sluice=row.by_sluice, new=new)
