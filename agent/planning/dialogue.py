@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from agent.graph import Exchange
 
 CHARACTERS_A_TOKEN = 4
+LONGEST_ECHO = 4000
+"""How much of an answer is sent back with what is wrong with it."""
 
 
 class FormRefused(ModelUnavailable):
@@ -57,12 +59,12 @@ class Dialogue:
 
     async def ask(self, question: str) -> str:
         """The answer to the next question. Raises ModelUnavailable, also when the time is up."""
-        from langchain_core.messages import HumanMessage
+        from langchain_core.messages import AIMessage, HumanMessage
 
         self.messages.append(HumanMessage(question))
-        answer = await self._answered()
-        self.messages.append(answer)
-        return str(answer.text)
+        answer = str((await self._answered()).text)
+        self.messages.append(AIMessage(answer[:LONGEST_ECHO]))
+        return answer
 
     async def _answered(self) -> "AIMessage":
         try:

@@ -82,7 +82,8 @@ class Frame:
 
     def choices(self, metrics: Iterable[str]) -> Choices:
         """What a sketch may choose from."""
-        reasons = tuple(dict.fromkeys((*self.evidence.person, *self.evidence.spec, *self.evidence.telemetry)))
+        sources = (Source.PERSON, Source.SPEC, Source.TELEMETRY)
+        reasons = tuple(dict.fromkeys(text for source in sources for text in self.evidence.shown(source)))
         audiences = self.rules.able.audiences and self._speaks_of_audiences()
         return Choices(self.strategies, tuple(metrics), reasons, audiences)
 

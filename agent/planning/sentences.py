@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tools.plans.model import Source
 
 MOST_SENTENCES = 80
+MOST_SHOWN = 40
 LONGEST_SENTENCE = 400
 SHORTEST_QUOTE = 12
 SHORTEST_FIGURE = 5
@@ -60,6 +61,10 @@ class Evidence:
                     return Quote(source, text)
         return None
 
+    def shown(self, source: Source) -> tuple[str, ...]:
+        """Those of them that a model is shown and offered as reasons."""
+        return self.of(source)[:MOST_SHOWN]
+
     def of(self, source: Source) -> tuple[str, ...]:
         """The sentences of a source."""
         return {Source.SPEC: self.spec, Source.TELEMETRY: self.telemetry, Source.PERSON: self.person}[source]
@@ -71,7 +76,7 @@ def spec_sentences(content: str) -> tuple[str, ...]:
     lines = content.splitlines()
     body = "\n".join(lines[len(_front_matter(content)) + 2 :]) if front else content
     items = [_ITEM.sub("", line, count=1).strip()[:LONGEST_SENTENCE] for line in front]
-    return (*sentences(body), *items)
+    return (*sentences(body), *items[:MOST_SENTENCES])
 
 
 def sentences(text: str) -> tuple[str, ...]:

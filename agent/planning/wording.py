@@ -14,7 +14,6 @@ from tools.plans.model import Facet, Source, Strategy
 from tools.plans.planner import Draft
 from tools.plans.sizing import Rail
 
-MOST_SHOWN = 40
 LONGEST_FAULTS = 1500
 LONGEST_NOTE = 400
 PROMPTS = ("planning", "planning_facts", "repair")
@@ -41,9 +40,9 @@ def question(frame: Frame, choices: Choices, titles: Mapping[str, str]) -> str:
     blocks = [
         prompts.as_data("flag", {"flag": facts.feature.flag, "tags": facts.feature.tags}),
         *(
-            prompts.as_data(source.value, said[:MOST_SHOWN])
+            prompts.as_data(source.value, said)
             for source in (Source.SPEC, Source.TELEMETRY, Source.PERSON)
-            if (said := evidence.of(source))
+            if (said := evidence.shown(source))
         ),
         *([prompts.as_data("other metrics", others)] if others else []),
     ]

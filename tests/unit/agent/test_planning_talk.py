@@ -185,14 +185,17 @@ async def test_a_first_stage_too_small_for_the_traffic_goes_back_with_what_would
 
 
 @pytest.mark.parametrize(
-    "garbage", ["", "null", "[]", '{"stages": 7}', "{" * 5000, '{"a":' * 3000, "☃" * 30_000, "1" * 9000]
+    "garbage",
+    ["", "null", "[]", '{"stages": 7}', "{" * 5000, '{"a":' * 3000, "☃" * 30_000, "1" * 9000, sketch(10**400, 100)],
 )
 async def test_garbage_three_times_leaves_the_calculators_plan_saying_so(desk: Desk, garbage: str) -> None:
     usual = await calculated(desk)
     async with talking(desk, garbage, garbage, garbage) as talk:
         proposal = await talk.planner.propose(request())
-        assert len(await talk.calls()) == 3
+        calls = await talk.calls()
         (run,) = await talk.runs()
+    assert len(calls) == 3
+    assert all(len(message["data"]["content"]) < 10_000 for message in calls[-1].request)
     assert proposal.plan.stages == usual.stages
     assert proposal.notes[0].startswith("The model's draft didn't pass (")
     assert proposal.notes[0].endswith("), so this is the calculators' plan.")
