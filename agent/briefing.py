@@ -16,7 +16,10 @@ LONGEST_MESSAGE = 2000
 
 
 class Briefing(Value):
-    """Plain facts for the model; `flags`, `metrics` and `environments` are the names it may choose from."""
+    """Plain facts for the model; `flags`, `metrics` and `environments` are the names it may choose from.
+
+    `rolling` are the flags that have an open rollout.
+    """
 
     thread: tuple[dict[str, Any], ...]
     earlier_calls: tuple[str, ...]
@@ -24,6 +27,7 @@ class Briefing(Value):
     flags: tuple[str, ...]
     metrics: tuple[str, ...]
     environments: tuple[str, ...]
+    rolling: tuple[str, ...] = ()
 
     def choices(self) -> dict[str, tuple[str, ...]]:
         """The names to choose from, by what is named."""
@@ -47,6 +51,7 @@ async def brief(desk: Desk, turn: Turn) -> Briefing:
         flags=tuple(flags[:MOST_NAMES]),
         metrics=tuple(metric.name for metric in desk.metrics.catalogue)[:MOST_NAMES],
         environments=tuple(sorted(environments)),
+        rolling=tuple(dict.fromkeys(one.flag for one in rollouts)),
     )
 
 

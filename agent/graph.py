@@ -127,6 +127,8 @@ class _Steps:
         self._course = course
         self._model = prepared(run.model, run.options, run.offers)
         self._deadline = asyncio.get_running_loop().time() + run.options.max_seconds
+        self._failed: dict[tuple[str, str], str] = {}
+        self._insists = False
 
     async def think(self, state: State) -> State:
         """Ask the model for its next move."""
@@ -149,6 +151,7 @@ class _Steps:
             await self._check_stop()
             finding = await self._run.act(call)
             self._course.findings.append(finding)
+            self._note(call, finding)
             answers.append(self._as_answer(call, finding))
         return {"messages": [*state["messages"], *answers]}
 
@@ -159,9 +162,16 @@ class _Steps:
         return "think" if not self._course.reply and self._course.calls < self._run.options.max_calls else "__end__"
 
     def is_said(self) -> bool:
-        """Whether what the tools said is the answer."""
+        """Whether what the tools said is the answer: where rows word it, and where the model insists on what failed."""
         last = self._course.findings[-1:]
-        return self._run.options.wording is Wording.ROWS and bool(last) and not last[0].failed
+        return self._insists or (self._run.options.wording is Wording.ROWS and bool(last) and not last[0].failed)
+
+    def _note(self, call: Call, finding: Finding) -> None:
+        """Whether the model makes a call again that failed just like that, as small ones do until they run out."""
+        made = (call.tool, json.dumps(dict(call.arguments), sort_keys=True, default=str))
+        self._insists = finding.failed and self._failed.get(made) == finding.said
+        if finding.failed:
+            self._failed[made] = finding.said
 
     async def _ask(self, messages: list[BaseMessage]) -> AIMessage:
         with model_span(self._run.options) as span:

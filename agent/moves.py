@@ -5,6 +5,7 @@ Pure, but for `ask`, which talks to the model and to nothing else.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ REPLY = "reply"
 LONGEST_CALL_TEXT = 20_000
 MOST_CALLS_A_MOVE = 8
 LONGEST_PREAMBLE = 300
+SHARED_BY = 3
 _FENCE = re.compile(r"```(?:json|tool_call)?\s*(\{.*?\}|\[.*?\])\s*```", re.DOTALL)
 _TAG = re.compile(r"</?tool_call>")
 
@@ -176,20 +178,32 @@ def _json(text: str) -> Any:
 
 
 def in_words(offers: Sequence[Offer]) -> str:
-    """The tools for a prompt, one line each."""
-    return "\n".join(f"- {offer.name}: {offer.description} Arguments: {_shape(offer.schema)}" for offer in offers)
+    """The tools for a prompt, one line each; what most of them take is said once, at the end."""
+    shared = _shared(offers)
+    lines = [f"- {offer.name}({_shape(offer.schema, shared)}): {offer.description}" for offer in offers]
+    common = [f"Tools also take {name}?: {said}." for name, said in shared.items()]
+    return "\n".join([*lines, *common])
 
 
-def _shape(schema: Mapping[str, Any]) -> str:
+def _shared(offers: Sequence[Offer]) -> dict[str, str]:
+    """Optional arguments that many tools take in the same sense."""
+    found = Counter(
+        (name, str(one["description"]))
+        for offer in offers
+        for name, one in offer.schema.get("properties", {}).items()
+        if "description" in one and name not in offer.schema.get("required", ())
+    )
+    return {name: said for (name, said), times in found.items() if times >= SHARED_BY}
+
+
+def _shape(schema: Mapping[str, Any], shared: Mapping[str, str]) -> str:
     properties: Mapping[str, Any] = schema.get("properties", {})
     required = set(schema.get("required", ()))
-    if not properties:
-        return "none."
-    parts = [
-        f"{name}{'' if name in required else ' (optional)'}: {one.get('description') or one.get('type', 'value')}"
-        for name, one in properties.items()
-    ]
-    return "; ".join(parts) + "."
+    own = {name: one for name, one in properties.items() if shared.get(name) != one.get("description", "")}
+    return ", ".join(
+        f"{name}{'' if name in required else '?'}" + (f": {one['description']}" if "description" in one else "")
+        for name, one in own.items()
+    )
 
 
 def plain_messages(messages: Sequence["BaseMessage"]) -> list[Any]:

@@ -18,8 +18,10 @@ from agent.model import WITHOUT_A_MODEL, ModelOptions, ModelUnavailable, Style
 from agent.moves import Offer, in_words
 from agent.recorder import Recorder
 from agent.redaction import redacted
+from agent.routing import shortlist
 from agent.toolkit.base import Context, Tool
 from agent.toolkit.box import Toolbox, offers
+from agent.tracing import failed, run_span
 from agent.turns import Answer, Ending, Turn, Voice, last_words
 
 if TYPE_CHECKING:
@@ -29,7 +31,9 @@ RUN_FAILED = "agent.run_failed"
 STOPPED = "Stopped, as you asked."
 NOTHING_FOUND = "I have no answer to that. Say it in other words, or try `/rollout help`."
 SO_FAR = "What I have so far:"
+REFERENCE = "reference "
 LONGEST_WORDS = 8000
+FEW_MESSAGES, SHORT_MESSAGE, FEW_NAMES = 4, 200, 20
 
 OpenModel = Callable[[], "BaseChatModel"]
 
@@ -59,11 +63,14 @@ class Agent:
         run_id = await recorder.begin(turn, self.options, prompt_version(self.options), run_id=run_id)
         toolbox = Toolbox({tool.name: tool for tool in self.tools}, Context(run_id, turn, self.desk), recorder, voice)
         course = Course()
-        ending, text, error = await self._carried_through(toolbox, course, voice, stop)
+        with run_span(run_id, turn.conversation_id, self.options) as span:
+            ending, error = await self._carried_through(toolbox, course, voice, stop)
+            if error is not None:
+                failed(span, ending.value)
         answer = Answer(
             run_id=run_id,
             ending=ending,
-            text=redacted(text),
+            text=redacted(answer_text(ending, error, course)),
             facts=tuple(finding.said for finding in course.findings if not finding.failed),
             confirmations=tuple(result.confirmation_id for result in toolbox.results if result.confirmation_id),
             rollouts=tuple(dict.fromkeys(result.rollout_id for result in toolbox.results if result.rollout_id)),
@@ -73,23 +80,22 @@ class Agent:
 
     async def _carried_through(
         self, toolbox: Toolbox, course: Course, voice: Voice, stop: asyncio.Event
-    ) -> tuple[Ending, str, str | None]:
-        """How it ended, what is said, and what is kept of an error."""
+    ) -> tuple[Ending, str | None]:
+        """How it ended, and what is kept of an error."""
         run_id = toolbox.context.run_id
         try:
             await self._act_on(toolbox, course, voice, stop)
         except Stopped:
-            return Ending.STOPPED, _with_findings(STOPPED, course), None
+            return Ending.STOPPED, None
         except OutOfBounds as bound:
-            return Ending.BOUNDED, _with_findings(str(bound), course), str(bound)
+            return Ending.BOUNDED, str(bound)
         except ModelUnavailable as trouble:
-            return Ending.UNAVAILABLE, _with_findings(str(trouble), course), str(trouble)
+            return Ending.UNAVAILABLE, str(trouble)
         except Exception:
             reference = secrets.token_hex(4)
             logger.exception(RUN_FAILED, reference=reference, run=run_id)
-            said = f"Something went wrong on my side. Tell whoever runs Sluice: `{reference}`. {WITHOUT_A_MODEL}"
-            return Ending.FAILED, _with_findings(said, course), f"reference {reference}"
-        return Ending.ANSWERED, course.reply or _said(course), None
+            return Ending.FAILED, f"{REFERENCE}{reference}"
+        return Ending.ANSWERED, None
 
     async def _act_on(self, toolbox: Toolbox, course: Course, voice: Voice, stop: asyncio.Event) -> None:
         """Carry out what is plainly ordered, for that needs no model; else converse."""
@@ -117,7 +123,7 @@ class Agent:
     async def _converse(self, toolbox: Toolbox, course: Course, voice: Voice, stop: asyncio.Event) -> None:
         turn, run_id, recorder, options = toolbox.context.turn, toolbox.context.run_id, self.recorder, self.options
         briefing = await brief(self.desk, turn)
-        offered = offers(self.tools, briefing.choices())
+        offered = offered_to(options, self.tools, turn, briefing)
         functions = [offer.as_function() for offer in offered]
         await recorder.given(run_id, turn, {"briefing": briefing.model_dump(mode="json"), "offers": functions})
         run = Run(
@@ -130,15 +136,34 @@ class Agent:
             stop=stop,
             is_stopped=lambda: recorder.is_stopped(run_id),
         )
-        await converse(run, opening(turn, briefing, options, offered), course)
+        await converse(run, opening(turn, briefing, options, offers(self.tools, {})), course)
 
 
-def opening(turn: Turn, briefing: Briefing, options: ModelOptions, offered: Sequence[Offer]) -> list[BaseMessage]:
-    """The messages that a run starts with. What comes from outside is marked as data; the person's words are not."""
-    system = prompts.load("system").text
-    if options.style is not Style.TOOLS:
-        system += prompts.load("moves").fill(tools=in_words(offered))
-    context = {
+def offered_to(options: ModelOptions, tools: Sequence[Tool[Any]], turn: Turn, briefing: Briefing) -> tuple[Offer, ...]:
+    """The tools that the model may call next; one that is held to a schema has fewer to choose from."""
+    if options.style is Style.SCHEMA:
+        return shortlist(tools, turn, briefing)
+    return offers(tools, briefing.choices())
+
+
+def opening(turn: Turn, briefing: Briefing, options: ModelOptions, known: Sequence[Offer]) -> list[BaseMessage]:
+    """The messages that a run starts with. What comes from outside is marked as data; the person's words are not.
+
+    `known` are all the tools. What is the same in every run comes first, so that servers need not read it each time.
+    """
+    if options.style is Style.TOOLS:
+        system, context = prompts.load("system").text, _context(turn, briefing)
+    else:
+        system, context = prompts.load("moves").fill(tools=in_words(known)), _short_context(briefing)
+    text = prompts.load("turn").fill(
+        context=prompts.as_data("context", {key: value for key, value in context.items() if value}),
+        words=redacted(last_words(turn.messages))[-LONGEST_WORDS:],
+    )
+    return [SystemMessage(system), HumanMessage(redacted(text))]
+
+
+def _context(turn: Turn, briefing: Briefing) -> dict[str, Any]:
+    return {
         "now": turn.now.strftime("%Y-%m-%d %H:%M UTC"),
         "thread": briefing.thread,
         "rollout_of_this_thread": briefing.rollout,
@@ -147,16 +172,22 @@ def opening(turn: Turn, briefing: Briefing, options: ModelOptions, offered: Sequ
         "metrics": briefing.metrics,
         "environment": turn.environment,
     }
-    text = prompts.load("turn").fill(
-        context=prompts.as_data("context", {key: value for key, value in context.items() if value}),
-        words=redacted(last_words(turn.messages))[-LONGEST_WORDS:],
-    )
-    return [SystemMessage(system), HumanMessage(redacted(text))]
+
+
+def _short_context(briefing: Briefing) -> dict[str, Any]:
+    """What a small model needs of it: it reads a hundred words a second, and gets lost in many."""
+    thread = [{**one, "said": str(one["said"])[:SHORT_MESSAGE]} for one in briefing.thread[-FEW_MESSAGES:]]
+    return {
+        "thread": thread,
+        "rollout_of_this_thread": briefing.rollout,
+        "flags": briefing.flags[:FEW_NAMES],
+        "metrics": briefing.metrics[:FEW_NAMES],
+    }
 
 
 def prompt_version(options: ModelOptions) -> str:
     """The versions of the prompts that a conversation is made of."""
-    names = ["system", "turn"] if options.style is Style.TOOLS else ["system", "moves", "turn"]
+    names = ["system" if options.style is Style.TOOLS else "moves", "turn"]
     return prompts.version(*(prompts.load(name) for name in names))
 
 
@@ -169,6 +200,21 @@ def output_of(answer: Answer) -> Mapping[str, Any]:
         "confirmations": len(answer.confirmations),
         "rollouts": len(answer.rollouts),
     }
+
+
+def answer_text(ending: Ending, error: str | None, course: Course) -> str:
+    """What is said at the end of a run; `error` is what its row keeps of what ended it."""
+    match ending:
+        case Ending.ANSWERED:
+            return course.reply or _said(course)
+        case Ending.STOPPED:
+            return _with_findings(STOPPED, course)
+        case Ending.BOUNDED | Ending.UNAVAILABLE:
+            return _with_findings(error or "", course)
+        case Ending.FAILED:
+            reference = (error or "").removeprefix(REFERENCE)
+            said = f"Something went wrong on my side. Tell whoever runs Sluice: `{reference}`. {WITHOUT_A_MODEL}"
+            return _with_findings(said, course)
 
 
 def _said(course: Course) -> str:

@@ -288,18 +288,34 @@ def audit_export(
 
 @app.command()
 def replay(
-    rollout: Annotated[
-        str, typer.Argument(metavar="ROLLOUT", help="A rollout's id, or a flag", callback=_checked("rollout or flag"))
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|ROLLOUT",
+            help="A run's id, a rollout's id, or a flag",
+            callback=_checked("run, rollout or flag"),
+        ),
     ],
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="A run with its model's recorded outputs: then all must be the same")
+    ] = False,
+    model: Annotated[str | None, typer.Option("--model", help="A run with this model [default: its own]")] = None,
     environment: Environment = None,
     config: Config = None,
 ) -> None:
-    """Judge every check of a rollout again from its stored row; exit status 1 if any verdict differs."""
+    """Play a run of the agent again and show what differs, or judge every check of a rollout again; changes nothing.
+
+    Exit status 1 if a check's verdict is another, or a run with --recorded comes out otherwise.
+    """
 
     async def act(services: "Services", environment: str) -> bool:
-        from bot.console import audit
+        from bot.console import audit, replaying
 
-        return await audit.replay(services, rollout, environment)
+        if await replaying.is_run(services, name):
+            return await replaying.replay(services, name, recorded=recorded, model=model)
+        if recorded or model is not None:
+            raise InvalidInput(f"There is no run {name!r}; --recorded and --model are for runs of the agent.")
+        return await audit.replay(services, name, environment)
 
     _exit_unless(_with_services(config, environment, act))
 

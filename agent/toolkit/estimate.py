@@ -96,7 +96,7 @@ def _minutes(minutes: float) -> str:
 
 TOOL = Tool(
     name="estimate",
-    description='Answer "what if" and "how long": time to catch a harm, time to prove safety, sample, blast radius.',
+    description='"What if" a metric gets worse: when it is noticed, how many it hits; how long a proof takes.',
     title="Estimating",
     effect=Effect.READ,
     arguments=Question,

@@ -55,8 +55,7 @@ async def _with(context: Context, view: RolloutView, margin: float, metric: str 
 
 TOOL = Tool(
     name="explain",
-    description='Answer "why": the verdict, what the gate waits for and how long that should take, or what another '
-    "margin would have meant.",
+    description='"Why", "what does it wait for", "how long until it goes on"; a verdict; what other margins mean.',
     title="Looking for the reason",
     effect=Effect.READ,
     arguments=Why,

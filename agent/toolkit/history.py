@@ -26,7 +26,7 @@ def _line(event: Event) -> str:
 
 TOOL = Tool(
     name="history",
-    description="The decisions of a rollout: what was decided when, by whom and why; also who approved.",
+    description="What was decided when, by whom and why; who approved.",
     title="Reading the decision log",
     effect=Effect.READ,
     arguments=AboutFlag,

@@ -27,7 +27,7 @@ async def run(context: Context, arguments: InEnvironment) -> Result:
 
 TOOL = Tool(
     name="list_rollouts",
-    description="List the rollouts that are open and the flags there are.",
+    description="All rollouts that are open and all flags there are; when no single flag is meant.",
     title="Listing rollouts",
     effect=Effect.READ,
     arguments=InEnvironment,

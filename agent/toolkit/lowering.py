@@ -38,6 +38,7 @@ async def at_once_or_button(
         rollout_id=rollout.id if rollout is not None else None,
         percent=percent,
         person=context.turn.person,
+        reason=" ".join(words)[:500] or ORDERED,
         run_id=context.run_id,
     )
     return Result(

@@ -22,7 +22,7 @@ async def run(context: Context, arguments: AboutFlag) -> Result:
 
 TOOL = Tool(
     name="pause",
-    description="Pause a rollout, only when the person asks for that. Exposure stays as it is.",
+    description="Hold a rollout where it is, only when the person says so.",
     title="Pausing",
     effect=Effect.LOWER,
     arguments=AboutFlag,

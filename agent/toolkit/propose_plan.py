@@ -58,7 +58,7 @@ async def run(context: Context, arguments: Wish) -> Result:
 
 TOOL = Tool(
     name="propose_plan",
-    description="Make a staged plan for a flag from its spec and traffic, and put it before people with buttons.",
+    description="A new staged plan for a flag, from its spec and traffic, put before people with buttons.",
     title="Making a plan",
     effect=Effect.PLAN,
     arguments=Wish,

@@ -48,7 +48,7 @@ def _variants(reading: Reading) -> list[str]:
 
 TOOL = Tool(
     name="query_metric",
-    description="The value of a metric of the catalogue for a flag, per variant, over the last minutes.",
+    description="The numbers of one metric over the last minutes, per variant.",
     title="Asking for a metric",
     effect=Effect.READ,
     arguments=AboutMetric,

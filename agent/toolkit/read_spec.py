@@ -41,7 +41,7 @@ def _said(spec: Spec) -> str:
 
 TOOL = Tool(
     name="read_spec",
-    description="Read the feature's spec: what it changes, who owns it, its risk tags, metrics and dependencies.",
+    description="The feature's spec: what it changes, who owns it, risk tags, metrics, tenants, regions, dependencies.",
     title="Reading the spec",
     effect=Effect.READ,
     arguments=AboutFlag,

@@ -23,7 +23,7 @@ async def run(context: Context, arguments: AboutFlag) -> Result:
 
 TOOL = Tool(
     name="resume",
-    description="Go on with a paused rollout, only when the person asks for that.",
+    description="Go on with a paused rollout, only when the person says so.",
     title="Resuming",
     effect=Effect.REQUEST,
     arguments=AboutFlag,

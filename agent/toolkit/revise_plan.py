@@ -103,7 +103,7 @@ def _first(error: ValidationError) -> str:
 
 TOOL = Tool(
     name="revise_plan",
-    description="Change a plan: first percentage, stages, hold time, regions, tenants, shadow stage, margin, metrics.",
+    description="Change the plan: first percentage, stages, holding time, audience, shadow stage, margin, metrics.",
     title="Changing the plan",
     effect=Effect.PLAN,
     arguments=Revision,

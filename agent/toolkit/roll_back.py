@@ -22,7 +22,7 @@ async def run(context: Context, arguments: AboutFlag) -> Result:
 
 TOOL = Tool(
     name="roll_back",
-    description="Roll a rollout back, only when the person asks for that in plain words; never for anything else.",
+    description="Take a rollout back, only when the person says so in plain words.",
     title="Rolling back",
     effect=Effect.LOWER,
     arguments=AboutFlag,

@@ -22,7 +22,7 @@ async def run(context: Context, arguments: AboutFlag) -> Result:
 
 TOOL = Tool(
     name="rollout_status",
-    description="How a rollout stands: phase, stage, exposure, each guardrail's newest verdict, what it waits for.",
+    description="How a flag's rollout is doing: phase, stage, percentage, each metric's newest verdict.",
     title="Looking at the rollout",
     effect=Effect.READ,
     arguments=AboutFlag,

@@ -94,8 +94,7 @@ def _next(view: RolloutView | None) -> float | None:
 
 TOOL = Tool(
     name="set_exposure",
-    description="Ask for a percentage, or for the plan's next stage: also to start, to go on or to switch off (0). "
-    "Policy and people decide.",
+    description="Ask to start, to go to a percentage or the next stage, or to switch off (0). Policy decides.",
     title="Asking for an exposure",
     effect=Effect.REQUEST,
     arguments=Wanted,
