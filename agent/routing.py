@@ -53,6 +53,7 @@ _strategy = _says(r"\b(?:canary|shadow\w*|dark|full|strategy|at\s+once)\b")
 _only = _says(r"\b(?:only|just|limit\w*|restrict\w*|audience|first|everywhere|worldwide|except|for)\b")
 _put_in = _says(r"\b(?:add|insert|between|another|extra|additional|also|more|put|include)\b")
 _take_out = _says(r"\b(?:drop|remove|without|leave|skip|take|delete|omit|no|not|stop|ignore|forget)\b")
+_change = _says(r"\b(?:plan|chang\w+|adjust\w*|instead|rather|careful\w*|cautious\w*|saf\w+|slow\w*|make|differ\w+)\b")
 
 TOOL_CUES: Mapping[str, Says] = {
     "propose_plan": _says(
@@ -153,6 +154,8 @@ def _is_possible(tool: Tool[Any], scene: Scene) -> bool:
         return False
     if tool.name == "resume" and not scene.paused:
         return False
+    if tool.name == "revise_plan":
+        return _change(scene.words) or any(says(scene.words) for says in ARGUMENT_CUES[tool.name].values())
     says = TOOL_CUES.get(tool.name)
     return says is None or says(scene.words)
 
