@@ -18,7 +18,8 @@ from agent.briefing import Briefing
 from agent.graph import Course, Exchange, Finding, OutOfBounds, Run, Stopped, converse
 from agent.model import ModelOptions, ModelUnavailable
 from agent.moves import Call, Offer, plain_messages
-from agent.planning.books import FIRST_POSITION
+from agent.planning.books import FIRST_POSITION, PLANNING
+from agent.planning.replaying import plan_again
 from agent.recorder import CONVERSATION, RUNNING, bounded
 from agent.redaction import redacted, redacted_value
 from agent.scripted import ScriptedModel
@@ -106,17 +107,17 @@ class Replayed:
 
 
 async def find(database: Database, run_id: str) -> Record:
-    """The rows of a run. Raises RunNotFound, and CantReplay for one that goes on or is no conversation."""
+    """The rows of a run. Raises RunNotFound, and CantReplay for one that goes on."""
     async with database.read() as session:
         run = await session.get(AgentRun, run_id)
         if run is None:
             raise RunNotFound(f"There is no run {run_id!r}.")
-        own = select(ModelCall).where(ModelCall.run_id == run_id, ModelCall.position < FIRST_POSITION)
+        own = select(ModelCall).where(ModelCall.run_id == run_id)
+        if run.kind == CONVERSATION:
+            own = own.where(ModelCall.position < FIRST_POSITION)
         exchanges = (await session.scalars(own.order_by(ModelCall.position))).all()
         made = select(ToolCall).where(ToolCall.run_id == run_id).order_by(ToolCall.position)
         calls = (await session.scalars(made)).all()
-    if run.kind != CONVERSATION:
-        raise CantReplay(f"Run {run_id} is of kind {run.kind!r}; runs of conversations can be played again.")
     if run.outcome == RUNNING:
         raise CantReplay(f"Run {run_id} has not ended; play it again once it has.")
     return Record(run, exchanges, calls)
@@ -127,6 +128,8 @@ async def replay(record: Record, model: "BaseChatModel | None", options: ModelOp
 
     `options` are how a live model is asked; None: as the recorded one was. Raises ModelUnavailable of a live model.
     """
+    if record.run.kind == PLANNING:
+        return await _planned(record, model, options)
     if not record.asked_a_model:
         return _without_a_model(record)
     again = _Again(record, model, options or record.options)
@@ -256,6 +259,19 @@ class _BrokeThen(Exception):
 
 class _AskedForMore(Exception):
     """The run had its answer at this point, and the replay wants another move."""
+
+
+async def _planned(record: Record, model: "BaseChatModel | None", options: ModelOptions | None) -> Replayed:
+    """A run that made a plan for a command: compared in the plan and its notes."""
+    again = await plan_again(record.run, record.exchanges, model, options)
+    output = record.run.output or {}
+    pairs = ((part, _pretty(output.get(part)), _pretty(again[part])) for part in ("plan", "notes"))
+    differences = [Difference(part, then, now) for part, then, now in pairs if then != now]
+    return Replayed((), tuple(differences), _pretty(again["plan"]))
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(redacted_value(value), ensure_ascii=False, indent=1, sort_keys=True)
 
 
 def _without_a_model(record: Record) -> Replayed:

@@ -51,7 +51,7 @@ def live_options(then: ModelOptions, now: ModelOptions, model: str | None) -> Mo
 def _lines(replayed: "Replayed") -> Iterator[str]:
     yield from replayed.notes
     if replayed.same:
-        yield "The same: calls, findings and answer are as they were recorded."
+        yield "The same: everything came out as it was recorded."
         return
     for difference in replayed.differences:
         yield from difference.lines()

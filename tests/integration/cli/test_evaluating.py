@@ -110,7 +110,7 @@ class TestReplay:
         ran = sluice("replay", run_id, "--recorded")
         assert (ran.status, ran.out) == (
             0,
-            "The same: calls, findings and answer are as they were recorded.\n",
+            "The same: everything came out as it was recorded.\n",
         )
 
     def test_a_run_that_comes_out_otherwise_is_shown_and_fails(self, sluice: Sluice, shop: Path, run_id: str) -> None:

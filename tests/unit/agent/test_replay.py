@@ -13,8 +13,11 @@ from agent.evals.scenario import USUAL_PLANNING, USUAL_POLICY
 from agent.evals.world import Traffic, World, open_world
 from agent.model import ModelOptions, ModelUnavailable, Style, Wording
 from agent.replay import NOT_RECORDED, CantReplay, RunNotFound, find, replay
+from agent.replay import Record as Recorded
 from agent.scripted import ScriptedModel
 from agent.turns import Answer, Ending
+from tests.unit.agent.planning_desk import Desk, request, talking
+from tests.unit.agent.test_planning_talk import SPEC, sketch
 from tools.metrics.catalogue import MetricDefinition
 from tools.records.database import Database
 from tools.records.models import AgentRun, LogEvent, ModelCall, Record, ToolCall
@@ -200,11 +203,10 @@ async def test_what_can_not_be_replayed_is_said(database: Database) -> None:
     answer = await spoken(database, STEPS)
     with pytest.raises(RunNotFound, match="There is no run 'nobody'"):
         await find(database, "nobody")
-    for values, why in (({"outcome": "running"}, "has not ended"), ({"kind": "planning"}, "of kind 'planning'")):
-        async with database.write() as session:
-            await session.execute(update(AgentRun).values(values))
-        with pytest.raises(CantReplay, match=why):
-            await find(database, answer.run_id)
+    async with database.write() as session:
+        await session.execute(update(AgentRun).values(outcome="running"))
+    with pytest.raises(CantReplay, match="has not ended"):
+        await find(database, answer.run_id)
 
 
 async def test_a_live_model_that_is_away_is_an_error(database: Database) -> None:
@@ -212,3 +214,17 @@ async def test_a_live_model_that_is_away_is_an_error(database: Database) -> None
     away = ScriptedModel.of([ModelUnavailable("The model can't be reached.")])
     with pytest.raises(ModelUnavailable, match="can't be reached"):
         await replay(await find(database, answer.run_id), away)
+
+
+async def test_a_planning_is_compared_in_its_plan() -> None:
+    desk = Desk()
+    await desk.flag()
+    desk.specs.put("checkout.md", SPEC)
+    desk.history("errors")
+    async with talking(desk, sketch(1, 50, 100)) as talk:
+        await talk.planner.propose(request())
+        (run,) = await talk.runs()
+        record = Recorded(run, await talk.calls(), ())
+    assert (await replay(record, None)).same
+    other = await replay(record, ScriptedModel.of([sketch(1, 30, 70, 100)]))
+    assert [one.of for one in other.differences] == ["plan"]
