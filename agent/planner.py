@@ -11,11 +11,12 @@ from pydantic import TypeAdapter
 
 from agent.planning.circumstances import Circumstances
 from agent.planning.drafter import Drafter
-from agent.planning.facts import Archive
+from agent.planning.facts import Archive, Facts
 from agent.planning.graph import PlanningGraph, Talk
 from agent.planning.proposals import PlanRequest, Proposal
 from agent.planning.rules import Rules
 from agent.planning.telemetry import Telemetry
+from agent.planning.wording import unheard
 from agent.turns import Ending
 from tools.clock import Clock
 from tools.flags.base import FlagRef, FlagService
@@ -67,7 +68,7 @@ class Planner:
             await _close(talk, Ending.FAILED, {}, error=type(error).__name__)
             raise
         facts, trouble = state["facts"], state.get("trouble")
-        proposal = proposal_of(state["draft"], facts.spec, facts.warnings)
+        proposal = proposal_of(state["draft"], facts)
         ending = Ending.UNAVAILABLE if trouble else Ending.ANSWERED
         await _close(talk, ending, outcome_of(proposal), error=trouble or state.get("fault"))
         return proposal
@@ -83,7 +84,7 @@ class Planner:
         draft = revise_plan(plan, changes, baselines, rules.policy, rules.defaults, words=words)
         rules.check(draft.plan)
         spec, outdated = await self._archive.spec_behind(plan)
-        return proposal_of(draft, spec, (*outdated, *missing))
+        return _proposal(draft, spec, (*outdated, *missing))
 
     async def traffic(self, flag: str, environment: str, metric: str) -> Baseline:
         """What a metric of the catalogue did for the flag over the planning window, without treatment.
@@ -93,7 +94,13 @@ class Planner:
         return await self._archive.measure(FlagRef(flag, environment), metric)
 
 
-def proposal_of(draft: Draft, spec: Spec | None, warnings: tuple[str, ...]) -> Proposal:
+def proposal_of(draft: Draft, facts: Facts) -> Proposal:
+    """What is put before people."""
+    heard = unheard(facts.request.wishes, draft.plan)
+    return _proposal(draft, facts.spec, (*facts.warnings, *heard))
+
+
+def _proposal(draft: Draft, spec: Spec | None, warnings: tuple[str, ...]) -> Proposal:
     """The draft with its warnings, which are in the plan too, so that they are part of what is approved."""
     notes = (*warnings, *draft.notes)
     plan = draft.plan.model_copy(update={"rationale": (*draft.plan.rationale, *notes)})

@@ -52,7 +52,7 @@ async def plan_again(
     asked = options or ModelOptions.model_validate({**run.model_parameters, "name": run.model or None})
     talker = _Talker(asked, model or ScriptedModel.of(_lines(exchanges)))
     state = await PlanningGraph(_Recorded(facts, measured), talker).run(facts.request, rules, Talk())
-    return outcome_of(proposal_of(state["draft"], facts.spec, facts.warnings))
+    return outcome_of(proposal_of(state["draft"], facts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ _END = re.compile(r"([.!?][\"')*_]*)\s+(?=[\"'(*_`]*[A-Z0-9])")
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+")
 _EMPHASIS = re.compile(r"[*_`]+")
 _PERCENT = r"(?<![\d.,]){}(?:\.0+)?\s*(?:%|percent\b|per cent\b)"
+_ANY_PERCENT = re.compile(_PERCENT.format(r"(\d{1,3}(?:\.\d{1,3})?)"), re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,12 @@ class Evidence:
     def of(self, source: Source) -> tuple[str, ...]:
         """The sentences of a source."""
         return {Source.SPEC: self.spec, Source.TELEMETRY: self.telemetry, Source.PERSON: self.person}[source]
+
+
+def percents_named(words: str) -> tuple[float, ...]:
+    """The percentages that somebody's words name, above 0 and up to 100."""
+    named = (float(match[1]) for match in _ANY_PERCENT.finditer(words))
+    return tuple(dict.fromkeys(percent for percent in named if 0 < percent <= 100))
 
 
 def spec_sentences(content: str) -> tuple[str, ...]:

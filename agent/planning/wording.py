@@ -6,11 +6,11 @@ from agent import prompts
 from agent.model import ModelOptions
 from agent.planning.drawing import Frame
 from agent.planning.facts import Facts
-from agent.planning.sentences import Evidence, sentences, spec_sentences
+from agent.planning.sentences import Evidence, percents_named, sentences, spec_sentences
 from agent.planning.sketch import Choices
 from agent.redaction import redacted
 from tools.clock import in_words
-from tools.plans.model import Facet, Source, Strategy
+from tools.plans.model import Facet, Plan, Source, Strategy
 from tools.plans.planner import Draft
 from tools.plans.sizing import Rail
 
@@ -41,7 +41,7 @@ def question(frame: Frame, choices: Choices, titles: Mapping[str, str]) -> str:
         prompts.as_data("flag", {"flag": facts.feature.flag, "tags": facts.feature.tags}),
         *(
             prompts.as_data(source.value, said)
-            for source in (Source.SPEC, Source.TELEMETRY, Source.PERSON)
+            for source in (Source.SPEC, Source.TELEMETRY)
             if (said := evidence.shown(source))
         ),
         *([prompts.as_data("other metrics", others)] if others else []),
@@ -50,6 +50,7 @@ def question(frame: Frame, choices: Choices, titles: Mapping[str, str]) -> str:
         evidence="\n".join(blocks),
         limits="\n".join(f"- {limit}" for limit in _limits(frame, choices)),
         usual=_usual(frame),
+        person=_person(evidence),
     )
 
 
@@ -77,6 +78,15 @@ def not_answered(why: str) -> str:
 def sketched(options: ModelOptions) -> str:
     """The note of a plan that a model sketched."""
     return f"A model ({options.name}) chose the stages and the reasons; lengths, samples and limits are computed."
+
+
+def unheard(wishes: str, plan: Plan) -> tuple[str, ...]:
+    """What the person's words name and the plan does not have: nobody is to believe that it was heard."""
+    stages = {stage.exposure.percent for stage in plan.stages}
+    missing = [f"{percent:g} %" for percent in percents_named(wishes) if percent not in stages]
+    if not missing:
+        return ()
+    return (f"No stage is at {' or '.join(missing)}, which you named; if you want one, ask for that change.",)
 
 
 def _telemetry(calculated: Draft) -> Iterable[str]:
@@ -110,3 +120,9 @@ def _margin(rail: Rail) -> str:
 
 def _usual(frame: Frame) -> str:
     return ", ".join(f"{stage.exposure.percent:g} %" for stage in frame.live)
+
+
+def _person(evidence: Evidence) -> str:
+    """What the person says, last: what comes last is minded most."""
+    said = evidence.shown(Source.PERSON)
+    return f"The person says\n{prompts.as_data(Source.PERSON.value, said)}\n" if said else ""

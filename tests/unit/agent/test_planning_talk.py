@@ -229,7 +229,14 @@ async def test_only_the_persons_own_words_allow_a_larger_start_and_only_within_p
     async with talking(desk, *[sketch(20, 50, 100)] * 3) as talk:
         proposal = await talk.planner.propose(request(wishes="start at 20 %"))
     assert proposal.plan.stages[0].exposure.percent == 1
-    assert "begin with 10 % or less" in proposal.notes[0]
+    assert "No stage is at 20 %" in proposal.notes[0]
+    assert "begin with 10 % or less" in proposal.notes[1]
+
+
+async def test_a_percentage_that_was_named_and_not_heard_is_said(desk: Desk) -> None:
+    async with talking(desk, sketch(1, 50, 100)) as talk:
+        proposal = await talk.planner.propose(request(wishes="start at 2.5 %, then 50 percent, 0 % never, 400 % no"))
+    assert proposal.notes[0] == "No stage is at 2.5 %, which you named; if you want one, ask for that change."
 
 
 async def test_a_person_may_end_it_early(desk: Desk) -> None:
