@@ -2,10 +2,23 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from tests.unit.rollouts.world import ERRORS, FLAG, JONAS, MIRA, PLACE, POLICY, SAM, World, make_plan, stage
+from tests.unit.rollouts.world import (
+    ERRORS,
+    FLAG,
+    JONAS,
+    MIRA,
+    PLACE,
+    POLICY,
+    SAM,
+    World,
+    make_plan,
+    running_world,
+    stage,
+)
 from tools.errors import Conflict
 from tools.flags.base import FlagRef, FlagServiceUnavailable
 from tools.metrics.base import MetricQuery, Reading
@@ -68,17 +81,19 @@ async def test_a_slow_metric_source_does_not_keep_other_rollouts_waiting(world: 
     assert (await world.service.get(slow.id)).check is not None
 
 
-async def test_closing_interrupts_what_does_not_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_interrupts_what_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tools.rollouts.controller.CLOSE_GRACE_S", 0.01)
-    view = await world.started()
-    controller = controller_of(world, SlowFor(world, FLAG.flag))
-    world.clock.advance(10)
-    await controller.tick()
-    await controller.close()
-    assert (await world.service.get(view.id)).phase is Phase.PROGRESSING
-    world.clock.advance(30)
-    view = await world.live(view.id, 1, **GOOD)
-    assert view.check is not None, "another controller takes it up"
+    # In a file: what is interrupted may lose its connection, and a database in memory ends with that.
+    async with running_world(f"sqlite:///{tmp_path}/sluice.db") as world:
+        view = await world.started()
+        controller = controller_of(world, SlowFor(world, FLAG.flag))
+        world.clock.advance(10)
+        await controller.tick()
+        await controller.close()
+        assert (await world.service.get(view.id)).phase is Phase.PROGRESSING
+        world.clock.advance(30)
+        view = await world.live(view.id, 1, **GOOD)
+        assert view.check is not None, "another controller takes it up"
 
 
 async def test_a_fault_in_one_rollout_leaves_the_others_watched(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
