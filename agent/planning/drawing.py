@@ -149,8 +149,8 @@ class _Drawing:
     def _hold_faults(self) -> Iterator[str]:
         usual, _ = self.frame.hold
         for number, stage in enumerate(self.sketch.stages, start=1):
-            if stage.hold_minutes is not None and _minutes(stage) < usual:
-                yield f"Stage {number} is held {in_words(_minutes(stage))}; hold it at least {in_words(usual)}."
+            if stage.hold_hours is not None and _hold(stage) < usual:
+                yield f"Stage {number} is held {in_words(_hold(stage))}; hold it at least {in_words(usual)}."
 
     def _guardrail_faults(self) -> Iterator[str]:
         seen = set[str]()
@@ -222,8 +222,8 @@ class _Drawing:
     def _live(self, number: int, wanted: SketchedStage, rails: Sequence[Rail]) -> Stage:
         frame, quote = self.frame, self.frame.evidence.find(wanted.because)
         bake, why_bake = frame.hold
-        if wanted.hold_minutes is not None and _minutes(wanted) > bake:
-            bake, why_bake = _minutes(wanted), _basis(quote, Facet.HOLD)
+        if wanted.hold_hours is not None and _hold(wanted) > bake:
+            bake, why_bake = _hold(wanted), _basis(quote, Facet.HOLD)
         why = (self._why_exposed(wanted.percent, quote), why_bake)
         if wanted.percent >= 100:
             stage = sizing.whole(rails, bake, alone=False, basis=why)
@@ -293,8 +293,8 @@ class _Drawing:
         )
 
 
-def _minutes(stage: SketchedStage) -> timedelta:
-    return timedelta(minutes=stage.hold_minutes or 0)
+def _hold(stage: SketchedStage) -> timedelta:
+    return timedelta(hours=stage.hold_hours or 0)
 
 
 def _basis(quote: Quote | None, of: Facet) -> Basis:

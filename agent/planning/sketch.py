@@ -18,7 +18,7 @@ from tools.plans.model import Percent, Strategy
 MOST_DRAWN = 10
 LONGEST_ANSWER = 20_000
 LONGEST_REASON = 1000
-LONGEST_HOLD = 14 * 24 * 60
+LONGEST_HOLD = 14 * 24
 TIGHTEST_MARGIN = 1.01
 _FENCE = re.compile(r"```(?:json)?\s*(\{.*?\})\s*```", re.DOTALL)
 Reason = Annotated[str, Field(max_length=LONGEST_REASON)]
@@ -33,10 +33,10 @@ class _Part(BaseModel):
 
 
 class SketchedStage(_Part):
-    """A live stage: its share in percent, the least time it is held in minutes (None: as usual), and why."""
+    """A live stage: its share in percent, the least time it is held in hours (None: as usual), and why."""
 
     percent: Annotated[Percent, Field(gt=0)]
-    hold_minutes: Annotated[float, Field(gt=0, le=LONGEST_HOLD, allow_inf_nan=False)] | None = None
+    hold_hours: Annotated[float, Field(gt=0, le=LONGEST_HOLD, allow_inf_nan=False)] | None = None
     because: Reason = ""
 
 
@@ -88,7 +88,7 @@ def sketch_schema(choices: Choices, *, small: bool) -> dict[str, Any]:
     reason: dict[str, Any] = {"type": "string"}
     if choices.reasons:
         reason["enum"] = list(choices.reasons)
-    stage: dict[str, Any] = {"percent": {"type": "number"}, "hold_minutes": {"type": "number"}}
+    stage: dict[str, Any] = {"percent": {"type": "number"}, "hold_hours": {"type": "number"}}
     guardrail = _object(
         {"metric": {"type": "string", "enum": list(choices.metrics)}, "margin": {"type": "number"}, "because": reason},
         ["metric", "because"],

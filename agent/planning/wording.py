@@ -108,7 +108,7 @@ def _limits(frame: Frame, choices: Choices) -> Iterable[str]:
         return
     yield f"first stage at most {frame.first:g} %, unless the person names a larger one"
     yield f"no step larger than {frame.widest:g} points; the last stage is 100 %"
-    yield f"each stage is held at least {in_words(hold)}; leave hold_minutes out for that"
+    yield f"each stage is held at least {in_words(hold)}; leave hold_hours out for that"
     yield "margins: " + ", ".join(_margin(rail) for rail in frame.rails.values())
     if choices.audiences:
         yield "first_regions, first_tenants, limited_stages: only names that the spec or the person gives"

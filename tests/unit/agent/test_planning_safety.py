@@ -43,7 +43,7 @@ ANYTHING = st.recursive(
     st.one_of(st.none(), st.booleans(), NUMBERS, WORDS), lambda inner: st.lists(inner, max_size=3), max_leaves=5
 )
 MARGINS = st.sampled_from([*[None] * 6, 1.01, 1.2, 1.3, 1.5, 1.5, 1.8, 1.81, 2, 3, 50])
-HOLDS = st.sampled_from([*[None] * 20, 60, 60, 120, 600, 20_000, 1, 29, 30_000])
+HOLDS = st.sampled_from([*[None] * 20, 1, 1, 2, 10, 336, 0.01, 0.49, 500])
 
 
 @st.composite
@@ -64,7 +64,7 @@ def likely_sketches(draw_from: st.DrawFn) -> dict[str, Any]:
         "strategy": draw_from(st.sampled_from([*["canary"] * 5, *["shadow"] * 3, "full"])),
         "because": draw_from(WORDS),
         "stages": [
-            {"percent": percent, "hold_minutes": draw_from(HOLDS), "because": draw_from(WORDS)} for percent in percents
+            {"percent": percent, "hold_hours": draw_from(HOLDS), "because": draw_from(WORDS)} for percent in percents
         ],
         "guardrails": draw_from(
             st.lists(

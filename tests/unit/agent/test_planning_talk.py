@@ -155,8 +155,8 @@ async def test_guardrails_may_be_added_and_margins_tightened(desk: Desk) -> None
             "errors has the margin ×2.5; use ×1.8 or less.",
         ),
         (
-            sketch(stages=[{"percent": 1, "hold_minutes": 5}, {"percent": 50}, {"percent": 100}]),
-            "Stage 1 is held 5 min; hold it at least 60 min.",
+            sketch(stages=[{"percent": 1, "hold_hours": 0.5}, {"percent": 50}, {"percent": 100}]),
+            "Stage 1 is held 30 min; hold it at least 60 min.",
         ),
         (sketch(0.0001, 50, 100), "stages.0.percent"),
         (sketch(-5, 50, 100), "stages.0.percent"),
@@ -291,7 +291,7 @@ async def test_nobody_is_reached_whom_the_spec_leaves_out(desk: Desk) -> None:
 
 
 async def test_a_longer_hold_lengthens_the_limit_too(desk: Desk) -> None:
-    stages = [{"percent": 1, "hold_minutes": 600, "because": "the voucher field"}, {"percent": 50}, {"percent": 100}]
+    stages = [{"percent": 1, "hold_hours": 10, "because": "the voucher field"}, {"percent": 50}, {"percent": 100}]
     async with talking(desk, sketch(stages=stages)) as talk:
         plan = (await talk.planner.propose(request())).plan
     first = plan.stages[0]
