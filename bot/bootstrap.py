@@ -70,7 +70,7 @@ async def running_services(
         stack.push_async_callback(controller.close)
         model = SharedModel(settings.model, opened)
         drafter = Drafter(settings.model, model, database, clock)
-        planner = Planner(specs, flags, metrics, settings.policy, settings.planning, clock, drafter)
+        planner = Planner(specs, flags, metrics, settings.policy, settings.planning, clock, drafter, database)
         rollouts = RolloutService(database, flags, settings.policy, clock, wake=controller.carry_out)
         desk = Desk(database, clock, flags, metrics, specs, settings.policy, planner, rollouts)
         yield Services(

@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from bot.app import build_app
 from bot.bootstrap import running_services
 from bot.http import build_http
+from bot.listeners import conversing
 from bot.notifier import Notifier
 from bot.scheduler import Scheduler
 from bot.services import Services
@@ -135,6 +136,7 @@ def _scheduler(services: Services, notifier: Notifier) -> Scheduler:
         "retention",
         lambda: retention.delete_ended(services.database, now=services.clock.now()),
     )
+    scheduler.every(conversing.FORGOTTEN_EVERY, "conversations", lambda: conversing.take_up_forgotten(services))
     keep = services.settings.database.keep_checks
     scheduler.every(
         retention.EVERY,

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.models.blocks import Block
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from bot import texts
 from bot.blocks.card import DECIDING, card, summary
@@ -18,7 +18,7 @@ from bot.services import Services
 from bot.slack import code_of, is_trouble_of_slack, retry_after
 from tools.errors import NotFound
 from tools.records import log
-from tools.records.models import Conversation, OutboxMessage
+from tools.records.models import Conversation, OutboxMessage, Rollout
 from tools.records.outbox import Kind
 from tools.rollouts.events import Happening
 from tools.rollouts.views import PlaceView, RolloutView
@@ -141,15 +141,27 @@ class Teller:
         )
 
     async def _keep(self, place: PlaceView, ts: str) -> PlaceView:
-        """Write down where the card is."""
+        """Write down where the card is. Whoever replied to it before this was written has begun the conversation."""
         thread_ts = _thread_of(place) or ts
         async with self._services.database.write() as session:
-            await session.execute(
-                update(Conversation)
-                .where(Conversation.id == place.conversation_id)
-                .values(card_ts=ts, thread_ts=thread_ts)
+            begun = await session.scalar(
+                select(Conversation.id).where(
+                    Conversation.workspace == place.workspace,
+                    Conversation.channel == place.channel,
+                    Conversation.thread_ts == thread_ts,
+                )
             )
-        return PlaceView(place.conversation_id, place.workspace, place.channel, thread_ts, ts)
+            conversation_id = begun or place.conversation_id
+            if conversation_id != place.conversation_id:
+                await session.execute(
+                    update(Rollout)
+                    .where(Rollout.conversation_id == place.conversation_id)
+                    .values(conversation_id=conversation_id)
+                )
+            await session.execute(
+                update(Conversation).where(Conversation.id == conversation_id).values(card_ts=ts, thread_ts=thread_ts)
+            )
+        return PlaceView(conversation_id, place.workspace, place.channel, thread_ts, ts)
 
     async def _card(self, view: RolloutView) -> tuple[Sequence[Block], str]:
         async with self._services.database.read() as session:

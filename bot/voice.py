@@ -202,6 +202,7 @@ class SlackVoice:
         chunks, blocks = list[dict[str, Any]](), list[dict[str, Any]]()
         fits = whole.markdown.startswith(self._told.text) or whole.markdown == self._told.text.rstrip()
         if fits:
+            self._tasks = {task.id: task for task in whole.tasks}
             chunks, blocks = self._task_chunks(), _plain(whole.tail)
             chunks += _text_chunks(whole.markdown[len(self._told.text) :])
         stopping = self._slack.chat_stopStream(
@@ -265,6 +266,7 @@ class SlackVoice:
                     thread_ts=self._spot.thread,
                     recipient_team_id=self._spot.workspace or None,
                     recipient_user_id=self._spot.person,
+                    task_display_mode="plan",
                     chunks=chunks,
                 )
             )
@@ -362,11 +364,13 @@ class SlackVoice:
         return text[len(self._told.text) :] if text.startswith(self._told.text) else ""
 
     def _task_chunks(self) -> list[dict[str, Any]]:
-        return [
-            {"type": "task_update", "id": task.id, "title": task.title, "status": task.status}
-            for task in self._tasks.values()
-            if self._told.tasks.get(task.id) != task
+        changed = [task for task in self._tasks.values() if self._told.tasks.get(task.id) != task]
+        chunks = [
+            {"type": "task_update", "id": task.id, "title": task.title, "status": task.status} for task in changed
         ]
+        if chunks and not self._told.tasks:
+            chunks.insert(0, {"type": "plan_update", "title": texts.TASKS})
+        return chunks
 
     async def _call(self, calling: Awaitable[Any]) -> tuple[Any, str | None]:
         """What Slack answered, or its word for why it did not."""

@@ -30,12 +30,11 @@ MOST_TITLE = 200
 MOST_FACTS = 2500
 MOST_FACT = 900
 MOST_SUMMARY = 300
-FEW_TASKS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A tool call as it is shown; `status` is in_progress, complete or error."""
+    """A tool call as it is shown; `status` is in_progress, complete, error, or pending while it waits for a button."""
 
     id: str
     title: str
@@ -44,7 +43,7 @@ class Task:
     @property
     def is_over(self) -> bool:
         """Whether it has come to its end."""
-        return self.status in ("complete", "error")
+        return self.status != "in_progress"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +69,13 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A whole message: all its `blocks`, and of these the `markdown` that may be streamed and the `tail` behind it.
+    """A whole message: all its `blocks`, and of these the `tasks` and `markdown` that may be streamed and the `tail`.
 
     `summary` is for notifications.
     """
 
     summary: str
+    tasks: Sequence[Task]
     markdown: str
     tail: Sequence[Block]
     blocks: Sequence[Block]
@@ -89,7 +89,7 @@ def rendered(said: Said) -> Rendered:
         tail.append(_feedback(said.run_id))
     body = [MarkdownBlock(text=markdown)] if markdown else []
     blocks = parts.message([*_tasks(said.tasks), *body, *tail])
-    return Rendered(_summary(markdown), markdown, parts.message(tail), blocks)
+    return Rendered(_summary(markdown), said.tasks, markdown, parts.message(tail), blocks)
 
 
 def rendered_so_far(tasks: Sequence[Task], markdown: str) -> tuple[Sequence[Block], str]:
@@ -100,14 +100,12 @@ def rendered_so_far(tasks: Sequence[Task], markdown: str) -> tuple[Sequence[Bloc
 
 
 def _tasks(tasks: Sequence[Task]) -> list[Block]:
-    """The newest tool calls; many of them in one block."""
+    """The newest tool calls."""
     shown = [
         TaskCardBlock(task_id=task.id, title=plain(task.title, MOST_TITLE), status=task.status)
         for task in tasks[-MOST_TASKS:]
     ]
-    if len(tasks) <= FEW_TASKS:
-        return list(shown)
-    return [PlanBlock(title=texts.TASKS.format(count=len(tasks)), tasks=shown)]
+    return [PlanBlock(title=texts.TASKS, tasks=shown)] if shown else []
 
 
 def _facts(said: Said) -> list[Block]:
@@ -116,8 +114,13 @@ def _facts(said: Said) -> list[Block]:
     facts = [fact for fact in dict.fromkeys(said.facts) if " ".join(fact.split()) not in spoken]
     if not facts:
         return []
-    lines = [escape(line, MOST_FACT) for fact in facts for line in fact.splitlines() if line.strip()]
+    lines = [line for fact in facts for line in _fact_lines(fact)]
     return [parts.context(texts.FROM_THE_RECORDS, *_as_many_as_fit(lines, MOST_FACTS))]
+
+
+def _fact_lines(fact: str) -> list[str]:
+    first, *others = [escape(line, MOST_FACT) for line in fact.splitlines() if line.strip()] or [""]
+    return [texts.RECORD.format(fact=first), *others]
 
 
 def _as_many_as_fit(lines: Sequence[str], most: int) -> list[str]:

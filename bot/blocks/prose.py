@@ -19,7 +19,8 @@ UNWRAPPINGS = 8
 """How often entities are taken for what they stand for; what is wrapped deeper is broken up."""
 
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_AT, _LEFT, _AND = "＠", "‹", "＆"
+# A hair space keeps a word from being a mention, and an entity from being one, in any normal form.
+_AT, _LEFT, _AND = "@\u200a", "‹", "&\u200a"
 _FENCE = "```"
 
 _ENTITY = re.compile(r"&(?:#\d{1,8}|#x[0-9a-f]{1,7}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)

@@ -5,6 +5,7 @@ up first. A run reads what one person wrote, up to the next person's message: wh
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -28,6 +29,8 @@ from tools.records.models import Conversation, new_id
 KIND = "conversation"
 UNDELIVERABLE = "conversation.undeliverable"
 MOST_LISTED = 5
+FORGOTTEN_EVERY = timedelta(minutes=1)
+"""How often messages that nobody reads are looked for."""
 DIRECT = "D"
 """What ids of direct messages begin with."""
 

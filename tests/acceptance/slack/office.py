@@ -244,13 +244,14 @@ def listening() -> bool:
 
 def _at_work() -> bool:
     """Whether a listener or a job is still running."""
-    return listening() or any(task.get_name().startswith("jobs-") for task in asyncio.all_tasks())
+    names = {task.get_name() for task in asyncio.all_tasks()} - {"jobs-dispatch", "jobs-sweep"}
+    return listening() or any(name.startswith(("job-", "jobs-")) for name in names)
 
 
 def office_settings(directory: Path, running: RunningWorkspace) -> Settings:
     """Settings of an installation in `directory`."""
     specs = directory / "specs"
-    specs.mkdir()
+    specs.mkdir(exist_ok=True)
     (specs / f"{FLAG}.md").write_text(SPEC, encoding="utf-8")
     sections: dict[str, Any] = {
         "database": {"url": f"sqlite:///{directory / DATABASE}"},
@@ -282,13 +283,13 @@ def office_settings(directory: Path, running: RunningWorkspace) -> Settings:
 async def open_office(
     directory: Path,
     running: RunningWorkspace,
-    blank: Path,
+    blank: Path | None,
     *,
     socket_mode: bool = True,
     model: "BaseChatModel | None" = None,
     **sections: Any,
 ) -> AsyncIterator[Office]:
-    """Sluice at work in a workspace; `blank` is a database that has only its tables.
+    """Sluice at work in a workspace; `blank` is a database that has only its tables, None when there is one already.
 
     It talks with `model`, if there is one; `sections` are settings that are other than usual.
     """
@@ -297,17 +298,20 @@ async def open_office(
     if model is not None:
         changes["model"] = ModelOptions(name="scripted")
     settings = settings.model_copy(update=changes)
+    in_memory = settings.jobs.type == "memory"
     telemetry = directory / "shop.db"
-    with closing(sqlite3.connect(telemetry)) as shop, shop:
-        shop.execute("CREATE TABLE requests (flag TEXT, variant TEXT, at REAL, exposures INTEGER, events INTEGER)")
-    shutil.copy(blank, directory / DATABASE)
-    clock = ManualClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
+    if blank is not None:
+        with closing(sqlite3.connect(telemetry)) as shop, shop:
+            shop.execute("CREATE TABLE requests (flag TEXT, variant TEXT, at REAL, exposures INTEGER, events INTEGER)")
+        shutil.copy(blank, directory / DATABASE)
+    clock = ManualClock(datetime(2026, 3, 1, 12, tzinfo=UTC), on_sleep=None if in_memory else _short_sleep)
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(
             running_services(settings, clock=clock, opened=(lambda: model) if model is not None else None)
         )
         assert isinstance(services.flags, EmbeddedFlagService)
-        await services.flags.define(FlagRef(FLAG, ENVIRONMENT), "off", "on")
+        if blank is not None:
+            await services.flags.define(FlagRef(FLAG, ENVIRONMENT), "off", "on")
         app = build_app(services)
         await services.jobs.start()
         if socket_mode:
@@ -318,6 +322,11 @@ async def open_office(
         office = Office(running, services, app, Notifier(services, app.client), clock, telemetry)
         office.history()
         yield office
+
+
+async def _short_sleep(seconds: float) -> None:
+    """What waits in a loop would else keep everybody waiting."""
+    await asyncio.sleep(min(seconds, 0.2))
 
 
 @asynccontextmanager

@@ -8,6 +8,8 @@ from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import PrivateAttr
 from sqlalchemy import select, text
 
+from agent import prompts
+from agent.model import ModelUnavailable
 from agent.scripted import Line, ScriptedModel
 from bot.workspace.records import Message
 from tests.acceptance.slack.office import RELEASES, Office, listening, until
@@ -20,7 +22,10 @@ def call(tool: str, **arguments: Any) -> AIMessage:
 
 
 class Told(ScriptedModel):
-    """Says its lines; with `hold` set it thinks until it is released. `asked` has what it was asked for."""
+    """Says its lines in conversations, and sketches no plans; it thinks for as long as it is held.
+
+    `asked` has what it was asked for.
+    """
 
     _free: asyncio.Event = PrivateAttr(default_factory=asyncio.Event)
     _thinking: int = PrivateAttr(default=0)
@@ -58,12 +63,25 @@ class Told(ScriptedModel):
         return [str(messages[-1].content) for messages in self.asked]
 
     async def _agenerate(self, messages: list[BaseMessage], *args: Any, **options: Any) -> Any:
+        if str(messages[0].content) != prompts.load("system").text:
+            raise ModelUnavailable("This model only talks; plans come from the calculators.")
         self._thinking += 1
         try:
             await self._free.wait()
         finally:
             self._thinking -= 1
         return await super()._agenerate(messages, *args, **options)
+
+
+def say_and_hold(model: Told) -> None:
+    """Let the model say a line, and then think until it is released."""
+    lines = model.lines
+
+    def then_hold(messages: Sequence[BaseMessage]) -> Line:
+        model.hold()
+        return lines(messages)
+
+    model.lines = then_hold
 
 
 def answers(office: Office, channel: str = RELEASES, thread: str | None = None) -> list[Message]:

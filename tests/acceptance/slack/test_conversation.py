@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from bot.listeners import conversing
+from bot.threads import INTERRUPTED, Heard, Threads
+from bot.workspace import running_workspace
 from bot.workspace.records import Message
 from tests.acceptance.slack.office import (
     ALERTS,
@@ -22,7 +25,7 @@ from tests.acceptance.slack.office import (
     readable,
     until,
 )
-from tests.acceptance.slack.talking import Told, answered, answers, call, finished, heard, runs, tasks
+from tests.acceptance.slack.talking import Told, answered, answers, call, finished, heard, runs, say_and_hold, tasks
 from tools.records.models import Conversation, Feedback
 from tools.records.models import Message as Row
 from tools.rollouts.phases import Phase
@@ -87,8 +90,6 @@ class TestAnswering:
     async def test_a_plan_asked_for_in_private_is_shown_where_releases_are(self, tmp_path: Path, blank: Path) -> None:
         model = Told.to_say(call("propose_plan", flag=FLAG), "The plan stands.", call("rollout_status"), "Not yet.")
         async with AsyncExitStack() as stack:
-            from bot.workspace import running_workspace
-
             running = await stack.enter_async_context(running_workspace())
             office = await stack.enter_async_context(
                 open_office(tmp_path, running, blank, model=model, slack={"releases_channel": ALERTS})
@@ -214,13 +215,7 @@ class TestStopping:
     async def test_a_cross_on_the_answer_in_progress_stops_the_run(self, opened: Open) -> None:
         model = Told.to_say(call("list_rollouts"), "Never said.")
         office = await opened(model)
-        hold = model.lines
-
-        def then_hold(messages: object) -> object:
-            model.hold()
-            return hold(messages)  # type: ignore[arg-type]
-
-        model.lines = then_hold  # type: ignore[assignment]
+        say_and_hold(model)
         said = say(office, "@sluice what is going on?")
         await until(lambda: answers(office) and model.thinking, 15)
         office.running.people.react(RELEASES, answers(office)[0].ts, "sam", "x")
@@ -378,13 +373,7 @@ class TestTroubleOfSlack:
     async def test_a_stream_that_dies_is_recovered_in_the_same_message(self, opened: Open) -> None:
         model = Told.to_say(call("list_rollouts"), "All is well.")
         office = await opened(model)
-        hold = model.lines
-
-        def then_hold(messages: object) -> object:
-            model.hold()
-            return hold(messages)  # type: ignore[arg-type]
-
-        model.lines = then_hold  # type: ignore[assignment]
+        say_and_hold(model)
         say(office, "@sluice what is going on?")
         await until(lambda: answers(office) and model.thinking, 15)
         stream = answers(office)[0].stream
@@ -419,3 +408,59 @@ class TestTroubleOfSlack:
             [conversation] = (await session.scalars(select(Conversation))).all()
             [row] = (await session.scalars(select(Row).where(Row.by_sluice.is_(True)))).all()
         assert (row.conversation_id, row.ts, row.text) == (conversation.id, answer.ts, "Here it is.")
+
+
+class TestStartingAgain:
+    async def test_what_a_dead_process_was_reading_is_read_again_in_its_message(
+        self, tmp_path: Path, blank: Path
+    ) -> None:
+        held = Told.to_say(call("list_rollouts"), "Never said.")
+        say_and_hold(held)
+        async with AsyncExitStack() as stack:
+            running = await stack.enter_async_context(running_workspace())
+            async with open_office(tmp_path, running, blank, model=held, jobs={"type": "in_process"}) as office:
+                said = say(office, "@sluice what is going on?")
+                await until(lambda: answers(office) and held.thinking, 15)
+            begun = [message for message in office.messages() if message.is_reply]
+            assert len(begun) == 1
+            office = await stack.enter_async_context(
+                open_office(tmp_path, running, None, model=Told.to_say("All is well."), jobs={"type": "in_process"})
+            )
+            answer = await answered(office)
+            dead, run = await runs(office)
+        assert (answer.ts, answer.thread_ts) == (begun[0].ts, said.ts)
+        assert "All is well." in readable(answer)
+        assert (dead.outcome, dead.error) == ("failed", INTERRUPTED)
+        assert run.outcome == "answered"
+
+    async def test_a_message_that_nobody_took_is_taken_up(self, opened: Open) -> None:
+        office = await opened(Told.to_say("Hello."))
+        said = say(office, "hello", user="sam", channel="CPAYMENTS")
+        threads = Threads(office.services.database, office.services.clock)
+        heard_by_a_dead_process = Heard("", "CPAYMENTS", said.ts, said.ts, SAM, "hello")
+        assert await threads.hear(heard_by_a_dead_process) is not None
+        await conversing.take_up_forgotten(office.services)
+        assert (await runs(office)) == []
+        office.clock.advance(10 * 365 * 24 * 3600)
+        await conversing.take_up_forgotten(office.services)
+        await answered(office, channel="CPAYMENTS")
+
+    async def test_a_reply_that_came_before_the_card_was_written_down_shares_its_conversation(
+        self, opened: Open
+    ) -> None:
+        office = await opened(Told.to_say(call("rollout_status"), "As you see."))
+        await office.proposed()
+        view = await office.view()
+        assert view.place is not None
+        async with office.services.database.write() as session:
+            conversation = await session.get(Conversation, view.place.conversation_id)
+            assert conversation is not None
+            conversation.thread_ts = conversation.card_ts = None
+        say(office, "@sluice how is it?", thread=office.card().ts)
+        await until(lambda: finished(office), 15)
+        assert await office.press("approve") is None
+        assert len(office.cards()) == 1
+        say(office, "and now?", thread=office.card().ts)
+        await answered(office, 2)
+        second = (await runs(office))[-1]
+        assert second.inputs["turn"]["flag"] == FLAG
