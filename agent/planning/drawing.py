@@ -223,7 +223,7 @@ class _Drawing:
         frame, quote = self.frame, self.frame.evidence.find(wanted.because)
         bake, why_bake = frame.hold
         if wanted.hold_hours is not None and _hold(wanted) > bake:
-            bake, why_bake = _hold(wanted), _basis(quote, Facet.HOLD)
+            bake, why_bake = _hold(wanted), _basis(quote or self._wish(), Facet.HOLD)
         why = (self._why_exposed(wanted.percent, quote), why_bake)
         if wanted.percent >= 100:
             stage = sizing.whole(rails, bake, alone=False, basis=why)
@@ -239,6 +239,11 @@ class _Drawing:
                 if stage.exposure.percent == percent:
                     return next(basis for basis in stage.basis if basis.of is Facet.EXPOSURE)
         return _basis(quote, Facet.EXPOSURE)
+
+    def _wish(self) -> Quote | None:
+        """The person's words, where they are the reason for the whole."""
+        quote = self.frame.evidence.find(self.sketch.because)
+        return quote if quote is not None and quote.source is Source.PERSON else None
 
     def _limited(self) -> Audience | None:
         """Who the first stages are for; None when the sketch's names are none."""

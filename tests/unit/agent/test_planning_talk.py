@@ -299,6 +299,17 @@ async def test_a_longer_hold_lengthens_the_limit_too(desk: Desk) -> None:
     assert [basis.text for basis in first.basis if basis.of is Facet.HOLD] == [VOUCHER]
 
 
+async def test_a_longer_hold_rests_on_the_persons_words_where_they_are_the_reason_for_the_whole(desk: Desk) -> None:
+    stages = [{"percent": 1, "hold_hours": 2}, {"percent": 50}, {"percent": 100}]
+    wish = "plan it, and hold it two hours"
+    async with talking(desk, sketch(stages=stages, because=wish), sketch(stages=stages)) as talk:
+        asked = (await talk.planner.propose(request(wishes=wish))).plan
+        unasked = (await talk.planner.propose(request())).plan
+    why = [next(basis for basis in plan.stages[0].basis if basis.of is Facet.HOLD) for plan in (asked, unasked)]
+    assert (why[0].source, why[0].text) == (Source.PERSON, wish)
+    assert why[1].source is Source.DEFAULT
+
+
 # -- the model's troubles, and what is kept ---------------------------------------------------------------------
 
 
