@@ -7,6 +7,7 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import structlog
@@ -80,7 +81,7 @@ def offers(tools: Sequence[Tool[Any]], choices: Mapping[str, Sequence[str]]) -> 
 
 def schema_of(arguments: type[Arguments], choices: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The JSON schema of a tool's arguments, as plain as small models need it."""
-    schema = arguments.model_json_schema()
+    schema = _schema(arguments)
     properties = {name: _plain_property(one, choices) for name, one in schema.get("properties", {}).items()}
     return {
         "type": "object",
@@ -88,6 +89,11 @@ def schema_of(arguments: type[Arguments], choices: Mapping[str, Sequence[str]]) 
         "required": list(schema.get("required", ())),
         "additionalProperties": False,
     }
+
+
+@cache
+def _schema(arguments: type[Arguments]) -> dict[str, Any]:
+    return arguments.model_json_schema()
 
 
 def title_of(tool: Tool[Any] | None, arguments: Mapping[str, Any]) -> str:
