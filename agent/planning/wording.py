@@ -9,7 +9,6 @@ from agent.planning.facts import Facts
 from agent.planning.sentences import Evidence, percents_named, sentences, spec_sentences
 from agent.planning.sketch import Choices
 from agent.redaction import redacted
-from tools.clock import in_words
 from tools.plans.model import Facet, Plan, Source, Strategy
 from tools.plans.planner import Draft
 from tools.plans.sizing import Rail
@@ -108,7 +107,8 @@ def _limits(frame: Frame, choices: Choices) -> Iterable[str]:
         return
     yield f"first stage at most {frame.first:g} %, unless the person names a larger one"
     yield f"no step larger than {frame.widest:g} points; the last stage is 100 %"
-    yield f"each stage is held at least {in_words(hold)}; leave hold_hours out for that"
+    hours = f"{hold.total_seconds() / 3600:.3g}"
+    yield f"each stage is held at least {hours} h; leave hold_hours out for that"
     yield "margins: " + ", ".join(_margin(rail) for rail in frame.rails.values())
     if choices.audiences:
         yield "first_regions, first_tenants, limited_stages: only names that the spec or the person gives"
