@@ -284,7 +284,7 @@ FEEDBACK_LABEL, FEEDBACK_HINT = "What was wrong?", "Kept with the answer; nobody
 FEEDBACK_THANKS = "Thank you, noted."
 FEEDBACK_UNKNOWN = "I no longer have that answer, so there is nothing to note it with."
 PROSE_CUT = "… (cut here: this was longer than Slack shows)"
-ADDRESS_REMOVED = "(address removed)"
+ADDRESS_REMOVED = "‹address removed›"
 
 # -- what is typed wrong ------------------------------------------------------------------------------------------
 

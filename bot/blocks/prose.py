@@ -7,6 +7,7 @@ Slack's tokens: https://docs.slack.dev/messaging/formatting-message-text.
 import html
 import re
 import unicodedata
+from collections.abc import Iterator
 from urllib.parse import quote, urlsplit
 
 from bot import texts
@@ -32,8 +33,9 @@ _LINK = re.compile(
 _TOKEN_LINK = re.compile(r"<([a-z][a-z0-9+.-]{1,20}:[^<>|]{0,2000})(?:\|([^<>]{0,1000}))?>", re.IGNORECASE)
 _MENTION = re.compile(r"<[@#!](?:subteam\^)?([\w.-]{1,100})(?:\|([^<>]{0,200}))?>")
 _AT_SIGN = re.compile(r"@(?=channel|here|everyone|group)|(?<!\w)@(?=\w)", re.IGNORECASE)
-_ANGLE = re.compile(r"<(?![\s\d=-]|$)")
-_ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>\"'`|\[\]{}^]{1,2000}", re.IGNORECASE)
+_BROADCAST = re.compile(r"@(?=channel|here|everyone|group)", re.IGNORECASE)
+_ANGLE = re.compile(r"<(?![\s\d=-])")
+_ADDRESS = re.compile(r"https?://[^\s<>\"'`|\[\]{}^]{0,2000}|www\.[^\s<>\"'`|\[\]{}^]{1,2000}", re.IGNORECASE)
 _HIDDEN_ANGLE = re.compile(r"&(?:lt|#0*60|#x0*3c)", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _LIKE_AN_ADDRESS = re.compile(r"\w://|(?:^|\s)[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,}(?:[/:?#\s]|$)", re.IGNORECASE)
@@ -64,11 +66,26 @@ def _safe(line: str) -> str:
     line = _LINK.sub(lambda link: _link(link[2], link[1]), line)
     line = _TOKEN_LINK.sub(lambda link: _link(link[1], link[2] or ""), line)
     line = _MENTION.sub(lambda mention: _AT + (mention[2] or mention[1]).lstrip("@#"), line)
-    pieces, at = [], 0
-    for found in _ADDRESS.finditer(line):
-        pieces += [_plain(line[at : found.start()]), _honest(found[0])]
-        at = found.end()
-    return _unescapable("".join([*pieces, _plain(line[at:])]))
+    return _unescapable("".join(_pieces(line)))
+
+
+def _pieces(line: str) -> Iterator[str]:
+    """The line's addresses as what they really are, and the text between them."""
+    at, glued = 0, 0
+    while (found := _ADDRESS.search(line, at)) is not None:
+        end = min(glued, found.start())
+        yield from (_glued(line[at:end]), _plain(line[max(at, end) : found.start()]))
+        at, glued = found.start() + _end_of(found[0]), found.end()
+        yield _address(line[found.start() : at]) or texts.ADDRESS_REMOVED
+        if line[at : at + 1] == "<":
+            # What it becomes would belong to the address.
+            yield " "
+    yield from (_glued(line[at:glued]), _plain(line[max(at, glued) :]))
+
+
+def _glued(text: str) -> str:
+    """Text right behind an address, which others may take for a part of it: no user's name in it."""
+    return _plain(text).replace("@", _AT)
 
 
 def _unwrapped(line: str) -> str:
@@ -110,13 +127,6 @@ def _link(target: str, words: str) -> str:
     return address if not words or _LIKE_AN_ADDRESS.search(words) else f"{words} ({address})"
 
 
-def _honest(found: str) -> str:
-    """An address in the text, as the one it really is."""
-    end = _end_of(found)
-    rest = found[end:].replace("@", _AT)
-    return (_address(found[:end]) or texts.ADDRESS_REMOVED) + rest
-
-
 def _end_of(found: str) -> int:
     """Where an address ends: before a bracket that it did not open, and before the sentence's own punctuation."""
     depth = 0
@@ -145,7 +155,7 @@ def _address(given: str) -> str | None:
     query = f"?{parts.query}" if parts.query else ""
     fragment = f"#{parts.fragment}" if parts.fragment else ""
     behind = quote(parts.path + query + fragment, safe=_ASCII_OF_ADDRESSES)
-    return f"{parts.scheme.lower()}://{host}{'' if port is None else f':{port}'}{behind}"
+    return f"{parts.scheme.lower()}://{host}{'' if port is None else f':{port}'}{_BROADCAST.sub('%40', behind)}"
 
 
 def _fitted(safe: str, most: int, *, cut: bool) -> str:

@@ -1,0 +1,243 @@
+"""How a run is shown while it goes: by streams, by edits, and whatever Slack does about it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from bot import texts, voice
+from bot.blocks.conversation import Rendered, Said, Task, rendered
+from bot.voice import Manners, NotDelivered, SlackVoice, Spot, Undeliverable
+from tests.unit.voice.slack import Channel, Shown
+
+SPOT = Spot("C1", "0.000001", "T1", "U1")
+LOOKING = ("c1", "rollout_status", "Looking at the rollout")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def spoken(slack: Channel, manners: Manners | None = None, *, ts: str | None = None, pause: float = 0.0) -> SlackVoice:
+    async def opened(ts: str) -> None:
+        slack.calls[f"opened {ts}"] += 1
+
+    return SlackVoice(slack, SPOT, manners or Manners(), opened=opened, ts=ts, pause=pause)  # type: ignore[arg-type]
+
+
+def whole(text: str, *tasks: Task) -> Rendered:
+    return rendered(Said("run", text, tasks=tasks))
+
+
+async def test_a_short_answer_is_one_message() -> None:
+    slack = Channel()
+    async with spoken(slack) as shown:
+        await shown.thinking()
+        ts = await shown.finish(whole("Hello."))
+    assert list(slack.shown) == [ts]
+    assert slack.calls["postMessage"] == 1
+    assert slack.calls["startStream"] == 0
+    assert "Hello." in str(slack.shown[ts].blocks)
+
+
+async def test_calls_and_words_are_streamed_into_one_message() -> None:
+    slack = Channel()
+    async with spoken(slack) as shown:
+        await until(lambda: slack.statuses)
+        await shown.calling(*LOOKING)
+        await until(lambda: slack.shown)
+        [ts] = slack.shown
+        message = slack.shown[ts]
+        assert (message.title, message.tasks) == (texts.TASKS, {"c1": ("Looking at the rollout", "in_progress")})
+        await shown.called(*LOOKING, failed=False)
+        await until(lambda: message.tasks["c1"][1] == "complete")
+        await shown.thinking()
+        for piece in ("All ", "is we", "ll.\nNo", "body ", "suffers."):
+            await shown.saying(piece)
+            await asyncio.sleep(0.001)
+        await until(lambda: message.text)
+        assert message.text == "All is well.\nNobody "[: len(message.text)]
+        task = Task("c1", "Looking at the rollout", "complete")
+        assert await shown.finish(whole("All is well.\nNobody suffers.", task)) == ts
+    assert message.text == "All is well.\nNobody suffers."
+    assert [block["type"] for block in message.blocks] == ["context_actions"]
+    assert not message.streaming
+    assert slack.calls["update"] == slack.calls["postMessage"] == 0
+    assert slack.calls[f"opened {ts}"] == 1
+    started = dict(slack.arguments)["startStream"]
+    assert (started["recipient_team_id"], started["recipient_user_id"]) == ("T1", "U1")
+
+
+async def test_words_of_an_earlier_step_are_replaced_by_the_answer() -> None:
+    slack = Channel()
+    async with spoken(slack) as shown:
+        await shown.saying("Let me look. ")
+        await until(lambda: slack.shown)
+        await shown.thinking()
+        ts = await shown.finish(whole("All is well."))
+    assert "Let me look" not in str(slack.shown[ts].blocks)
+    assert "All is well." in str(slack.shown[ts].blocks)
+    assert len(slack.shown) == 1
+
+
+async def test_nothing_unsafe_is_streamed_not_even_in_halves() -> None:
+    slack = Channel()
+    secret = "sk-" + "a1b2c3d4" * 4
+    written = f"See <!channel> or [this](https://evil.example) with {secret} in it\nand https://a@b.example/ more "
+    async with spoken(slack) as shown:
+        for index in range(0, len(written), 3):
+            await shown.saying(written[index : index + 3])
+            await asyncio.sleep(0.001)
+        await until(lambda: slack.shown)
+        message = next(iter(slack.shown.values()))
+        await until(lambda: "b.example" in message.text or "evil" in message.text)
+        streamed = message.text
+    assert "<!" not in streamed
+    assert secret not in streamed
+    assert "](" not in streamed
+
+
+async def test_a_thousand_pieces_are_few_calls() -> None:
+    slack = Channel()
+    async with spoken(slack, pause=0.05) as shown:
+        for number in range(1000):
+            await shown.saying(f"word{number} ")
+            if number % 100 == 0:
+                await asyncio.sleep(0.01)
+        await shown.finish(whole("done"))
+    assert sum(slack.calls[method] for method in ("startStream", "appendStream", "stopStream", "update")) < 10
+
+
+@pytest.mark.parametrize("code", ["unknown_method", "missing_scope", "not_allowed"])
+async def test_where_slack_has_no_streams_the_message_is_edited_and_nobody_asks_again(code: str) -> None:
+    slack, manners = Channel(refusals={"startStream": [code]}), Manners()
+    async with spoken(slack, manners) as shown:
+        await shown.calling(*LOOKING)
+        await until(lambda: slack.shown)
+        await shown.called(*LOOKING, failed=True)
+        await until(lambda: '"error"' in str(slack.shown["1.000000"].blocks).replace("'", '"'))
+        ts = await shown.finish(whole("It failed.", Task("c1", "Looking at the rollout", "error")))
+    assert list(slack.shown) == [ts]
+    assert texts.STILL_WORKING not in str(slack.shown[ts].blocks)
+    async with spoken(slack, manners) as shown:
+        await shown.calling(*LOOKING)
+        await until(lambda: len(slack.shown) == 2)
+    assert slack.calls["startStream"] == 1
+
+
+async def test_a_stream_that_failed_once_is_tried_for_the_next_run() -> None:
+    slack, manners = Channel(refusals={"startStream": ["internal_error"]}), Manners()
+    async with spoken(slack, manners) as shown:
+        await shown.calling(*LOOKING)
+        await until(lambda: slack.shown)
+        await shown.finish(whole("Hello."))
+    assert manners.streams
+
+
+@pytest.mark.parametrize("code", ["message_not_in_streaming_state", "internal_error", "ratelimited"])
+async def test_a_stream_that_dies_is_recovered_in_the_same_message(code: str) -> None:
+    slack = Channel(refusals={"appendStream": [code] * 9})
+    async with spoken(slack) as shown:
+        await shown.calling(*LOOKING)
+        await until(lambda: slack.shown)
+        await shown.called(*LOOKING, failed=False)
+        await until(lambda: slack.calls["appendStream"])
+        ts = await shown.finish(whole("All is well.", Task("c1", "Looking at the rollout", "complete")))
+    assert list(slack.shown) == [ts]
+    assert not slack.shown[ts].streaming
+    assert "All is well." in str(slack.shown[ts].blocks)
+    assert "Looking at the rollout" in str(slack.shown[ts].blocks)
+
+
+async def test_a_stream_that_can_not_be_stopped_is_written_as_a_whole() -> None:
+    slack = Channel(refusals={"stopStream": ["internal_error"]})
+    async with spoken(slack) as shown:
+        await shown.calling(*LOOKING)
+        await until(lambda: slack.shown)
+        ts = await shown.finish(whole("All is well."))
+    assert list(slack.shown) == [ts]
+    assert "All is well." in str(slack.shown[ts].blocks)
+
+
+async def test_an_old_stream_is_ended_and_a_new_message_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voice, "STREAM_LASTS_S", 0.0)
+    slack = Channel()
+    async with spoken(slack) as shown:
+        await shown.calling(*LOOKING)
+        await until(lambda: slack.shown)
+        await shown.calling("c2", "history", "Reading the history")
+        await until(lambda: len(slack.shown) == 2)
+        first, second = slack.shown
+        ts = await shown.finish(whole("All is well.", Task("c2", "Reading the history", "complete")))
+    assert ts == second
+    assert not slack.shown[first].streaming
+    assert slack.shown[second].text == "All is well."
+    assert slack.shown[second].tasks["c2"] == ("Reading the history", "complete")
+
+
+async def test_a_message_that_an_earlier_attempt_left_is_taken_over() -> None:
+    slack = Channel()
+    left = slack._new(Shown(streaming=True))
+    async with spoken(slack, ts=left) as shown:
+        assert await shown.finish(whole("All is well.")) == left
+    assert not slack.shown[left].streaming
+    assert "All is well." in str(slack.shown[left].blocks)
+
+
+async def test_a_message_that_is_gone_is_posted_anew() -> None:
+    slack = Channel()
+    async with spoken(slack, ts="9.000000") as shown:
+        ts = await shown.finish(whole("All is well."))
+    assert list(slack.shown) == [ts]
+
+
+async def test_what_slack_does_not_take_now_is_said_to_wait() -> None:
+    slack = Channel(refusals={"postMessage": ["internal_error"]})
+    async with spoken(slack) as shown:
+        with pytest.raises(NotDelivered, match="internal_error"):
+            await shown.finish(whole("All is well."))
+
+
+@pytest.mark.parametrize("code", ["channel_not_found", "is_archived", "thread_not_found"])
+async def test_what_slack_will_never_take_is_told_apart(code: str) -> None:
+    slack = Channel(refusals={"postMessage": [code]})
+    async with spoken(slack) as shown:
+        with pytest.raises(Undeliverable, match=code):
+            await shown.finish(whole("All is well."))
+
+
+async def test_a_slack_that_never_answers_slows_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voice, "CALL_TIMEOUT_S", 0.05)
+    slack = Channel(hangs={"setStatus", "startStream", "postMessage", "update", "stopStream"})
+    async with spoken(slack) as shown:
+        began = time.monotonic()
+        for number in range(200):
+            await shown.thinking()
+            await shown.calling(f"c{number}", "history", "Reading")
+            await shown.called(f"c{number}", "history", "Reading", failed=False)
+            await shown.saying("word ")
+        assert time.monotonic() - began < 0.5
+        with pytest.raises(NotDelivered):
+            await shown.finish(whole("All is well."))
+
+
+async def test_the_status_is_shown_again_before_slack_takes_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voice, "STATUS_EVERY_S", 0.01)
+    slack = Channel()
+    async with spoken(slack) as shown:
+        await until(lambda: len(slack.statuses) >= 3)
+        await shown.vanish()
+    assert set(slack.statuses[:-1]) == {texts.STATUS_THINKING}
+    assert slack.statuses[-1] == ""
+
+
+async def test_a_workspace_without_status_lines_is_not_asked_twice() -> None:
+    slack, manners = Channel(refusals={"setStatus": ["missing_scope"]}), Manners()
+    for _ in range(2):
+        async with spoken(slack, manners) as shown:
+            await asyncio.sleep(0.001)
+            await shown.finish(whole("Hello."))
+    assert slack.calls["setStatus"] == 1
