@@ -95,6 +95,8 @@ def open_model(options: ModelOptions) -> "BaseChatModel":
         max_completion_tokens=options.max_output_tokens,
         max_retries=1,
         timeout=options.max_seconds,
+        # A slow machine may be silent for minutes while it reads a prompt for the first time.
+        stream_chunk_timeout=options.max_seconds,
     )
 
 
@@ -113,6 +115,8 @@ def unavailable(error: Exception) -> ModelUnavailable | None:
             why = "The model refused the key in OPENAI_API_KEY"
         case openai.NotFoundError():
             why = "The endpoint knows no such model: see SLUICE_MODEL and SLUICE_MODEL_BASE_URL"
+        case openai.LengthFinishReasonError():
+            why = "The model's answer was cut off: raise SLUICE_MODEL_MAX_OUTPUT_TOKENS"
         case openai.BadRequestError():
             why = "The model refused the request: `sluice doctor` says what it can do"
         case openai.APIConnectionError() | OSError():

@@ -22,6 +22,8 @@ LONGEST_CALL_TEXT = 20_000
 MOST_CALLS_A_MOVE = 8
 LONGEST_PREAMBLE = 300
 SHARED_BY = 3
+# Of a server that holds the model to the schema: what is cut off by the bound on tokens could not be read.
+LONGEST_HELD_REPLY = 400
 _FENCE = re.compile(r"```(?:json|tool_call)?\s*(\{.*?\}|\[.*?\])\s*```", re.DOTALL)
 _TAG = re.compile(r"</?tool_call>")
 
@@ -76,7 +78,7 @@ def move_schema(offers: Sequence[Offer]) -> dict[str, Any]:
     moves = [_one_move(offer.name, dict(offer.schema)) for offer in offers]
     reply = {
         "type": "object",
-        "properties": {"text": {"type": "string"}},
+        "properties": {"text": {"type": "string", "maxLength": LONGEST_HELD_REPLY}},
         "required": ["text"],
         "additionalProperties": False,
     }

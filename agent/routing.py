@@ -20,30 +20,79 @@ from agent.turns import Turn, last_words
 SHORTEST_PART = 4
 PAUSED = "paused"
 USUAL_ENVIRONMENTS = ("production", "staging", "development", "test", "qa", "preview")
+NEEDS_NO_FLAG = ("list_rollouts",)
+NEEDS_A_ROLLOUT = ("revise_plan", "pause", "resume")
 
-Says = Callable[[str], bool]
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the words are read in: the flags that may be meant, and whether any of them rolls out or is paused.
+
+    `elsewhere`: none of the flags is the thread's, so that a call has to name one. `stage` is the one that is named.
+    """
+
+    words: str
+    flags: tuple[str, ...]
+    elsewhere: bool
+    rolling: bool
+    paused: bool
+    metrics: tuple[str, ...]
+    environments: tuple[str, ...]
+    stage: int | None
 
 
-def _says(*patterns: str) -> Says:
+Cue = Callable[[Scene], bool]
+
+
+def _says(*patterns: str) -> Cue:
     """Whether the words have any of these."""
     compiled = re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
-    return lambda words: compiled.search(words) is not None
+    return lambda scene: compiled.search(scene.words) is not None
+
+
+def _both(one: Cue, other: Cue) -> Cue:
+    return lambda scene: one(scene) and other(scene)
+
+
+def _either(one: Cue, other: Cue) -> Cue:
+    return lambda scene: one(scene) or other(scene)
+
+
+def _not(one: Cue) -> Cue:
+    return lambda scene: not one(scene)
 
 
 _question = _says(
-    r"^(?:(?:so|and|but|ok|okay|hm+|hi|hey|hello|sluice|well)\b[\s,:!.]+)*"
+    r"^\s*(?:(?:so|and|but|ok|okay|hm+|hi|hey|hello|sluice|well)\b[\s,:!.]+)*"
     r"(?:what(?!\s+about)|why(?!\s+(?:not|don'?t\s+we))|how(?!\s+about)|who|whose|when|which|where"
     r"|is|are|was|were|does|did|has|should|would(?!\s+you)|any)\b"
 )
+_instruction = _says(
+    r"^\s*(?:(?:please|pls|now|then|ok(?:ay)?|and|but|also|yes|so|let'?s|let\s+us|we|I|you|can|could|should|want|would|like|need"
+    r"|to|it|instead|rather|better)\b[\s,:!]*)*"
+    r"(?:use|set|make|change|start|begin|hold|keep|limit|restrict|skip|drop|remove|add|leave|take|go|move|raise|increase"
+    r"|promote|plan|draft|only|just|put|tighten|loosen|lower|reduce|extend|shorten|launch|release|resume|pause|stop|kill"
+    r"|roll|insert|guard|insist|switch|turn|revert|undo|continue|proceed)\b"
+)
+_wants_to_know = _says(
+    r"\b(?:show|tell|list|explain|compare|read|check|status|look\w*|display|give|see|summar\w+|report|update|details?|numbers?)\b",
+    r"\b(?:what|why|how|who|which|where|when|whether|if)\b",
+)
 _number = _says(r"\d", r"\b(?:one|two|three|four|five|ten|half|third|quarter|single|couple)\b")
+_several = _says(r"\d[^\d]+\d")
 _share = _says(
     r"\d\s*(?:%|percent|per\s+cent|points?)", r"\b(?:percent\w*|share|half|all|everyone|everybody|zero|full)\b"
 )
-_several = _says(r"\d[^\d]+\d.*")
-_time = _says(r"\b(?:minutes?|mins?|hours?|hrs?|h|days?|weeks?|night|overnight)\b", r"\d\s*(?:min|h|d|m)\b")
-_longer = _says(r"\b(?:hold|keep|stay|last|longer|shorter|bake|length|long|wait|quick\w*|slow\w*)\b")
+_time = _says(
+    r"\b(?:minutes?|mins?|hours?|hrs?|h|days?|weeks?|night|overnight)\b",
+    r"\d\s*(?:min|h|d|m)\b",
+    r"\b(?:hold|keep|stay|last|longer|shorter|bake|length|long|wait|quick\w*|slow\w*)\b",
+)
 _which_stage = _says(r"\b(?:stages?|steps?|first|second|third|last|next|initial)\b")
-_margin = _says(r"\b(?:margins?|factor|threshold|limit|toleran\w+|tight\w*|loose\w*|strict\w*|times)\b", r"[×x]\s*\d")
+_margin = _both(
+    _says(r"\b(?:margins?|factor|threshold|limit|toleran\w+|tight\w*|loose\w*|strict\w*|times)\b", r"[×x]\s*\d"),
+    _number,
+)
 _worse = _says(
     r"\b(?:ris\w+|rose|rais\w+|double\w*|twice|triple\w*|worse\w*|increas\w+|grow\w*|spik\w+|jump\w*|climb\w*|times)\b",
     r"\b(?:drop\w*|fall\w*|fell|halv\w+|decreas\w+|harm\w*|up\s+by|higher|lower)\b",
@@ -51,14 +100,53 @@ _worse = _says(
 )
 _strategy = _says(r"\b(?:canary|shadow\w*|dark|full|strategy|at\s+once)\b")
 _only = _says(r"\b(?:only|just|limit\w*|restrict\w*|audience|first|everywhere|worldwide|except|for)\b")
+_region = _says(r"\b(?:regions?|countr\w+|continents?|eu|us|uk|emea|apac|europe\w*|asia\w*|america\w*|africa\w*)\b")
+_tenant = _says(r"\b(?:tenants?|customers?|accounts?|compan\w+|clients?|organi[sz]ations?)\b")
 _put_in = _says(r"\b(?:add|insert|between|another|extra|additional|also|more|put|include)\b")
 _take_out = _says(r"\b(?:drop|remove|without|leave|skip|take|delete|omit|no|not|stop|ignore|forget)\b")
 _change = _says(r"\b(?:plan|chang\w+|adjust\w*|instead|rather|careful\w*|cautious\w*|saf\w+|slow\w*|make|differ\w+)\b")
 
-TOOL_CUES: Mapping[str, Says] = {
+ARGUMENT_CUES: Mapping[str, Mapping[str, Cue]] = {
+    "propose_plan": {"strategy": _strategy},
+    "set_exposure": {"percent": _either(_share, _says(r"\d", r"\b(?:off|kill|disabl\w+)\b"))},
+    "query_metric": {"minutes": _time},
+    "explain": {"margin": _margin},
+    "estimate": {
+        "percent": _share,
+        "harm": _worse,
+        # Of a rollout that there is, its own checks say what another margin would mean.
+        "margin": _both(_margin, lambda scene: not scene.rolling),
+    },
+    "revise_plan": {
+        "start_at": _says(r"\b(?:start\w*|begin\w*|first|initial\w*|smaller|lower|less|open)\b"),
+        "stages": _several,
+        "add_stages": _both(_put_in, _number),
+        "drop_stages": _both(_take_out, _number),
+        "hold_minutes": _time,
+        "hold_stage": _both(_time, _which_stage),
+        "regions": _either(_region, _both(_only, _not(_tenant))),
+        "tenants": _either(_tenant, _both(_only, _not(_region))),
+        "audience_until_stage": _which_stage,
+        "skip_shadow": _says(r"\bshadow"),
+        "strategy": _says(r"\b(?:canary|full|strategy|at\s+once)\b", r"\b(?:add|with|use|want)\b.*\bshadow"),
+        "margin": _margin,
+        "add_metric": _put_in,
+        "drop_metric": _take_out,
+    },
+}
+"""Arguments, and what is said by somebody who gives a reason for them; the others are always offered."""
+
+TOOL_CUES: Mapping[str, Cue] = {
+    # It says where a rollout is, and neither why nor for how long.
+    "rollout_status": _not(_says(r"\bwhy\b", r"\bhow\s+(?:much\s+)?long", r"\bwhat\s+if\b", r"\bmargins?\b")),
+    "estimate": _says(
+        r"\b(?:if|suppose|how\s+(?:long|many|much|soon|big|large|fast|quick\w*)|estimat\w+|sample\w*|pro(?:ve|of))\b",
+        r"\b(?:notic\w+|catch|caught|blast|radius|affect\w*|reach\w*|hit|impact|would\s+happen)\b",
+    ),
     "propose_plan": _says(
         r"\bplan", r"roll\w*\s*-?\s*out", r"\b(?:releas\w+|ship|launch|draft|propos\w+|canary|introduce)\b"
     ),
+    "revise_plan": lambda scene: _change(scene) or any(cue(scene) for cue in ARGUMENT_CUES["revise_plan"].values()),
     "set_exposure": _says(
         r"\d",
         r"\b(?:start|begin|launch|releas\w+|go|next|promot\w+|rais\w+|increas\w+|ramp|mov\w+|switch|turn|off|on|kill)\b",
@@ -70,59 +158,20 @@ TOOL_CUES: Mapping[str, Says] = {
         r"roll\w*\s*-?\s*(?:\S+\s+)?back", r"\b(?:revert\w*|undo|back\s+out|take\s+\S+\s+back|bring\s+back)\b"
     ),
 }
-"""Tools that change something, and what is said by somebody who may want that; the others are always offered."""
-
-ARGUMENT_CUES: Mapping[str, Mapping[str, Says]] = {
-    "propose_plan": {"strategy": _strategy},
-    "set_exposure": {"percent": lambda words: _share(words) or _says(r"\d", r"\b(?:off|kill|disabl\w+)\b")(words)},
-    "query_metric": {"minutes": _time},
-    "explain": {"margin": lambda words: _margin(words) and _number(words)},
-    "estimate": {
-        "percent": lambda words: _share(words),
-        "harm": _worse,
-        "margin": lambda words: _margin(words) and _number(words),
-    },
-    "revise_plan": {
-        "start_at": _says(r"\b(?:start\w*|begin\w*|first|initial\w*|smaller|lower|less|open)\b"),
-        "stages": _several,
-        "add_stages": lambda words: _put_in(words) and _number(words),
-        "drop_stages": lambda words: _take_out(words) and _number(words),
-        "hold_minutes": lambda words: _time(words) or _longer(words),
-        "hold_stage": lambda words: (_time(words) or _longer(words)) and _which_stage(words),
-        "regions": lambda words: _only(words) or _says(r"\b(?:region\w*|countr\w+|eu|us|emea|apac)\b")(words),
-        "tenants": lambda words: (
-            _only(words) or _says(r"\b(?:tenants?|customers?|accounts?|compan\w+|clients?)\b")(words)
-        ),
-        "audience_until_stage": lambda words: _which_stage(words),
-        "skip_shadow": _says(r"\bshadow"),
-        "strategy": _says(r"\b(?:canary|full|strategy|at\s+once)\b", r"\b(?:add|with|use|want)\b.*\bshadow"),
-        "margin": lambda words: _margin(words) and _number(words),
-        "add_metric": _put_in,
-        "drop_metric": _take_out,
-    },
-}
-"""Arguments, and what is said by somebody who gives a reason for them; the others are always offered."""
+"""Tools, and what is said by somebody who may want them; the others are always offered."""
 
 _METRICS = ("metric", "add_metric", "drop_metric")
-_AUDIENCE = ("regions", "tenants")
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What the words are read in: the flags that may be meant, and whether any of them rolls out or is paused."""
-
-    words: str
-    flags: tuple[str, ...]
-    rolling: bool
-    paused: bool
-    metrics: tuple[str, ...]
-    environments: tuple[str, ...]
 
 
 def shortlist(tools: Sequence[Tool[Any]], turn: Turn, briefing: Briefing) -> tuple[Offer, ...]:
     """The tools, with the arguments, that the person's words give a reason for."""
     scene = scene_of(turn, briefing)
-    offered = offers([tool for tool in tools if _is_possible(tool, scene)], briefing.choices())
+    possible = [tool for tool in tools if _is_possible(tool, scene)]
+    acting = [tool for tool in possible if tool.effect is not Effect.READ]
+    if acting and _instruction(scene) and not _wants_to_know(scene):
+        # Who gives an instruction is not answered with a look.
+        possible = acting
+    offered = offers(possible, briefing.choices())
     return tuple(_narrowed(offer, scene) for offer in offered)
 
 
@@ -135,63 +184,73 @@ def scene_of(turn: Turn, briefing: Briefing) -> Scene:
         thread = (turn.flag,) if turn.flag else _meant(earlier, briefing.flags)
         flags = (*_unknown_names(words, briefing), *thread)
     about_thread = turn.flag in flags and briefing.rollout is not None
+    stages = set(re.findall(r"\bstage\s+(\d{1,2})\b", words, re.IGNORECASE))
     return Scene(
         words=words,
         flags=flags,
+        elsewhere=turn.flag not in flags,
         rolling=about_thread or not set(flags).isdisjoint(briefing.rolling),
         paused=not about_thread or (briefing.rollout or {}).get("phase") == PAUSED,
         metrics=_meant(words, briefing.metrics),
         environments=tuple(name for name in {*briefing.environments, *USUAL_ENVIRONMENTS} if _names(words, name)),
+        stage=int(stages.pop()) if len(stages) == 1 else None,
     )
 
 
 def _is_possible(tool: Tool[Any], scene: Scene) -> bool:
-    if tool.effect is Effect.READ:
-        return True
-    if _question(scene.words.strip()):
+    if not scene.flags and tool.name not in NEEDS_NO_FLAG:
         return False
-    if tool.name in ("revise_plan", "pause", "resume") and not scene.rolling:
+    if tool.effect is not Effect.READ and _question(scene):
+        return False
+    if tool.name in NEEDS_A_ROLLOUT and not scene.rolling:
         return False
     if tool.name == "resume" and not scene.paused:
         return False
-    if tool.name == "revise_plan":
-        return _change(scene.words) or any(says(scene.words) for says in ARGUMENT_CUES[tool.name].values())
-    says = TOOL_CUES.get(tool.name)
-    return says is None or says(scene.words)
+    cue = TOOL_CUES.get(tool.name)
+    return cue is None or cue(scene)
 
 
 def _narrowed(offer: Offer, scene: Scene) -> Offer:
     """The offer with the arguments that the words give a reason for; with all of its own where they give none."""
     properties: Mapping[str, Any] = offer.schema.get("properties", {})
-    required = set(offer.schema.get("required", ()))
+    required = [*offer.schema.get("required", ())]
     cues = ARGUMENT_CUES.get(offer.name, {})
-    kept = {name: one for name, one in properties.items() if name in required or _is_wanted(name, cues, scene)}
-    own = set(properties) - {"flag", "environment"}
-    if offer.name == "revise_plan" and own.isdisjoint(kept):
-        kept = {name: one for name, one in properties.items() if name in own or name in kept}
-    schema = {**offer.schema, "properties": {name: _named(name, one, scene) for name, one in kept.items()}}
-    return replace(offer, schema=schema)
+    kept = [name for name in properties if name in required or _is_wanted(name, cues, scene)]
+    if offer.name == "revise_plan" and not any(name in cues for name in kept):
+        kept = [name for name in properties if name in kept or name in cues]
+    if scene.elsewhere and "flag" in kept:
+        required.append("flag")
+    if scene.stage is not None and "hold_stage" in kept:
+        required.append("hold_stage")
+    narrowed = {name: _named(name, properties[name], scene) for name in kept}
+    return replace(offer, schema={**offer.schema, "properties": narrowed, "required": required})
 
 
-def _is_wanted(name: str, cues: Mapping[str, Says], scene: Scene) -> bool:
+def _is_wanted(name: str, cues: Mapping[str, Cue], scene: Scene) -> bool:
     if name == "flag":
         return bool(scene.flags)
     if name == "environment":
         return bool(scene.environments)
     if name in _METRICS and not scene.metrics:
         return False
-    says = cues.get(name)
-    return says is None or says(scene.words)
+    cue = cues.get(name)
+    return cue is None or cue(scene)
 
 
 def _named(name: str, one: Mapping[str, Any], scene: Scene) -> Mapping[str, Any]:
-    """The argument's schema with the names that may be meant."""
-    names = {"flag": scene.flags, "environment": scene.environments}.get(name, ())
-    if name in _METRICS:
-        names = scene.metrics
-    if not names:
+    """The argument's schema with what may be meant, where the words say so."""
+    choices: Collection[str | int] = ()
+    if name == "flag":
+        choices = scene.flags
+    elif name == "environment":
+        choices = scene.environments
+    elif name in _METRICS:
+        choices = scene.metrics
+    elif name == "hold_stage" and scene.stage is not None:
+        choices = [scene.stage]
+    if not choices:
         return one
-    return {**{key: value for key, value in one.items() if key not in ("maxLength", "pattern")}, "enum": list(names)}
+    return {**{key: value for key, value in one.items() if key not in ("maxLength", "pattern")}, "enum": list(choices)}
 
 
 def _meant(words: str, names: Iterable[str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from agent.toolkit.registry import TOOLS
 from agent.turns import Said, Turn
 
 READS = {tool.name for tool in TOOLS if tool.effect is Effect.READ}
+LOOKS = READS - {"estimate", "rollout_status"}
 FLAGS = ("new-cart", "blue-banner", "cart.v2")
 
 
@@ -69,7 +70,7 @@ def arguments(offer: Offer) -> dict[str, Any]:
     ],
 )
 def test_what_asks_for_nothing_offers_nothing_that_changes_anything(words: str) -> None:
-    assert set(offered(words)) == READS
+    assert LOOKS <= set(offered(words)) <= READS
 
 
 @pytest.mark.parametrize(
@@ -89,15 +90,41 @@ def test_what_asks_for_nothing_offers_nothing_that_changes_anything(words: str) 
         ("please hold on", "pause"),
         ("can you pause it?", "pause"),
         ("plan it anew", "propose_plan"),
+        ("what if errors double?", "estimate"),
+        ("how long does a proof take?", "estimate"),
     ],
 )
 def test_what_is_wished_is_offered(words: str, tool: str) -> None:
     assert tool in offered(words)
 
 
-def test_reading_is_always_offered() -> None:
-    assert set(offered("roll it back")) >= READS
-    assert set(offered("", thread=None, rolling=())) == READS
+@pytest.mark.parametrize(
+    "words", ["roll it back", "please use a margin of 1.5", "only eu first", "could we start at 2 %?"]
+)
+def test_an_instruction_is_not_answered_with_a_look(words: str) -> None:
+    assert offered(words).keys().isdisjoint(READS)
+
+
+@pytest.mark.parametrize(
+    "words", ["start with a look at it", "keep me up to date: show the errors", "errors since the start"]
+)
+def test_looking_is_offered_to_whoever_may_want_it(words: str) -> None:
+    assert offered(words).keys() >= LOOKS
+
+
+def test_an_instruction_that_nothing_carries_out_leaves_looking() -> None:
+    assert offered("use common sense").keys() >= LOOKS
+
+
+def test_a_status_answers_neither_why_nor_how_long() -> None:
+    assert "rollout_status" in offered("how is it?")
+    for words in ("why is it waiting?", "how much longer?", "how long does it take?", "what if the margin were 3?"):
+        assert "rollout_status" not in offered(words)
+
+
+@pytest.mark.parametrize("words", ["", "roll it back", "what is running?", "start at 2 %"])
+def test_without_any_flag_there_is_only_the_list(words: str) -> None:
+    assert set(offered(words, thread=None)) == {"list_rollouts"}
 
 
 def test_only_what_is_paused_can_be_resumed() -> None:
@@ -135,8 +162,22 @@ def test_the_flags_to_choose_from_are_those_that_may_be_meant(
     assert arguments(offer)["flag"]["enum"] == flags
 
 
-def test_without_any_flag_there_is_none_to_choose() -> None:
-    assert "flag" not in arguments(offered("how is it going?", thread=None)["rollout_status"])
+def test_another_flag_than_the_threads_has_to_be_named() -> None:
+    assert offered("how is blue-banner?")["rollout_status"].schema["required"] == ["flag"]
+    assert offered("show page_errors of blue-banner", thread=None)["query_metric"].schema["required"] == [
+        "metric",
+        "flag",
+    ]
+    assert offered("how is new-cart?")["rollout_status"].schema["required"] == []
+
+
+def test_a_stage_that_is_named_has_to_be_meant() -> None:
+    revision = offered("hold stage 2 for 90 minutes")["revise_plan"]
+    assert revision.schema["required"] == ["hold_stage"]
+    assert arguments(revision)["hold_stage"]["enum"] == [2]
+    both = offered("hold stage 2 and stage 3 for 90 minutes")["revise_plan"]
+    assert "enum" not in arguments(both)["hold_stage"]
+    assert both.schema["required"] == []
 
 
 def test_an_environment_is_offered_where_one_is_named() -> None:
@@ -167,6 +208,12 @@ def test_what_was_not_said_can_not_be_filled_in() -> None:
     assert "percent" in arguments(offered("go to 25 %")["set_exposure"])
     assert "minutes" not in arguments(offered("show page_errors")["query_metric"])
     assert "margin" not in arguments(offered("why is it waiting?")["explain"])
+    assert "margin" not in arguments(offered("what if the margin were 3?")["estimate"])
+    assert "margin" in arguments(
+        offered("what if the margin were 3?", rolling=(), thread=None, earlier=("new-cart",))["estimate"]
+    )
+    assert "regions" not in arguments(offered("limit it to the tenants acme and globex")["revise_plan"])
+    assert "tenants" not in arguments(offered("only in europe")["revise_plan"])
 
 
 def test_what_is_required_stays() -> None:
