@@ -83,4 +83,18 @@ def test_the_schema_of_a_move_lists_every_tool_and_the_reply() -> None:
 
 
 def test_tools_in_words_name_their_arguments() -> None:
-    assert "rollout_status: How it stands. Arguments: flag (optional): string." in in_words(OFFERS)
+    assert "- rollout_status(flag?): How it stands." in in_words(OFFERS)
+
+
+def test_what_many_tools_take_is_said_once() -> None:
+    flag = {"type": "string", "description": "the flag"}
+    own = {"type": "number", "description": "how far"}
+    several = [Offer(f"tool_{number}", "Does it.", {"properties": {"flag": flag}}) for number in range(3)]
+    far = Offer("go", "Goes.", {"properties": {"flag": flag, "far": own}, "required": ["far"]})
+    assert in_words([*several, far]).splitlines() == [
+        "- tool_0(): Does it.",
+        "- tool_1(): Does it.",
+        "- tool_2(): Does it.",
+        "- go(far: how far): Goes.",
+        "Tools also take flag?: the flag.",
+    ]
