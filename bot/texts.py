@@ -255,6 +255,7 @@ HOME_AS_OF = "As of {at}. Open this tab again to see how it stands then."
 # -- conversation ------------------------------------------------------------------------------------------------
 
 STATUS_THINKING = "is thinking …"
+ANSWERED = "Here is what I found."
 STILL_WORKING = "Still working. ❌ on this message stops me."
 TASKS = "What I looked at and did"
 FROM_THE_RECORDS = "*From the records*"

@@ -27,6 +27,9 @@ ANSWER_KEEPS = timedelta(hours=1)
 LEFT_FOR = timedelta(seconds=30)
 """A message that nobody has taken for so long was forgotten by a process that died before it could submit its job."""
 
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""How far Slack's clock and ours may be apart."""
+
 INTERRUPTED = "the process ended while it ran"
 
 
@@ -351,7 +354,9 @@ class Threads:
 
     async def _attempts(self, session: AsyncSession, conversation_id: str, since: datetime) -> int:
         query: Select[Any] = select(func.count()).where(
-            AgentRun.conversation_id == conversation_id, AgentRun.error == INTERRUPTED, AgentRun.started_at >= since
+            AgentRun.conversation_id == conversation_id,
+            AgentRun.error == INTERRUPTED,
+            AgentRun.started_at >= since - CLOCKS_DIFFER,
         )
         return int(await session.scalar(query) or 0)
 

@@ -19,7 +19,7 @@ from slack_sdk.models.blocks import (
 
 from bot import texts
 from bot.blocks import parts
-from bot.blocks.mrkdwn import clock_time, escape, name, person, plain
+from bot.blocks.mrkdwn import ELLIPSIS, clock_time, escape, name, person, plain
 from bot.blocks.prose import prose
 from tools.rollouts.confirmations import ConfirmationView, Status
 
@@ -27,7 +27,7 @@ CONFIRM, DISMISS, FEEDBACK = "answer.confirm", "answer.dismiss", "answer.feedbac
 GOOD, BAD = "good", "bad"
 MOST_TASKS = 20
 MOST_TITLE = 200
-MOST_FACTS = 2500
+MOST_FACTS = 1800
 MOST_FACT = 900
 MOST_SUMMARY = 300
 
@@ -89,7 +89,7 @@ def rendered(said: Said) -> Rendered:
         tail.append(_feedback(said.run_id))
     body = [MarkdownBlock(text=markdown)] if markdown else []
     blocks = parts.message([*_tasks(said.tasks), *body, *tail])
-    return Rendered(_summary(markdown), said.tasks, markdown, parts.message(tail), blocks)
+    return Rendered(_summary(markdown) or texts.ANSWERED, said.tasks, markdown, parts.message(tail), blocks)
 
 
 def rendered_so_far(tasks: Sequence[Task], markdown: str) -> tuple[Sequence[Block], str]:
@@ -102,7 +102,7 @@ def rendered_so_far(tasks: Sequence[Task], markdown: str) -> tuple[Sequence[Bloc
 def _tasks(tasks: Sequence[Task]) -> list[Block]:
     """The newest tool calls."""
     shown = [
-        TaskCardBlock(task_id=task.id, title=plain(task.title, MOST_TITLE), status=task.status)
+        TaskCardBlock(task_id=task.id, title=plain(task.title, MOST_TITLE) or ELLIPSIS, status=task.status)
         for task in tasks[-MOST_TASKS:]
     ]
     return [PlanBlock(title=texts.TASKS, tasks=shown)] if shown else []

@@ -1,0 +1,248 @@
+"""Conversations as rows, on SQLite and PostgreSQL alike: read once, in order, by one run, and not for ever."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from bot.threads import ANSWER_KEEPS, INTERRUPTED, MOST_ATTEMPTS, MOST_HISTORY, RUNNING, Heard, Threads
+from tools.clock import ManualClock
+from tools.records.database import Database
+from tools.records.migrate import migrate
+from tools.records.models import AgentRun, Conversation, Message, new_id
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+FIRST = Heard("T1", "C1", "1772366400.000100", "1772366400.000100", "U0MIRA", "one")
+MIRA, SAM = "U0MIRA", "U0SAM"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    sqlite = request.param == "sqlite"
+    made = Database(f"sqlite:///{tmp_path / 'sluice.db'}" if sqlite else request.getfixturevalue("postgres_url"))
+    await migrate(made)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture
+def threads(database: Database, clock: ManualClock) -> Threads:
+    return Threads(database, clock)
+
+
+def more(number: int, text: str, author: str = MIRA) -> Heard:
+    """A later message of the same thread."""
+    return replace(FIRST, ts=f"1772366400.{number:06d}", author=author, text=text)
+
+
+async def heard(threads: Threads, *messages: Heard) -> str:
+    """The conversation in which these were said."""
+    found = [await threads.hear(message) for message in messages]
+    assert found[0] is not None
+    return found[0]
+
+
+async def run(database: Database, conversation: str, run_id: str, outcome: str = RUNNING, **values: Any) -> None:
+    """A run's row, as the agent writes it."""
+    row = AgentRun(
+        id=run_id,
+        conversation_id=conversation,
+        kind="conversation",
+        requester=MIRA,
+        model="",
+        model_parameters={},
+        prompt_version="",
+        inputs={},
+        outcome=outcome,
+        started_at=START,
+        **values,
+    )
+    async with database.write() as session:
+        session.add(row)
+
+
+async def test_a_message_is_written_down_once_however_often_it_comes(threads: Threads, database: Database) -> None:
+    found = await asyncio.gather(*(threads.hear(FIRST) for _ in range(8)))
+    assert len([one for one in found if one is not None]) == 1
+    async with database.read() as session:
+        assert len((await session.scalars(select(Conversation))).all()) == 1
+    assert await threads.takes_part("T1", "C1", FIRST.thread)
+    assert not await threads.takes_part("T2", "C1", FIRST.thread)
+    assert not await threads.takes_part("T1", "C1", "1772366400.999999")
+
+
+async def test_one_persons_consecutive_messages_are_taken_by_exactly_one_run(threads: Threads) -> None:
+    conversation = await heard(
+        threads, FIRST, more(200, "two"), more(300, "three", SAM), more(400, "four"), more(150, "between")
+    )
+    taken = await asyncio.gather(*(threads.take(conversation, new_id()) for _ in range(3)))
+    read = sorted((tuple(one.text for one in found.messages), found.person) for found in taken if found is not None)
+    assert read == [(("four",), MIRA), (("one", "between", "two"), MIRA), (("three",), SAM)]
+    assert await threads.take(conversation, new_id()) is None
+
+
+async def test_an_edit_of_what_is_being_read_stops_the_run_and_is_read_again(
+    threads: Threads, database: Database
+) -> None:
+    conversation = await heard(threads, FIRST, more(200, "two"))
+    await threads.take(conversation, "run")
+    await run(database, conversation, "run")
+    assert await threads.change("C1", FIRST.ts, "one") is None, "Slack also tells of changes that change no word"
+    upset = await threads.change("C1", FIRST.ts, "ONE")
+    assert upset is not None
+    assert (upset.run_id, upset.again) == ("run", True)
+    assert not await threads.is_awaited("run")
+    async with database.read() as session:
+        assert (await session.get_one(AgentRun, "run")).stop_requested_at == START
+    taken = await threads.take(conversation, "next")
+    assert taken is not None
+    assert [one.text for one in taken.messages] == ["ONE", "two"]
+
+
+async def test_an_edit_of_what_was_answered_is_only_kept(threads: Threads, database: Database) -> None:
+    conversation = await heard(threads, FIRST)
+    await threads.take(conversation, "run")
+    await run(database, conversation, "run", "answered")
+    upset = await threads.change("C1", FIRST.ts, "ONE")
+    assert upset is not None
+    assert (upset.run_id, upset.again) == (None, False)
+    assert await threads.take(conversation, "next") is None
+
+
+async def test_what_was_taken_back_is_not_read_and_the_rest_is(threads: Threads, database: Database) -> None:
+    conversation = await heard(threads, FIRST, more(200, "two"))
+    await threads.take(conversation, "run")
+    await run(database, conversation, "run")
+    upset = await threads.take_back("C1", FIRST.ts)
+    assert upset is not None
+    assert upset.run_id == "run"
+    assert await threads.take_back("C1", FIRST.ts) is None, "it is gone already"
+    taken = await threads.take(conversation, "next")
+    assert taken is not None
+    assert [one.text for one in taken.messages] == ["two"]
+
+
+async def test_who_may_object(threads: Threads, database: Database) -> None:
+    conversation = await heard(threads, FIRST, more(200, "two"))
+    assert await threads.object_to("C1", FIRST.ts, SAM) is None
+    await threads.take(conversation, "run")
+    await run(database, conversation, "run")
+    await threads.says(conversation, "run", "1772366400.000900", "")
+    assert await threads.object_to("C1", FIRST.ts, SAM) is None
+    for ts, person in ((FIRST.ts, MIRA), ("1772366400.000900", SAM)):
+        upset = await threads.object_to("C1", ts, person)
+        assert upset is not None
+        assert (upset.run_id, upset.again) == ("run", False)
+    assert await threads.is_awaited("run"), "what was objected to is answered by saying so"
+
+
+async def test_an_unread_message_that_is_objected_to_is_never_read(threads: Threads) -> None:
+    conversation = await heard(threads, FIRST)
+    assert await threads.object_to("C1", FIRST.ts, MIRA) is None
+    assert await threads.take(conversation, "run") is None
+
+
+async def test_what_a_dead_process_was_reading_is_read_again_but_not_for_ever(
+    threads: Threads, database: Database, clock: ManualClock
+) -> None:
+    conversation = await heard(threads, FIRST)
+    for attempt in range(MOST_ATTEMPTS):
+        taken = await threads.take(conversation, f"run-{attempt}")
+        assert taken is not None
+        await run(database, conversation, f"run-{attempt}")
+        await threads.says(conversation, f"run-{attempt}", "1772366400.000900", "")
+        await threads.recover(conversation)
+        assert await threads.left_message(conversation) == "1772366400.000900"
+    assert await threads.take(conversation, "run") is None
+    async with database.read() as session:
+        ended = (await session.scalars(select(AgentRun))).all()
+    assert {(one.outcome, one.error) for one in ended} == {("failed", INTERRUPTED)}
+
+
+async def test_what_was_taken_by_a_process_that_died_before_its_run_began_is_read_again(threads: Threads) -> None:
+    conversation = await heard(threads, FIRST)
+    await threads.take(conversation, "never-begun")
+    await threads.recover(conversation)
+    assert await threads.take(conversation, "run") is not None
+
+
+async def test_an_answer_that_slack_did_not_take_waits_for_a_while(
+    threads: Threads, database: Database, clock: ManualClock
+) -> None:
+    conversation = await heard(threads, FIRST)
+    await threads.take(conversation, "run")
+    await run(database, conversation, "run", "answered", output={"text": "Here."}, ended_at=START)
+    [unanswered] = await threads.unanswered(conversation)
+    assert (unanswered.run_id, unanswered.text, unanswered.ts) == ("run", "Here.", None)
+    await threads.says(conversation, "run", "1772366400.000900", "")
+    [unanswered] = await threads.unanswered(conversation)
+    assert unanswered.ts == "1772366400.000900"
+    clock.advance(ANSWER_KEEPS.total_seconds() + 1)
+    assert await threads.unanswered(conversation) == []
+    clock.at = START
+    await threads.says(conversation, "run", "1772366400.000900", "Here.")
+    assert await threads.unanswered(conversation) == []
+
+
+async def test_history_is_what_was_read_and_answered_the_newest_of_it(threads: Threads, database: Database) -> None:
+    conversation = await heard(threads, *(more(number, f"m{number}") for number in range(100, 130)))
+    await threads.take(conversation, "run")
+    await run(database, conversation, "run", "answered")
+    await threads.says(conversation, "run", "1772366400.000200", "Answered.")
+    await threads.says(conversation, "other", "1772366400.000201", "")
+    await threads.take_back("C1", "1772366400.000129")
+    await heard(threads, more(300, "new"), more(301, "newer"), more(302, "another's", SAM))
+    taken = await threads.take(conversation, "next")
+    assert taken is not None
+    history = await threads.history(conversation, taken)
+    assert len(history) == MOST_HISTORY
+    assert [(said.text, said.by_sluice, said.new) for said in history[-4:]] == [
+        ("m128", False, False),
+        ("Answered.", True, False),
+        ("new", False, True),
+        ("newer", False, True),
+    ]
+
+
+async def test_messages_that_nobody_took_are_found(threads: Threads, clock: ManualClock) -> None:
+    conversation = await heard(threads, FIRST, more(200, "two"))
+    assert await threads.left_alone() == []
+    clock.advance(timedelta(minutes=1).total_seconds())
+    assert await threads.left_alone() == [(conversation, FIRST.ts)]
+    await threads.take(conversation, "run")
+    assert await threads.left_alone() == []
+
+
+async def test_a_thread_is_about_the_rollout_that_was_talked_about_last_unless_it_is_a_cards(
+    threads: Threads, database: Database
+) -> None:
+    conversation = await heard(threads, FIRST)
+    for card_ts, about in ((None, "r1"), ("1772366400.000100", "r1")):
+        async with database.write() as session:
+            await session.execute(update(Conversation).values(card_ts=card_ts))
+        found = await threads.get(conversation)
+        assert found is not None
+        await threads.turns_to(found, "r1" if card_ts is None else "r2")
+        found = await threads.get(conversation)
+        assert found is not None
+        assert found.about == about
+
+
+async def test_a_message_of_sluices_is_nobodys_to_edit(threads: Threads, database: Database) -> None:
+    conversation = await heard(threads, FIRST)
+    await threads.says(conversation, "run", "1772366400.000900", "Here.")
+    assert await threads.change("C1", "1772366400.000900", "There.") is None
+    assert await threads.take_back("C1", "1772366400.000900") is None
+    async with database.read() as session:
+        rows = (await session.scalars(select(Message).where(Message.by_sluice.is_(True)))).all()
+    assert [row.text for row in rows] == ["Here."]
