@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 
-from tools.errors import ConfigurationError, Unavailable
+from tools.errors import ConfigurationError
 
 BUSY_TIMEOUT_S = 10
 ABANDONED_WITHIN_S = 2
@@ -30,10 +30,6 @@ ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg
 
 LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's code for a lock that was not free in time."""
-
-
-class DatabaseBusy(Unavailable):
-    """Somebody else held what was to be written for longer than anyone waits."""
 
 
 def parse_url(given: str) -> URL:
@@ -79,14 +75,9 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """A transaction: committed when the block ends, rolled back when it raises. Raises DatabaseBusy."""
-        try:
-            async with _held(self._write_lock), self._writers.begin() as session:
-                yield session
-        except OperationalError as error:
-            if not _is_busy(error):
-                raise
-            raise DatabaseBusy("Someone else is writing the same for very long. Try again in a moment.") from error
+        """A transaction: committed when the block ends, rolled back when it raises."""
+        async with _held(self._write_lock), self._writers.begin() as session:
+            yield session
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -135,8 +126,8 @@ async def _open_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
         raise
 
 
-def _is_busy(error: OperationalError) -> bool:
-    """Whether a lock was not free in time."""
+def is_busy(error: OperationalError) -> bool:
+    """Whether somebody else held what was to be written for longer than anyone waits."""
     return getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE or _is_sqlite_busy(error.orig)
 
 

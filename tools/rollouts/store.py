@@ -6,13 +6,13 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.exc import StaleDataError
 
-from tools.errors import Conflict, NotFound
+from tools.errors import Conflict, NotFound, Unavailable
 from tools.plans.model import Exposure, Plan
-from tools.records.database import Database, DatabaseBusy
+from tools.records.database import Database, is_busy
 from tools.records.models import GateCheck, Intent, PlanVersion, Rollout
 from tools.rollouts.phases import OPEN, Phase, check_transition
 
@@ -26,6 +26,10 @@ class RolloutNotFound(NotFound):
 
 class StaleRollout(Conflict):
     """Someone changed the rollout meanwhile."""
+
+
+class DatabaseBusy(Unavailable):
+    """Somebody else held what was to be written for longer than anyone waits."""
 
 
 class IntentStatus(StrEnum):
@@ -58,10 +62,14 @@ async def transact(database: Database, act: Callable[[AsyncSession], Awaitable[R
         try:
             async with database.write() as session:
                 return await act(session)
-        except (StaleDataError, IntegrityError, DatabaseBusy) as error:
+        except (StaleDataError, IntegrityError) as error:
             hindrance = error
-    if isinstance(hindrance, DatabaseBusy):
-        raise hindrance
+        except OperationalError as error:
+            if not is_busy(error):
+                raise
+            hindrance = error
+    if isinstance(hindrance, OperationalError):
+        raise DatabaseBusy("Someone else holds this for very long. Try again in a moment.") from hindrance
     raise StaleRollout("Someone else changed this at the same moment. Look at the card and try again.") from hindrance
 
 

@@ -1,7 +1,8 @@
 """What is refused, in a sentence that says what to do: gone buttons, late starts, missing rows, second plans."""
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, text, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -68,6 +69,18 @@ async def test_who_is_never_the_fastest_is_told_to_look_again(world: World) -> N
     with pytest.raises(StaleRollout, match="Look at the card"):
         await store.transact(world.database, always_late)
     assert len(tries) == store.ATTEMPTS
+
+
+async def test_what_is_wrong_with_a_statement_is_not_tried_again(world: World) -> None:
+    tries = []
+
+    async def wrong(session: AsyncSession) -> None:
+        tries.append(None)
+        await session.execute(text("DELETE FROM nobodys"))
+
+    with pytest.raises(OperationalError, match="no such table"):
+        await store.transact(world.database, wrong)
+    assert len(tries) == 1
 
 
 async def test_open_rollouts_are_listed_the_newest_first_and_ended_ones_not(world: World) -> None:
