@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from agent.evals.judging import Watch, end_of, moment, unmet, unsafe
 from agent.evals.scenario import Say, Scenario, Script
-from agent.evals.staging import Actor, carry_out, lines, staged
+from agent.evals.staging import Actor, Stage, carry_out, lines
 from agent.evals.world import World
 from agent.model import ModelOptions, Style, Wording
 from agent.turns import Ending
@@ -69,10 +69,9 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Examiner:
-    """Runs scenarios one after the other, all on one database in memory: it is emptied before each."""
+    """Runs scenarios one after the other."""
 
-    options: ModelOptions
-    database: Database
+    stage: Stage
 
     async def attempt(self, scenario: Scenario, model: "BaseChatModel") -> Attempt:
         """Run it once with this model."""
@@ -94,7 +93,7 @@ class Examiner:
 
     async def _played(self, scenario: Scenario, model: "BaseChatModel", acting: Acting | None) -> Attempt:
         try:
-            async with staged(scenario.world, model, self.options, self.database) as world:
+            async with self.stage.set(scenario.world, model) as world:
                 return await _performed(scenario, world, acting)
         except SluiceError as error:
             return Attempt(scenario, broken=str(error))
@@ -131,7 +130,7 @@ async def examiner(options: ModelOptions) -> AsyncIterator[Examiner]:
     """What runs scenarios. One database serves them all, for making tables takes longer than a scenario does."""
     database = Database("sqlite://")
     try:
-        yield Examiner(options, database)
+        yield Examiner(Stage(options, database))
     finally:
         await database.close()
 

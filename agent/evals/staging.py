@@ -3,7 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from agent.evals.scenario import (
     Wait,
     WorldSetup,
 )
-from agent.evals.world import ENVIRONMENT, Traffic, World, open_world
+from agent.evals.world import ENVIRONMENT, Still, Traffic, World, open_world
 from agent.model import ModelOptions
 from agent.moves import REPLY
 from agent.scripted import ScriptedModel
@@ -58,42 +59,59 @@ class CantPlay(NotFound):
     """A step of the scenario has nothing to act on; the message says what it looked for."""
 
 
-@asynccontextmanager
-async def staged(
-    setup: WorldSetup, model: "BaseChatModel", options: ModelOptions, database: Database
-) -> AsyncIterator[World]:
-    """The world as it is before anybody speaks, on a database that is emptied for it.
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where scenarios are put on, one after the other: all on one database in memory.
 
-    Raises CantPlay and what the steps before raise.
+    Many start from the same world, so each is made once; `stills` has those that were, by their setup.
     """
-    metrics = [
-        MetricDefinition(name=name, source=SOURCE, title=one.title, query="-", direction=one.direction)
-        for name, one in setup.metrics.items()
-    ]
-    specs = {f"{flag}.md": text for flag, text in setup.specs.items()}
-    policy, planning = setup.policy or USUAL_POLICY, setup.planning or USUAL_PLANNING
-    async with open_world(
-        model,
-        options=options,
-        metrics=metrics,
-        policy=policy,
-        defaults=planning,
-        specs=specs,
-        database=database,
-    ) as world:
-        for flag, one in setup.flags.items():
-            await world.define(
-                flag,
-                environment=one.environment,
-                description=one.description,
-                traffic=_traffic(one.traffic),
-                labels=one.labels,
-            )
-            if one.percent:
-                await _set_by_hand(world, FlagRef(flag, one.environment), one.percent)
-        for step in setup.before:
-            await carry_out(world, step)
-        yield world
+
+    options: ModelOptions
+    database: Database
+    stills: dict[str, Still] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def set(self, setup: WorldSetup, model: "BaseChatModel") -> AsyncIterator[World]:
+        """The world as it is before anybody speaks. Raises CantPlay and what the steps before raise."""
+        key = setup.model_dump_json()
+        if key not in self.stills:
+            async with self._opened(setup, model) as world:
+                await _make(world, setup)
+                self.stills[key] = await world.still()
+        async with self._opened(setup, model, self.stills[key]) as world:
+            yield world
+
+    def _opened(
+        self, setup: WorldSetup, model: "BaseChatModel", still: Still | None = None
+    ) -> AbstractAsyncContextManager[World]:
+        return open_world(
+            model,
+            options=self.options,
+            metrics=[
+                MetricDefinition(name=name, source=SOURCE, title=one.title, query="-", direction=one.direction)
+                for name, one in setup.metrics.items()
+            ],
+            policy=setup.policy or USUAL_POLICY,
+            defaults=setup.planning or USUAL_PLANNING,
+            specs={f"{flag}.md": text for flag, text in setup.specs.items()},
+            database=self.database,
+            still=still,
+        )
+
+
+async def _make(world: World, setup: WorldSetup) -> None:
+    for flag, one in setup.flags.items():
+        await world.define(
+            flag,
+            environment=one.environment,
+            description=one.description,
+            traffic=_traffic(one.traffic),
+            labels=one.labels,
+        )
+        if one.percent:
+            await _set_by_hand(world, FlagRef(flag, one.environment), one.percent)
+    for step in setup.before:
+        await carry_out(world, step)
 
 
 async def carry_out(world: World, step: Step) -> Answer | None:

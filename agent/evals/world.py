@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
 
 from agent.desk import Desk
 from agent.earlier import earlier_calls
@@ -48,6 +51,20 @@ class Traffic:
     per_minute: float
     control: float
     treatment: float
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """A world at one moment, to go on from as often as one likes: making a history takes longer than copying it."""
+
+    rows: Mapping[str, Sequence[Mapping[str, Any]]]
+    flags: MemoryFlagService
+    source: MemoryMetricSource
+    at: datetime
+    refs: Sequence[FlagRef]
+    traffic: Mapping[tuple[str, FlagRef], Traffic]
+    about: Mapping[str, str]
+    said: Mapping[str, Sequence[Said]]
 
 
 @dataclass
@@ -151,6 +168,17 @@ class World:
             self.about[thread] = answer.rollouts[-1]
         return answer
 
+    async def still(self) -> Still:
+        """How everything stands, before anybody has spoken to Sluice."""
+        async with self.database.read() as session:
+            rows = {
+                table.name: [dict(row) for row in (await session.execute(select(table))).mappings()]
+                for table in Record.metadata.sorted_tables
+            }
+        flags, source = deepcopy(self.flags), deepcopy(self.source)
+        said = {thread: [*messages] for thread, messages in self.said.items()}
+        return Still(rows, flags, source, self.clock.now(), [*self.refs], {**self.traffic}, {**self.about}, said)
+
     async def percent(self, flag: str, environment: str = ENVIRONMENT) -> float:
         """What the flag service serves."""
         return (await self.flags.read(FlagRef(flag, environment))).exposure.live_percent
@@ -191,11 +219,17 @@ async def open_world(
     specs: Mapping[str, str] | None = None,
     database: Database | None = None,
     tools: Sequence[Any] = TOOLS,
+    still: Still | None = None,
 ) -> AsyncIterator[World]:
-    """A fresh world, on a database of its own in memory unless another is given: that is emptied, and left open."""
+    """A fresh world, or one that goes on from `still`.
+
+    It is on a database of its own in memory unless another is given: that is emptied, and left open.
+    """
     given, database, clock = database, database or Database("sqlite://"), ManualClock()
-    await empty(database)
+    await _fill(database, still.rows if still is not None else {})
     flags, source, shelf = MemoryFlagService(compare_and_set=True), MemoryMetricSource(metrics), MemorySpecSource(specs)
+    if still is not None:
+        flags, source, clock = deepcopy(still.flags), deepcopy(still.source), ManualClock(still.at)
     catalogue = Catalogue(metrics)
     router = Metrics(catalogue, {one.source: source for one in metrics})
     rollouts = RolloutService(database, flags, policy, clock)
@@ -211,16 +245,23 @@ async def open_world(
         return model if model is not None else open_model(options)
 
     agent = Agent(desk, options, opened, tools)
+    world = World(database, clock, flags, source, shelf, controller, agent, defaults.check_every)
+    if still is not None:
+        world.refs, world.traffic, world.about = [*still.refs], {**still.traffic}, {**still.about}
+        world.said = {thread: [*messages] for thread, messages in still.said.items()}
     try:
-        yield World(database, clock, flags, source, shelf, controller, agent, defaults.check_every)
+        yield world
     finally:
         if given is None:
             await database.close()
 
 
-async def empty(database: Database) -> None:
-    """Make a world's database fit for the next one: every table, and nothing in any."""
+async def _fill(database: Database, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Every table, with these rows and no others."""
     async with database.engine.begin() as connection:
         await connection.run_sync(Record.metadata.create_all)
         for table in reversed(Record.metadata.sorted_tables):
             await connection.execute(table.delete())
+        for table in Record.metadata.sorted_tables:
+            if rows.get(table.name):
+                await connection.execute(table.insert(), list(rows[table.name]))
