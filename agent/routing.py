@@ -28,7 +28,8 @@ NEEDS_A_ROLLOUT = ("revise_plan", "pause", "resume")
 class Scene:
     """What the words are read in: the flags that may be meant, and whether any of them rolls out or is paused.
 
-    `elsewhere`: none of the flags is the thread's, so that a call has to name one. `stage` is the one that is named.
+    `elsewhere`: none of the flags is the thread's, so that a call has to name one. `stage` is the one that is named;
+    `numbers` and `minutes` are the numbers and the durations that are said.
     """
 
     words: str
@@ -39,6 +40,8 @@ class Scene:
     metrics: tuple[str, ...]
     environments: tuple[str, ...]
     stage: int | None
+    numbers: tuple[float, ...]
+    minutes: tuple[float, ...]
 
 
 Cue = Callable[[Scene], bool]
@@ -88,6 +91,7 @@ _time = _says(
     r"\d\s*(?:min|h|d|m)\b",
     r"\b(?:hold|keep|stay|last|longer|shorter|bake|length|long|wait|quick\w*|slow\w*)\b",
 )
+_each = _says(r"\b(?:every|each|all|both)\b")
 _which_stage = _says(r"\b(?:stages?|steps?|first|second|third|last|next|initial)\b")
 _margin = _both(
     _says(r"\b(?:margins?|factor|threshold|limit|toleran\w+|tight\w*|loose\w*|strict\w*|times)\b", r"[×x]\s*\d"),
@@ -123,7 +127,7 @@ ARGUMENT_CUES: Mapping[str, Mapping[str, Cue]] = {
         "add_stages": _both(_put_in, _number),
         "drop_stages": _both(_take_out, _number),
         "hold_minutes": _time,
-        "hold_stage": _both(_time, _which_stage),
+        "hold_stage": _both(_time, _both(_which_stage, _not(_each))),
         "regions": _either(_region, _both(_only, _not(_tenant))),
         "tenants": _either(_tenant, _both(_only, _not(_region))),
         "audience_until_stage": _which_stage,
@@ -161,6 +165,25 @@ TOOL_CUES: Mapping[str, Cue] = {
 """Tools, and what is said by somebody who may want them; the others are always offered."""
 
 _METRICS = ("metric", "add_metric", "drop_metric")
+_PERCENTS = ("percent", "start_at")
+_MINUTES = ("minutes", "hold_minutes")
+_LISTS = {"stages": "percent", "add_stages": "percent", "drop_stages": "percent"}
+"""Lists, and what each of their items is like."""
+_WORDS = {
+    "a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "twelve": 12, "fifteen": 15, "twenty": 20, "thirty": 30, "forty-five": 45, "fifty": 50, "sixty": 60,
+    "ninety": 90, "half a": 0.5, "half an": 0.5,
+}  # fmt: skip
+_SHARES = {
+    "half": 50, "quarter": 25, "everyone": 100, "everybody": 100, "all": 100, "full": 100, "fully": 100, "off": 0,
+    "zero": 0, "nobody": 0, "kill": 0, "disable": 0,
+}  # fmt: skip
+_UNITS = {"m": 1, "h": 60, "d": 24 * 60, "w": 7 * 24 * 60}
+_LENGTH = re.compile(
+    rf"(?<![\w.])(\d+(?:\.\d+)?(?=[\s\w-])|(?:{'|'.join(sorted(_WORDS, key=len, reverse=True))})(?=[\s-]))[\s-]*"
+    r"(m|min|mins|minutes?|h|hrs?|hours?|d|days?|w|weeks?)\b",
+    re.IGNORECASE,
+)
 
 
 def shortlist(tools: Sequence[Tool[Any]], turn: Turn, briefing: Briefing) -> tuple[Offer, ...]:
@@ -194,6 +217,8 @@ def scene_of(turn: Turn, briefing: Briefing) -> Scene:
         metrics=_meant(words, briefing.metrics),
         environments=tuple(name for name in {*briefing.environments, *USUAL_ENVIRONMENTS} if _names(words, name)),
         stage=int(stages.pop()) if len(stages) == 1 else None,
+        numbers=_numbers(words),
+        minutes=_minutes(words),
     )
 
 
@@ -239,7 +264,9 @@ def _is_wanted(name: str, cues: Mapping[str, Cue], scene: Scene) -> bool:
 
 def _named(name: str, one: Mapping[str, Any], scene: Scene) -> Mapping[str, Any]:
     """The argument's schema with what may be meant, where the words say so."""
-    choices: Collection[str | int] = ()
+    if name in _LISTS:
+        return {**one, "items": _named(_LISTS[name], one.get("items", {}), scene)}
+    choices: Collection[str | float] = ()
     if name == "flag":
         choices = scene.flags
     elif name == "environment":
@@ -248,6 +275,10 @@ def _named(name: str, one: Mapping[str, Any], scene: Scene) -> Mapping[str, Any]
         choices = scene.metrics
     elif name == "hold_stage" and scene.stage is not None:
         choices = [scene.stage]
+    elif name in _PERCENTS:
+        choices = scene.numbers
+    elif name in _MINUTES:
+        choices = scene.minutes
     if not choices:
         return one
     return {**{key: value for key, value in one.items() if key not in ("maxLength", "pattern")}, "enum": list(choices)}
@@ -262,6 +293,24 @@ def _meant(words: str, names: Iterable[str]) -> tuple[str, ...]:
 
 def _parts(name: str) -> Collection[str]:
     return [part for part in re.split(r"[-_.:/]", name) if len(part) >= SHORTEST_PART]
+
+
+def _numbers(words: str) -> tuple[float, ...]:
+    """The numbers that are said, in digits or as words, as shares too: half is 50."""
+    digits = [float(number) for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*\w)", words)]
+    spelt = [value for word, value in {**_WORDS, **_SHARES}.items() if len(word) > 2 and _names(words, word)]
+    return tuple(dict.fromkeys(map(_plain, [*digits, *spelt])))
+
+
+def _minutes(words: str) -> tuple[float, ...]:
+    """The durations that are said, in minutes."""
+    found = [(amount.lower(), unit.lower()[0]) for amount, unit in _LENGTH.findall(words)]
+    return tuple(dict.fromkeys(_plain((_WORDS.get(amount) or float(amount)) * _UNITS[unit]) for amount, unit in found))
+
+
+def _plain(number: float) -> float:
+    """A whole number without its decimals, as people and models write it."""
+    return int(number) if float(number).is_integer() else number
 
 
 def _unknown_names(words: str, briefing: Briefing) -> tuple[str, ...]:

@@ -221,3 +221,41 @@ def test_what_is_required_stays() -> None:
     assert arguments(query)["metric"]["enum"] == ["page_errors", "conversion"]
     assert query.schema["required"] == ["metric"]
     assert arguments(offered("show me the errors")["query_metric"])["metric"]["enum"] == ["page_errors"]
+
+
+@pytest.mark.parametrize(
+    ("words", "minutes"),
+    [
+        ("hold two hours", [120]),
+        ("hold it half an hour", [30]),
+        ("keep it at least one day", [1440]),
+        ("hold it 90min, then 2-hour steps", [90, 120]),
+        ("hold it an hour and a half", [60]),
+        ("hold it longer", None),
+    ],
+)
+def test_durations_are_those_that_are_said(words: str, minutes: list[float] | None) -> None:
+    assert arguments(offered(words)["revise_plan"])["hold_minutes"].get("enum") == minutes
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        ("start at 2 %", [2]),
+        ("start at 2.5% rather than 10%", [2.5, 10]),
+        ("begin with two percent", [2]),
+        ("start smaller", None),
+    ],
+)
+def test_percentages_are_those_that_are_said(words: str, numbers: list[float] | None) -> None:
+    assert arguments(offered(words)["revise_plan"])["start_at"].get("enum") == numbers
+
+
+def test_percentages_in_lists_and_requests_are_those_that_are_said_too() -> None:
+    assert arguments(offered("use 1, 10 and 100 %")["revise_plan"])["stages"]["items"]["enum"] == [1, 10, 100]
+    assert arguments(offered("open it for everyone")["set_exposure"])["percent"]["enum"] == [100]
+    assert arguments(offered("switch it off")["set_exposure"])["percent"]["enum"] == [0]
+
+
+def test_every_stage_is_not_one_stage() -> None:
+    assert "hold_stage" not in arguments(offered("hold every stage two hours")["revise_plan"])
