@@ -180,7 +180,7 @@ def _policy(settings: Settings) -> Finding:
 async def _model(options: ModelOptions) -> str | Finding:
     """What the model can do, found out by asking it."""
     if options.name is None:
-        return Finding("model", State.NOTE, "none: commands, buttons and the calculators' plans work without it")
+        return "none is configured; commands, buttons and the calculators' plans work without it"
     model = await asyncio.to_thread(open_model, options)
     abilities = await probe(model, options)
     said = f"{options.name}: {abilities.advice(options.style)}"

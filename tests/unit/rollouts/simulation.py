@@ -124,23 +124,26 @@ class InlineQueue:
 
 
 class InlineConnection(aiosqlite.Connection):
-    """A SQLite connection that works in this thread: no thread's timing has a say in the schedule, and it is faster."""
+    """An SQLite connection that works in this thread: no thread's timing has a say in the schedule, and it is faster.
 
-    def __init__(self) -> None:
-        super().__init__(lambda: sqlite3.connect(":memory:"), iter_chunk_size=64)
-        self._connection = sqlite3.connect(":memory:")
+    Several may stand on one `memory`, one after the other: what is interrupted loses its connection, and as with a file
+    nothing but the transaction is lost with it.
+    """
+
+    def __init__(self, memory: sqlite3.Connection) -> None:
+        super().__init__(lambda: memory, iter_chunk_size=64)
+        memory.rollback()
+        self._connection = memory
         self._tx = InlineQueue()
 
     async def _execute(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return function(*args, **options)
 
     async def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection = None
 
     def stop(self) -> None:
-        return None
+        self._connection = None
 
 
 class SimulatedDatabase(Database):
@@ -150,10 +153,16 @@ class SimulatedDatabase(Database):
 
     def __init__(self) -> None:
         super().__init__("sqlite://")
+        self._memory = sqlite3.connect(":memory:")
 
         @event.listens_for(self.engine.sync_engine, "do_connect")
         def connect(dialect: Any, _record: Any, _args: Any, _options: Any) -> AsyncAdapt_aiosqlite_connection:
-            return AsyncAdapt_aiosqlite_connection(dialect, InlineConnection())
+            return AsyncAdapt_aiosqlite_connection(dialect, InlineConnection(self._memory))
+
+    async def close(self) -> None:
+        """Close it, and forget what it held."""
+        await super().close()
+        self._memory.close()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
