@@ -37,7 +37,7 @@ from tools.records.models import ApprovalVote, GateCheck, Rollout
 from tools.rollouts.service import Place
 from tools.rollouts.views import RolloutView
 
-STEPS = int(os.environ.get("SLUICE_TEST_FUZZ_STEPS", "100000"))
+STEPS = int(os.environ.get("SLUICE_TEST_FUZZ_STEPS", "20000"))
 BATCHES = 20
 MIRA, JONAS, AIKO = "U0MIRA", "U0JONAS", "U0AIKO"
 POLICY = Policy(approvers=(JONAS, AIKO, MIRA))
