@@ -105,6 +105,9 @@ async def converse(run: Run, messages: Sequence[BaseMessage], course: Course) ->
     steps = _Steps(run, course)
     graph = await asyncio.to_thread(_compiled, steps)
     await graph.ainvoke({"messages": list(messages)}, {"recursion_limit": 2 * run.options.max_calls + 5})
+    if run.options.wording is Wording.ROWS and course.findings:
+        # After a refusal small models promise what they can't do: the tool's own sentence is the answer.
+        course.reply = ""
 
 
 def _compiled(steps: "_Steps") -> Any:

@@ -103,7 +103,7 @@ _worse = _says(
     r"[×x]\s*\d",
 )
 _strategy = _says(r"\b(?:canary|shadow\w*|dark|full|strategy|at\s+once)\b")
-_only = _says(r"\b(?:only|just|limit\w*|restrict\w*|audience|first|everywhere|worldwide|except|for)\b")
+_only = _says(r"\b(?:only|just|limit\w*|restrict\w*|audience|first|everywhere|worldwide|except)\b")
 _region = _says(r"\b(?:regions?|countr\w+|continents?|eu|us|uk|emea|apac|europe\w*|asia\w*|america\w*|africa\w*)\b")
 _tenant = _says(r"\b(?:tenants?|customers?|accounts?|compan\w+|clients?|organi[sz]ations?)\b")
 _put_in = _says(r"\b(?:add|insert|between|another|extra|additional|also|more|put|include)\b")
@@ -130,7 +130,7 @@ ARGUMENT_CUES: Mapping[str, Mapping[str, Cue]] = {
         "hold_stage": _both(_time, _both(_which_stage, _not(_each))),
         "regions": _either(_region, _both(_only, _not(_tenant))),
         "tenants": _either(_tenant, _both(_only, _not(_region))),
-        "audience_until_stage": _which_stage,
+        "audience_until_stage": _both(_which_stage, _either(_only, _either(_region, _tenant))),
         "skip_shadow": _says(r"\bshadow"),
         "strategy": _says(r"\b(?:canary|full|strategy|at\s+once)\b", r"\b(?:add|with|use|want)\b.*\bshadow"),
         "margin": _margin,

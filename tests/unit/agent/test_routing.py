@@ -189,9 +189,9 @@ def test_an_environment_is_offered_where_one_is_named() -> None:
     ("words", "names"),
     [
         ("hold two hours", {"hold_minutes"}),
-        ("hold stage 2 for 90 minutes", {"hold_minutes", "hold_stage", "stages", "audience_until_stage"}),
+        ("hold stage 2 for 90 minutes", {"hold_minutes", "hold_stage", "stages"}),
         ("use a margin of 1.5", {"margin"}),
-        ("use a margin of 1.5 for conversion", {"margin", "metric", "regions", "tenants"}),
+        ("use a margin of 1.5 for conversion", {"margin", "metric"}),
         ("also guard conversion", {"metric", "add_metric"}),
         ("make it more careful", {"start_at", "stages", "drop_stages", "margin", "strategy"}),
     ],
