@@ -9,7 +9,6 @@ from agent.scripted import ScriptedModel
 from agent.turns import Answer, Ending
 from tools.metrics.catalogue import MetricDefinition
 
-
 WORDY = ModelOptions(name="m")
 
 
