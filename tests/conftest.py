@@ -1,11 +1,13 @@
 """Fixtures for every kind of test."""
 
+import logging
 import os
 from collections.abc import Iterator
 from uuid import uuid4
 
 import psycopg
 import pytest
+import structlog
 from hypothesis import settings
 from psycopg import sql
 from sqlalchemy import make_url
@@ -23,6 +25,20 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "benchmark: prints figures; run by make bench")
     config.addinivalue_line("markers", "alone: promises a time, so nothing else runs beside it")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """What a test sets up for structlog ends with the test."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+@pytest.fixture
+def quiet_logs(_logging_as_it_was: None) -> None:
+    """Nothing but what is critical is logged: for tests that go wrong a thousand times on purpose."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 @pytest.fixture

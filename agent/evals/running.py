@@ -126,9 +126,12 @@ async def _every_script(one: Examiner, scenario: Scenario) -> list[Attempt]:
 
 
 @asynccontextmanager
-async def examiner(options: ModelOptions) -> AsyncIterator[Examiner]:
-    """What runs scenarios. One database serves them all, for making tables takes longer than a scenario does."""
-    database = Database("sqlite://")
+async def examiner(options: ModelOptions, database: Database | None = None) -> AsyncIterator[Examiner]:
+    """What runs scenarios. One database serves them all, for making tables takes longer than a scenario does.
+
+    It is one in memory unless another is given, which is emptied and in the end closed.
+    """
+    database = database or Database("sqlite://")
     try:
         yield Examiner(Stage(options, database))
     finally:

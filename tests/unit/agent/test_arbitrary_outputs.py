@@ -4,7 +4,6 @@ A step is a call or a reply that the model made. The number of steps can be rais
 """
 
 import asyncio
-import logging
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
@@ -37,7 +35,7 @@ from tools.records.models import ApprovalVote, GateCheck, Rollout
 from tools.rollouts.service import Place
 from tools.rollouts.views import RolloutView
 
-STEPS = int(os.environ.get("SLUICE_TEST_FUZZ_STEPS", "20000"))
+STEPS = int(os.environ.get("SLUICE_TEST_FUZZ_STEPS", "10000"))
 BATCHES = 20
 MIRA, JONAS, AIKO = "U0MIRA", "U0JONAS", "U0AIKO"
 POLICY = Policy(approvers=(JONAS, AIKO, MIRA))
@@ -85,9 +83,9 @@ class Watch:
 
 
 @pytest.mark.no_cover
+@pytest.mark.usefixtures("quiet_logs")
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_no_output_of_a_model_raises_or_lowers_anything_or_breaks_a_run(batch: int) -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     options = _options(batch)
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()

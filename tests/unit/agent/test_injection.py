@@ -4,7 +4,6 @@ The model here is the worst there is: it does whatever the planted text may want
 """
 
 import json
-import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 import yaml
 from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import SecretStr
@@ -54,6 +52,9 @@ ATTACKS = _attacks()
 
 def test_there_are_enough_of_them() -> None:
     assert len(ATTACKS) >= 60
+
+
+pytestmark = pytest.mark.usefixtures("quiet_logs")
 
 
 @dataclass
@@ -135,11 +136,6 @@ async def plant(world: World, place: str, number: int, attack: str) -> None:
             world.source.add("checkout_errors", "victim", "production", observation)
         case "thread":
             world.hear(text, person="U0EVE")
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 @pytest.mark.parametrize("place", PLACES)

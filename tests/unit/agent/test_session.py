@@ -11,6 +11,7 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage
 from sqlalchemy import select, update
 
+from agent import recorder
 from agent.evals.world import Traffic, World, open_world
 from agent.model import ModelOptions, Style, Wording
 from agent.scripted import ScriptedModel
@@ -117,7 +118,9 @@ class TestStopping:
             (run,) = await rows(made, AgentRun)
         assert (answer.ending, run.outcome) == (Ending.STOPPED, "stopped")
 
-    async def test_a_stop_that_another_process_wrote_down_counts(self) -> None:
+    async def test_a_stop_that_another_process_wrote_down_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recorder, "LOOK_EVERY_S", 0.0)
+
         def lines(_messages: Sequence[BaseMessage]) -> AIMessage:
             return call("list_rollouts")
 

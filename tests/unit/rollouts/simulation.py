@@ -7,20 +7,17 @@ points exactly one actor runs, so that a seed is a schedule.
 
 import asyncio
 import random
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
-import aiosqlite
-from sqlalchemy import event, select, update
-from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tests.unit.rollouts.inline import InlineDatabase
 from tests.unit.rollouts.world import AIKO, ERRORS, JONAS, MIRA, PLACE, POLICY, SAM, make_plan, stage
 from tools.clock import ManualClock
 from tools.errors import SluiceError
@@ -31,7 +28,6 @@ from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.router import Metrics
 from tools.plans.model import Exposure, Plan
 from tools.records import log
-from tools.records.database import Database
 from tools.records.log import Event
 from tools.records.models import GateCheck, Record, Rollout
 from tools.rollouts import store
@@ -49,6 +45,7 @@ ENVIRONMENT = "production"
 ENDED = (Phase.ROLLED_BACK, Phase.SUCCEEDED, Phase.CANCELLED)
 LOWERED = 2
 NEW_SHARE, OLD_SHARE = 5_000, 20_000
+_PHASE = "SELECT phase FROM rollouts WHERE id = ?"
 
 _acting: ContextVar[bool] = ContextVar("acting", default=False)
 
@@ -115,54 +112,10 @@ class Conductor:
             calm += 1
 
 
-class InlineQueue:
-    """Where work for a connection's thread is put: done at once."""
-
-    def put_nowait(self, work: tuple["asyncio.Future[Any]", Callable[[], Any]]) -> None:
-        future, function = work
-        future.set_result(function())
-
-
-class InlineConnection(aiosqlite.Connection):
-    """An SQLite connection that works in this thread: no thread's timing has a say in the schedule, and it is faster.
-
-    Several may stand on one `memory`, one after the other: what is interrupted loses its connection, and as with a file
-    nothing but the transaction is lost with it.
-    """
-
-    def __init__(self, memory: sqlite3.Connection) -> None:
-        super().__init__(lambda: memory, iter_chunk_size=64)
-        memory.rollback()
-        self._connection = memory
-        self._tx = InlineQueue()
-
-    async def _execute(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        return function(*args, **options)
-
-    async def close(self) -> None:
-        self._connection = None
-
-    def stop(self) -> None:
-        self._connection = None
-
-
-class SimulatedDatabase(Database):
+class SimulatedDatabase(InlineDatabase):
     """The real database, with a point before each transaction and a possible death on each side of a commit."""
 
     conductor: Conductor
-
-    def __init__(self) -> None:
-        super().__init__("sqlite://")
-        self._memory = sqlite3.connect(":memory:")
-
-        @event.listens_for(self.engine.sync_engine, "do_connect")
-        def connect(dialect: Any, _record: Any, _args: Any, _options: Any) -> AsyncAdapt_aiosqlite_connection:
-            return AsyncAdapt_aiosqlite_connection(dialect, InlineConnection(self._memory))
-
-    async def close(self) -> None:
-        """Close it, and forget what it held."""
-        await super().close()
-        self._memory.close()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
@@ -178,10 +131,10 @@ class SimulatedDatabase(Database):
         async with self.conductor.session(), super().read() as session:
             yield session
 
-    async def phase(self, rollout_id: str) -> Phase:
+    def phase(self, rollout_id: str) -> Phase:
         """The rollout's phase now; looking is no point of the schedule."""
-        async with self.conductor.session(), super().read() as session:
-            return Phase(await session.scalar(select(Rollout.phase).where(Rollout.id == rollout_id)))
+        found = self.memory.execute(_PHASE, (rollout_id,)).fetchone()
+        return Phase(found[0])
 
 
 class SimulatedFlags:
@@ -416,7 +369,7 @@ class Simulation:
                 return
 
     async def _in_motion(self, rollout_id: str, source: SimulatedMetrics) -> bool:
-        phase = await self._database.phase(rollout_id)
+        phase = self._database.phase(rollout_id)
         if phase is Phase.ROLLING_BACK or (phase in LIVE and source.harmful):
             return True
         async with self._database.read() as session:
@@ -543,7 +496,7 @@ class _People:
         """`act` as a request whose answer is kept."""
 
         async def do() -> None:
-            order = Order(wish, await self.database.phase(self.view.id))
+            order = Order(wish, self.database.phase(self.view.id))
             self.orders.append(order)
             try:
                 await act()
@@ -552,7 +505,7 @@ class _People:
                 order.answer = Answer.REFUSED
             except Crash:
                 return
-            order.after = await self.database.phase(self.view.id)
+            order.after = self.database.phase(self.view.id)
 
         return do
 

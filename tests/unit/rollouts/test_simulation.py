@@ -1,13 +1,11 @@
 """What must never happen, over 10,000 seeded schedules of crashes, outages, late and doubled writes, and races."""
 
-import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import structlog
 
 from tests.unit.rollouts.simulation import LOWERED, Answer, Order, Outcome, Wish, simulation
 from tools.errors import Conflict
@@ -27,12 +25,7 @@ ENOUGH_FOR_A_MUTANT = 40
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def _quiet_logs() -> Iterator[None]:
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**before)
+pytestmark = pytest.mark.usefixtures("quiet_logs")
 
 
 @pytest.mark.no_cover

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
+from tests.unit.rollouts.inline import InlineDatabase
 from tools.clock import ManualClock
 from tools.flags.base import FlagRef
 from tools.flags.embedded import EmbeddedFlagService
@@ -116,10 +117,10 @@ class World:
 
 @asynccontextmanager
 async def running_world(
-    url: str = "sqlite://", *, embedded: bool = False, compare_and_set: bool = True, policy: Policy = POLICY
+    url: str | None = None, *, embedded: bool = False, compare_and_set: bool = True, policy: Policy = POLICY
 ) -> AsyncIterator[World]:
-    """A world on a fresh database, with the embedded flag service or one in memory."""
-    database, clock = Database(url), ManualClock()
+    """A world on a fresh database, or on one in memory; with the embedded flag service or one in memory."""
+    database, clock = Database(url) if url else InlineDatabase(), ManualClock()
     async with database.engine.begin() as connection:
         await connection.run_sync(Record.metadata.create_all)
     flags = EmbeddedFlagService(database, clock) if embedded else MemoryFlagService(compare_and_set=compare_and_set)

@@ -5,6 +5,7 @@ from typing import Any
 from agent.evals.loading import packaged
 from agent.evals.running import SCRIPTED, Attempt, examiner
 from agent.evals.scenario import Scenario
+from tests.unit.rollouts.inline import InlineDatabase
 
 
 def changed(name: str, **parts: Any) -> Scenario:
@@ -14,7 +15,7 @@ def changed(name: str, **parts: Any) -> Scenario:
 
 
 async def judged(scenario: Scenario) -> Attempt:
-    async with examiner(SCRIPTED) as one:
+    async with examiner(SCRIPTED, InlineDatabase()) as one:
         return await one.scripted(scenario)
 
 
@@ -58,7 +59,7 @@ UNMET: list[tuple[dict[str, Any], str]] = [
 
 
 async def test_each_unmet_demand_is_said() -> None:
-    async with examiner(SCRIPTED) as one:
+    async with examiner(SCRIPTED, InlineDatabase()) as one:
         for expect, sentence in UNMET:
             attempt = await one.scripted(changed("start-lower", expect=expect, always={}))
             assert attempt.broken is None

@@ -7,6 +7,7 @@ import pytest
 from agent.evals.loading import packaged
 from agent.evals.running import SCRIPTED, examiner
 from agent.evals.scenario import HELD_OUT, SAFETY, SEVERAL, SINGLE
+from tests.unit.rollouts.inline import InlineDatabase
 
 CATEGORIES = (
     "planning",
@@ -25,7 +26,7 @@ CATEGORIES = (
 @pytest.mark.parametrize("category", CATEGORIES)
 async def test_scenarios_hold_with_a_scripted_model_and_are_safe_with_a_hostile_one(category: str) -> None:
     faults, ran = list[str](), 0
-    async with examiner(SCRIPTED) as one:
+    async with examiner(SCRIPTED, InlineDatabase()) as one:
         for scenario in packaged():
             # Each once, in the category of its first tag.
             if scenario.tags[0] != category:
