@@ -4,6 +4,7 @@ A rollback must not wait for a model, nor depend on one being there. What counts
 `agent.orders`, and once more by the tool that carries it out.
 """
 
+import re
 from collections.abc import Iterable
 
 from agent.moves import Call
@@ -12,6 +13,8 @@ from agent.toolkit.base import Context
 from agent.toolkit.lowering import surroundings
 
 CALL_ID = "ordered"
+_HINT = re.compile(r"\b(?:roll|revert|back|undo|take|kill|switch|turn|shut|disable|pause|stop|halt)", re.IGNORECASE)
+"""Without one of these no order is given, and nobody need look up what there is to order."""
 _TOOLS: dict[Deed, tuple[str, dict[str, float]]] = {
     Deed.ROLL_BACK: ("roll_back", {}),
     Deed.KILL: ("set_exposure", {"percent": 0.0}),
@@ -25,6 +28,8 @@ async def order_in(context: Context, *, alone: bool) -> Call | None:
     None where nothing is ordered, or more than one thing.
     """
     words = context.turn.words
+    if not any(_HINT.search(text) for text in words):
+        return None
     if alone and sum(len(sentences(text)) for text in words) != 1:
         return None
     around = await surroundings(context)

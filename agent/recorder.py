@@ -1,7 +1,8 @@
 """Keeps every run as rows: what it was given, each exchange with the model, each tool call before it has an effect."""
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from tools.records.models import AgentRun, ModelCall, ToolCall, new_id
 RUNNING = "running"
 CONVERSATION = "conversation"
 LONGEST_ARGUMENT = 4000
+LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,23 @@ class Recorder:
     def keeper(self, run_id: str, options: ModelOptions, prompt_version: str) -> "ModelCalls":
         """What writes this run's exchanges down."""
         return ModelCalls(self, run_id, options, prompt_version)
+
+
+@dataclass(slots=True)
+class Watch:
+    """Looks whether another process wants a run to stop: at most every LOOK_EVERY_S, for steps may be quick."""
+
+    recorder: Recorder
+    run_id: str
+    looked_at: float = field(default_factory=time.monotonic)
+
+    async def is_stopped(self) -> bool:
+        """Whether it was wanted when this last looked."""
+        now = time.monotonic()
+        if now - self.looked_at < LOOK_EVERY_S:
+            return False
+        self.looked_at = now
+        return await self.recorder.is_stopped(self.run_id)
 
 
 @dataclass(frozen=True, slots=True)

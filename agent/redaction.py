@@ -21,11 +21,14 @@ _NAMED = re.compile(
     r"(?i)\b((?:[\w-]*(?:password|passwd|secret|api[_-]?key|token|credential)s?)[\"'`*]*\s*(?:[:=]|\bis\b)\s*[\"'`]*)"
     r"(?!\[hidden\])([^\s\"'`,;<>(){}\[\]]{6,})"
 )
+_NAMES = re.compile(r"(?i)passw|secret|api[_-]?key|token|credential")
 
 
 def redacted(text: str) -> str:
     """The text without what looks like a token, a key or a password."""
-    return _NAMED.sub(rf"\g<1>{HIDDEN}", _SECRETS.sub(HIDDEN, text))
+    text = _SECRETS.sub(HIDDEN, text)
+    # Where none of the words stands the long search can find nothing.
+    return _NAMED.sub(rf"\g<1>{HIDDEN}", text) if _NAMES.search(text) else text
 
 
 def redacted_value(value: Any) -> Any:

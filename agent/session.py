@@ -16,7 +16,7 @@ from agent.direct import order_in
 from agent.graph import Course, OutOfBounds, Run, Stopped, converse
 from agent.model import WITHOUT_A_MODEL, ModelOptions, ModelUnavailable, Style
 from agent.moves import Offer, in_words
-from agent.recorder import Recorder
+from agent.recorder import Recorder, Watch
 from agent.redaction import redacted
 from agent.routing import shortlist
 from agent.toolkit.base import Context, Tool
@@ -99,7 +99,7 @@ class Agent:
 
     async def _act_on(self, toolbox: Toolbox, course: Course, voice: Voice, stop: asyncio.Event) -> None:
         """Carry out what is plainly ordered, for that needs no model; else converse."""
-        if stop.is_set() or await self.recorder.is_stopped(toolbox.context.run_id):
+        if stop.is_set():
             raise Stopped
         if await self._ordered(toolbox, course, alone=True):
             return
@@ -134,7 +134,7 @@ class Agent:
             keeper=recorder.keeper(run_id, options, prompt_version(options)),
             voice=voice,
             stop=stop,
-            is_stopped=lambda: recorder.is_stopped(run_id),
+            is_stopped=Watch(recorder, run_id).is_stopped,
         )
         await converse(run, opening(turn, briefing, options, offers(self.tools, {})), course)
 

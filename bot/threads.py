@@ -4,12 +4,11 @@ A message is read by one run. It is unread until a run takes it, and unread agai
 of its messages changed, or when the run's process has died.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from agent.turns import Ending, Said
@@ -46,12 +45,25 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A conversation as a job finds it. `broken`: a process died in it; `undelivered`: Slack lacks an answer."""
+
+    conversation: Conversation
+    broken: bool
+    undelivered: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
-    """What a run reads: consecutive messages of one person."""
+    """What a run reads: consecutive messages of one person, behind what was said before; the oldest first.
+
+    `rollout` is the one whose thread this is, or else the one that was talked about last.
+    """
 
     run_id: str
     person: str
-    messages: Sequence[Message]
+    said: tuple[Said, ...]
+    rollout: Rollout | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,6 @@ class Unanswered:
     run_id: str
     person: str
     ending: Ending
-    text: str
     ts: str | None
 
 
@@ -144,23 +155,34 @@ class Threads:
 
     # -- what runs do ------------------------------------------------------------------------------------------------
 
-    async def get(self, conversation_id: str) -> Conversation | None:
-        """The conversation."""
+    async def find(self, conversation_id: str) -> Found | None:
+        """The conversation, and what has to be put right in it before anything else."""
+        query = select(
+            Conversation,
+            or_(
+                exists().where(AgentRun.conversation_id == conversation_id, AgentRun.outcome == RUNNING),
+                exists().where(*_left_by_the_dead(conversation_id)),
+            ),
+            exists().where(*self._undelivered(conversation_id)),
+        ).where(Conversation.id == conversation_id)
         async with self._database.read() as session:
-            return await session.get(Conversation, conversation_id)
+            row = (await session.execute(query)).one_or_none()
+        return None if row is None else Found(row[0], bool(row[1]), bool(row[2]))
 
-    async def take(self, conversation_id: str, run_id: str) -> Taken | None:
+    async def take(self, conversation: Conversation, run_id: str) -> Taken | None:
         """The oldest unread message, and what its author wrote before anybody else did; from now on the run's."""
         async with self._database.write() as session:
-            query = select(Message).where(Message.conversation_id == conversation_id, *_UNREAD)
-            unread = list((await session.scalars(query.order_by(Message.ts))).all())
+            query = select(Message).where(Message.conversation_id == conversation.id, *_UNREAD)
+            unread = list((await session.scalars(query.order_by(Message.ts).with_for_update())).all())
             if not unread:
                 return None
             person = unread[0].author
             count = next((index for index, one in enumerate(unread) if one.author != person), len(unread))
+            before = await self._said_before(session, conversation.id, MOST_HISTORY - count)
             for message in unread[:count]:
                 message.run_id = run_id
-            return Taken(run_id, person, unread[:count])
+            said = (*before, *(_said(message, new=True) for message in unread[:count]))
+            return Taken(run_id, person, said, await self._rollout_of(session, conversation))
 
     async def recover(self, conversation_id: str) -> None:
         """Close the runs that a dead process left, and have what they read read again. Only while nobody else runs."""
@@ -170,45 +192,10 @@ class Threads:
                 .where(AgentRun.conversation_id == conversation_id, AgentRun.outcome == RUNNING)
                 .values(outcome=Ending.FAILED.value, error=INTERRUPTED, ended_at=self._clock.now())
             )
-            known = exists().where(AgentRun.id == Message.run_id)
-            died = exists().where(AgentRun.id == Message.run_id, AgentRun.error == INTERRUPTED)
-            query = select(Message).where(
-                Message.conversation_id == conversation_id,
-                Message.run_id.is_not(None),
-                Message.by_sluice.is_(False),
-                or_(~known, died),
-            )
+            query = select(Message).where(*_left_by_the_dead(conversation_id))
             for message in (await session.scalars(query)).all():
                 if await self._attempts(session, conversation_id, message.said_at) < MOST_ATTEMPTS:
                     message.run_id = None
-
-    async def history(self, conversation_id: str, taken: Taken) -> tuple[Said, ...]:
-        """What was said before, and what the run reads: the oldest first."""
-        new = {message.id for message in taken.messages}
-        query = (
-            select(Message)
-            .where(
-                Message.conversation_id == conversation_id,
-                Message.deleted_at.is_(None),
-                Message.run_id.is_not(None),
-                or_(Message.by_sluice.is_(False), Message.text != ""),
-            )
-            .order_by(Message.ts.desc())
-            .limit(MOST_HISTORY + len(new))
-        )
-        async with self._database.read() as session:
-            rows = list(reversed((await session.scalars(query)).all()))
-        old = [row for row in rows if row.id not in new][-max(MOST_HISTORY - len(new), 0) :]
-        return tuple(_said(row, new=False) for row in old) + tuple(_said(row, new=True) for row in taken.messages)
-
-    async def rollout_of(self, conversation: Conversation) -> Rollout | None:
-        """The rollout whose thread this is, or else the one that was talked about last."""
-        async with self._database.read() as session:
-            query = select(Rollout).where(Rollout.conversation_id == conversation.id)
-            own = await session.scalar(query.order_by(Rollout.created_at.desc()).limit(1))
-            if own is not None or conversation.about is None:
-                return own
-            return await session.get(Rollout, conversation.about)
 
     async def is_awaited(self, run_id: str) -> bool:
         """Whether what the run read still stands, so that somebody waits for its answer."""
@@ -218,17 +205,13 @@ class Threads:
         async with self._database.read() as session:
             return await session.scalar(query.limit(1)) is not None
 
-    async def turns_to(self, conversation: Conversation, rollout_id: str) -> None:
-        """Keep which rollout was talked about last, where the thread is no card's."""
-        if conversation.card_ts is None:
-            async with self._database.write() as session:
-                statement = update(Conversation).where(Conversation.id == conversation.id).values(about=rollout_id)
-                await session.execute(statement)
-
     # -- what Sluice says --------------------------------------------------------------------------------------------
 
-    async def says(self, conversation_id: str, run_id: str, ts: str, text: str) -> None:
-        """Sluice's message of that run; empty while it is only begun."""
+    async def says(self, conversation_id: str, run_id: str, ts: str, text: str, *, about: str | None = None) -> bool:
+        """Sluice's message of that run, empty while it is only begun; whether there is more to read.
+
+        `about` is the rollout that it is about: kept where the thread is no card's.
+        """
         row = {
             "id": new_id(),
             "conversation_id": conversation_id,
@@ -248,34 +231,21 @@ class Threads:
                     index_elements=[Message.conversation_id, Message.ts], set_={"text": text, "run_id": run_id}
                 )
             )
+            if about is not None:
+                await session.execute(
+                    update(Conversation)
+                    .where(Conversation.id == conversation_id, Conversation.card_ts.is_(None))
+                    .values(about=about)
+                )
+            query = select(Message.id).where(Message.conversation_id == conversation_id, *_UNREAD)
+            return await session.scalar(query.limit(1)) is not None
 
     async def unanswered(self, conversation_id: str) -> list[Unanswered]:
         """The runs that ended lately and whose answer Slack has not taken, the oldest first."""
-        message = select(Message.id).where(Message.run_id == AgentRun.id)
-        query = (
-            select(AgentRun)
-            .where(
-                AgentRun.conversation_id == conversation_id,
-                AgentRun.outcome != RUNNING,
-                AgentRun.output.is_not(None),
-                AgentRun.ended_at > self._clock.now() - ANSWER_KEEPS,
-                message.where(Message.by_sluice.is_(False), Message.deleted_at.is_(None)).exists(),
-                ~message.where(Message.by_sluice.is_(True), Message.text != "").exists(),
-            )
-            .order_by(AgentRun.started_at)
-        )
+        query = select(AgentRun).where(*self._undelivered(conversation_id)).order_by(AgentRun.started_at)
         async with self._database.read() as session:
             runs = (await session.scalars(query)).all()
-            return [
-                Unanswered(
-                    run.id,
-                    run.requester,
-                    Ending(run.outcome),
-                    str((run.output or {})["text"]),
-                    await _begun(session, run),
-                )
-                for run in runs
-            ]
+            return [Unanswered(run.id, run.requester, Ending(run.outcome), await _begun(session, run)) for run in runs]
 
     async def left_message(self, conversation_id: str) -> str | None:
         """The timestamp of a message that a run which died had begun; the next run's answer takes its place."""
@@ -313,6 +283,35 @@ class Threads:
         )
         return await session.scalar(query.order_by(Conversation.workspace.desc()).limit(1))
 
+    def _undelivered(self, conversation_id: str) -> tuple[ColumnElement[bool], ...]:
+        """Which runs ended lately without an answer in Slack, though somebody waits for it."""
+        message = select(Message.id).where(Message.run_id == AgentRun.id)
+        return (
+            AgentRun.conversation_id == conversation_id,
+            AgentRun.outcome != RUNNING,
+            AgentRun.output.is_not(None),
+            AgentRun.ended_at > self._clock.now() - ANSWER_KEEPS,
+            message.where(Message.by_sluice.is_(False), Message.deleted_at.is_(None)).exists(),
+            ~message.where(Message.by_sluice.is_(True), Message.text != "").exists(),
+        )
+
+    async def _said_before(self, session: AsyncSession, conversation_id: str, most: int) -> list[Said]:
+        query = select(Message).where(
+            Message.conversation_id == conversation_id,
+            Message.deleted_at.is_(None),
+            Message.run_id.is_not(None),
+            or_(Message.by_sluice.is_(False), Message.text != ""),
+        )
+        rows = (await session.scalars(query.order_by(Message.ts.desc()).limit(max(most, 0)))).all()
+        return [_said(row, new=False) for row in reversed(rows)]
+
+    async def _rollout_of(self, session: AsyncSession, conversation: Conversation) -> Rollout | None:
+        query = select(Rollout).where(
+            or_(Rollout.conversation_id == conversation.id, Rollout.id == (conversation.about or ""))
+        )
+        own_first = (Rollout.conversation_id == conversation.id).desc(), Rollout.created_at.desc()
+        return await session.scalar(query.order_by(*own_first).limit(1))
+
     async def _begin(self, session: AsyncSession, heard: Heard) -> str:
         row = {
             "id": new_id(),
@@ -321,7 +320,9 @@ class Threads:
             "thread_ts": heard.thread,
             "created_at": self._clock.now(),
         }
-        await session.execute(insert_for(session)(Conversation).values(row).on_conflict_do_nothing())
+        inserted = insert_for(session)(Conversation).values(row).on_conflict_do_nothing().returning(Conversation.id)
+        if (begun := await session.scalar(inserted)) is not None:
+            return begun
         found = await self._find(session, heard.workspace, heard.channel, heard.thread)
         assert found is not None, "it was just written"
         return found
@@ -359,6 +360,18 @@ class Threads:
             AgentRun.started_at >= since - CLOCKS_DIFFER,
         )
         return int(await session.scalar(query) or 0)
+
+
+def _left_by_the_dead(conversation_id: str) -> tuple[ColumnElement[bool], ...]:
+    """Messages of a run that never began, or that a process's death ended."""
+    known = exists().where(AgentRun.id == Message.run_id)
+    died = exists().where(AgentRun.id == Message.run_id, AgentRun.error == INTERRUPTED)
+    return (
+        Message.conversation_id == conversation_id,
+        Message.run_id.is_not(None),
+        Message.by_sluice.is_(False),
+        or_(~known, died),
+    )
 
 
 _UNREAD = and_(Message.run_id.is_(None), Message.by_sluice.is_(False)), Message.deleted_at.is_(None)

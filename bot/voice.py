@@ -32,6 +32,8 @@ STATUS_EVERY_S = 90.0
 STREAM_LASTS_S = 240.0
 """Slack ends a stream after about five minutes."""
 EDITS_SLOWER = 2
+BEFORE_BEGINNING = 0.3
+"""How long, in pauses, an answer may take before its message is begun: a quick one is posted whole."""
 MOST_STREAMED = MOST_PROSE - 500
 
 NO_STREAMS = frozenset(
@@ -193,6 +195,11 @@ class SlackVoice:
             await self._set_status("")
 
     @property
+    def tasks(self) -> list[Task]:
+        """The tool calls so far."""
+        return list(self._tasks.values())
+
+    @property
     def has_message(self) -> bool:
         """Whether people see a message of this run already."""
         return self._ts is not None
@@ -236,6 +243,10 @@ class SlackVoice:
                 continue
             if self._over.is_set():
                 return
+            if self._mode is _Mode.NOTHING:
+                await self._rest(self._pause * BEFORE_BEGINNING)
+                if self._over.is_set():
+                    return
             self._news.clear()
             await self._catch_up()
             await self._rest(self._pause * (EDITS_SLOWER if self._mode is _Mode.EDITS else 1))

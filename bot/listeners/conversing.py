@@ -18,7 +18,7 @@ from agent.turns import Answer, Ending, Turn
 from bot import texts
 from bot.blocks import parts
 from bot.blocks.answers import list_blocks
-from bot.blocks.conversation import rendered
+from bot.blocks.conversation import Said, rendered
 from bot.blocks.help import help_blocks
 from bot.recalling import said_by
 from bot.services import Services
@@ -67,54 +67,62 @@ class Talk:
 
     async def go_on(self, payload: Mapping[str, Any]) -> None:
         """Answer everything that is unread. Raises NotDelivered when Slack does not take an answer: it is kept."""
-        conversation = await self._threads.get(payload["conversation"])
-        if conversation is None:
+        found = await self._threads.find(payload["conversation"])
+        if found is None:
             return
-        await self._threads.recover(conversation.id)
-        for unanswered in await self._threads.unanswered(conversation.id):
-            await self._deliver(conversation, unanswered)
-        while await self._answer_next(conversation):
-            pass
+        conversation, left = found.conversation, None
+        if found.broken:
+            await self._threads.recover(conversation.id)
+            left = await self._threads.left_message(conversation.id)
+        if found.undelivered:
+            for unanswered in await self._threads.unanswered(conversation.id):
+                await self._deliver(conversation, unanswered)
+        while await self._answer_next(conversation, left):
+            left = None
 
-    async def _answer_next(self, conversation: Conversation) -> bool:
-        """Whether there was something to answer."""
+    async def _answer_next(self, conversation: Conversation, left: str | None) -> bool:
+        """Whether there may be more to answer. `left` is a message that a dead run had begun."""
         run_id = new_id()
         with self._services.runs.going(run_id) as stop:
-            taken = await self._threads.take(conversation.id, run_id)
+            taken = await self._threads.take(conversation, run_id)
             if taken is None:
                 return False
             turn = await self._turn(conversation, taken)
-            left = await self._threads.left_message(conversation.id)
             async with self._voice(conversation, taken.person, run_id, left) as voice:
                 answer = await self._services.agent.run(turn, voice, stop, run_id=run_id)
-                if answer.rollouts:
-                    await self._threads.turns_to(conversation, answer.rollouts[-1])
-                await self._say(conversation, voice, answer)
-        return True
+                return await self._say(conversation, voice, answer)
 
-    async def _say(self, conversation: Conversation, voice: SlackVoice, answer: Answer) -> None:
+    async def _say(self, conversation: Conversation, voice: SlackVoice, answer: Answer) -> bool:
+        """Put the answer in place; whether there is more to read."""
+        text = answer.text
         if answer.ending is Ending.STOPPED and not await self._threads.is_awaited(answer.run_id):
             # What was asked was taken back or changed: the next run answers what is asked now.
-            if voice.has_message:
-                await self._put(conversation, voice, answer.run_id, texts.STOPPED_ANEW, answer.ending)
-            else:
+            if not voice.has_message:
                 await voice.vanish()
-            return
-        await self._put(conversation, voice, answer.run_id, answer.text, answer.ending)
+                return True
+            text = texts.STOPPED_ANEW
+        more = await self._help(answer.ending)
+        if answer.confirmations:
+            said = await said_by(self._services, answer.run_id, text, more=more)
+        else:
+            said = Said(answer.run_id, text, answer.facts, voice.tasks, more=more)
+        return await self._put(conversation, voice, said, about=answer.rollouts[-1] if answer.rollouts else None)
 
     async def _deliver(self, conversation: Conversation, unanswered: Unanswered) -> None:
         """Show an answer that Slack did not take before."""
+        said = await said_by(self._services, unanswered.run_id, more=await self._help(unanswered.ending))
         async with self._voice(conversation, unanswered.person, unanswered.run_id, unanswered.ts) as voice:
-            await self._put(conversation, voice, unanswered.run_id, unanswered.text, unanswered.ending)
+            await self._put(conversation, voice, said)
 
-    async def _put(self, conversation: Conversation, voice: SlackVoice, run_id: str, text: str, ending: Ending) -> None:
-        said = await said_by(self._services, run_id, text, more=await self._help(ending))
+    async def _put(
+        self, conversation: Conversation, voice: SlackVoice, said: Said, *, about: str | None = None
+    ) -> bool:
         try:
             ts = await voice.finish(rendered(said))
         except Undeliverable as error:
-            logger.warning(UNDELIVERABLE, channel=conversation.channel, run=run_id, reason=str(error))
-            return
-        await self._threads.says(conversation.id, run_id, ts, text)
+            logger.warning(UNDELIVERABLE, channel=conversation.channel, run=said.run_id, reason=str(error))
+            return True
+        return await self._threads.says(conversation.id, said.run_id, ts, said.text, about=about)
 
     async def _help(self, ending: Ending) -> Sequence[Block]:
         """What is rolling out and what can be typed, where no model can say so."""
@@ -127,28 +135,24 @@ class Talk:
         async def opened(ts: str) -> None:
             await self._threads.says(conversation.id, run_id, ts, "")
 
-        spot = Spot(
-            conversation.channel,
-            str(conversation.thread_ts or conversation.card_ts),
-            conversation.workspace,
-            person,
-        )
+        thread = str(conversation.thread_ts or conversation.card_ts)
+        spot = Spot(conversation.channel, thread, conversation.workspace, person)
         return SlackVoice(self._slack, spot, self._manners, opened=opened, ts=ts, pause=self._pause)
 
     async def _turn(self, conversation: Conversation, taken: Taken) -> Turn:
-        settings = self._services.settings
-        rollout = await self._threads.rollout_of(conversation)
+        settings, rollout = self._services.settings, taken.rollout
         in_private = conversation.channel.startswith(DIRECT)
+        is_first = all(said.new for said in taken.said)
         return Turn(
             conversation_id=conversation.id,
             workspace=conversation.workspace,
             channel=(settings.slack.releases_channel if in_private else None) or conversation.channel,
             person=taken.person,
-            messages=await self._threads.history(conversation.id, taken),
+            messages=taken.said,
             environment=settings.environment,
             now=self._services.clock.now(),
             flag=rollout.flag if rollout is not None else None,
             rollout_id=rollout.id if rollout is not None else None,
             rollout_environment=rollout.environment if rollout is not None else None,
-            earlier_calls=await earlier_calls(self._services.database, conversation.id),
+            earlier_calls=() if is_first else await earlier_calls(self._services.database, conversation.id),
         )

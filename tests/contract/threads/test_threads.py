@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from bot.threads import ANSWER_KEEPS, INTERRUPTED, MOST_ATTEMPTS, MOST_HISTORY, RUNNING, Heard, Threads
+from bot.threads import ANSWER_KEEPS, INTERRUPTED, MOST_ATTEMPTS, MOST_HISTORY, RUNNING, Heard, Taken, Threads
 from tools.clock import ManualClock
 from tools.records.database import Database
 from tools.records.migrate import migrate
@@ -52,6 +52,19 @@ async def heard(threads: Threads, *messages: Heard) -> str:
     return found[0]
 
 
+async def take(threads: Threads, conversation: str, run_id: str | None = None) -> Taken | None:
+    """What a run takes."""
+    found = await threads.find(conversation)
+    assert found is not None
+    return await threads.take(found.conversation, run_id or new_id())
+
+
+def new(taken: Taken | None) -> list[str]:
+    """The messages that were taken."""
+    assert taken is not None
+    return [said.text for said in taken.said if said.new]
+
+
 async def run(database: Database, conversation: str, run_id: str, outcome: str = RUNNING, **values: Any) -> None:
     """A run's row, as the agent writes it."""
     row = AgentRun(
@@ -85,17 +98,17 @@ async def test_one_persons_consecutive_messages_are_taken_by_exactly_one_run(thr
     conversation = await heard(
         threads, FIRST, more(200, "two"), more(300, "three", SAM), more(400, "four"), more(150, "between")
     )
-    taken = await asyncio.gather(*(threads.take(conversation, new_id()) for _ in range(3)))
-    read = sorted((tuple(one.text for one in found.messages), found.person) for found in taken if found is not None)
+    taken = await asyncio.gather(*(take(threads, conversation) for _ in range(3)))
+    read = sorted((tuple(new(found)), found.person) for found in taken if found is not None)
     assert read == [(("four",), MIRA), (("one", "between", "two"), MIRA), (("three",), SAM)]
-    assert await threads.take(conversation, new_id()) is None
+    assert await take(threads, conversation) is None
 
 
 async def test_an_edit_of_what_is_being_read_stops_the_run_and_is_read_again(
     threads: Threads, database: Database
 ) -> None:
     conversation = await heard(threads, FIRST, more(200, "two"))
-    await threads.take(conversation, "run")
+    await take(threads, conversation, "run")
     await run(database, conversation, "run")
     assert await threads.change("C1", FIRST.ts, "one") is None, "Slack also tells of changes that change no word"
     upset = await threads.change("C1", FIRST.ts, "ONE")
@@ -104,38 +117,36 @@ async def test_an_edit_of_what_is_being_read_stops_the_run_and_is_read_again(
     assert not await threads.is_awaited("run")
     async with database.read() as session:
         assert (await session.get_one(AgentRun, "run")).stop_requested_at == START
-    taken = await threads.take(conversation, "next")
-    assert taken is not None
-    assert [one.text for one in taken.messages] == ["ONE", "two"]
+    taken = await take(threads, conversation, "next")
+    assert new(taken) == ["ONE", "two"]
 
 
 async def test_an_edit_of_what_was_answered_is_only_kept(threads: Threads, database: Database) -> None:
     conversation = await heard(threads, FIRST)
-    await threads.take(conversation, "run")
+    await take(threads, conversation, "run")
     await run(database, conversation, "run", "answered")
     upset = await threads.change("C1", FIRST.ts, "ONE")
     assert upset is not None
     assert (upset.run_id, upset.again) == (None, False)
-    assert await threads.take(conversation, "next") is None
+    assert await take(threads, conversation, "next") is None
 
 
 async def test_what_was_taken_back_is_not_read_and_the_rest_is(threads: Threads, database: Database) -> None:
     conversation = await heard(threads, FIRST, more(200, "two"))
-    await threads.take(conversation, "run")
+    await take(threads, conversation, "run")
     await run(database, conversation, "run")
     upset = await threads.take_back("C1", FIRST.ts)
     assert upset is not None
     assert upset.run_id == "run"
     assert await threads.take_back("C1", FIRST.ts) is None, "it is gone already"
-    taken = await threads.take(conversation, "next")
-    assert taken is not None
-    assert [one.text for one in taken.messages] == ["two"]
+    taken = await take(threads, conversation, "next")
+    assert new(taken) == ["two"]
 
 
 async def test_who_may_object(threads: Threads, database: Database) -> None:
     conversation = await heard(threads, FIRST, more(200, "two"))
     assert await threads.object_to("C1", FIRST.ts, SAM) is None
-    await threads.take(conversation, "run")
+    await take(threads, conversation, "run")
     await run(database, conversation, "run")
     await threads.says(conversation, "run", "1772366400.000900", "")
     assert await threads.object_to("C1", FIRST.ts, SAM) is None
@@ -149,7 +160,7 @@ async def test_who_may_object(threads: Threads, database: Database) -> None:
 async def test_an_unread_message_that_is_objected_to_is_never_read(threads: Threads) -> None:
     conversation = await heard(threads, FIRST)
     assert await threads.object_to("C1", FIRST.ts, MIRA) is None
-    assert await threads.take(conversation, "run") is None
+    assert await take(threads, conversation, "run") is None
 
 
 async def test_what_a_dead_process_was_reading_is_read_again_but_not_for_ever(
@@ -157,13 +168,16 @@ async def test_what_a_dead_process_was_reading_is_read_again_but_not_for_ever(
 ) -> None:
     conversation = await heard(threads, FIRST)
     for attempt in range(MOST_ATTEMPTS):
-        taken = await threads.take(conversation, f"run-{attempt}")
+        taken = await take(threads, conversation, f"run-{attempt}")
         assert taken is not None
         await run(database, conversation, f"run-{attempt}")
         await threads.says(conversation, f"run-{attempt}", "1772366400.000900", "")
+        found = await threads.find(conversation)
+        assert found is not None
+        assert found.broken
         await threads.recover(conversation)
         assert await threads.left_message(conversation) == "1772366400.000900"
-    assert await threads.take(conversation, "run") is None
+    assert await take(threads, conversation, "run") is None
     async with database.read() as session:
         ended = (await session.scalars(select(AgentRun))).all()
     assert {(one.outcome, one.error) for one in ended} == {("failed", INTERRUPTED)}
@@ -171,19 +185,22 @@ async def test_what_a_dead_process_was_reading_is_read_again_but_not_for_ever(
 
 async def test_what_was_taken_by_a_process_that_died_before_its_run_began_is_read_again(threads: Threads) -> None:
     conversation = await heard(threads, FIRST)
-    await threads.take(conversation, "never-begun")
+    await take(threads, conversation, "never-begun")
     await threads.recover(conversation)
-    assert await threads.take(conversation, "run") is not None
+    assert await take(threads, conversation, "run") is not None
 
 
 async def test_an_answer_that_slack_did_not_take_waits_for_a_while(
     threads: Threads, database: Database, clock: ManualClock
 ) -> None:
     conversation = await heard(threads, FIRST)
-    await threads.take(conversation, "run")
+    await take(threads, conversation, "run")
     await run(database, conversation, "run", "answered", output={"text": "Here."}, ended_at=START)
     [unanswered] = await threads.unanswered(conversation)
-    assert (unanswered.run_id, unanswered.text, unanswered.ts) == ("run", "Here.", None)
+    assert (unanswered.run_id, unanswered.person, unanswered.ts) == ("run", MIRA, None)
+    found = await threads.find(conversation)
+    assert found is not None
+    assert (found.broken, found.undelivered) == (False, True)
     await threads.says(conversation, "run", "1772366400.000900", "")
     [unanswered] = await threads.unanswered(conversation)
     assert unanswered.ts == "1772366400.000900"
@@ -196,17 +213,16 @@ async def test_an_answer_that_slack_did_not_take_waits_for_a_while(
 
 async def test_history_is_what_was_read_and_answered_the_newest_of_it(threads: Threads, database: Database) -> None:
     conversation = await heard(threads, *(more(number, f"m{number}") for number in range(100, 130)))
-    await threads.take(conversation, "run")
+    await take(threads, conversation, "run")
     await run(database, conversation, "run", "answered")
     await threads.says(conversation, "run", "1772366400.000200", "Answered.")
     await threads.says(conversation, "other", "1772366400.000201", "")
     await threads.take_back("C1", "1772366400.000129")
     await heard(threads, more(300, "new"), more(301, "newer"), more(302, "another's", SAM))
-    taken = await threads.take(conversation, "next")
+    taken = await take(threads, conversation, "next")
     assert taken is not None
-    history = await threads.history(conversation, taken)
-    assert len(history) == MOST_HISTORY
-    assert [(said.text, said.by_sluice, said.new) for said in history[-4:]] == [
+    assert len(taken.said) == MOST_HISTORY
+    assert [(said.text, said.by_sluice, said.new) for said in taken.said[-4:]] == [
         ("m128", False, False),
         ("Answered.", True, False),
         ("new", False, True),
@@ -219,7 +235,7 @@ async def test_messages_that_nobody_took_are_found(threads: Threads, clock: Manu
     assert await threads.left_alone() == []
     clock.advance(timedelta(minutes=1).total_seconds())
     assert await threads.left_alone() == [(conversation, FIRST.ts)]
-    await threads.take(conversation, "run")
+    await take(threads, conversation, "run")
     assert await threads.left_alone() == []
 
 
@@ -227,15 +243,21 @@ async def test_a_thread_is_about_the_rollout_that_was_talked_about_last_unless_i
     threads: Threads, database: Database
 ) -> None:
     conversation = await heard(threads, FIRST)
-    for card_ts, about in ((None, "r1"), ("1772366400.000100", "r1")):
-        async with database.write() as session:
-            await session.execute(update(Conversation).values(card_ts=card_ts))
-        found = await threads.get(conversation)
-        assert found is not None
-        await threads.turns_to(found, "r1" if card_ts is None else "r2")
-        found = await threads.get(conversation)
-        assert found is not None
-        assert found.about == about
+    await threads.says(conversation, "run", "1772366400.000900", "Here.", about="r1")
+    async with database.write() as session:
+        await session.execute(update(Conversation).values(card_ts="1772366400.000100"))
+    await threads.says(conversation, "run", "1772366400.000901", "There.", about="r2")
+    found = await threads.find(conversation)
+    assert found is not None
+    assert found.conversation.about == "r1"
+
+
+async def test_whoever_says_something_learns_whether_there_is_more_to_read(threads: Threads) -> None:
+    conversation = await heard(threads, FIRST)
+    await take(threads, conversation, "run")
+    assert not await threads.says(conversation, "run", "1772366400.000900", "Here.")
+    await heard(threads, more(200, "two"))
+    assert await threads.says(conversation, "run", "1772366400.000900", "Here.")
 
 
 async def test_a_message_of_sluices_is_nobodys_to_edit(threads: Threads, database: Database) -> None:
