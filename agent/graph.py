@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from agent.model import ModelOptions, ModelUnavailable, Style, Wording, unavailable
 from agent.moves import Call, Move, Offer, prepared, understand
 from agent.prompts import as_data
+from agent.stopping import Stopped, TimeIsUp, unless_stopped
 from agent.tracing import failed, model_span, used
 from agent.turns import Voice
 from tools.plans.model import Value
@@ -27,10 +28,6 @@ LONGEST_REPLY = 12_000
 CHARACTERS_A_TOKEN = 4
 SILENT_STARTS = ("{", "[", "`", "<")
 NOTHING_SAID = "Your move was empty. Call a tool, or reply."
-
-
-class Stopped(Exception):
-    """Somebody stopped the run."""
 
 
 class OutOfBounds(Exception):
@@ -210,20 +207,11 @@ class _Steps:
 
     async def _answered(self, messages: list[BaseMessage]) -> AIMessage:
         """The model's message, unless the run is stopped or its time is up first."""
-        asking = asyncio.ensure_future(self._streamed(messages))
-        stopping = asyncio.ensure_future(self._run.stop.wait())
         left = max(self._deadline - asyncio.get_running_loop().time(), 0)
         try:
-            await asyncio.wait({asking, stopping}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if asking.done():
-                return asking.result()
-            if stopping.done():
-                raise Stopped
-            raise OutOfBounds(_too_long(self._run.options))
-        finally:
-            for task in (asking, stopping):
-                task.cancel()
-            await asyncio.gather(asking, stopping, return_exceptions=True)
+            return await unless_stopped(self._streamed(messages), self._run.stop, within=left)
+        except TimeIsUp:
+            raise OutOfBounds(_too_long(self._run.options)) from None
 
     async def _streamed(self, messages: list[BaseMessage]) -> AIMessage:
         whole: AIMessageChunk | None = None

@@ -44,7 +44,10 @@ class Wording(StrEnum):
 
 
 class ModelOptions(Value):
-    """A model and how it is used. Prices are US dollars a million tokens; bounds are for one run."""
+    """A model and how it is used. Prices are US dollars a million tokens; bounds are for one run.
+
+    `sketches`: whether it sketches plans, which one that takes minutes for it should not.
+    """
 
     name: Annotated[str, Field(min_length=1)] | None = None
     base_url: str | None = None
@@ -52,6 +55,7 @@ class ModelOptions(Value):
     api: Api = Api.CHAT
     style: Style = Style.TOOLS
     wording: Wording = Wording.MODEL
+    sketches: bool = True
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     seed: int | None = None
     max_output_tokens: Annotated[int, Field(ge=16, le=32_000)] = 1500
@@ -67,6 +71,11 @@ class ModelOptions(Value):
         if url is not None and not url.startswith(("https://", "http://")):
             raise ValueError("write an address that starts with https:// or http://, up to and with /v1")
         return url
+
+    @property
+    def may_sketch(self) -> bool:
+        """Whether there is a model to be asked for plans."""
+        return self.name is not None and self.sketches
 
     def parameters(self) -> dict[str, Any]:
         """What a run's row keeps of it: everything that may change an answer, and no secret."""

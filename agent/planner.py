@@ -5,6 +5,7 @@ guardrails, why. The calculators make the plan first and are its frame: they com
 validation check the result, and where no sketch passes their own plan stands.
 """
 
+import asyncio
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -17,6 +18,7 @@ from agent.planning.proposals import PlanRequest, Proposal
 from agent.planning.rules import Rules
 from agent.planning.telemetry import Telemetry
 from agent.planning.wording import unheard
+from agent.stopping import Stopped
 from agent.turns import Ending
 from tools.clock import Clock
 from tools.flags.base import FlagRef, FlagService
@@ -56,16 +58,17 @@ class Planner:
         self._rules = Rules(policy, defaults, flags.capabilities, titles)
         self._graph = PlanningGraph(self._archive, drafter)
 
-    async def propose(self, request: PlanRequest) -> Proposal:
-        """A plan for the flag.
+    async def propose(self, request: PlanRequest, stop: asyncio.Event | None = None) -> Proposal:
+        """A plan for the flag; `stop` is set when it is no longer wanted, which ends the talk with the model.
 
-        Raises FlagNotFound, InvalidSpec, InvalidPlan, CannotBeProven, and what the sources raise.
+        Raises FlagNotFound, InvalidSpec, InvalidPlan, CannotBeProven, Stopped, and what the sources raise.
         """
-        talk = Talk()
+        talk = Talk(stop or asyncio.Event())
         try:
             state = await self._graph.run(request, self._rules, talk)
         except BaseException as error:
-            await _close(talk, Ending.FAILED, {}, error=type(error).__name__)
+            ending = Ending.STOPPED if isinstance(error, Stopped) else Ending.FAILED
+            await _close(talk, ending, {}, error=type(error).__name__)
             raise
         facts, trouble = state["facts"], state.get("trouble")
         proposal = proposal_of(state["draft"], facts)

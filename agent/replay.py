@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage, messages_from_dict
 from sqlalchemy import select
 
 from agent.briefing import Briefing
-from agent.graph import Course, Exchange, Finding, OutOfBounds, Run, Stopped, converse
+from agent.graph import Course, Exchange, Finding, OutOfBounds, Run, converse
 from agent.model import ModelOptions, ModelUnavailable
 from agent.moves import Call, Offer, plain_messages
 from agent.planning.books import FIRST_POSITION, PLANNING
@@ -24,6 +24,7 @@ from agent.recorder import CONVERSATION, RUNNING, bounded
 from agent.redaction import redacted, redacted_value
 from agent.scripted import ScriptedModel
 from agent.session import answer_text, opening, prompt_version
+from agent.stopping import Stopped
 from agent.toolkit.base import Result
 from agent.toolkit.box import as_finding
 from agent.toolkit.box import offers as offers_of

@@ -13,12 +13,13 @@ from agent import prompts
 from agent.briefing import Briefing, brief
 from agent.desk import Desk
 from agent.direct import order_in
-from agent.graph import Course, OutOfBounds, Run, Stopped, converse
+from agent.graph import Course, OutOfBounds, Run, converse
 from agent.model import WITHOUT_A_MODEL, ModelOptions, ModelUnavailable, Style
 from agent.moves import Offer, in_words
 from agent.recorder import Recorder, Watch
 from agent.redaction import redacted
 from agent.routing import shortlist
+from agent.stopping import Stopped
 from agent.toolkit.base import Context, Tool
 from agent.toolkit.box import Toolbox, offers
 from agent.tracing import failed, run_span
@@ -61,7 +62,8 @@ class Agent:
         """
         recorder = self.recorder
         run_id = await recorder.begin(turn, self.options, prompt_version(self.options), run_id=run_id)
-        toolbox = Toolbox({tool.name: tool for tool in self.tools}, Context(run_id, turn, self.desk), recorder, voice)
+        context = Context(run_id, turn, self.desk, stop)
+        toolbox = Toolbox({tool.name: tool for tool in self.tools}, context, recorder, voice)
         course = Course()
         with run_span(run_id, turn.conversation_id, self.options) as span:
             ending, error = await self._carried_through(toolbox, course, voice, stop)

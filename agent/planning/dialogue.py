@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.model import ModelOptions, ModelUnavailable, Style, unavailable
 from agent.planning.sketch import Choices, sketch_schema
+from agent.stopping import unless_stopped
 from agent.turns import Ending
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ class Book(Protocol):
 
 @dataclass(slots=True)
 class Dialogue:
-    """`deadline` is a moment of the event loop's clock. The messages grow with each question and answer."""
+    """`deadline` is a moment of the event loop's clock; `stop` is set when nobody wants an answer any more.
+
+    The messages grow with each question and answer.
+    """
 
     model: "BaseChatModel"
     options: ModelOptions
@@ -54,11 +58,12 @@ class Dialogue:
     book: Book
     deadline: float
     messages: "list[BaseMessage]" = field(default_factory=list)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
     _plain: bool = False
     _refused: bool = False
 
     async def ask(self, question: str) -> str:
-        """The answer to the next question. Raises ModelUnavailable, also when the time is up."""
+        """The answer to the next question. Raises Stopped, and ModelUnavailable, also when the time is up."""
         from langchain_core.messages import AIMessage, HumanMessage
 
         self.messages.append(HumanMessage(question))
@@ -101,7 +106,7 @@ class Dialogue:
         said: str | None = None
         try:
             async with asyncio.timeout_at(self.deadline):
-                response = await self._invoked()
+                response = await unless_stopped(self._invoked(), self.stop)
         except Exception as error:  # noqa: BLE001 - kept as a row, then raised by the caller
             trouble = unavailable(error)
             failure = trouble or error

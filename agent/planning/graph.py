@@ -57,13 +57,15 @@ class Talker(Protocol):
 
 @dataclass(slots=True)
 class Talk:
-    """What is said about one plan: `dialogue` is None until it began; `added` are the metrics that it brought up."""
+    """What is said about one plan, until `stop` is set: `dialogue` is None until it began; `added` are the metrics that
+    it brought up."""
 
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
     dialogue: Dialogue | None = None
     added: dict[str, Baseline] = field(default_factory=dict)
 
     async def ask(self, question: str) -> "State":
-        """The model's answer, or why there is none."""
+        """The model's answer, or why there is none. Raises Stopped."""
         assert self.dialogue is not None
         try:
             return {"answer": await self.dialogue.ask(question), "trouble": None}
@@ -91,7 +93,7 @@ class PlanningGraph:
 
     def __init__(self, sources: Sources, talker: Talker | None) -> None:
         self._sources = sources
-        self._talker = talker if talker is not None and talker.options.name is not None else None
+        self._talker = talker if talker is not None and talker.options.may_sketch else None
 
     async def run(self, request: PlanRequest, rules: Rules, talk: Talk) -> State:
         """The state at the end; `talk` is filled in as it goes. Raises what `Planner.propose` does."""
@@ -145,6 +147,7 @@ class PlanningGraph:
             talk.dialogue = await self._talker.begin(facts, rules, choices, wording.instructions())
         except ModelUnavailable as trouble:
             return {"frame": frame, "trouble": _said(trouble)}
+        talk.dialogue.stop = talk.stop
         return {"frame": frame, "repairs": 0, **await talk.ask(wording.question(frame, choices, rules.titles))}
 
     async def _check(self, state: State) -> State:

@@ -4,6 +4,7 @@ A tool never takes raw query text, an approver, or a margin past policy; what ra
 and people answer. A tool is one module of this folder; `agent.toolkit.registry` lists them.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -58,11 +59,12 @@ class Result(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a tool works with: the run, its turn, and the desk."""
+    """What a tool works with: the run, its turn, the desk, and what is set when somebody stops the run."""
 
     run_id: str
     turn: Turn
     desk: Desk
+    stop: asyncio.Event
 
 
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)

@@ -17,12 +17,14 @@ from agent.graph import Finding
 from agent.moves import Call, Offer
 from agent.recorder import Recorder
 from agent.redaction import redacted, redacted_value
+from agent.stopping import Stopped
 from agent.toolkit.base import Arguments, Context, Result, Tool
 from agent.tracing import failed, tool_span
 from agent.turns import Voice
 from tools.errors import SluiceError
 
 FAILED = "agent.tool_failed"
+STOPPED = "That was stopped before it came to anything."
 LONGEST_RESULT = 8000
 LONGEST_SAID = 3000
 
@@ -68,6 +70,8 @@ class Toolbox:
             return await tool.run(self.context, arguments)
         except SluiceError as error:
             return refused(str(error))
+        except Stopped:
+            return refused(STOPPED)
         except Exception:
             reference = secrets.token_hex(4)
             logger.exception(FAILED, reference=reference, tool=tool.name, run=self.context.run_id)

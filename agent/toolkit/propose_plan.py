@@ -39,7 +39,8 @@ async def run(context: Context, arguments: Wish) -> Result:
             wishes=words,
             run_id=context.run_id,
             workspace=turn.workspace,
-        )
+        ),
+        context.stop,
     )
     standing = await desk.find_or_none(turn.workspace, ref.flag, ref.environment)
     if standing is not None and standing.ended_at is None and standing.plan.sha256 == proposal.plan.sha256:

@@ -1,5 +1,6 @@
 """Orders that are carried out without a model, and everything else that is not."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -38,7 +39,7 @@ def context(world: World, *words: str, flag: str | None = None) -> Context:
         now=now,
         flag=flag,
     )
-    return Context("run", turn, world.agent.desk)
+    return Context("run", turn, world.agent.desk, asyncio.Event())
 
 
 @pytest.mark.parametrize(

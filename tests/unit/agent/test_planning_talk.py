@@ -15,6 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from agent.model import Style
 from agent.planning.drafter import Drafter
 from agent.scripted import ScriptedModel
+from agent.stopping import Stopped
 from tests.unit.agent.planning_desk import Desk, Talk, request, talking
 from tests.unit.agent.test_boundary import OUT_OF_REACH
 from tools.plans.model import Facet, Plan, Source, Strategy
@@ -350,6 +351,29 @@ async def test_a_model_that_is_slow_gets_its_seconds_and_no_more(desk: Desk) -> 
         (call,) = await talk.calls()
     assert proposal.notes[0] == "The model did not answer in time, so this is the calculators' plan."
     assert (call.response, call.error is None) == (None, False)
+
+
+async def test_a_stop_ends_the_talk_and_what_was_asked_is_kept(desk: Desk) -> None:
+    stop = asyncio.Event()
+
+    class Slow(ScriptedModel):
+        async def _agenerate(self, *args: Any, **options: Any) -> Any:
+            stop.set()
+            await asyncio.Event().wait()
+
+    async with talking(desk, sketch()) as talk:
+        talk.model = Slow.of([])
+        with pytest.raises(Stopped):
+            await talk.planner.propose(request(), stop)
+        (run,), (call,) = await talk.runs(), await talk.calls()
+    assert (run.outcome, call.error) == ("stopped", "Stopped")
+
+
+async def test_a_model_that_is_not_to_sketch_is_not_asked(desk: Desk) -> None:
+    async with talking(desk, sketch(), sketches=False) as talk:
+        made = await talk.planner.propose(request())
+        assert await talk.runs() == []
+    assert made == await desk.planner.propose(request())
 
 
 async def test_a_server_without_schemas_is_asked_again_without_one(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,9 +15,12 @@ from sqlalchemy import select, update
 from agent import recorder
 from agent.evals.world import Traffic, World, open_world
 from agent.model import ModelOptions, Style, Wording
+from agent.planner import Planner
+from agent.planning.drafter import Drafter
 from agent.scripted import ScriptedModel
 from agent.turns import Ending
 from tools.metrics.catalogue import MetricDefinition
+from tools.plans.planner import PlanningDefaults
 from tools.plans.policy import Policy
 from tools.records.models import AgentRun, ModelCall, ToolCall
 
@@ -117,6 +121,26 @@ class TestStopping:
             answer = await running
             (run,) = await rows(made, AgentRun)
         assert (answer.ending, run.outcome) == (Ending.STOPPED, "stopped")
+
+    async def test_a_stop_while_a_plan_is_made_ends_the_run(self) -> None:
+        class Slow(ScriptedModel):
+            async def _agenerate(self, *args: Any, **options: Any) -> Any:
+                stop.set()
+                await asyncio.Event().wait()
+
+        stop = asyncio.Event()
+        async with world(call("propose_plan", flag="new-checkout"), "never said") as made:
+            desk = made.agent.desk
+            drafter = Drafter(OPTIONS, lambda: Slow.of([]), made.database, made.clock)
+            defaults = PlanningDefaults()
+            sources = desk.specs, desk.flags, desk.metrics
+            planner = Planner(*sources, desk.policy, defaults, desk.clock, drafter, desk.database)
+            made.agent = replace(made.agent, desk=replace(desk, planner=planner))
+            answer = await made.say("Plan it", person=MIRA, stop=stop)
+            (tool,) = await rows(made, ToolCall)
+        assert answer.ending is Ending.STOPPED
+        assert tool.failed
+        assert answer.rollouts == ()
 
     async def test_a_stop_that_another_process_wrote_down_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(recorder, "LOOK_EVERY_S", 0.0)
