@@ -107,7 +107,9 @@ _only = _says(r"\b(?:only|just|limit\w*|restrict\w*|audience|first|everywhere|wo
 _region = _says(r"\b(?:regions?|countr\w+|continents?|eu|us|uk|emea|apac|europe\w*|asia\w*|america\w*|africa\w*)\b")
 _tenant = _says(r"\b(?:tenants?|customers?|accounts?|compan\w+|clients?|organi[sz]ations?)\b")
 _put_in = _says(r"\b(?:add|insert|between|another|extra|additional|also|more|put|include)\b")
-_take_out = _says(r"\b(?:drop|remove|without|leave|skip|take|delete|omit|no|not|stop|ignore|forget)\b")
+_take_out = _says(
+    r"\b(?:drop|remove|without|leave|skip|delete|omit|no|not|stop|ignore|forget)\b", r"\btake\b.*\b(?:out|away|off)\b"
+)
 _change = _says(r"\b(?:plan|chang\w+|adjust\w*|instead|rather|careful\w*|cautious\w*|saf\w+|slow\w*|make|differ\w+)\b")
 
 ARGUMENT_CUES: Mapping[str, Mapping[str, Cue]] = {

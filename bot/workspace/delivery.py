@@ -7,6 +7,7 @@ command or an interaction is delivered once, because a person is waiting for it.
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -15,6 +16,8 @@ from bot.workspace.faults import Faults
 from bot.workspace.records import Json
 
 log = logging.getLogger(__name__)
+
+MOST_WAITS = 10_000
 
 Kind = Literal["events_api", "slash_commands", "interactive"]
 
@@ -62,7 +65,10 @@ class Transport(Protocol):
 
 
 class Courier:
-    """Delivers over one transport, with retries for events, and knows what is still under way."""
+    """Delivers over one transport, with retries for events, and knows what is still under way.
+
+    `waits`: the seconds that the newest acknowledgements took.
+    """
 
     def __init__(self, transport: Transport, faults: Faults, retry_delays: tuple[float, ...]) -> None:
         self._transport = transport
@@ -70,6 +76,7 @@ class Courier:
         self._retry_delays = retry_delays
         self._under_way: set[asyncio.Task[Any]] = set()
         self.dead_letters: list[Json] = []
+        self.waits = deque[float](maxlen=MOST_WAITS)
 
     async def ask(self, kind: Kind, payload: Json) -> Acknowledgement:
         """Deliver once (and its duplicates, when that fault is on); wait for the acknowledgement."""
@@ -126,4 +133,7 @@ class Courier:
     async def _reach(self, attempt: Attempt) -> Json:
         if self._faults.outage is not None:
             raise DeliveryFailed("connection_failed")
-        return await self._transport.attempt(attempt)
+        started = time.monotonic()
+        body = await self._transport.attempt(attempt)
+        self.waits.append(time.monotonic() - started)
+        return body
