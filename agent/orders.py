@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Deed(StrEnum):
@@ -32,39 +33,57 @@ class Target:
 
 
 _VERBS: dict[Deed, str] = {
-    Deed.ROLL_BACK: r"roll\s*-?\s*back|revert|back\s+out|undo|take\s+back",
+    Deed.ROLL_BACK: r"roll\s*-?\s*back",
     Deed.KILL: r"kill|switch\s+off|turn\s+off|shut\s+off|disable",
     Deed.PAUSE: r"pause|stop|halt",
-    Deed.RESUME: r"resume|unpause|continue|go\s+on(?:\s+with)?|carry\s+on(?:\s+with)?|proceed(?:\s+with)?",
+    Deed.RESUME: r"resume|unpause",
     Deed.LOWER: r"lower|reduce|drop|decrease|bring\s+down|go\s+down|set|take",
 }
+_VAGUE_VERBS: dict[Deed, str] = {
+    Deed.ROLL_BACK: r"revert|back\s+out|undo|take\s+back",
+    Deed.RESUME: r"continue(?:\s+with)?|go\s+on\s+with|carry\s+on\s+with|proceed\s+with",
+}
+"""What is said of plans and talk as well: with these the flag, or "the rollout", has to be named."""
 _SPLIT_VERBS: dict[Deed, str] = {
-    Deed.ROLL_BACK: r"(?:roll|take|back)\s+{object}\s+(?:back|out)",
+    Deed.ROLL_BACK: r"roll\s+{object}\s+back",
     Deed.KILL: r"(?:switch|turn|shut)\s+{object}\s+off",
 }
-_IT = r"it|this|that|them|(?:the|this|that)\s+(?:rollout|release|flag|feature|ramp)|everything"
+_VAGUE_SPLIT_VERBS: dict[Deed, str] = {Deed.ROLL_BACK: r"(?:take|back)\s+{object}\s+(?:back|out)"}
+_THE_ROLLOUT = r"(?:the|this|that)\s+(?:rollout|release|flag|feature|ramp)"
+_IT = rf"it|this|that|{_THE_ROLLOUT}"
 _FRONT = (
     r"(?:please|pls|ok(?:ay)?|now|sluice|and|then|yes|just|so|alright|right|let'?s|go|ahead|immediately|quick(?:ly)?)"
 )
-_AFTER = (
-    r"(?=$|[.,;:!)\n]|\s+(?:now|please|pls|immediately|asap|at\s+once|right|in|on|because|since|due|to|for|and|then|again|"
-    r"until|till|while|—|–|-|thanks|thank|everywhere|completely|today|all)\b|\s+[—–-])"
+_POLITE = (
+    r"(?:now|please|pls|immediately|asap|at\s+once|right\s+(?:now|away)|quick(?:ly)?|thanks|thank\s+you|everywhere"
+    r"|for\s+everyone|completely|again)"
 )
+_REASON = r"(?:because|since|due\s+to)\s.+"
+_UNTIL = r"(?:until|till)\s+[\w ]{1,30}"
+_THANKS = re.compile(rf"(?:{_POLITE}|ok(?:ay)?|ty|sorry|go|hurry)(?:[\s,]+(?:you|all|team|{_POLITE}))*", re.IGNORECASE)
+_FURTHER = re.compile(r"(?:(?:and|then|please|also)\s+)*(?:tell|show|explain|let)\s.+", re.IGNORECASE)
 _DOUBT = re.compile(
-    r"\b(?:don'?t|do\s+not|doesn'?t|didn'?t|not|never|no|cannot|can'?t|won'?t|shouldn'?t|wouldn'?t|without|avoid|instead|rather|"
-    r"if|when(?:ever)?|unless|once|whether|should|would|could|might|may|maybe|perhaps|suppose|imagine|hypothetical(?:ly)?|"
-    r"what|why|how|who|which|about\s+to|able|want\s+to\s+know|explain|says?|said|told|asked|wrote|writes|skip|except|"
-    r"happens?|possible|consider|thinking|plan\s+to|before|after|later|tomorrow|next)\b",
+    r"\b(?:don'?t|do\s+not|doesn'?t|didn'?t|not|never|no|nope|nah|cannot|can'?t|won'?t|shouldn'?t|wouldn'?t|without|avoid"
+    r"|instead|rather|if|in\s+case|when(?:ever)?|unless|once|whether|should|would|could|might|may|maybe|perhaps|suppose"
+    r"|imagine|hypothetical(?:ly)?|what|why|how|who|which|about\s+to|able|want\s+to\s+know|explain|says?|said|told|asked"
+    r"|wrote|writes|posted|skip|except|happens?|possible|consider|thinking|plan\s+to|before|after|later|tomorrow|next"
+    r"|example|e\.g|template|runbook|quote|joke)\b",
+    re.IGNORECASE,
+)
+_RETRACTED = re.compile(
+    r"\b(?:don'?t|do\s+not|wait|never\s*mind|nvm|kidding|joking|jk|scratch\s+that|ignore|unless|if|but|not\s+(?:yet|now))\b",
     re.IGNORECASE,
 )
 _QUOTED = re.compile(
-    r"```.*?```|`[^`\n]*\s[^`\n]*`|\"[^\"\n]*\"|“[^”\n]*”|«[^»\n]*»|(?<!\w)'[^'\n]*\s[^'\n]*'(?!\w)|^\s*(?:>|&gt;).*$",
+    r"```.*?```|`[^`\n]*\s[^`\n]*`|\"[^\"]*\"|“[^”]*”|„[^“”]*[“”]|«[^»]*»|(?<!\w)'[^'\n]*\s[^'\n]*'(?!\w)"
+    r"|^\s*(?:>|&gt;).*$",
     re.DOTALL | re.MULTILINE,
 )
 _MENTION = re.compile(r"<[@!#][^>\n]*>")
-_SENTENCES = re.compile(r"(?<=[.!?;])\s+|\n+")
-_USUAL_ENVIRONMENTS = ("production", "prod", "staging", "development", "dev", "qa", "test", "preview")
+_ADDRESS = re.compile(r"^\s*<@[^>\n]*>[\s,:]*")
+_SENTENCES = re.compile(r"(?<=[.!?;？！])\s+|\n+")
 _TRAILING = re.compile(r"\s+")
+_END = re.compile(r"[\s.!,;)]+$")
 _PERCENT = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*(?:%|percent|per\s+cent)")
 
 
@@ -79,11 +98,23 @@ class Surroundings:
 
 
 def names_it(words: Sequence[str], deed: Deed, target: Target, around: Surroundings) -> bool:
-    """Whether one of the person's messages orders exactly this deed for exactly this flag and environment.
+    """Whether the person's messages order exactly this deed for exactly this flag and environment.
 
-    A message that names no flag means the thread's; one that names another flag in the same sentence orders nothing.
+    One sentence is the order, from its first word to its last: what it does not know in an order makes it none. Before
+    it there may be what led to it, behind it thanks and a wish to be told more, for anything else might take it back.
+    A sentence that names no flag means the thread's, where no other flag is spoken of.
     """
-    return any(_orders(sentence, deed, target, around) for text in words for sentence in sentences(text))
+    said = [sentence for text in words for sentence in sentences(text)]
+    named = flags_named(said, {*around.flags, target.flag})
+    ordering = [_orders(sentence, deed, target, around, named) for sentence in said]
+    if True not in ordering:
+        return False
+    first = ordering.index(True)
+    others = [other for other in Deed if other is not deed]
+    return all(
+        _leads_up(sentence) and not any(_orders(sentence, other, target, around, named) for other in others)
+        for sentence in said[:first]
+    ) and all(again or _follows(sentence) for sentence, again in zip(said[first:], ordering[first:], strict=True))
 
 
 def flags_named(words: Iterable[str], flags: Iterable[str]) -> set[str]:
@@ -93,49 +124,82 @@ def flags_named(words: Iterable[str], flags: Iterable[str]) -> set[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """What a person says, sentence by sentence; what they only quote is "…"."""
-    plain = _MENTION.sub(" ", _QUOTED.sub(" … ", text.replace("’", "'").replace("‘", "'")))
+    """What a person says, sentence by sentence; what they only quote, and whom they mention, is "…"."""
+    plain = _ADDRESS.sub("", text.replace("’", "'").replace("‘", "'"))
+    plain = _MENTION.sub(" … ", _QUOTED.sub(" … ", plain))
     return [_TRAILING.sub(" ", one).strip() for one in _SENTENCES.split(plain) if one.strip()]
 
 
-def _orders(sentence: str, deed: Deed, target: Target, around: Surroundings) -> bool:
-    if sentence.endswith("?") or "…" in sentence or _DOUBT.search(_without_reason(sentence)):
+def _leads_up(sentence: str) -> bool:
+    """Whether an order may come after this."""
+    return not (_is_open(sentence) or sentence.endswith(":") or _DOUBT.search(sentence))
+
+
+def _follows(sentence: str) -> bool:
+    """Whether an order stands after which this is said."""
+    plain = _END.sub("", sentence)
+    if not plain:
+        return True
+    if _is_open(sentence) or _RETRACTED.search(plain):
         return False
-    if not _means_flag(sentence, target, around) or not _means_environment(sentence, target, around):
+    return _THANKS.fullmatch(plain) is not None or _FURTHER.fullmatch(plain) is not None
+
+
+def _is_open(sentence: str) -> bool:
+    """Whether it asks, or is somebody else's."""
+    return "?" in sentence or "？" in sentence or "…" in sentence
+
+
+def _orders(sentence: str, deed: Deed, target: Target, around: Surroundings, named: Collection[str]) -> bool:
+    """`named`: the flags that are spoken of at all."""
+    if _is_open(sentence) or not _means_flag(sentence, target, around, named):
         return False
     if deed is Deed.LOWER and not _says_percent(sentence, target.percent):
         return False
-    return _is_imperative(sentence, deed, target.flag)
+    plain = _END.sub("", sentence)
+    for form in _forms(deed, target, around.usual_environment):
+        found = form.fullmatch(plain)
+        if found is not None:
+            return not _RETRACTED.search(found["reason"] or "")
+    return False
 
 
-def _means_flag(sentence: str, target: Target, around: Surroundings) -> bool:
-    named = {flag for flag in {*around.flags, target.flag} if _named(flag, sentence)}
-    return named == {target.flag} or (not named and around.thread_flag == target.flag)
+def _means_flag(sentence: str, target: Target, around: Surroundings, named: Collection[str]) -> bool:
+    here = {flag for flag in {*around.flags, target.flag} if _named(flag, sentence)}
+    return here == {target.flag} or (not here and around.thread_flag == target.flag and {*named} <= {target.flag})
 
 
-def _means_environment(sentence: str, target: Target, around: Surroundings) -> bool:
-    named = {name for name in {*around.environments, *_USUAL_ENVIRONMENTS} if _named(name, sentence)}
-    if named and target.environment == "production":
-        named = {"production" if name == "prod" else name for name in named}
-    return named == {target.environment} or (not named and target.environment == around.usual_environment)
-
-
-def _without_reason(sentence: str) -> str:
-    """The order without what follows "because": a reason may hold any word."""
-    return re.split(r"\b(?:because|since|due\s+to|as\s+there)\b|:\s|\s[—–-]\s", sentence, maxsplit=1)[0]
-
-
-def _is_imperative(sentence: str, deed: Deed, flag: str) -> bool:
-    name = rf"`?{re.escape(flag)}`?(?:'s\s+rollout)?(?:\s+(?:rollout|flag))?"
-    thing = rf"(?:(?:the\s+)?(?:rollout\s+of\s+|flag\s+)?{name}|{_IT})"
-    lead = rf"^(?:{_FRONT}[\s,:!]+)*"
-    to = r"(?:\s+(?:down\s+)?to\s+\d.*)?" if deed is Deed.LOWER else ""
-    forms = [rf"{lead}(?:{_VERBS[deed]})(?:\s+(?:back\s+)?{thing})?{to}{_AFTER}"]
+@lru_cache(maxsize=256)
+def _forms(deed: Deed, target: Target, usual: str) -> list[re.Pattern[str]]:
+    """Every way to order it, as patterns of a whole sentence."""
+    flag = rf"`?{re.escape(target.flag)}`?"
+    name = rf"(?:the\s+)?(?:rollout\s+of\s+|flag\s+)?{flag}(?:'s\s+rollout)?(?:\s+(?:rollout|flag))?"
+    thing, plainly = rf"(?:{name}|{_IT})", rf"(?:{name}|{_THE_ROLLOUT})"
+    lead, to = rf"(?:{_FRONT}[\s,:!]+)*", ""
+    if deed is Deed.LOWER:
+        to = r"\s+(?:down\s+)?to\s+\d+(?:\.\d+)?\s*(?:%|percent|per\s+cent)"
+    ways = [rf"(?:{_VERBS[deed]})(?:\s+{thing})?{to}", rf"{flag}[\s,:–—-]+(?:{_VERBS[deed]}){to}"]
+    if deed in _VAGUE_VERBS:
+        ways.append(rf"(?:{_VAGUE_VERBS[deed]})\s+{plainly}")
     if deed in _SPLIT_VERBS:
-        forms.append(lead + _SPLIT_VERBS[deed].format(object=thing) + _AFTER)
-    # The flag first: "new-checkout: roll back".
-    forms.append(rf"{lead}`?{re.escape(flag)}`?[\s,:–—-]+(?:{_VERBS[deed]}){to}{_AFTER}")
-    return any(re.search(form, sentence, re.IGNORECASE) for form in forms)
+        ways.append(_SPLIT_VERBS[deed].format(object=thing))
+    if deed in _VAGUE_SPLIT_VERBS:
+        ways.append(_VAGUE_SPLIT_VERBS[deed].format(object=plainly))
+    tail = _tail(deed, target, usual)
+    return [re.compile(lead + f"(?:{way})" + tail, re.IGNORECASE) for way in ways]
+
+
+def _tail(deed: Deed, target: Target, usual: str) -> str:
+    """What may stand behind the deed: politeness, the environment, for how long it is held, and a reason."""
+    names = {target.environment, *(("prod",) if target.environment == "production" else ())}
+    where = rf"\s+(?:in|on)\s+(?:the\s+)?(?:{'|'.join(sorted(map(re.escape, names)))})(?:\s+environment)?"
+    # Any other environment than the usual one has to be named.
+    where = rf"(?:{where})?" if target.environment == usual else where
+    politely = rf"(?:[\s,]+{_POLITE})*"
+    until = rf"(?:\s+{_UNTIL})?" if deed is Deed.PAUSE else ""
+    # To go on is a decision: its reason may be a condition.
+    reason = r"(?P<reason>(?!))?" if deed is Deed.RESUME else rf"(?:[\s,]+(?P<reason>{_REASON}))?"
+    return politely + where + until + politely + reason
 
 
 def _says_percent(sentence: str, percent: float | None) -> bool:

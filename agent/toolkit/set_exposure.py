@@ -10,6 +10,7 @@ from agent.toolkit.subject import AboutFlag, subject
 from agent.toolkit.wording import listed, standing, waiting
 from tools.flags.base import FlagRef
 from tools.plans.model import Exposure
+from tools.rollouts import requests
 from tools.rollouts.confirmations import Action
 from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.views import RolloutView
@@ -31,7 +32,7 @@ async def run(context: Context, arguments: Wanted) -> Result:
     view = await desk.find_or_none(turn.workspace, ref.flag, ref.environment)
     served = (await desk.flags.read(ref)).exposure
     percent = arguments.percent if arguments.percent is not None else _next(view)
-    if percent is not None and percent < _present(served, view):
+    if percent is not None and _is_lower(percent, served, view):
         return await _lower(context, ref, view, percent)
     if percent is None:
         said = "There is no next stage. " + (standing(view) if view is not None else f"{ref.flag} has no plan.")
@@ -41,7 +42,6 @@ async def run(context: Context, arguments: Wanted) -> Result:
         ref.environment,
         percent,
         actor=turn.person,
-        reason=" ".join(turn.words)[:500],
         workspace=turn.workspace,
     )
     now = answer.view
@@ -78,10 +78,11 @@ async def _lower(context: Context, ref: FlagRef, view: RolloutView | None, perce
     )
 
 
-def _present(served: Exposure, view: RolloutView | None) -> float:
-    """What there is, or is on its way: asking for less than that lowers."""
+def _is_lower(percent: float, served: Exposure, view: RolloutView | None) -> bool:
+    """Whether that is less than what there is, than what is on its way, or than what the rollout is to serve."""
     on_its_way = view.setting if view is not None else None
-    return max(served.live_percent, on_its_way.live_percent if on_its_way is not None else 0.0)
+    present = max(served.live_percent, on_its_way.live_percent if on_its_way is not None else 0.0)
+    return percent < present or (view is not None and requests.read(view, percent).step is requests.Step.LOWER)
 
 
 def _next(view: RolloutView | None) -> float | None:

@@ -289,12 +289,12 @@ class RolloutService:
     # -- on somebody's words ------------------------------------------------------------------------------------
 
     async def request_exposure(
-        self, flag: str, environment: str, percent: float, *, actor: str, reason: str, workspace: str
+        self, flag: str, environment: str, percent: float, *, actor: str, workspace: str
     ) -> ExposureAnswer:
         """Ask for a percentage. Policy answers: auto, approval, or deny with what to do instead.
 
         Only an approved plan's start or next step can be asked for, and asking is never a vote, whoever asks. Less than
-        there is now is `lower` at once, so whoever only understood somebody's words uses `ask_to_confirm` for that.
+        there is now is denied: that is `lower`, or `ask_to_confirm` for who only understood somebody's words.
         `workspace` is whose rollouts are seen. Raises InvalidInput, FlagServiceUnavailable.
         """
         lowering.check_percent(percent, self._flags.capabilities.granularity)
@@ -310,8 +310,9 @@ class RolloutService:
                 case requests.Step.NEXT:
                     return _answer(await self._request_promotion(found.id, actor))
                 case requests.Step.LOWER:
-                    lowered = await self.lower(found.id, percent, actor=actor, reason=reason)
-                    return ExposureAnswer(Answer.AUTO, "lowering needs no approval", lowered)
+                    # Who only understood somebody's words must not lower: that is `lower`, or `ask_to_confirm`.
+                    why = f"{percent:g} % is less than there is now, and lowering is an order of its own"
+                    return ExposureAnswer(Answer.DENY, why, found)
                 case requests.Step.NOTHING:
                     return ExposureAnswer(Answer.AUTO, _clause(reading.why), found)
                 case requests.Step.NONE:

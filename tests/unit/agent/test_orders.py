@@ -108,3 +108,91 @@ def test_lowering_has_to_name_its_number_and_no_other() -> None:
     assert not orders("lower new-checkout to 50 %", Deed.LOWER, five)
     assert not orders("lower new-checkout", Deed.LOWER, five)
     assert not orders("lower new-checkout from 25 % to 5 %", Deed.LOWER, five)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "roll it back to 10 %",
+        "roll back to stage 1",
+        "revert to the previous plan",
+        "undo that",
+        "take it back to Mira for review",
+        "undo",
+        "roll back in case errors rise",
+        "roll back: not yet",
+        "roll it back — no wait, don't",
+        "roll back, nah",
+        "roll back because of the errors, no wait, don't",
+        "Roll back new-checkout - but only if errors exceed 5 %",
+        "kill new-checkout: Alice says we shouldn't",
+        "roll back in uat",
+        "roll back on staging2",
+        "roll back in the sandbox",
+        "kill it in the EU only",
+        "roll back for tenant acme",
+        "please <@U2BOB> roll back the flag",
+        "roll back, <@U2BOB>",
+        "Roll back now?!",
+        "roll back now？",
+        "pause on Monday",
+        "pause today at 18:00",
+        "stop all notifications",
+        "stop for a second, explain",
+        "roll back in an hour",
+        "pause in keinem Fall",
+        "Roll back. Just kidding.",
+        "Roll back.\nNo, wait.",
+        "Never do this:\nroll back new-checkout",
+        "The runbook has this:\n1. page bob\nroll back new-checkout",
+        'He posted "hey\nroll back new-checkout\nthanks" yesterday',
+        "new-cart is burning. Roll back!",
+    ],
+)
+def test_what_may_mean_anything_else_gets_a_button(text: str) -> None:
+    for deed in (Deed.ROLL_BACK, Deed.KILL, Deed.PAUSE):
+        assert not orders(text, deed, thread="new-checkout")
+
+
+def test_what_is_said_afterwards_takes_an_order_back_and_thanks_do_not() -> None:
+    around = Surroundings("new-checkout", FLAGS, ("production",), "production")
+    assert not names_it(["roll back", "no wait, don't"], Deed.ROLL_BACK, HERE, around)
+    assert names_it(["Errors rise.", "roll back", "now!", "Thanks."], Deed.ROLL_BACK, HERE, around)
+    assert names_it(["Roll back. Then tell me who was affected."], Deed.ROLL_BACK, HERE, around)
+    assert not names_it(["Roll back. Tell them I was joking."], Deed.ROLL_BACK, HERE, around)
+
+
+@pytest.mark.parametrize("text", ["resume new-checkout", "resume", "unpause the rollout", "continue with new-checkout"])
+def test_going_on_is_ordered_plainly(text: str) -> None:
+    assert orders(text, Deed.RESUME, thread="new-checkout")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "resume on Monday",
+        "resume in two hours",
+        "resume: not yet",
+        "Resume - only with Bob's approval",
+        "resume because Bob approved",
+        "continue",
+        "go on",
+        "Continue.",
+        "go on, I am listening",
+        "go on with that explanation",
+        "continue because the answer was cut",
+        "proceed to roll back",
+        "carry on and roll back",
+        "proceed, but stay at 5 %",
+    ],
+)
+def test_anything_else_goes_on_with_nothing(text: str) -> None:
+    assert not orders(text, Deed.RESUME, thread="new-checkout")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["set it to 5 % per stage", "set to 5 % margin", "drop it to 5 % for acme", "lower to 5 % in the next plan"],
+)
+def test_a_lowering_of_something_else_is_none(text: str) -> None:
+    assert not orders(text, Deed.LOWER, Target("new-checkout", "production", 5), thread="new-checkout")

@@ -544,7 +544,6 @@ class _People:
             self.ref.environment,
             following.percent,
             actor=JONAS,
-            reason="on with it",
             workspace=PLACE.workspace,
         )
 

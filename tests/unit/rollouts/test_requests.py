@@ -13,9 +13,7 @@ GOOD = {"old": (950, 19), "new": (50, 1)}
 
 
 async def ask(world: World, percent: float, *, actor: str = SAM, workspace: str = "T1") -> ExposureAnswer:
-    return await world.service.request_exposure(
-        FLAG.flag, FLAG.environment, percent, actor=actor, reason="please", workspace=workspace
-    )
+    return await world.service.request_exposure(FLAG.flag, FLAG.environment, percent, actor=actor, workspace=workspace)
 
 
 async def test_the_first_stage_is_asked_of_people(world: World) -> None:
@@ -59,15 +57,13 @@ async def test_what_is_so_already_changes_nothing(world: World) -> None:
     assert await world.percent() == 5
 
 
-async def test_less_is_lowered(world: World) -> None:
+@pytest.mark.parametrize("percent", [2, 0])
+async def test_less_is_denied_for_a_request_lowers_nothing(world: World, percent: float) -> None:
     view = await world.started()
     await world.live(view.id, 2, **GOOD)
-    answer = await ask(world, 2)
-    assert answer.view is not None
-    assert (answer.answer, answer.view.phase, await world.percent()) == (Answer.AUTO, Phase.PAUSED, 2)
-    answer = await ask(world, 0)
-    assert answer.view is not None
-    assert (answer.view.phase, await world.percent()) == (Phase.ROLLED_BACK, 0)
+    answer = await ask(world, percent)
+    assert (answer.answer, await world.percent()) == (Answer.DENY, 5)
+    assert "lowering is an order of its own" in answer.why
 
 
 @pytest.mark.parametrize(
@@ -137,6 +133,7 @@ async def test_from_shadow_the_next_stage_is_live_though_its_share_is_smaller(wo
     assert (await ask(world, 60)).answer is Answer.DENY
     answer = await ask(world, 5)
     assert answer.answer is Answer.APPROVAL
-    lowered = await ask(world, 20)
-    assert lowered.view is not None
-    assert lowered.view.exposure == Exposure(percent=20, mode=Mode.SHADOW)
+    less = await ask(world, 20)
+    assert less.answer is Answer.DENY
+    assert less.view is not None
+    assert less.view.exposure == Exposure(percent=50, mode=Mode.SHADOW)
