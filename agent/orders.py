@@ -56,9 +56,14 @@ _FRONT = (
 )
 _POLITE = (
     r"(?:now|please|pls|immediately|asap|at\s+once|right\s+(?:now|away)|quick(?:ly)?|thanks|thank\s+you|everywhere"
-    r"|for\s+everyone|completely|again)"
+    r"|for\s+everyone|completely|again|for\s+(?:now|the\s+moment))"
 )
 _REASON = r"(?:because|since|due\s+to)\s.+"
+_REMARK = (
+    r"(?:the|our|we|i|it|it's|there|there's|there\s+are|these|too|something|everybody|everyone|people|users?|customers?"
+    r"|tenants|errors?|failures|complaints|alerts|support|sales|conversion|latency|traffic|numbers)(?:\s+\S+){2,}"
+)
+"""What may be said of the reason without "because": a plain sentence about how things are."""
 _UNTIL = r"(?:until|till)\s+[\w ]{1,30}"
 _THANKS = re.compile(rf"(?:{_POLITE}|ok(?:ay)?|ty|sorry|go|hurry)(?:[\s,]+(?:you|all|team|{_POLITE}))*", re.IGNORECASE)
 _FURTHER = re.compile(r"(?:(?:and|then|please|also)\s+)*(?:tell|show|explain|let)\s.+", re.IGNORECASE)
@@ -160,7 +165,7 @@ def _orders(sentence: str, deed: Deed, target: Target, around: Surroundings, nam
     for form in _forms(deed, target, around.usual_environment):
         found = form.fullmatch(plain)
         if found is not None:
-            return not _RETRACTED.search(found["reason"] or "")
+            return not _RETRACTED.search(found["reason"] or "") and not _DOUBT.search(found["remark"] or "")
     return False
 
 
@@ -198,7 +203,9 @@ def _tail(deed: Deed, target: Target, usual: str) -> str:
     politely = rf"(?:[\s,]+{_POLITE})*"
     until = rf"(?:\s+{_UNTIL})?" if deed is Deed.PAUSE else ""
     # To go on is a decision: its reason may be a condition.
-    reason = r"(?P<reason>(?!))?" if deed is Deed.RESUME else rf"(?:[\s,]+(?P<reason>{_REASON}))?"
+    never = "(?P<reason>(?!))?(?P<remark>(?!))?"
+    because = rf"(?:[\s,]+(?P<reason>{_REASON})|(?:[,:]\s+|\s[—–-]\s)(?P<remark>{_REMARK}))?"
+    reason = never if deed is Deed.RESUME else because
     return politely + where + until + politely + reason
 
 

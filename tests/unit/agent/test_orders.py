@@ -30,6 +30,9 @@ def orders(text: str, deed: Deed, target: Target = HERE, *, thread: str | None =
         ("pause new-checkout", Deed.PAUSE),
         ("stop new-checkout please", Deed.PAUSE),
         ("Pause the rollout of new-checkout until Monday", Deed.PAUSE),
+        ("please revert new-checkout: support has three complaints", Deed.ROLL_BACK),
+        ("kill new-checkout now, errors have doubled", Deed.KILL),
+        ("pause new-checkout for now", Deed.PAUSE),
     ],
 )
 def test_an_order_that_names_deed_and_flag_is_one(text: str, deed: Deed) -> None:
@@ -123,6 +126,10 @@ def test_lowering_has_to_name_its_number_and_no_other() -> None:
         "roll back: not yet",
         "roll it back — no wait, don't",
         "roll back, nah",
+        "roll back, in theory",
+        "roll back: it should be possible",
+        "roll back - the others said no",
+        "roll back, the errors are a joke",
         "roll back because of the errors, no wait, don't",
         "Roll back new-checkout - but only if errors exceed 5 %",
         "kill new-checkout: Alice says we shouldn't",
