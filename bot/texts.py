@@ -355,7 +355,7 @@ DIALOG_NOT_OPENED = "Slack did not open the dialog in time. Please press the but
 
 LINES: dict[Happening, str] = {
     Happening.PLAN_PROPOSED: "✎ {actor} proposed plan v{version}.",
-    Happening.PLAN_REVISED: "✎ {actor} changed the plan to v{version}{changes}; earlier approvals no longer count.",
+    Happening.PLAN_REVISED: "✎ {actor} changed the plan to v{version}{changes}{asked}; earlier approvals no longer count.",
     Happening.CANCELLED: "✖ {actor} dropped the plan: {reason}",
     Happening.STARTED: "▶ {actor} started it at {exposure}; before, it was {known_good}.",
     Happening.PROMOTED: "▶ {actor} promoted it from {before} to {after}: {why}",
@@ -394,6 +394,7 @@ BECAUSE = " {reason}"
 RAISED_BY_HAND = "It was raised, so it is paused: resume to go back to the plan, or roll back."
 LOWERED_BY_HAND = "That is respected: it is paused."
 CHANGES = " ({changes})"
+ASKED = ", asked for with: {reason}"
 DEEDS = {
     "roll_back": "roll back {flag} in {environment}",
     "kill": "take {flag} in {environment} to 0 % for everyone",

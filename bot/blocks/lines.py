@@ -37,7 +37,8 @@ def _composed(what: Happening, facts: Mapping[str, Any], known: _Facts) -> dict[
         case Happening.CONFIRMATION_ASKED | Happening.CONFIRMATION_GIVEN | Happening.CONFIRMATION_DISMISSED:
             return {"deed": texts.DEEDS.get(str(facts.get("action")), texts.NOT_SAID).format_map(known)}
         case Happening.PLAN_REVISED:
-            return {"changes": _changes(facts.get("changes"))}
+            asked = texts.ASKED.format_map(known) if facts.get("reason") else ""
+            return {"changes": _changes(facts.get("changes")), "asked": asked}
         case Happening.CHANGED_BY_HAND:
             return {"raised": texts.RAISED_BY_HAND if facts.get("raised") else texts.LOWERED_BY_HAND}
         case _:

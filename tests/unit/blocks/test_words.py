@@ -114,8 +114,9 @@ def test_plain_is_one_line_of_bounded_length(text: str, most: int) -> None:
         (
             Happening.PLAN_REVISED,
             JONAS,
-            {"version": 2, "changes": ["Stage 1: 5 % → 2 %", "+ a<b"]},
-            f"✎ <@{JONAS}> changed the plan to v2 (Stage 1: 5 % → 2 %; + a&lt;b); earlier approvals no longer count.",
+            {"version": 2, "changes": ["Stage 1: 5 % → 2 %", "+ a<b"], "reason": "start at 2 %, <!here>"},
+            f"✎ <@{JONAS}> changed the plan to v2 (Stage 1: 5 % → 2 %; + a&lt;b), asked for with: "
+            "start at 2 %, &lt;!here&gt;; earlier approvals no longer count.",
         ),
         (
             Happening.PLAN_REVISED,
