@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 
+from agent.bounds import Budget
 from agent.model import ModelOptions, ModelUnavailable, Style, Wording, unavailable
 from agent.moves import Call, Move, Offer, prepared, understand
 from agent.prompts import as_data
@@ -65,17 +66,16 @@ class Exchange:
 
 @dataclass(slots=True)
 class Course:
-    """How a run went so far, also when it did not come to its end."""
+    """How a run went so far, also when it did not come to its end. `calls` are the conversation's own."""
 
     reply: str = ""
     findings: list[Finding] = field(default_factory=list)
     calls: int = 0
-    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything that the graph works with."""
+    """Everything that the graph works with. `budget` is shared with whatever asks a model on its way; None: its own."""
 
     model: "BaseChatModel"
     options: ModelOptions
@@ -85,6 +85,7 @@ class Run:
     voice: Voice
     stop: asyncio.Event
     is_stopped: Callable[[], Awaitable[bool]]
+    budget: Budget | None = None
 
 
 class State(TypedDict, total=False):
@@ -126,7 +127,7 @@ class _Steps:
         self._run = run
         self._course = course
         self._model = prepared(run.model, run.options, run.offers)
-        self._deadline = asyncio.get_running_loop().time() + run.options.max_seconds
+        self._budget = run.budget or Budget.of(run.options)
         self._failed: dict[tuple[str, str], str] = {}
         self._insists = False
 
@@ -135,6 +136,7 @@ class _Steps:
         course, run = self._course, self._run
         await self._check()
         course.calls += 1
+        self._budget.asked()
         await run.voice.thinking()
         message = await self._ask(state["messages"])
         move = understand(message, run.options, run.offers, prefix=f"call-{course.calls}")
@@ -148,7 +150,10 @@ class _Steps:
         """Have the calls carried out, one after the other."""
         answers = list[BaseMessage]()
         for call in state["move"].calls:
+            # Calls and tokens are checked where they are used up: what the last answer asks for is still done.
             await self._check_stop()
+            if (why := self._budget.too_late()) is not None:
+                raise _out(why)
             finding = await self._run.act(call)
             self._course.findings.append(finding)
             self._note(call, finding)
@@ -159,7 +164,7 @@ class _Steps:
         """Act on calls; think again about an empty move; end with a reply."""
         if state["move"].calls:
             return "act"
-        return "think" if not self._course.reply and self._course.calls < self._run.options.max_calls else "__end__"
+        return "think" if not self._course.reply and self._budget.calls < self._run.options.max_calls else "__end__"
 
     def is_said(self) -> bool:
         """Whether what the tools said is the answer: where rows word it, and where the model insists on what failed."""
@@ -179,7 +184,7 @@ class _Steps:
             used(span, exchange.input_tokens, exchange.output_tokens)
             if failure is not None:
                 failed(span, type(failure).__name__)
-        self._course.tokens += exchange.input_tokens + exchange.output_tokens
+        self._budget.used(exchange.input_tokens, exchange.output_tokens)
         await self._run.keeper.model_called(exchange)
         if failure is not None:
             raise failure
@@ -207,11 +212,10 @@ class _Steps:
 
     async def _answered(self, messages: list[BaseMessage]) -> AIMessage:
         """The model's message, unless the run is stopped or its time is up first."""
-        left = max(self._deadline - asyncio.get_running_loop().time(), 0)
         try:
-            return await unless_stopped(self._streamed(messages), self._run.stop, within=left)
+            return await unless_stopped(self._streamed(messages), self._run.stop, within=self._budget.seconds_left)
         except TimeIsUp:
-            raise OutOfBounds(_too_long(self._run.options)) from None
+            raise _out(self._budget.took_too_long) from None
 
     async def _streamed(self, messages: list[BaseMessage]) -> AIMessage:
         whole: AIMessageChunk | None = None
@@ -249,21 +253,16 @@ class _Steps:
 
     async def _check(self) -> None:
         await self._check_stop()
-        options, course = self._run.options, self._course
-        if course.calls >= options.max_calls:
-            raise OutOfBounds(f"That took more than {options.max_calls} steps, so I stopped.")
-        if course.tokens >= options.max_tokens:
-            raise OutOfBounds(f"That took more than {options.max_tokens:,} tokens, so I stopped.")
-        if asyncio.get_running_loop().time() >= self._deadline:
-            raise OutOfBounds(_too_long(options))
+        if (why := self._budget.spent()) is not None:
+            raise _out(why)
 
     async def _check_stop(self) -> None:
         if self._run.stop.is_set() or await self._run.is_stopped():
             raise Stopped
 
 
-def _too_long(options: ModelOptions) -> str:
-    return f"That took longer than {options.max_seconds:g} s, so I stopped."
+def _out(why: str) -> OutOfBounds:
+    return OutOfBounds(f"{why}, so I stopped.")
 
 
 def _tokens(request: Sequence[BaseMessage], response: AIMessage | None) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from agent.bounds import Budget
 from agent.planning.circumstances import Circumstances
 from agent.planning.drafter import Drafter
 from agent.planning.facts import Archive, Facts
@@ -58,12 +59,15 @@ class Planner:
         self._rules = Rules(policy, defaults, flags.capabilities, titles)
         self._graph = PlanningGraph(self._archive, drafter)
 
-    async def propose(self, request: PlanRequest, stop: asyncio.Event | None = None) -> Proposal:
+    async def propose(
+        self, request: PlanRequest, stop: asyncio.Event | None = None, budget: Budget | None = None
+    ) -> Proposal:
         """A plan for the flag; `stop` is set when it is no longer wanted, which ends the talk with the model.
 
+        `budget` is that of the run that asks; once it is spent the calculators' plan stands. None: a run's own.
         Raises FlagNotFound, InvalidSpec, InvalidPlan, CannotBeProven, Stopped, and what the sources raise.
         """
-        talk = Talk(stop or asyncio.Event())
+        talk = Talk(stop or asyncio.Event(), budget)
         try:
             state = await self._graph.run(request, self._rules, talk)
         except BaseException as error:

@@ -10,6 +10,7 @@ import structlog
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from agent import prompts
+from agent.bounds import Budget
 from agent.briefing import Briefing, brief
 from agent.desk import Desk
 from agent.direct import order_in
@@ -62,7 +63,7 @@ class Agent:
         """
         recorder = self.recorder
         run_id = await recorder.begin(turn, self.options, prompt_version(self.options), run_id=run_id)
-        context = Context(run_id, turn, self.desk, stop)
+        context = Context(run_id, turn, self.desk, stop, Budget.of(self.options))
         toolbox = Toolbox({tool.name: tool for tool in self.tools}, context, recorder, voice)
         course = Course()
         with run_span(run_id, turn.conversation_id, self.options) as span:
@@ -137,6 +138,7 @@ class Agent:
             voice=voice,
             stop=stop,
             is_stopped=Watch(recorder, run_id).is_stopped,
+            budget=toolbox.context.budget,
         )
         await converse(run, opening(turn, briefing, options, offers(self.tools, {})), course)
 

@@ -1,4 +1,4 @@
-"""The talk with a model about one plan: bounded in time, every exchange kept as a row.
+"""The talk with a model about one plan: bounded in calls, tokens and time, every exchange kept as a row.
 
 This part talks to the model and holds messages and a way to keep them, nothing that could change a flag.
 """
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agent.bounds import Budget
 from agent.model import ModelOptions, ModelUnavailable, Style, unavailable
 from agent.planning.sketch import Choices, sketch_schema
 from agent.stopping import unless_stopped
@@ -49,13 +50,15 @@ class Book(Protocol):
 class Dialogue:
     """`deadline` is a moment of the event loop's clock; `stop` is set when nobody wants an answer any more.
 
-    The messages grow with each question and answer.
+    `budget` is that of the run that wants the plan, which others draw on too. The messages grow with each question and
+    answer.
     """
 
     model: "BaseChatModel"
     options: ModelOptions
     choices: Choices
     book: Book
+    budget: Budget
     deadline: float
     messages: "list[BaseMessage]" = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -63,7 +66,7 @@ class Dialogue:
     _refused: bool = False
 
     async def ask(self, question: str) -> str:
-        """The answer to the next question. Raises Stopped, and ModelUnavailable, also when the time is up."""
+        """The answer to the next question. Raises Stopped, and ModelUnavailable, also when the budget is spent."""
         from langchain_core.messages import AIMessage, HumanMessage
 
         self.messages.append(HumanMessage(question))
@@ -84,12 +87,17 @@ class Dialogue:
     async def _exchanged(self) -> "AIMessage":
         from agent.tracing import failed, model_span, used
 
+        # Time is left to the deadline: what is asked too late is a row too, and is played again as it was.
+        if (why := self.budget.too_many()) is not None:
+            raise ModelUnavailable(f"{why}.")
+        self.budget.asked()
         position = await self.book.next_position()
         with model_span(self.options) as span:
             exchange, failure = await self._tried(position)
             used(span, exchange.input_tokens, exchange.output_tokens)
             if failure is not None:
                 failed(span, type(failure).__name__)
+        self.budget.used(exchange.input_tokens, exchange.output_tokens)
         await self.book.keep(exchange)
         if failure is not None:
             raise failure

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
+from agent.bounds import Budget
 from agent.model import ModelOptions
 from agent.planning.dialogue import Dialogue
 from agent.planning.facts import Facts
@@ -35,8 +36,11 @@ class Drafter:
     clock: Clock
     seconds: float = LONGEST_TALK
 
-    async def begin(self, facts: Facts, rules: Rules, choices: Choices, instructions: str) -> Dialogue:
-        """A talk about the plan of these facts. Raises ModelUnavailable."""
+    async def begin(
+        self, facts: Facts, rules: Rules, choices: Choices, instructions: str, budget: Budget | None = None
+    ) -> Dialogue:
+        """A talk about the plan of these facts, within the budget of the run that asks and within `seconds`. Raises
+        ModelUnavailable."""
         from langchain_core.messages import SystemMessage
 
         from agent.planning.books import open_book
@@ -45,8 +49,9 @@ class Drafter:
         model = await asyncio.to_thread(self.open_model)
         recorder = Recorder(self.database, self.clock)
         book = await open_book(recorder, self.options, facts.request, inputs_of(facts, rules))
-        deadline = asyncio.get_running_loop().time() + min(self.seconds, self.options.max_seconds)
-        return Dialogue(model, self.options, choices, book, deadline, [SystemMessage(instructions)])
+        budget = budget or Budget.of(self.options)
+        deadline = min(asyncio.get_running_loop().time() + self.seconds, budget.deadline)
+        return Dialogue(model, self.options, choices, book, budget, deadline, [SystemMessage(instructions)])
 
 
 def inputs_of(facts: Facts, rules: Rules) -> dict[str, Any]:

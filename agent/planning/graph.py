@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
+from agent.bounds import Budget
 from agent.model import WITHOUT_A_MODEL, ModelOptions, ModelUnavailable
 from agent.planning import wording
 from agent.planning.dialogue import Dialogue
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
 MOST_REPAIRS = 2
+MOST_STEPS = 2 * MOST_REPAIRS + 10
+"""Of the graph: more than its longest way, and not the library's own limit, which would not count as said."""
 MOST_ADDED = 3
 """Metrics that a sketch may add: each is read over the whole planning window."""
 
@@ -50,17 +53,21 @@ class Talker(Protocol):
         """The model, and how it is used."""
         ...
 
-    async def begin(self, facts: Facts, rules: Rules, choices: Choices, instructions: str) -> Dialogue:
-        """A talk about the plan of these facts. Raises ModelUnavailable."""
+    async def begin(
+        self, facts: Facts, rules: Rules, choices: Choices, instructions: str, budget: Budget | None
+    ) -> Dialogue:
+        """A talk about the plan of these facts, within the budget; None: within one of its own. Raises
+        ModelUnavailable."""
         ...
 
 
 @dataclass(slots=True)
 class Talk:
-    """What is said about one plan, until `stop` is set: `dialogue` is None until it began; `added` are the metrics that
-    it brought up."""
+    """What is said about one plan, until `stop` is set or the `budget` is spent: `dialogue` is None until it began;
+    `added` are the metrics that it brought up."""
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    budget: Budget | None = None
     dialogue: Dialogue | None = None
     added: dict[str, Baseline] = field(default_factory=dict)
 
@@ -99,7 +106,9 @@ class PlanningGraph:
         """The state at the end; `talk` is filled in as it goes. Raises what `Planner.propose` does."""
         # In a thread: nothing is acknowledged and nothing watched while the event loop loads the library.
         graph = await asyncio.to_thread(lambda: self._graph)
-        state: Any = await graph.ainvoke({"request": request, "rules": rules, "talk": talk})
+        given: State = {"request": request, "rules": rules, "talk": talk}
+        # Said here, for else it is that of the conversation's graph, inside which this one runs.
+        state: Any = await graph.ainvoke(given, {"recursion_limit": MOST_STEPS})
         return cast("State", state)
 
     @cached_property
@@ -144,7 +153,7 @@ class PlanningGraph:
         frame = Frame(facts, evidence, draft, rules)
         choices = frame.choices(rules.titles)
         try:
-            talk.dialogue = await self._talker.begin(facts, rules, choices, wording.instructions())
+            talk.dialogue = await self._talker.begin(facts, rules, choices, wording.instructions(), talk.budget)
         except ModelUnavailable as trouble:
             return {"frame": frame, "trouble": _said(trouble)}
         talk.dialogue.stop = talk.stop

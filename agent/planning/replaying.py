@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
+from agent.bounds import Budget
 from agent.model import ModelOptions, ModelUnavailable
 from agent.planner import outcome_of, proposal_of
 from agent.planning.dialogue import Dialogue, FormRefused
@@ -89,11 +90,14 @@ class _Talker:
     options: ModelOptions
     model: "BaseChatModel"
 
-    async def begin(self, facts: Facts, rules: Rules, choices: Choices, instructions: str) -> Dialogue:
+    async def begin(
+        self, facts: Facts, rules: Rules, choices: Choices, instructions: str, budget: Budget | None = None
+    ) -> Dialogue:
         from langchain_core.messages import SystemMessage
 
         deadline = asyncio.get_running_loop().time() + UNHURRIED
-        return Dialogue(self.model, self.options, choices, _NoBook(), deadline, [SystemMessage(instructions)])
+        budget = budget or Budget(self.options, deadline)
+        return Dialogue(self.model, self.options, choices, _NoBook(), budget, deadline, [SystemMessage(instructions)])
 
 
 def _lines(exchanges: Sequence[ModelCall]) -> "Iterator[AIMessage | Exception]":

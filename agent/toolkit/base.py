@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent.bounds import Budget
 from agent.desk import Desk
 from agent.turns import Turn
 from tools.errors import InvalidInput
@@ -59,12 +60,16 @@ class Result(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a tool works with: the run, its turn, the desk, and what is set when somebody stops the run."""
+    """What a tool works with: the run, its turn, the desk, and what is set when somebody stops the run.
+
+    `budget` is what the run may still ask of a model; None: a tool that asks one has its own.
+    """
 
     run_id: str
     turn: Turn
     desk: Desk
     stop: asyncio.Event
+    budget: Budget | None = None
 
 
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)

@@ -41,6 +41,7 @@ async def run(context: Context, arguments: Wish) -> Result:
             workspace=turn.workspace,
         ),
         context.stop,
+        context.budget,
     )
     standing = await desk.find_or_none(turn.workspace, ref.flag, ref.environment)
     if standing is not None and standing.ended_at is None and standing.plan.sha256 == proposal.plan.sha256:
