@@ -247,9 +247,10 @@ class _Steps:
         return AIMessage(move.text, tool_calls=calls)
 
     def _as_answer(self, call: Call, finding: Finding) -> BaseMessage:
+        text = as_data(f"answer of {call.tool}", json.loads(finding.text))
         if self._run.options.style is Style.TOOLS:
-            return ToolMessage(finding.text, tool_call_id=call.id, status="error" if finding.failed else "success")
-        return HumanMessage(as_data(f"answer of {call.tool[:80]}", json.loads(finding.text)))
+            return ToolMessage(text, tool_call_id=call.id, status="error" if finding.failed else "success")
+        return HumanMessage(text)
 
     async def _check(self) -> None:
         await self._check_stop()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -9,6 +10,8 @@ from string import Template
 from typing import Any
 
 LONGEST_TEXT = 6000
+LONGEST_KIND = 100
+_NOT_PLAIN = re.compile(r"[^\w .:/-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,11 @@ def version(*prompts: Prompt) -> str:
 def as_data(kind: str, value: Any) -> str:
     """Something from outside as one line of JSON between marks that nothing inside can close.
 
-    JSON has no bare `<` here, so that no text, whatever it holds, can end the block or begin another.
+    JSON has no bare `<` here, so that no text, whatever it holds, can end the block or begin another. The kind may hold
+    a name that a model wrote: only what is plain in it is kept.
     """
     text = json.dumps(_shortened(value), ensure_ascii=False, default=str)
-    return f'<data kind="{kind}">\n{_closed(text)}\n</data>'
+    return f'<data kind="{_NOT_PLAIN.sub("", kind)[:LONGEST_KIND]}">\n{_closed(text)}\n</data>'
 
 
 def _closed(text: str) -> str:
