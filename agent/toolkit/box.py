@@ -4,6 +4,7 @@ A tool that raised would kill the run, and leave a call without an answer, which
 """
 
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ FAILED = "agent.tool_failed"
 STOPPED = "That was stopped before it came to anything."
 LONGEST_RESULT = 8000
 LONGEST_SAID = 3000
+PLAIN_NAME = re.compile(r"(?!.*//)[A-Za-z0-9][\w.:/-]{0,59}", re.ASCII)
+"""People see it in a title, where anything else might be read as Sluice's own words."""
 
 logger = structlog.get_logger(__name__)
 
@@ -101,11 +104,12 @@ def _schema(arguments: type[Arguments]) -> dict[str, Any]:
 
 
 def title_of(tool: Tool[Any] | None, arguments: Mapping[str, Any]) -> str:
-    """What a call does, in words for people; what the model wrote in it is cut short."""
+    """What a call does, in words for people. What the model wrote in it is only taken where it is a plain name."""
     if tool is None:
         return "Looking for a tool"
-    flag = arguments.get("flag") or arguments.get("metric")
-    return f"{tool.title} · {redacted(str(flag))[:60]}" if isinstance(flag, str) else tool.title
+    named = arguments.get("flag") or arguments.get("metric")
+    is_plain = isinstance(named, str) and PLAIN_NAME.fullmatch(named) and redacted(named) == named
+    return f"{tool.title} · {named}" if is_plain else tool.title
 
 
 def refused(sentence: str) -> Result:
