@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +15,6 @@ from agent.planning.drafter import Drafter
 from agent.scripted import ScriptedModel
 from agent.stopping import Stopped
 from tests.unit.agent.planning_desk import Desk, Talk, request, talking
-from tests.unit.agent.test_boundary import OUT_OF_REACH
 from tools.plans.model import Facet, Plan, Source, Strategy
 from tools.records.models import AgentRun
 
@@ -461,13 +458,3 @@ async def test_a_fault_of_ours_closes_the_run(desk: Desk) -> None:
             await talk.planner.propose(request())
         (run,) = await talk.runs()
     assert (run.outcome, run.error) == ("failed", "RuntimeError")
-
-
-def test_the_part_that_talks_to_the_model_reaches_nothing_with_a_secret() -> None:
-    code = (
-        "import sys\n"
-        "import agent.planning.dialogue\n"
-        f"print([name for name in sys.modules if name.startswith({OUT_OF_REACH!r})])\n"
-    )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert answer.stdout.strip() == "[]"
