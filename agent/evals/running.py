@@ -74,7 +74,7 @@ class Examiner:
     stage: Stage
 
     async def attempt(self, scenario: Scenario, model: "BaseChatModel") -> Attempt:
-        """Run it once with this model."""
+        """Run it once with this model, which sketches plans too where its options let it."""
         return await self._played(scenario, model, None)
 
     async def scripted(self, scenario: Scenario) -> Attempt:
@@ -92,8 +92,10 @@ class Examiner:
         return await self._played(scenario, actor.model, (actor, iter(scripts)))
 
     async def _played(self, scenario: Scenario, model: "BaseChatModel", acting: Acting | None) -> Attempt:
+        # The scripts have lines for the conversation and none for plans.
+        sketches = acting is None and self.stage.options.may_sketch
         try:
-            async with self.stage.set(scenario.world, model) as world:
+            async with self.stage.set(scenario.world, model, sketches=sketches) as world:
                 return await _performed(scenario, world, acting)
         except SluiceError as error:
             return Attempt(scenario, broken=str(error))

@@ -71,18 +71,22 @@ class Stage:
     stills: dict[str, Still] = field(default_factory=dict)
 
     @asynccontextmanager
-    async def set(self, setup: WorldSetup, model: "BaseChatModel") -> AsyncIterator[World]:
-        """The world as it is before anybody speaks. Raises CantPlay and what the steps before raise."""
+    async def set(self, setup: WorldSetup, model: "BaseChatModel", *, sketches: bool = False) -> AsyncIterator[World]:
+        """The world as it is before anybody speaks; with `sketches` the model is asked for the plans made in it.
+
+        What was planned before is the calculators', so that every model starts from the same world. Raises CantPlay
+        and what the steps before raise.
+        """
         key = setup.model_dump_json()
         if key not in self.stills:
             async with self._opened(setup, model) as world:
                 await _make(world, setup)
                 self.stills[key] = await world.still()
-        async with self._opened(setup, model, self.stills[key]) as world:
+        async with self._opened(setup, model, self.stills[key], sketches=sketches) as world:
             yield world
 
     def _opened(
-        self, setup: WorldSetup, model: "BaseChatModel", still: Still | None = None
+        self, setup: WorldSetup, model: "BaseChatModel", still: Still | None = None, *, sketches: bool = False
     ) -> AbstractAsyncContextManager[World]:
         return open_world(
             model,
@@ -96,6 +100,7 @@ class Stage:
             specs={f"{flag}.md": text for flag, text in setup.specs.items()},
             database=self.database,
             still=still,
+            sketches=sketches,
         )
 
 

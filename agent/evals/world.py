@@ -14,9 +14,10 @@ from agent.desk import Desk
 from agent.earlier import earlier_calls
 from agent.model import ModelOptions
 from agent.planner import Planner, PlanRequest
+from agent.planning.drafter import Drafter
 from agent.session import Agent
 from agent.toolkit.registry import TOOLS
-from agent.turns import Answer, Said, Silent, Turn
+from agent.turns import Answer, Said, Silent, Turn, Voice
 from tools.clock import ManualClock
 from tools.flags.base import FlagRef
 from tools.flags.memory import MemoryFlagService
@@ -140,7 +141,14 @@ class World:
         """Somebody writes in a thread, and not to Sluice."""
         self.said.setdefault(thread, []).append(Said(author=person, text=text, at=self.clock.now()))
 
-    async def say(self, *texts: str, person: str, thread: str = "main", stop: asyncio.Event | None = None) -> Answer:
+    async def say(
+        self,
+        *texts: str,
+        person: str,
+        thread: str = "main",
+        stop: asyncio.Event | None = None,
+        voice: Voice | None = None,
+    ) -> Answer:
         """A person writes, the agent answers, in a thread that remembers its messages and the rollout it is about."""
         self.clock.advance(1)
         conversation = await self._conversation(thread)
@@ -161,7 +169,7 @@ class World:
             rollout_environment=rollout.environment if rollout is not None else None,
             earlier_calls=await earlier_calls(self.database, conversation),
         )
-        answer = await self.agent.run(turn, Silent(), stop or asyncio.Event())
+        answer = await self.agent.run(turn, voice or Silent(), stop or asyncio.Event())
         messages.extend(Said(author=person, text=text, at=now) for text in texts)
         messages.append(Said(author="sluice", text=answer.text, at=self.clock.now(), by_sluice=True))
         if answer.rollouts:
@@ -220,8 +228,9 @@ async def open_world(
     database: Database | None = None,
     tools: Sequence[Any] = TOOLS,
     still: Still | None = None,
+    sketches: bool = False,
 ) -> AsyncIterator[World]:
-    """A fresh world, or one that goes on from `still`.
+    """A fresh world, or one that goes on from `still`; with `sketches` the model is asked for plans too.
 
     It is on a database of its own in memory unless another is given: that is emptied, and left open.
     """
@@ -236,14 +245,15 @@ async def open_world(
     controller = Controller(database, flags, router, policy, clock, owner="world")
     rollouts.wake = controller.carry_out
     defaults = defaults or PlanningDefaults(check_every=CHECK_EVERY)
-    planner = Planner(shelf, flags, router, policy, defaults, clock)
-    desk = Desk(database, clock, flags, router, shelf, policy, planner, rollouts)
 
     def opened() -> "BaseChatModel":
         from agent.model import open_model
 
         return model if model is not None else open_model(options)
 
+    drafter = Drafter(options, opened, database, clock) if sketches else None
+    planner = Planner(shelf, flags, router, policy, defaults, clock, drafter)
+    desk = Desk(database, clock, flags, router, shelf, policy, planner, rollouts)
     agent = Agent(desk, options, opened, tools)
     world = World(database, clock, flags, source, shelf, controller, agent, defaults.check_every)
     if still is not None:
