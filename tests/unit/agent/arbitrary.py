@@ -64,6 +64,18 @@ _FITTING: dict[str, st.SearchStrategy[Any]] = {
     "add_metric": st.sampled_from(METRICS),
     "drop_metric": st.sampled_from(METRICS),
 }
+_reasons = st.one_of(st.just(""), _texts)
+_SKETCHED: dict[str, st.SearchStrategy[Any]] = {
+    "guardrails": st.lists(
+        st.fixed_dictionaries(
+            {"metric": st.sampled_from(METRICS), "margin": st.sampled_from([1.05, 1.5, 3, 100]), "because": _reasons}
+        ),
+        max_size=3,
+    ),
+    "first_regions": st.lists(st.one_of(st.sampled_from(["eu", "moon"]), _texts), max_size=3),
+    "first_tenants": st.lists(st.one_of(st.sampled_from(["acme", "globex"]), _texts), max_size=3),
+    "limited_stages": st.integers(0, 5),
+}
 _BY_NAME = {tool.name: tool for tool in TOOLS}
 _SLOW = ("propose_plan", "revise_plan", "estimate")
 """Tools that read a day of telemetry: called too, but not as often."""
@@ -113,8 +125,29 @@ def _as_text(value: dict[str, Any]) -> str:
     return json.dumps(value, default=str)
 
 
+@st.composite
+def _sketches(draw: st.DrawFn) -> AIMessage:
+    """A sketch of a plan: mostly one that may be drawn, sometimes of another shape, sometimes no JSON at all."""
+    if draw(st.integers(0, 7)) == 0:
+        return AIMessage(draw(_texts))
+    percents = draw(st.sampled_from([(1, 10, 50, 100), (2, 25, 100), (1, 5, 25, 50, 100), (100,), (50, 100), (5, 1)]))
+    sketch: dict[str, Any] = {
+        "because": draw(_reasons),
+        "strategy": draw(st.sampled_from(["canary", "canary", "shadow", "full", "approved"])),
+        "stages": [{"percent": percent, "because": draw(_reasons)} for percent in percents],
+    }
+    for field, fits in _SKETCHED.items():
+        if draw(st.integers(0, 3)) == 0:
+            sketch[field] = draw(fits)
+    if draw(st.integers(0, 7)) == 0:
+        sketch[draw(st.sampled_from([*sketch, "approved_by"]))] = draw(_values)
+    text = _as_text(sketch)
+    return AIMessage(draw(st.sampled_from([text, text, f"```json\n{text}\n```", f"Here it is: {text}", text[:-9]])))
+
+
 messages = _messages()
 scripts = st.lists(messages, min_size=6, max_size=12)
+sketches = st.lists(_sketches(), min_size=1, max_size=4)
 ordinary_words = st.one_of(
     st.sampled_from(
         [

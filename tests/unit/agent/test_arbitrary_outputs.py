@@ -1,11 +1,12 @@
 """Whatever a model puts out: nothing is raised without the policy and the person it needs, and nothing breaks.
 
-A step is a call or a reply that the model made. The number of steps can be raised: `make fuzz`.
+A step is a call that was carried out, a message of the model that called nothing, or a sketch of a plan. The number of
+steps can be raised: `make fuzz`.
 """
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -14,29 +15,32 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from sqlalchemy import func, select
 
 from agent.evals.world import CHANNEL, ENVIRONMENT, WORKSPACE, Traffic, World, open_world
 from agent.graph import Exchange
 from agent.model import ModelOptions, Style, Wording
 from agent.planner import PlanRequest
+from agent.planning.wording import instructions
 from agent.recorder import ModelCalls, Recorder
 from agent.scripted import ScriptedModel
 from agent.session import Agent
 from agent.toolkit.base import Result
 from agent.turns import Ending, Turn
 from tests.unit.agent import arbitrary
+from tests.unit.agent.showing import Listener
 from tests.unit.rollouts.inline import InlineDatabase
 from tools.gates import Direction
 from tools.metrics.catalogue import MetricDefinition
 from tools.plans.policy import Policy
-from tools.records.models import ApprovalVote, GateCheck, Rollout
+from tools.records.models import ApprovalVote, GateCheck, PlanVersion, Rollout
 from tools.rollouts.service import Place
 from tools.rollouts.views import RolloutView
 
 STEPS = int(os.environ.get("SLUICE_TEST_FUZZ_STEPS", "10000"))
 BATCHES = 20
+EXAMPLES = 10
 MIRA, JONAS, AIKO = "U0MIRA", "U0JONAS", "U0AIKO"
 POLICY = Policy(approvers=(JONAS, AIKO, MIRA))
 METRICS = (
@@ -90,7 +94,8 @@ def test_no_output_of_a_model_raises_or_lowers_anything_or_breaks_a_run(batch: i
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         try:
-            _fuzz(runner, runner.run(_opened(stack, options, written=batch % 4 == 0)), batch)
+            opened = _opened(stack, options, written=batch % 4 == 0, sketches=batch % 3 == 0)
+            _fuzz(runner, runner.run(opened), batch)
         finally:
             runner.run(stack.aclose())
 
@@ -101,20 +106,26 @@ def _fuzz(runner: asyncio.Runner, scene: "Scene", batch: int) -> None:
 
         @seeded(1000 * batch + scene.rounds)
         @settings(
-            max_examples=50,
+            max_examples=EXAMPLES,
             deadline=None,
             database=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        @given(script=arbitrary.scripts, words=arbitrary.ordinary_words, thread=st.integers(0, 4))
-        def run(script: list[AIMessage], words: str, thread: int) -> None:
-            runner.run(scene.play(script, words, thread))
+        @given(
+            script=arbitrary.scripts,
+            sketches=arbitrary.sketches if scene.sketches else st.just([]),
+            words=arbitrary.ordinary_words,
+            thread=st.integers(0, 4),
+        )
+        def run(script: list[AIMessage], sketches: list[AIMessage], words: str, thread: int) -> None:
+            runner.run(scene.play(script, sketches, words, thread))
 
         run()
         scene.rounds += 1
     assert runner.run(scene.watch.faults()) == []
     assert runner.run(scene.audit()) == []
+    assert (scene.sketched > 0) == scene.sketches
 
 
 @dataclass
@@ -125,22 +136,27 @@ class Scene:
     model: "Steppable"
     watch: Watch
     rollouts: list[RolloutView | None]
+    sketches: bool
     steps: int = 0
     rounds: int = 0
+    sketched: int = 0
 
-    async def play(self, script: list[AIMessage], words: str, thread: int) -> None:
-        """A person says the words; the model answers with the script, then with an end."""
-        self.model.script = [*script]
+    async def play(self, script: list[AIMessage], sketches: list[AIMessage], words: str, thread: int) -> None:
+        """A person says the words; the model answers with the script, then with an end, and sketches as it may."""
+        self.model.script, self.model.sketches = [*script], [*sketches]
+        listener = Listener()
         rollout = self.rollouts[thread]
         self.world.about = {f"t{thread}": rollout.id} if rollout is not None else {}
-        answer = await self.world.say(words or "?", person=MIRA, thread=f"t{thread}")
+        answer = await self.world.say(words or "?", person=MIRA, thread=f"t{thread}", voice=listener)
         self.world.said.clear()
-        self.steps += self.model.steps
-        self.model.steps = 0
+        self.steps += listener.steps + self.model.sketched
+        self.sketched += self.model.sketched
+        self.model.sketched = 0
         assert answer.ending in (Ending.ANSWERED, Ending.BOUNDED), answer
         said = "\n".join((answer.text, *answer.facts))
         assert arbitrary.PLANTED not in said
         assert OTHERS_REASON not in said
+        assert (shown := listener.faults(answer)) == [], shown
         assert (faults := await self.watch.faults()) == [], faults
 
     async def audit(self) -> list[Any]:
@@ -148,7 +164,9 @@ class Scene:
         from tools.records import log
 
         async with self.world.database.read() as session:
-            return await log.verify(session)
+            plans = (await session.scalars(select(PlanVersion))).all()
+            leaks = [plan.id for plan in plans if arbitrary.PLANTED in str(plan.body)]
+            return [*await log.verify(session), *leaks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,19 +208,23 @@ class Unwriting(Agent):
 
 
 class Steppable(ScriptedModel):
-    """Says what its script holds, then ends; counts the calls and replies it made."""
+    """Says what its script holds, then ends; asked for a plan it takes turns with its sketches."""
 
     script: list[AIMessage] = []  # noqa: RUF012 - pydantic copies it
-    steps: int = 0
+    sketches: list[AIMessage] = []  # noqa: RUF012 - pydantic copies it
+    sketched: int = 0
 
-    def next_line(self, _messages: Any) -> AIMessage:
-        """The next message of the script."""
-        message = self.script.pop(0) if self.script else AIMessage("That is all.")
-        self.steps += max(len(message.tool_calls) + len(message.invalid_tool_calls), 1)
-        return message
+    def next_line(self, messages: Sequence[BaseMessage]) -> AIMessage:
+        """The next message of the script, or the next sketch."""
+        self.asked.clear()
+        if messages[0].content == instructions():
+            self.sketched += 1
+            self.sketches.append(self.sketches.pop(0))
+            return self.sketches[-1]
+        return self.script.pop(0) if self.script else AIMessage("That is all.")
 
 
-async def _opened(stack: AsyncExitStack, options: ModelOptions, *, written: bool) -> Scene:
+async def _opened(stack: AsyncExitStack, options: ModelOptions, *, written: bool, sketches: bool) -> Scene:
     model = Steppable(lines=lambda messages: model.next_line(messages))
     database = InlineDatabase()
     stack.push_async_callback(database.close)
@@ -214,8 +236,10 @@ async def _opened(stack: AsyncExitStack, options: ModelOptions, *, written: bool
             policy=POLICY,
             specs={"running.md": SPEC},
             database=database,
+            sketches=sketches,
         )
     )
+    model.sketches = [AIMessage("Nothing.")]
     if not written:
         world.agent = Unwriting(**{one.name: getattr(world.agent, one.name) for one in fields(world.agent)})
     traffic = {"checkout_errors": Traffic(600, 0.01, 0.01), "conversion": Traffic(600, 0.05, 0.05)}
@@ -234,7 +258,7 @@ async def _opened(stack: AsyncExitStack, options: ModelOptions, *, written: bool
     async with world.database.read() as session:
         watch.started["votes"] = await session.scalar(select(func.count()).select_from(ApprovalVote)) or 0
         assert await session.scalar(select(func.count()).select_from(GateCheck)) is not None
-    return Scene(world, model, watch, [running, proposed, paused, None, None])
+    return Scene(world, model, watch, [running, proposed, paused, None, None], sketches)
 
 
 async def _proposed(world: World, flag: str, workspace: str) -> RolloutView:
