@@ -3,10 +3,12 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import case, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningInsert
 
 from agent.graph import Exchange
 from agent.model import ModelOptions
@@ -15,13 +17,21 @@ from agent.redaction import redacted_value
 from agent.toolkit.base import Result
 from agent.turns import Ending, Turn
 from tools.clock import Clock
-from tools.records.database import Database
+from tools.records.database import Database, insert_for
 from tools.records.models import AgentRun, ModelCall, ToolCall, new_id
 
 RUNNING = "running"
 CONVERSATION = "conversation"
 LONGEST_ARGUMENT = 4000
 LOOK_EVERY_S = 1.0
+UNBEGUN: Mapping[str, Any] = {
+    "kind": CONVERSATION,
+    "model": "",
+    "model_parameters": {},
+    "prompt_version": "",
+    "inputs": {},
+}
+"""What is known of a run that has not begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +41,26 @@ class Recorder:
     database: Database
     clock: Clock
 
-    async def begin(self, turn: Turn, options: ModelOptions, prompt_version: str, *, run_id: str | None = None) -> str:
-        """The new run's id: the one given, else a new one."""
-        run = AgentRun(
-            id=run_id or new_id(),
-            conversation_id=turn.conversation_id or None,
-            kind=CONVERSATION,
-            requester=turn.person,
-            model=options.name or "",
-            model_parameters=options.parameters(),
-            prompt_version=prompt_version,
-            inputs=redacted_value({"turn": turn.model_dump(mode="json")}),
-            outcome=RUNNING,
-            started_at=self.clock.now(),
-        )
+    async def begin(
+        self, turn: Turn, options: ModelOptions, prompt_version: str, *, run_id: str | None = None
+    ) -> tuple[str, bool]:
+        """The new run's id (the one given, else a new one), and whether somebody wants it to stop already."""
+        given = {
+            "conversation_id": turn.conversation_id or None,
+            "kind": CONVERSATION,
+            "requester": turn.person,
+            "model": options.name or "",
+            "model_parameters": options.parameters(),
+            "prompt_version": prompt_version,
+            "inputs": redacted_value({"turn": turn.model_dump(mode="json")}),
+            "started_at": self.clock.now(),
+        }
+        row = {"id": run_id or new_id(), "outcome": RUNNING, **given}
         async with self.database.write() as session:
-            session.add(run)
-        return run.id
+            inserted = insert_for(session)(AgentRun).values(row)
+            statement = inserted.on_conflict_do_update(index_elements=[AgentRun.id], set_=given)
+            wished_at = await session.scalar(statement.returning(AgentRun.stop_requested_at))
+        return row["id"], wished_at is not None
 
     async def given(self, run_id: str, turn: Turn, inputs: Mapping[str, Any]) -> None:
         """Keep what else the run starts from, so that it can be played again."""
@@ -109,6 +122,25 @@ class Recorder:
     def keeper(self, run_id: str, options: ModelOptions, prompt_version: str) -> "ModelCalls":
         """What writes this run's exchanges down."""
         return ModelCalls(self, run_id, options, prompt_version)
+
+
+def wished_to_stop(
+    session: AsyncSession, run_id: str, conversation_id: str, requester: str, *, at: datetime
+) -> ReturningInsert[str]:
+    """The statement that asks a run of a conversation to stop, even one whose row is not written yet; its outcome."""
+    row = {
+        **UNBEGUN,
+        "id": run_id,
+        "conversation_id": conversation_id,
+        "requester": requester,
+        "outcome": RUNNING,
+        "started_at": at,
+        "stop_requested_at": at,
+    }
+    inserted = insert_for(session)(AgentRun).values(row)
+    stop = case((AgentRun.outcome == RUNNING, inserted.excluded.stop_requested_at), else_=AgentRun.stop_requested_at)
+    asked = inserted.on_conflict_do_update(index_elements=[AgentRun.id], set_={"stop_requested_at": stop})
+    return asked.returning(AgentRun.outcome)
 
 
 @dataclass(slots=True)

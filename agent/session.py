@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -14,14 +15,14 @@ from agent.bounds import Budget
 from agent.briefing import Briefing, brief
 from agent.desk import Desk
 from agent.direct import order_in
-from agent.graph import Course, OutOfBounds, Run, converse
+from agent.graph import Course, Finding, OutOfBounds, Run, converse
 from agent.model import WITHOUT_A_MODEL, ModelOptions, ModelUnavailable, Style
-from agent.moves import Offer, in_words
+from agent.moves import Call, Offer, in_words
 from agent.recorder import Recorder, Watch
 from agent.redaction import redacted
 from agent.routing import shortlist
 from agent.stopping import Stopped
-from agent.toolkit.base import Context, Tool
+from agent.toolkit.base import Context, Effect, Tool
 from agent.toolkit.box import Toolbox, offers
 from agent.tracing import failed, run_span
 from agent.turns import Answer, Ending, Turn, Voice, last_words
@@ -62,7 +63,9 @@ class Agent:
         `run_id` is the id that the run is to have; None: a new one.
         """
         recorder = self.recorder
-        run_id = await recorder.begin(turn, self.options, prompt_version(self.options), run_id=run_id)
+        run_id, is_unwanted = await recorder.begin(turn, self.options, prompt_version(self.options), run_id=run_id)
+        if is_unwanted:
+            stop.set()
         context = Context(run_id, turn, self.desk, stop, Budget.of(self.options))
         toolbox = Toolbox({tool.name: tool for tool in self.tools}, context, recorder, voice)
         course = Course()
@@ -120,8 +123,16 @@ class Agent:
             return False
         given = {"order": {"tool": order.tool, "arguments": dict(order.arguments)}}
         await self.recorder.given(toolbox.context.run_id, toolbox.context.turn, given)
-        course.findings.append(await toolbox.carry_out(order))
+        course.findings.append(await self._carry_out(toolbox, order))
         return True
+
+    async def _carry_out(self, toolbox: Toolbox, call: Call) -> Finding:
+        """Carry a call out. Before one with an effect it is looked whether the run is to stop. Raises Stopped."""
+        context, tool = toolbox.context, toolbox.tools.get(call.tool)
+        has_effect = tool is not None and tool.effect is not Effect.READ
+        if has_effect and (context.stop.is_set() or await self.recorder.is_stopped(context.run_id)):
+            raise Stopped
+        return await toolbox.carry_out(call)
 
     async def _converse(self, toolbox: Toolbox, course: Course, voice: Voice, stop: asyncio.Event) -> None:
         turn, run_id, recorder, options = toolbox.context.turn, toolbox.context.run_id, self.recorder, self.options
@@ -133,7 +144,7 @@ class Agent:
             model=await asyncio.to_thread(self.open_model),
             options=options,
             offers=offered,
-            act=toolbox.carry_out,
+            act=partial(self._carry_out, toolbox),
             keeper=recorder.keeper(run_id, options, prompt_version(options)),
             voice=voice,
             stop=stop,

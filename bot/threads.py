@@ -11,13 +11,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from agent.model import WITHOUT_A_MODEL
+from agent.recorder import RUNNING, UNBEGUN, wished_to_stop
 from agent.turns import Ending, Said
 from tools.clock import Clock
 from tools.records.database import Database, insert_for
 from tools.records.models import AgentRun, Conversation, Message, Rollout, new_id
 
 SLUICE = "sluice"
-RUNNING = "running"
 MOST_HISTORY = 20
 MOST_ATTEMPTS = 3
 """How often a message is read again after a process died over it."""
@@ -25,11 +26,22 @@ ANSWER_KEEPS = timedelta(hours=1)
 """How long after a run's end its answer is still worth showing, when Slack took none before."""
 LEFT_FOR = timedelta(seconds=30)
 """A message that nobody has taken for so long was forgotten by a process that died before it could submit its job."""
+LONGEST_RUN = timedelta(minutes=10)
+"""A run that has not ended for so long is looked after: its process may be gone, or could not write down its end."""
+LOOKED_AFTER = timedelta(days=1)
+"""How long the messages of runs that came to nothing are looked after."""
 
 CLOCKS_DIFFER = timedelta(minutes=5)
 """How far Slack's clock and ours may be apart."""
 
 INTERRUPTED = "the process ended while it ran"
+STOPPED = "Stopped, as you asked."
+GIVEN_UP = (
+    f"I was interrupted {MOST_ATTEMPTS} times over this, so I gave it up. Say it again if you still want it. "
+    f"{WITHOUT_A_MODEL}"
+)
+REFUSED = "refused"
+"""In a run's output: why Slack will never take its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +138,7 @@ class Threads:
     async def change(self, channel: str, ts: str, text: str) -> Upset | None:
         """A message was edited. The run that reads it must stop, and what it read is unread again."""
         async with self._database.write() as session:
-            message = await self._message(session, channel, ts)
+            message = await self._held_message(session, channel, ts)
             if message is None or message.by_sluice or message.text == text:
                 return None
             message.earlier = [*message.earlier, message.text]
@@ -136,7 +148,7 @@ class Threads:
     async def take_back(self, channel: str, ts: str) -> Upset | None:
         """A message was deleted. The run that reads it must stop; what else it read is unread again."""
         async with self._database.write() as session:
-            message = await self._message(session, channel, ts)
+            message = await self._held_message(session, channel, ts)
             if message is None or message.by_sluice or message.deleted_at is not None:
                 return None
             message.deleted_at = self._clock.now()
@@ -145,7 +157,7 @@ class Threads:
     async def object_to(self, channel: str, ts: str, person: str) -> Upset | None:
         """Somebody put ❌ on a message: on their own, or on Sluice's, which is for everyone in the thread to stop."""
         async with self._database.write() as session:
-            message = await self._message(session, channel, ts)
+            message = await self._held_message(session, channel, ts)
             if message is None or (not message.by_sluice and message.author != person):
                 return None
             if message.run_id is None:
@@ -161,7 +173,7 @@ class Threads:
             Conversation,
             or_(
                 exists().where(AgentRun.conversation_id == conversation_id, AgentRun.outcome == RUNNING),
-                exists().where(*_left_by_the_dead(conversation_id)),
+                exists().where(Message.conversation_id == conversation_id, _LEFT_BY_THE_DEAD),
             ),
             exists().where(*self._undelivered(conversation_id)),
         ).where(Conversation.id == conversation_id)
@@ -184,18 +196,29 @@ class Threads:
             said = (*before, *(_said(message, new=True) for message in unread[:count]))
             return Taken(run_id, person, said, await self._rollout_of(session, conversation))
 
-    async def recover(self, conversation_id: str) -> None:
-        """Close the runs that a dead process left, and have what they read read again. Only while nobody else runs."""
+    async def recover(self, conversation_id: str) -> bool:
+        """Close the runs that a dead process left; whether what they read is read again. Only while nobody else runs.
+
+        What was read MOST_ATTEMPTS times, or was to be stopped, is not: its run gets an answer that says so.
+        """
+        again = False
         async with self._database.write() as session:
             await session.execute(
                 update(AgentRun)
                 .where(AgentRun.conversation_id == conversation_id, AgentRun.outcome == RUNNING)
                 .values(outcome=Ending.FAILED.value, error=INTERRUPTED, ended_at=self._clock.now())
             )
-            query = select(Message).where(*_left_by_the_dead(conversation_id))
+            query = select(Message).where(Message.conversation_id == conversation_id, _LEFT_BY_THE_DEAD)
             for message in (await session.scalars(query)).all():
-                if await self._attempts(session, conversation_id, message.said_at) < MOST_ATTEMPTS:
-                    message.run_id = None
+                run = await self._dead_run(session, message)
+                attempts = await self._attempts(session, conversation_id, message.said_at)
+                if run.stop_requested_at is not None:
+                    run.outcome, run.output = Ending.STOPPED.value, {"text": STOPPED}
+                elif attempts < MOST_ATTEMPTS:
+                    message.run_id, again = None, True
+                else:
+                    run.output = {"text": GIVEN_UP}
+        return again
 
     async def is_awaited(self, run_id: str) -> bool:
         """Whether what the run read still stands, so that somebody waits for its answer."""
@@ -212,6 +235,8 @@ class Threads:
 
         `about` is the rollout that it is about: kept where the thread is no card's.
         """
+        # A model may write half a character, which no row can hold.
+        text = text.encode(errors="replace").decode()
         row = {
             "id": new_id(),
             "conversation_id": conversation_id,
@@ -247,26 +272,35 @@ class Threads:
             runs = (await session.scalars(query)).all()
             return [Unanswered(run.id, run.requester, Ending(run.outcome), await _begun(session, run)) for run in runs]
 
+    async def give_up(self, run_id: str, reason: str) -> None:
+        """Slack will never take the run's answer."""
+        async with self._database.write() as session:
+            run = await session.get_one(AgentRun, run_id)
+            run.output = {**(run.output or {}), REFUSED: reason}
+
     async def left_message(self, conversation_id: str) -> str | None:
         """The timestamp of a message that a run which died had begun; the next run's answer takes its place."""
         async with self._database.read() as session:
-            query = (
-                select(Message.ts)
-                .join(AgentRun, AgentRun.id == Message.run_id)
-                .where(
-                    Message.conversation_id == conversation_id,
-                    Message.by_sluice.is_(True),
-                    Message.text == "",
-                    AgentRun.error == INTERRUPTED,
-                )
-            )
-            return await session.scalar(query.order_by(Message.ts.desc()).limit(1))
+            return await _left_message(session, conversation_id)
 
     async def left_alone(self) -> list[tuple[str, str]]:
-        """Conversations with a message that no run took for too long, each with the oldest such message's timestamp."""
+        """Conversations with a message that no run took for too long, each with the oldest such message's timestamp.
+
+        Also where the run that took it never began, or does not end.
+        """
+        now = self._clock.now()
+        endless = exists().where(
+            AgentRun.id == Message.run_id, AgentRun.outcome == RUNNING, AgentRun.started_at < now - LONGEST_RUN
+        )
+        taken_for_nothing = and_(_LEFT_BY_THE_DEAD | endless, Message.said_at > now - LOOKED_AFTER)
         query = (
             select(Message.conversation_id, func.min(Message.ts))
-            .where(*_UNREAD, Message.said_at < self._clock.now() - LEFT_FOR)
+            .where(
+                Message.by_sluice.is_(False),
+                Message.deleted_at.is_(None),
+                Message.said_at < now - LEFT_FOR,
+                or_(Message.run_id.is_(None), taken_for_nothing),
+            )
             .group_by(Message.conversation_id)
         )
         async with self._database.read() as session:
@@ -290,6 +324,7 @@ class Threads:
             AgentRun.conversation_id == conversation_id,
             AgentRun.outcome != RUNNING,
             AgentRun.output.is_not(None),
+            AgentRun.output[REFUSED].as_string().is_(None),
             AgentRun.ended_at > self._clock.now() - ANSWER_KEEPS,
             message.where(Message.by_sluice.is_(False), Message.deleted_at.is_(None)).exists(),
             ~message.where(Message.by_sluice.is_(True), Message.text != "").exists(),
@@ -335,16 +370,27 @@ class Threads:
         )
         return await session.scalar(query.limit(1))
 
+    async def _held_message(self, session: AsyncSession, channel: str, ts: str) -> Message | None:
+        """The message, which no run takes meanwhile; a conversation's messages are changed one at a time."""
+        conversation = (
+            select(Conversation.id)
+            .join(Message, Message.conversation_id == Conversation.id)
+            .where(Conversation.channel == channel, Message.ts == ts)
+        )
+        held = await session.scalar(conversation.limit(1).with_for_update(of=Conversation, key_share=True))
+        query = select(Message).where(Message.conversation_id == held, Message.ts == ts)
+        return await session.scalar(query.with_for_update())
+
     async def _upset(self, session: AsyncSession, message: Message, *, again: bool) -> Upset:
         """Ask the run that reads (or writes) the message to stop, if it has not ended."""
         run_id = message.run_id
         if run_id is None:
             return Upset(message.conversation_id)
-        run = await session.get(AgentRun, run_id)
-        if run is not None and run.outcome != RUNNING:
+        outcome = await session.scalar(
+            wished_to_stop(session, run_id, message.conversation_id, message.author, at=self._clock.now())
+        )
+        if outcome != RUNNING:
             return Upset(message.conversation_id)
-        if run is not None:
-            run.stop_requested_at = self._clock.now()
         if again:
             await session.execute(
                 update(Message)
@@ -352,6 +398,25 @@ class Threads:
                 .values(run_id=None)
             )
         return Upset(message.conversation_id, run_id, again)
+
+    async def _dead_run(self, session: AsyncSession, message: Message) -> AgentRun:
+        """The run that took the message; one that never began is written down, so that it counts as an attempt."""
+        assert message.run_id is not None
+        run = await session.get(AgentRun, message.run_id)
+        if run is None:
+            now = self._clock.now()
+            run = AgentRun(
+                id=message.run_id,
+                conversation_id=message.conversation_id,
+                requester=message.author,
+                outcome=Ending.FAILED.value,
+                error=INTERRUPTED,
+                started_at=now,
+                ended_at=now,
+                **UNBEGUN,
+            )
+            session.add(run)
+        return run
 
     async def _attempts(self, session: AsyncSession, conversation_id: str, since: datetime) -> int:
         query: Select[Any] = select(func.count()).where(
@@ -362,17 +427,15 @@ class Threads:
         return int(await session.scalar(query) or 0)
 
 
-def _left_by_the_dead(conversation_id: str) -> tuple[ColumnElement[bool], ...]:
-    """Messages of a run that never began, or that a process's death ended."""
-    known = exists().where(AgentRun.id == Message.run_id)
-    died = exists().where(AgentRun.id == Message.run_id, AgentRun.error == INTERRUPTED)
-    return (
-        Message.conversation_id == conversation_id,
-        Message.run_id.is_not(None),
-        Message.by_sluice.is_(False),
-        or_(~known, died),
-    )
-
+_LEFT_BY_THE_DEAD = and_(
+    Message.run_id.is_not(None),
+    Message.by_sluice.is_(False),
+    or_(
+        ~exists().where(AgentRun.id == Message.run_id),
+        exists().where(AgentRun.id == Message.run_id, AgentRun.error == INTERRUPTED, AgentRun.output.is_(None)),
+    ),
+)
+"""Messages of a run that never began, or that a process's death ended and that has no answer."""
 
 _UNREAD = and_(Message.run_id.is_(None), Message.by_sluice.is_(False)), Message.deleted_at.is_(None)
 
@@ -384,6 +447,24 @@ def moment_of(ts: str) -> datetime:
 
 async def _begun(session: AsyncSession, run: AgentRun) -> str | None:
     query = select(Message.ts).where(Message.run_id == run.id, Message.by_sluice.is_(True))
+    begun = await session.scalar(query.order_by(Message.ts.desc()).limit(1))
+    if begun is None and run.error == INTERRUPTED and run.conversation_id is not None:
+        # It had taken over the message of an attempt before it.
+        return await _left_message(session, run.conversation_id)
+    return begun
+
+
+async def _left_message(session: AsyncSession, conversation_id: str) -> str | None:
+    query = (
+        select(Message.ts)
+        .join(AgentRun, AgentRun.id == Message.run_id)
+        .where(
+            Message.conversation_id == conversation_id,
+            Message.by_sluice.is_(True),
+            Message.text == "",
+            AgentRun.error == INTERRUPTED,
+        )
+    )
     return await session.scalar(query.order_by(Message.ts.desc()).limit(1))
 
 

@@ -7,6 +7,7 @@ has died is recovered by editing its message.
 """
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,9 +22,10 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from agent.redaction import redacted
 from bot import texts
-from bot.blocks.conversation import Rendered, Task, rendered_so_far
+from bot.blocks.conversation import MOST_TITLE, Rendered, Task, rendered_so_far
+from bot.blocks.mrkdwn import ELLIPSIS, escape, fitted, plain
 from bot.blocks.prose import MOST_PROSE, prose, prose_so_far
-from bot.slack import NETWORK_ERRORS, code_of, retry_after
+from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
 from tools.errors import Unavailable
 
 CALL_TIMEOUT_S = 10.0
@@ -52,10 +54,14 @@ NO_STREAMS = frozenset(
     }
 )
 """Slack has no streams for this app or workspace, so it is not asked again."""
+LIMITED = "ratelimited"
 STILL_STREAMING = "streaming_state_conflict"
 """A message that is being streamed can't be edited."""
 MESSAGE_LOST = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 NOT_SHOWN = "voice.not_shown"
+SHOWING_FAILED = "voice.showing_failed"
+MOST_PLAIN = 3000
+"""Characters of an answer's plain text; Slack takes 4,000 in an edit."""
 
 logger = structlog.get_logger(__name__)
 
@@ -65,7 +71,7 @@ class NotDelivered(Unavailable):
 
 
 class Undeliverable(Exception):
-    """Slack will never take the answer: its channel or thread is gone."""
+    """Slack will never take the answer: its channel or thread is gone, or it refuses even the plain text."""
 
 
 GONE = frozenset({"channel_not_found", "is_archived", "not_in_channel", "thread_not_found", "cannot_reply_to_message"})
@@ -93,6 +99,14 @@ class _Mode(Enum):
     NOTHING = auto()  # no message yet
     STREAM = auto()
     EDITS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Slack's word for why it did not take a call. `passes`: the same call may work later."""
+
+    code: str
+    passes: bool
 
 
 @dataclass(slots=True)
@@ -175,16 +189,27 @@ class SlackVoice:
         await self._hush()
         if self._mode is _Mode.STREAM and await self._stop_stream(whole):
             return str(self._ts)
+        refusal = await self._put(whole.summary, whole.blocks)
+        if refusal is not None and not refusal.passes and refusal.code not in GONE:
+            # Something in it is not to Slack's liking: its words still are worth reading.
+            logger.warning(NOT_SHOWN, channel=self._spot.channel, reason=refusal.code)
+            refusal = await self._put(_in_plain_words(whole), ())
+        if refusal is None:
+            return str(self._ts)
+        if refusal.passes:
+            raise NotDelivered(f"Slack did not take the answer ({refusal.code}); it is kept and shown when Slack does.")
+        raise Undeliverable(refusal.code)
+
+    async def _put(self, text: str, blocks: Sequence[Block]) -> _Refusal | None:
+        """Write the whole message where it was begun, else anew; why Slack did not take it."""
         if self._ts is not None:
-            answer, code = await self._update(whole.summary, whole.blocks)
-            if answer is not None:
-                return self._ts
-            if code not in MESSAGE_LOST:
-                raise _refused(code)
-        answer, code = await self._post(whole.summary, whole.blocks)
-        if answer is None:
-            raise _refused(code)
-        return str(answer["ts"])
+            _, refusal = await self._update(text, blocks)
+            if refusal is None or refusal.code not in MESSAGE_LOST:
+                return refusal
+        answer, refusal = await self._post(text, blocks)
+        if answer is not None:
+            self._ts = str(answer["ts"])
+        return refusal
 
     async def vanish(self) -> None:
         """There is nothing to say: the status line goes; a message that was begun ends as it is."""
@@ -232,8 +257,18 @@ class SlackVoice:
     # -- what Slack is told ------------------------------------------------------------------------------------------
 
     async def _show(self) -> None:
+        """Keep Slack up to date. A fault of ours in it is logged; the run and its final answer go on without it."""
+        while not self._over.is_set():
+            try:
+                await self._follow()
+            except Exception:
+                logger.exception(SHOWING_FAILED, reference=secrets.token_hex(4), channel=self._spot.channel)
+                await self._rest(self._pause)
+
+    async def _follow(self) -> None:
         """Bring Slack up to date again and again."""
-        await self._set_status(texts.STATUS_THINKING)
+        if self._ts is None:
+            await self._set_status(texts.STATUS_THINKING)
         while not self._over.is_set():
             try:
                 await asyncio.wait_for(self._news.wait(), STATUS_EVERY_S)
@@ -271,7 +306,7 @@ class SlackVoice:
     async def _open(self, chunks: Sequence[dict[str, Any]]) -> None:
         if self._manners.streams:
             told = self._now()
-            answer, code = await self._call(
+            answer, refusal = await self._call(
                 self._slack.chat_startStream(
                     channel=self._spot.channel,
                     thread_ts=self._spot.thread,
@@ -286,7 +321,7 @@ class SlackVoice:
                 self._streaming_since = asyncio.get_running_loop().time()
                 await self._take(str(answer["ts"]))
                 return
-            if code in NO_STREAMS:
+            if refusal is not None and refusal.code in NO_STREAMS:
                 self._manners.streams = False
         await self._edit()
 
@@ -326,7 +361,7 @@ class SlackVoice:
         if answer is not None:
             self._told = told
 
-    async def _post(self, summary: str, blocks: Sequence[Block]) -> tuple[Any, str | None]:
+    async def _post(self, summary: str, blocks: Sequence[Block]) -> tuple[Any, _Refusal | None]:
         posting = self._slack.chat_postMessage(
             channel=self._spot.channel,
             thread_ts=self._spot.thread,
@@ -337,15 +372,15 @@ class SlackVoice:
         )
         return await self._call(posting)
 
-    async def _update(self, summary: str, blocks: Sequence[Block]) -> tuple[Any, str | None]:
+    async def _update(self, summary: str, blocks: Sequence[Block]) -> tuple[Any, _Refusal | None]:
         channel, ts = self._spot.channel, str(self._ts)
         arguments: dict[str, Any] = {"channel": channel, "ts": ts, "text": summary, "blocks": _plain(blocks)}
-        answer, code = await self._call(self._slack.chat_update(**arguments))
-        if code == STILL_STREAMING:
+        answer, refusal = await self._call(self._slack.chat_update(**arguments))
+        if refusal is not None and refusal.code == STILL_STREAMING:
             # Nobody told Slack that the stream is over, or Slack did not hear it.
             await self._call(self._slack.chat_stopStream(channel=channel, ts=ts))
-            answer, code = await self._call(self._slack.chat_update(**arguments))
-        return answer, code
+            answer, refusal = await self._call(self._slack.chat_update(**arguments))
+        return answer, refusal
 
     async def _take(self, ts: str) -> None:
         self._ts = ts
@@ -354,12 +389,12 @@ class SlackVoice:
     async def _set_status(self, status: str) -> None:
         if not self._manners.statuses:
             return
-        _, code = await self._call(
+        _, refusal = await self._call(
             self._slack.assistant_threads_setStatus(
                 channel_id=self._spot.channel, thread_ts=self._spot.thread, status=status
             )
         )
-        if code in NO_STREAMS:
+        if refusal is not None and refusal.code in NO_STREAMS:
             self._manners.statuses = False
 
     def _now(self) -> _Told:
@@ -377,23 +412,24 @@ class SlackVoice:
     def _task_chunks(self) -> list[dict[str, Any]]:
         changed = [task for task in self._tasks.values() if self._told.tasks.get(task.id) != task]
         chunks = [
-            {"type": "task_update", "id": task.id, "title": task.title, "status": task.status} for task in changed
+            {"type": "task_update", "id": task.id, "title": _title(task), "status": task.status} for task in changed
         ]
         if chunks and not self._told.tasks:
             chunks.insert(0, {"type": "plan_update", "title": texts.TASKS})
         return chunks
 
-    async def _call(self, calling: Awaitable[Any]) -> tuple[Any, str | None]:
-        """What Slack answered, or its word for why it did not."""
+    async def _call(self, calling: Awaitable[Any]) -> tuple[Any, _Refusal | None]:
+        """What Slack answered, or why it did not."""
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 return await calling, None
         except SlackApiError as error:
-            code = "ratelimited" if retry_after(error) is not None else code_of(error)
+            code = LIMITED if retry_after(error) is not None else code_of(error)
+            refusal = _Refusal(code, code in (LIMITED, STILL_STREAMING) or is_trouble_of_slack(error))
         except NETWORK_ERRORS as error:
-            code = type(error).__name__
-        logger.info(NOT_SHOWN, channel=self._spot.channel, reason=code)
-        return None, code
+            refusal = _Refusal(type(error).__name__, passes=True)
+        logger.info(NOT_SHOWN, channel=self._spot.channel, reason=refusal.code)
+        return None, refusal
 
 
 def redacted_so_far(text: str) -> str:
@@ -402,10 +438,15 @@ def redacted_so_far(text: str) -> str:
     return redacted(text[:end])
 
 
-def _refused(code: str | None) -> Exception:
-    if code in GONE:
-        return Undeliverable(code)
-    return NotDelivered(f"Slack did not take the answer ({code}); it is kept and shown when Slack does.")
+def _in_plain_words(whole: Rendered) -> str:
+    """The answer as text that Slack makes nothing of."""
+    lines = "\n".join(escape(line, MOST_PLAIN) for line in whole.markdown.splitlines())
+    return fitted(lines, MOST_PLAIN).strip() or whole.summary
+
+
+def _title(task: Task) -> str:
+    """A task's title, which may hold a model's words, without anything that Slack could take for a token."""
+    return prose(plain(task.title, MOST_TITLE)) or ELLIPSIS
 
 
 def _plain(blocks: Sequence[Block]) -> list[dict[str, Any]]:

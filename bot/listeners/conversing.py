@@ -4,7 +4,7 @@ The job's key is the conversation, so that a thread has one run at a time; whate
 up first. A run reads what one person wrote, up to the next person's message: who acts is always who wrote.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +23,7 @@ from bot.blocks.help import help_blocks
 from bot.recalling import said_by
 from bot.services import Services
 from bot.threads import Taken, Threads, Unanswered
-from bot.voice import Manners, SlackVoice, Spot, Undeliverable
+from bot.voice import Manners, NotDelivered, SlackVoice, Spot, Undeliverable
 from tools.records.models import Conversation, new_id
 
 KIND = "conversation"
@@ -50,7 +50,7 @@ async def submit(services: Services, conversation_id: str, request: str) -> None
 
 
 async def take_up_forgotten(services: Services) -> None:
-    """Submit jobs for messages that a process wrote down and died before it could."""
+    """Submit jobs for messages that a process wrote down and died before it could, or whose run came to nothing."""
     for conversation_id, oldest in await Threads(services.database, services.clock).left_alone():
         await submit(services, conversation_id, f"{oldest}:{services.clock.now():%H%M}")
 
@@ -66,19 +66,25 @@ class Talk:
         self._pause = pause
 
     async def go_on(self, payload: Mapping[str, Any]) -> None:
-        """Answer everything that is unread. Raises NotDelivered when Slack does not take an answer: it is kept."""
+        """Answer everything that is unread, then show what Slack did not take before.
+
+        Raises NotDelivered when Slack does not take an answer: it is kept, and keeps nobody else's back.
+        """
         found = await self._threads.find(payload["conversation"])
         if found is None:
             return
-        conversation, left = found.conversation, None
-        if found.broken:
-            await self._threads.recover(conversation.id)
+        conversation, left, waiting = found.conversation, None, list[Unanswered]()
+        if found.broken and await self._threads.recover(conversation.id):
             left = await self._threads.left_message(conversation.id)
-        if found.undelivered:
-            for unanswered in await self._threads.unanswered(conversation.id):
-                await self._deliver(conversation, unanswered)
-        while await self._answer_next(conversation, left):
+        if found.broken or found.undelivered:
+            waiting = await self._threads.unanswered(conversation.id)
+        refused = list[NotDelivered]()
+        while await _unless_refused(self._answer_next(conversation, left), refused):
             left = None
+        for unanswered in waiting:
+            await _unless_refused(self._deliver(conversation, unanswered), refused)
+        if refused:
+            raise refused[0]
 
     async def _answer_next(self, conversation: Conversation, left: str | None) -> bool:
         """Whether there may be more to answer. `left` is a message that a dead run had begun."""
@@ -108,11 +114,11 @@ class Talk:
             said = Said(answer.run_id, text, answer.facts, voice.tasks, more=more)
         return await self._put(conversation, voice, said, about=answer.rollouts[-1] if answer.rollouts else None)
 
-    async def _deliver(self, conversation: Conversation, unanswered: Unanswered) -> None:
+    async def _deliver(self, conversation: Conversation, unanswered: Unanswered) -> bool:
         """Show an answer that Slack did not take before."""
         said = await said_by(self._services, unanswered.run_id, more=await self._help(unanswered.ending))
         async with self._voice(conversation, unanswered.person, unanswered.run_id, unanswered.ts) as voice:
-            await self._put(conversation, voice, said)
+            return await self._put(conversation, voice, said)
 
     async def _put(
         self, conversation: Conversation, voice: SlackVoice, said: Said, *, about: str | None = None
@@ -121,6 +127,7 @@ class Talk:
             ts = await voice.finish(rendered(said))
         except Undeliverable as error:
             logger.warning(UNDELIVERABLE, channel=conversation.channel, run=said.run_id, reason=str(error))
+            await self._threads.give_up(said.run_id, str(error))
             return True
         return await self._threads.says(conversation.id, said.run_id, ts, said.text, about=about)
 
@@ -156,3 +163,12 @@ class Talk:
             rollout_environment=rollout.environment if rollout is not None else None,
             earlier_calls=() if is_first else await earlier_calls(self._services.database, conversation.id),
         )
+
+
+async def _unless_refused(answering: Awaitable[bool], refused: list[NotDelivered]) -> bool:
+    """Whether there may be more to answer; an answer that Slack does not take is noted, and others may follow."""
+    try:
+        return await answering
+    except NotDelivered as error:
+        refused.append(error)
+        return True

@@ -1,7 +1,7 @@
 """Conversations as rows, on SQLite and PostgreSQL alike: read once, in order, by one run, and not for ever."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +10,20 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from bot.threads import ANSWER_KEEPS, INTERRUPTED, MOST_ATTEMPTS, MOST_HISTORY, RUNNING, Heard, Taken, Threads
+from agent.model import ModelOptions
+from agent.recorder import RUNNING, Recorder
+from agent.turns import Ending, Said, Turn
+from bot.threads import (
+    ANSWER_KEEPS,
+    INTERRUPTED,
+    LONGEST_RUN,
+    MOST_ATTEMPTS,
+    MOST_HISTORY,
+    Heard,
+    Taken,
+    Threads,
+    Upset,
+)
 from tools.clock import ManualClock
 from tools.records.database import Database
 from tools.records.migrate import migrate
@@ -82,6 +95,20 @@ async def run(database: Database, conversation: str, run_id: str, outcome: str =
     )
     async with database.write() as session:
         session.add(row)
+
+
+def turn(conversation: str) -> Turn:
+    """What Mira's run starts from."""
+    said = Said(author=MIRA, text="one", at=START, new=True)
+    return Turn(
+        conversation_id=conversation,
+        workspace="T1",
+        channel="C1",
+        person=MIRA,
+        messages=(said,),
+        environment="production",
+        now=START,
+    )
 
 
 async def test_a_message_is_written_down_once_however_often_it_comes(threads: Threads, database: Database) -> None:
@@ -178,16 +205,104 @@ async def test_what_a_dead_process_was_reading_is_read_again_but_not_for_ever(
         await threads.recover(conversation)
         assert await threads.left_message(conversation) == "1772366400.000900"
     assert await take(threads, conversation, "run") is None
+    found = await threads.find(conversation)
+    assert found is not None
+    assert (found.broken, found.undelivered) == (False, True)
+    [unanswered] = await threads.unanswered(conversation)
+    assert (unanswered.run_id, unanswered.ending) == (f"run-{MOST_ATTEMPTS - 1}", Ending.FAILED)
+    assert unanswered.ts == "1772366400.000900"
     async with database.read() as session:
         ended = (await session.scalars(select(AgentRun))).all()
     assert {(one.outcome, one.error) for one in ended} == {("failed", INTERRUPTED)}
 
 
-async def test_what_was_taken_by_a_process_that_died_before_its_run_began_is_read_again(threads: Threads) -> None:
+async def test_what_was_taken_by_a_process_that_died_before_its_run_began_is_read_again_but_not_for_ever(
+    threads: Threads,
+) -> None:
     conversation = await heard(threads, FIRST)
-    await take(threads, conversation, "never-begun")
-    await threads.recover(conversation)
-    assert await take(threads, conversation, "run") is not None
+    for attempt in range(MOST_ATTEMPTS):
+        assert await take(threads, conversation, f"never-begun-{attempt}") is not None
+        assert await threads.recover(conversation) is (attempt < MOST_ATTEMPTS - 1)
+    assert await take(threads, conversation, "run") is None
+    assert len(await threads.unanswered(conversation)) == 1
+
+
+TAKING_BACK: dict[str, Callable[[Threads, str, str], Awaitable[Upset | None]]] = {
+    "edited": lambda threads, channel, ts: threads.change(channel, ts, "ONE"),
+    "deleted": lambda threads, channel, ts: threads.take_back(channel, ts),
+    "crossed": lambda threads, channel, ts: threads.object_to(channel, ts, MIRA),
+}
+
+
+@pytest.mark.parametrize("how", TAKING_BACK)
+async def test_what_is_taken_back_before_its_run_has_begun_stops_the_run_as_it_begins(
+    threads: Threads, database: Database, clock: ManualClock, how: str
+) -> None:
+    conversation = await heard(threads, FIRST, more(200, "two"))
+    await take(threads, conversation, "run")
+    upset = await TAKING_BACK[how](threads, "C1", FIRST.ts)
+    assert upset is not None
+    assert upset.run_id == "run"
+    recorder = Recorder(database, clock)
+    assert await recorder.begin(turn(conversation), ModelOptions(name="m"), "v1", run_id="run") == ("run", True)
+    assert await recorder.is_stopped("run")
+    async with database.read() as session:
+        begun = await session.get_one(AgentRun, "run")
+    assert (begun.requester, begun.model, begun.prompt_version, begun.outcome) == (MIRA, "m", "v1", RUNNING)
+
+
+async def test_a_run_that_nobody_took_anything_back_from_begins(
+    threads: Threads, database: Database, clock: ManualClock
+) -> None:
+    conversation = await heard(threads, FIRST)
+    await take(threads, conversation, "run")
+    recorder = Recorder(database, clock)
+    assert await recorder.begin(turn(conversation), ModelOptions(name="m"), "v1", run_id="run") == ("run", False)
+    await recorder.end("run", Ending.ANSWERED, {"text": "Here."})
+    upset = await threads.take_back("C1", FIRST.ts)
+    assert upset is not None
+    assert (upset.run_id, upset.again) == (None, False)
+    assert not await recorder.is_stopped("run")
+
+
+@pytest.mark.parametrize("how", TAKING_BACK)
+async def test_a_message_that_is_taken_and_taken_back_at_once_is_either_unread_or_its_run_stops(
+    threads: Threads, database: Database, clock: ManualClock, how: str
+) -> None:
+    for number in range(8):
+        ts = f"177236640{number}.000100"
+        conversation = await heard(threads, replace(FIRST, channel=f"C{number}", thread=ts, ts=ts))
+        deed = TAKING_BACK[how](threads, f"C{number}", ts)
+        taken, _ = await asyncio.gather(take(threads, conversation, f"run-{number}"), deed)
+        if taken is not None and new(taken) == ["one"]:
+            begun = Recorder(database, clock).begin(
+                turn(conversation), ModelOptions(name="m"), "v1", run_id=f"run-{number}"
+            )
+            assert await begun == (f"run-{number}", True)
+
+
+async def test_what_somebody_stopped_is_not_read_again_when_its_process_dies(
+    threads: Threads, database: Database
+) -> None:
+    conversation = await heard(threads, FIRST)
+    await take(threads, conversation, "run")
+    await run(database, conversation, "run")
+    await threads.object_to("C1", FIRST.ts, MIRA)
+    assert not await threads.recover(conversation)
+    assert await take(threads, conversation, "next") is None
+    [unanswered] = await threads.unanswered(conversation)
+    assert (unanswered.run_id, unanswered.ending) == ("run", Ending.STOPPED)
+
+
+async def test_an_answer_that_was_given_up_waits_no_longer(threads: Threads, database: Database) -> None:
+    conversation = await heard(threads, FIRST)
+    await take(threads, conversation, "run")
+    await run(database, conversation, "run", "answered", output={"text": "Here."}, ended_at=START)
+    assert len(await threads.unanswered(conversation)) == 1
+    await threads.give_up("run", "invalid_blocks")
+    assert await threads.unanswered(conversation) == []
+    async with database.read() as session:
+        assert (await session.get_one(AgentRun, "run")).output == {"text": "Here.", "refused": "invalid_blocks"}
 
 
 async def test_an_answer_that_slack_did_not_take_waits_for_a_while(
@@ -230,13 +345,17 @@ async def test_history_is_what_was_read_and_answered_the_newest_of_it(threads: T
     ]
 
 
-async def test_messages_that_nobody_took_are_found(threads: Threads, clock: ManualClock) -> None:
+async def test_messages_that_nobody_took_are_found(threads: Threads, database: Database, clock: ManualClock) -> None:
     conversation = await heard(threads, FIRST, more(200, "two"))
     assert await threads.left_alone() == []
     clock.advance(timedelta(minutes=1).total_seconds())
     assert await threads.left_alone() == [(conversation, FIRST.ts)]
     await take(threads, conversation, "run")
+    assert await threads.left_alone() == [(conversation, FIRST.ts)], "a run that has not begun may never begin"
+    await run(database, conversation, "run")
     assert await threads.left_alone() == []
+    clock.advance(LONGEST_RUN.total_seconds())
+    assert await threads.left_alone() == [(conversation, FIRST.ts)], "a run that does not end may have died"
 
 
 async def test_a_thread_is_about_the_rollout_that_was_talked_about_last_unless_it_is_a_cards(

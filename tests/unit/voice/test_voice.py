@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot import texts, voice
 from bot.blocks.conversation import Rendered, Said, Task, rendered
@@ -241,3 +242,69 @@ async def test_a_workspace_without_status_lines_is_not_asked_twice() -> None:
             await asyncio.sleep(0.001)
             await shown.finish(whole("Hello."))
     assert slack.calls["setStatus"] == 1
+
+
+@pytest.mark.parametrize("ts", [None, "1.000000"])
+async def test_what_slack_refuses_for_its_form_is_said_in_plain_words(ts: str | None) -> None:
+    slack = Channel(refusals={"postMessage": ["invalid_blocks"], "update": ["msg_too_long"]})
+    if ts is not None:
+        assert slack._new(Shown(streaming=False)) == ts
+    async with spoken(slack, ts=ts) as shown:
+        assert await shown.finish(whole("**All** is well.\nNobody & <!channel> suffers.")) == "1.000000"
+    [message] = slack.shown.values()
+    assert message.blocks == []
+    assert message.text.startswith("**All** is well.\nNobody &amp;")
+    assert "<" not in message.text
+
+
+async def test_what_slack_refuses_even_in_plain_words_is_given_up() -> None:
+    slack = Channel(refusals={"postMessage": ["invalid_blocks", "restricted_action"]})
+    async with spoken(slack) as shown:
+        with pytest.raises(Undeliverable, match="restricted_action"):
+            await shown.finish(whole("All is well."))
+    assert slack.calls["postMessage"] == 2
+
+
+async def test_a_plain_answer_that_slack_has_no_time_for_is_kept() -> None:
+    slack = Channel(refusals={"postMessage": ["invalid_blocks", "ratelimited"]})
+    async with spoken(slack) as shown:
+        with pytest.raises(NotDelivered):
+            await shown.finish(whole("All is well."))
+
+
+async def test_a_fault_of_ours_while_showing_is_logged_and_the_run_is_shown_on() -> None:
+    slack, faults = Channel(), [ConnectionError("the database is away")]
+
+    async def opened(ts: str) -> None:
+        if faults:
+            raise faults.pop()
+
+    made = SlackVoice(slack, SPOT, Manners(), opened=opened, pause=0.0)  # type: ignore[arg-type]
+    with capture_logs() as logs:
+        async with made as shown:
+            await shown.calling(*LOOKING)
+            await until(lambda: slack.shown)
+            [message] = slack.shown.values()
+            await shown.called(*LOOKING, failed=False)
+            await until(lambda: message.tasks["c1"][1] == "complete")
+            ts = await shown.finish(whole("All is well.", Task("c1", "Looking at the rollout", "complete")))
+    assert list(slack.shown) == [ts]
+    assert slack.shown[ts].text == "All is well."
+    [line] = [line for line in logs if line["event"] == voice.SHOWING_FAILED]
+    assert len(line["reference"]) == 8
+
+
+async def test_a_tasks_title_mentions_nobody_and_hides_no_address_while_it_is_streamed() -> None:
+    slack = Channel()
+    title = "Looking at the rollout · <!channel> <https://evil.example|x>\n\u202e"
+    async with spoken(slack) as shown:
+        await shown.calling("c1", "rollout_status", title)
+        await until(lambda: slack.shown)
+        [message] = slack.shown.values()
+        streamed = message.tasks["c1"][0]
+        await shown.finish(whole("All is well.", Task("c1", title, "complete")))
+        ended = message.tasks["c1"][0]
+    assert streamed == ended
+    assert streamed.startswith("Looking at the rollout · @")
+    for token in ("<", "|", "\n", "\u202e"):
+        assert token not in streamed
