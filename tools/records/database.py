@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 
 from tools.errors import ConfigurationError
+from tools.records.sqlite import SqliteConnection, SqliteModule
 
 BUSY_TIMEOUT_S = 10
 ABANDONED_WITHIN_S = 2
@@ -146,7 +147,7 @@ async def _held(lock: asyncio.Lock | None) -> AsyncIterator[None]:
 
 
 def _sqlite_options(in_memory: bool) -> dict[str, Any]:
-    options: dict[str, Any] = {"connect_args": {"async_creator_fn": _open_sqlite}}
+    options: dict[str, Any] = {"module": SqliteModule(_open_sqlite)}
     return options if in_memory else {**options, "pool_size": 8, "max_overflow": 0, "pool_timeout": 60}
 
 
@@ -199,4 +200,9 @@ def _listen_to_sqlite(engine: Any) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("sluice_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        statement = "BEGIN IMMEDIATE" if writes else "BEGIN"
+        driver: Any = connection.connection.dbapi_connection
+        if isinstance(driver, SqliteConnection):
+            driver.begin(statement)
+        else:  # an engine may be given connections of another kind
+            connection.exec_driver_sql(statement)
