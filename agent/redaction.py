@@ -4,31 +4,68 @@ import re
 from typing import Any
 
 HIDDEN = "[hidden]"
+SHORTEST = len("://:p@")
+"""No shorter text holds a secret."""
 
 _SECRETS = re.compile(
     r"xox[abeoprs]-[\w-]{8,}|xapp-[\w-]{8,}"
-    r"|\bsk-[\w-]{16,}"
+    r"|\bsk-[\w-]{16,}|\b[rs]k_(?:live|test)_\w{8,}"
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
-    r"|\bgh[opsur]_\w{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
+    r"|\bgh[opsur]_\w{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}|\bnpm_\w{20,}"
     r"|\bAIza[\w-]{30,}"
     r"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
-    r"|(?<=://)[^\s/:@]+:[^\s/@]+(?=@)"
+    # Up to the last @ before the path; with a slash in the password, which is no port then, up to the first.
+    r"|(?<=://)[^\s/:@]*:[^\s/]+(?=@)|(?<=://)[^\s/:@]*:(?!\d+[/?#])[^\s@]{1,200}(?=@)"
     r"|(?<=hooks\.slack\.com/services/)[\w/]+",
     re.DOTALL,
 )
-_NAMED = re.compile(
-    r"(?i)\b((?:[\w-]*(?:password|passwd|secret|api[_-]?key|token|credential)s?)[\"'`*]*\s*(?:[:=]|\bis\b)\s*[\"'`]*)"
-    r"(?!\[hidden\])([^\s\"'`,;<>(){}\[\]]{6,})"
+_MARKS = (
+    *("://", "-----BEGIN", "hooks.slack.com", "xox", "xapp-", "sk-", "sk_", "rk_", "AKIA", "ASIA", "AIza", "eyJ"),
+    *("gho_", "ghp_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "npm_"),
 )
-_NAMES = re.compile(r"(?i)passw|secret|api[_-]?key|token|credential")
+"""One of them stands in every text that `_SECRETS` finds something in."""
+
+_NAME = r"(?:pass(?:word|wd|phrase|code)|\bpwd|secret|api[ _-]?key|(?:access|private)[_-]?key|token|credential)s?"
+_QUOTES = r"[\\\"'`*]*"
+_PLAIN = r"[^\s\\\"'`,;<>(){}\[\]]"
+_SAID_OF_ONE = (
+    r"(?:always|changed|correct|different|empty|enough|expired|hidden|incorrect|invalid|longer|missing|needed|never"
+    r"|optional|refused|rejected|required|revoked|rotated|stored|unknown|unused|wrong)\b"
+)
+_GIVEN = rf"{_NAME}{_QUOTES}\s*(?:[:=]|\bis\b(?!\s+{_SAID_OF_ONE}))\s*"
+_NAMED = tuple(
+    re.compile(rf"(?i)({before})(?!\[hidden\]){value}")
+    for before, value in (
+        # In quotes it may have blanks, and so may a passphrase up to the line's end.
+        (rf"{_GIVEN}\\?[\"'`]", r"[^\"'`\n\\]{6,}(?=\\?[\"'`])"),
+        (rf"passphrases?{_QUOTES}\s*[:=]\s*{_QUOTES}", r"[^\n\"'`,;<>\[\]]{6,}"),
+        (rf"{_GIVEN}{_QUOTES}", rf"{_PLAIN}{{6,}}"),
+        # With nothing but a blank before it, it has a letter and a digit, and is neither a version nor a number.
+        (
+            rf"{_NAME}{_QUOTES}[ \t]+{_QUOTES}",
+            rf"(?={_PLAIN}*\d)(?={_PLAIN}*[a-z])(?![a-z][\w-]*-v\d+\b|\d+-[a-z]+\b){_PLAIN}{{6,}}",
+        ),
+        (rf"authorization{_QUOTES}\s*[:=]\s*{_QUOTES}(?:(?:basic|bearer|digest|token)\s+)?+", rf"{_PLAIN}{{6,}}"),
+        (r"\bbearer\s+", rf"(?={_PLAIN}*\d){_PLAIN}{{12,}}"),
+    )
+)
+_NAMES = ("pass", "pwd", "secret", "key", "token", "credential", "authorization", "bearer")
+"""One of them stands, in small letters, in every text that `_NAMED` finds something in."""
 
 
 def redacted(text: str) -> str:
     """The text without what looks like a token, a key or a password."""
-    text = _SECRETS.sub(HIDDEN, text)
-    # Where none of the words stands the long search can find nothing.
-    return _NAMED.sub(rf"\g<1>{HIDDEN}", text) if _NAMES.search(text) else text
+    if len(text) < SHORTEST:
+        return text
+    # The searches are long, and most texts have nothing to be found.
+    if any(mark in text for mark in _MARKS):
+        text = _SECRETS.sub(HIDDEN, text)
+    small = text.lower()
+    if any(name in small for name in _NAMES):
+        for named in _NAMED:
+            text = named.sub(rf"\g<1>{HIDDEN}", text)
+    return text
 
 
 def redacted_value(value: Any) -> Any:

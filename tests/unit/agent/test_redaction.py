@@ -1,5 +1,7 @@
 """What looks like a secret goes no further."""
 
+import time
+
 import pytest
 
 from agent.redaction import HIDDEN, redacted, redacted_value
@@ -20,6 +22,23 @@ from agent.redaction import HIDDEN, redacted, redacted_value
         ("The API_KEY is abcdef123456", "abcdef123456"),
         ("the admin password is swordfish1", "swordfish1"),
         ('"client_secret": "s3cr3t-value"', "s3cr3t-value"),
+        ("log in with password hunter2secret please", "hunter2secret"),
+        ("use token `a1b2c3d4e5`", "a1b2c3d4e5"),
+        ("passphrase: correct horse battery staple", "staple"),
+        ('password="my secret pass"', "my secret pass"),
+        ("the password is 'open sesame now'", "sesame"),
+        (r"{\"db_password\": \"open sesame now\"}", "sesame"),
+        ("PGPASSWORD=correcthorse psql", "correcthorse"),
+        ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI"),
+        ("Authorization: Bearer opaque-token-value", "opaque-token-value"),
+        ("curl -H 'Authorization: Basic dXNlcjpwYXNz'", "dXNlcjpwYXNz"),
+        ("it sends bearer 0f3a9b7c6d5e4f3a", "0f3a9b7c6d5e4f3a"),
+        ("sk_live_abcdefgh12345678", "sk_live_abcdefgh12345678"),
+        ("rk_live_abcdefgh12345678", "rk_live_abcdefgh12345678"),
+        ("npm_abcdefghijklmnopqrstuvwxyz0123456789", "npm_abcdefghijkl"),
+        ("postgres://u:p@ss@host/db", "ss@host"),
+        ("postgres://u:p/ss@host/db", "p/ss"),
+        ("redis://:hunter22@cache:6379/0", "hunter22"),
     ],
 )
 def test_a_secret_is_taken_out(text: str, secret: str) -> None:
@@ -36,15 +55,45 @@ def test_a_secret_is_taken_out(text: str, secret: str) -> None:
         "https://example.com/path?x=1",
         "sha256 0f3a9b",
         "[hidden]",
+        "the password is wrong",
+        "The token is expired, and the password is incorrect.",
+        "the error budget and the token budget are spent",
+        "a token budget of 100000 tokens",
+        "the secret search-v3 flag, and one that lives by token checkout-v2",
+        "tokens 30-minute window",
+        "password reset for 120 people",
+        "Basic authentication and bearer instruments",
+        "authorization by two people is missing",
+        "http://localhost:8080/a@b and https://sluice.example:8443/x?to=mira@example.com",
+        "key results of the quarter: 5 % more orders",
+        "mail mira@example.com or see https://example.com/@mira",
     ],
 )
 def test_what_is_none_stays(text: str) -> None:
     assert redacted(text) == text
 
 
-def test_redacting_twice_changes_nothing() -> None:
-    once = redacted("password: correct-horse")
-    assert redacted(once) == once
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password: correct-horse",
+        'password="my secret pass"',
+        "passphrase: correct horse battery staple",
+        "Authorization: Bearer opaque-token-value",
+        "password hunter2secret",
+        "postgres://u:p@ss@host/db",
+    ],
+)
+def test_redacting_twice_changes_nothing(text: str) -> None:
+    once = redacted(text)
+    assert redacted(once) == once != text
+
+
+@pytest.mark.parametrize("piece", ["://a:", "://a:1/", "token ", "password: ", "a-", "key='", "eyJ", "passphrase:"])
+def test_a_long_text_is_looked_at_in_time(piece: str) -> None:
+    began = time.process_time()
+    redacted(f"token {piece * (20_000 // len(piece))}")
+    assert time.process_time() - began < 2
 
 
 def test_every_text_of_a_value_is_looked_at() -> None:
