@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 
 from agent.bounds import Budget
 from agent.model import ModelOptions, ModelUnavailable, Style, Wording, unavailable
-from agent.moves import Call, Move, Offer, prepared, understand
+from agent.moves import Call, Move, Offer, cleaned, cleaned_message, prepared, understand
 from agent.prompts import as_data
 from agent.stopping import Stopped, TimeIsUp, unless_stopped
 from agent.tracing import failed, model_span, used
@@ -213,7 +213,8 @@ class _Steps:
     async def _answered(self, messages: list[BaseMessage]) -> AIMessage:
         """The model's message, unless the run is stopped or its time is up first."""
         try:
-            return await unless_stopped(self._streamed(messages), self._run.stop, within=self._budget.seconds_left)
+            streamed = self._streamed(messages)
+            return cleaned_message(await unless_stopped(streamed, self._run.stop, within=self._budget.seconds_left))
         except TimeIsUp:
             raise _out(self._budget.took_too_long) from None
 
@@ -227,17 +228,11 @@ class _Steps:
             whole = chunk if whole is None else whole + chunk
             text = str(whole.text)
             if self._run.options.style is Style.TOOLS and text.strip() and not text.strip().startswith(SILENT_STARTS):
-                await self._run.voice.saying(str(chunk.text) if shown else text)
+                await self._run.voice.saying(cleaned(str(chunk.text) if shown else text))
                 shown = True
         if whole is None:
             raise ValueError("the model streamed nothing")
-        return AIMessage(
-            content=whole.content,
-            tool_calls=whole.tool_calls,
-            invalid_tool_calls=whole.invalid_tool_calls,
-            usage_metadata=whole.usage_metadata,
-            response_metadata=whole.response_metadata,
-        )
+        return whole
 
     def _as_said(self, message: AIMessage, move: Move) -> AIMessage:
         """The move in the conversation: every call with an id, so that each can be answered."""

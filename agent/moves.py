@@ -21,6 +21,7 @@ REPLY = "reply"
 LONGEST_CALL_TEXT = 20_000
 MOST_CALLS_A_MOVE = 8
 LONGEST_PREAMBLE = 300
+DEEPEST_VALUE = 50
 SHARED_BY = 3
 # Of a server that holds the model to the schema: what is cut off by the bound on tokens could not be read.
 LONGEST_HELD_REPLY = 400
@@ -99,19 +100,20 @@ def understand(message: "AIMessage", options: ModelOptions, offers: Sequence[Off
     text = text_of(message)
     if message.tool_calls:
         calls = [
-            Call(str(call.get("id") or f"{prefix}-{number}"), str(call["name"]), _mapping(call.get("args")))
+            _clean_call(str(call.get("id") or f"{prefix}-{number}"), str(call["name"]), _mapping(call.get("args")))
             for number, call in enumerate(message.tool_calls[:MOST_CALLS_A_MOVE])
         ]
         return Move(tuple(calls), text)
     broken = [
-        Call(f"{prefix}-{number}", str(call.get("name") or "?"), {"": str(call.get("args"))})
+        _clean_call(f"{prefix}-{number}", str(call.get("name") or "?"), {"": str(call.get("args"))})
         for number, call in enumerate(message.invalid_tool_calls[:MOST_CALLS_A_MOVE])
     ]
     if broken:
         return Move(tuple(broken), text)
-    written = list(_written_moves(text))
+    preamble = LONGEST_PREAMBLE if options.style is not Style.TOOLS else 0
+    written = list(_written_moves(text, preamble))
     if options.style is not Style.TOOLS and written and written[0].get("tool") == REPLY:
-        return Move((), str(_mapping(written[0].get("arguments")).get("text", "")))
+        return Move((), cleaned(str(_mapping(written[0].get("arguments")).get("text", ""))))
     known = {offer.name for offer in offers}
     recovered = [call for number, plain in enumerate(written) if (call := _call(plain, known, f"{prefix}-{number}"))]
     if recovered:
@@ -121,13 +123,52 @@ def understand(message: "AIMessage", options: ModelOptions, offers: Sequence[Off
 
 def text_of(message: "AIMessage") -> str:
     """What it says, without its reasoning."""
-    return str(message.text)
+    return cleaned(str(message.text))
 
 
-def _written_moves(text: str) -> Iterable[dict[str, Any]]:
+def cleaned(text: str) -> str:
+    """The text without what no database and no wire takes: NUL, and half a character that lost its other half."""
+    if text.isascii():
+        return text.replace("\0", "")
+    # Two halves that came one after the other are one character again.
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore").replace("\0", "")
+
+
+def cleaned_value(value: Any, depth: int = DEEPEST_VALUE) -> Any:
+    """Plain JSON with every text in it cleaned, names too; what is nested without end is cut off."""
+    if isinstance(value, str):
+        return cleaned(value)
+    if not isinstance(value, Mapping | list | tuple):
+        return value
+    if depth == 0:
+        return None
+    if isinstance(value, Mapping):
+        return {cleaned(str(name)): cleaned_value(one, depth - 1) for name, one in value.items()}
+    return [cleaned_value(one, depth - 1) for one in value]
+
+
+def cleaned_message(message: "AIMessage") -> "AIMessage":
+    """What a model put out, as it may be kept."""
+    from langchain_core.messages import AIMessage
+
+    return AIMessage(
+        content=cleaned_value(message.content),
+        tool_calls=cleaned_value(message.tool_calls),
+        invalid_tool_calls=cleaned_value(message.invalid_tool_calls),
+        usage_metadata=message.usage_metadata,
+        response_metadata=cleaned_value(message.response_metadata),
+    )
+
+
+def _clean_call(call_id: str, tool: str, arguments: Mapping[str, Any]) -> Call:
+    return Call(cleaned(call_id), cleaned(tool), cleaned_value(arguments))
+
+
+def _written_moves(text: str, preamble: int) -> Iterable[dict[str, Any]]:
     """JSON objects that make up the whole of a short message, or its fenced blocks: prose with JSON in it is prose.
 
-    A model that shows somebody else's text must not be taken to call what that text calls.
+    Beside the blocks there are at most `preamble` characters: none where a model has calls of its own, and so what it
+    writes down is an example. A model that shows somebody else's text must not be taken to call what that text calls.
     """
     if len(text) > LONGEST_CALL_TEXT:
         return
@@ -136,7 +177,7 @@ def _written_moves(text: str) -> Iterable[dict[str, Any]]:
         yield from _objects(whole)
         return
     fences = _FENCE.findall(stripped)
-    if fences and len(_FENCE.sub("", stripped).strip()) <= LONGEST_PREAMBLE:
+    if fences and len(_FENCE.sub("", stripped).strip()) <= preamble:
         for fence in fences:
             yield from _objects(_json(fence))
         return
@@ -156,8 +197,8 @@ def _call(plain: Mapping[str, Any], known: set[str], call_id: str) -> Call | Non
         return None
     for key in ("arguments", "parameters", "args", "input"):
         if key in plain:
-            return Call(call_id, str(name), _mapping(plain[key]))
-    return Call(call_id, str(name), {key: value for key, value in plain.items() if key not in ("tool", "name")})
+            return _clean_call(call_id, str(name), _mapping(plain[key]))
+    return _clean_call(call_id, str(name), {key: value for key, value in plain.items() if key not in ("tool", "name")})
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.bounds import Budget
 from agent.model import ModelOptions, ModelUnavailable, Style, unavailable
+from agent.moves import cleaned_message
 from agent.planning.sketch import Choices, sketch_schema
 from agent.stopping import unless_stopped
 from agent.turns import Ending
@@ -114,7 +115,7 @@ class Dialogue:
         said: str | None = None
         try:
             async with asyncio.timeout_at(self.deadline):
-                response = await unless_stopped(self._invoked(), self.stop)
+                response = cleaned_message(await unless_stopped(self._invoked(), self.stop))
         except Exception as error:  # noqa: BLE001 - kept as a row, then raised by the caller
             trouble = unavailable(error)
             failure = trouble or error

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agent.moves import cleaned_value
 from tools.errors import InvalidInput
 from tools.plans.model import Percent, Strategy
 
@@ -76,7 +77,7 @@ def read_sketch(answer: str) -> Sketch:
     if plain is None:
         raise Unreadable("The answer holds no JSON object.")
     try:
-        return Sketch.model_validate(plain)
+        return Sketch.model_validate(cleaned_value(plain))
     except ValidationError as error:
         raise Unreadable(_faults(error)) from None
     except (ValueError, TypeError, RecursionError):
