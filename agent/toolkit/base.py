@@ -38,9 +38,12 @@ class Effect(StrEnum):
 
 
 class Arguments(BaseModel):
-    """Base of every tool's arguments: strict about what it does not know, never coercing text into numbers."""
+    """Base of every tool's arguments, which are JSON: strict about what it does not know, and about types.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=2000)
+    No text and no truth value is taken for a number; a whole number is one for a float, an array for a tuple.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_max_length=2000)
 
 
 class Result(BaseModel):

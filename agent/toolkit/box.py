@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from pydantic import ValidationError
@@ -24,9 +24,14 @@ from agent.tracing import failed, tool_span
 from agent.turns import Voice
 from tools.errors import SluiceError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 FAILED = "agent.tool_failed"
 STOPPED = "That was stopped before it came to anything."
 LONGEST_RESULT = 8000
+OF_ANOTHER_TYPE = ("float_type", "int_type", "bool_type")
+QUOTED = re.compile(r"-?\d{1,12}(\.\d{1,6})?|true|false")
 LONGEST_SAID = 3000
 PLAIN_NAME = re.compile(r"(?!.*//)[A-Za-z0-9][\w.:/-]{0,59}", re.ASCII)
 """People see it in a title, where anything else might be read as Sluice's own words."""
@@ -64,7 +69,7 @@ class Toolbox:
             known = ", ".join(sorted(self.tools))
             return refused(f"There is no tool called {call.tool[:80]!r}. There are: {known}.")
         try:
-            arguments = tool.arguments.model_validate(call.arguments)
+            arguments = tool.arguments.model_validate_json(json.dumps(dict(call.arguments)))
         except ValidationError as error:
             return refused(_complaint(tool, error))
         except (ValueError, TypeError, RecursionError):
@@ -144,8 +149,16 @@ def _plain_property(plain: Mapping[str, Any], choices: Mapping[str, Sequence[str
 
 def _complaint(tool: Tool[Any], error: ValidationError) -> str:
     faults = "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc'])[:80] or 'arguments'}: {fault['msg'][:200]}"
-        for fault in error.errors(include_url=False, include_input=False, include_context=False)[:5]
+        f"{'.'.join(str(part) for part in fault['loc'])[:80] or 'arguments'}: {fault['msg'][:200]}{_instead(fault)}"
+        for fault in error.errors(include_url=False, include_context=False)[:5]
     )
     known = ", ".join(tool.arguments.model_fields) or "none"
     return f"The arguments of {tool.name} don't fit: {faults}. It takes: {known}."
+
+
+def _instead(fault: "ErrorDetails") -> str:
+    """What to write instead: small models put numbers and truth values between quotes, and repair it when told."""
+    given = fault["input"]
+    if fault["type"] not in OF_ANOTHER_TYPE or not isinstance(given, str) or not QUOTED.fullmatch(given):
+        return ""
+    return f' (write {given}, not "{given}")'
