@@ -169,7 +169,8 @@ async def test_the_last_move_is_carried_out() -> None:
     bounds = {"style": Style.SCHEMA, "wording": Wording.ROWS, "max_calls": 1}
     async with sketching(lambda _: calling("list_rollouts"), useless(), **bounds) as made:
         answer = await made.world.say("what is rolling out?", person="UMIRA")
-    assert (answer.ending, answer.text) == (Ending.ANSWERED, "Nothing is rolling out.")
+    assert answer.ending is Ending.ANSWERED
+    assert answer.text.startswith("Nothing is rolling out.")
 
 
 async def test_a_plan_for_a_command_has_bounds_too() -> None:

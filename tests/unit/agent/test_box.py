@@ -64,7 +64,7 @@ async def test_what_a_tool_answers_is_marked_as_data(style: Style) -> None:
     call = AIMessage("", tool_calls=[{"name": "list_rollouts", "args": {}, "id": "1"}])
     first, inside, last = (await asked(ScriptedModel.of([call, "Nothing."]), style)).split("\n")
     assert (first, last) == ('<data kind="answer of list_rollouts">', "</data>")
-    assert json.loads(inside)["said"] == "Nothing is rolling out."
+    assert json.loads(inside)["said"].startswith("Nothing is rolling out.")
 
 
 @pytest.mark.parametrize("style", [*Style])
