@@ -1,5 +1,6 @@
 """A chat model behind any OpenAI-compatible endpoint, with everything that is otherwise guessed said explicitly."""
 
+import traceback
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,11 @@ WITHOUT_A_MODEL = (
     "What works without it: `/rollout` commands, the buttons, and plans from the calculators (`/rollout plan FLAG`)."
 )
 NO_KEY = "none"
+UNREADABLE = "The model answered with something that can't be read"
+CLIENT = ("langchain_core.language_models", "langchain_openai", "openai")
+"""Modules that a request goes through."""
+ASKING = frozenset({"_get_request_payload", "_convert_input"})
+"""What the client calls to make a request of the messages."""
 
 
 class ModelUnavailable(Unavailable):
@@ -130,8 +136,19 @@ def unavailable(error: Exception) -> ModelUnavailable | None:
             why = "The model refused the request: `sluice doctor` says what it can do"
         case openai.APIConnectionError() | OSError():
             why = "The model can't be reached"
-        case openai.OpenAIError() | ValueError() | KeyError() | TypeError() | AttributeError():
-            why = "The model answered with something that can't be read"
+        case openai.OpenAIError():
+            why = UNREADABLE
+        # The client's words for an answer of another shape; from anywhere else it is a fault of ours.
+        case ValueError() | KeyError() | TypeError() | AttributeError() if _is_from_the_client(error):
+            why = UNREADABLE
         case _:
             return None
     return ModelUnavailable(f"{why}. {WITHOUT_A_MODEL}")
+
+
+def _is_from_the_client(error: Exception) -> bool:
+    """Whether it was raised while the model's client worked, after it had made its request."""
+    frames = [frame for frame, _line in traceback.walk_tb(error.__traceback__)]
+    return any(frame.f_globals.get("__name__", "").startswith(CLIENT) for frame in frames) and not any(
+        frame.f_code.co_name in ASKING for frame in frames
+    )
