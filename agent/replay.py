@@ -294,7 +294,7 @@ def _answer_differs(record: Record, ending: Ending, text: str, course: Course) -
     if recorded != text:
         yield Difference("answer", recorded, text)
     facts = "\n".join(output.get("facts", ()))
-    again = "\n".join(redacted_value([finding.said for finding in course.findings if not finding.failed]))
+    again = "\n".join(redacted_value([*course.facts]))
     if facts != again:
         yield Difference("findings", facts, again)
 

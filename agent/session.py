@@ -77,7 +77,7 @@ class Agent:
             run_id=run_id,
             ending=ending,
             text=redacted(answer_text(ending, error, course)),
-            facts=tuple(finding.said for finding in course.findings if not finding.failed),
+            facts=course.facts,
             confirmations=tuple(result.confirmation_id for result in toolbox.results if result.confirmation_id),
             rollouts=tuple(dict.fromkeys(result.rollout_id for result in toolbox.results if result.rollout_id)),
         )

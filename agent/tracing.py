@@ -25,7 +25,7 @@ def run_span(run_id: str, conversation_id: str, options: ModelOptions) -> Iterat
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.provider.name": PROVIDER,
         "gen_ai.agent.name": AGENT,
-        "gen_ai.agent.id": run_id,
+        "sluice.run.id": run_id,
         "gen_ai.conversation.id": conversation_id,
         "gen_ai.request.model": options.name or "",
     }

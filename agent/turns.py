@@ -10,6 +10,9 @@ from pydantic import Field
 
 from tools.plans.model import Value
 
+REFUSED = "Not done: "
+"""How a fact begins that tells of what was refused."""
+
 
 class Said(Value):
     """A message of the thread. `author` is a Slack user id; `new`: it is what this run answers."""

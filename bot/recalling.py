@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from slack_sdk.models.blocks import Block
 from sqlalchemy import select
 
+from agent.turns import REFUSED
 from bot import texts
 from bot.blocks.conversation import Question, Said, Task
 from bot.services import Services
@@ -27,11 +28,18 @@ async def said_by(services: Services, run_id: str, text: str | None = None, *, m
     return Said(
         run_id=run_id,
         text=str(output.get("text", "")) if text is None else text,
-        facts=[str(call.result["said"]) for call in called if not call.failed and not _asks(call)],
+        facts=_facts(called),
         tasks=[await _task(services, call, statuses) for call in called],
         questions=[Question(confirmations.view(one, at=now), one.decided_at) for one in questions],
         more=more,
     )
+
+
+def _facts(called: Sequence[ToolCall]) -> list[str]:
+    """What the calls came to, but for what waits for a button; where all was refused, why."""
+    found = [str(call.result["said"]) for call in called if not call.failed and not _asks(call)]
+    refused = [REFUSED + str(call.result["said"]) for call in called[-1:] if call.failed]
+    return found or refused
 
 
 async def _task(services: Services, call: ToolCall, statuses: Mapping[str, Status]) -> Task:

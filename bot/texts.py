@@ -355,7 +355,8 @@ DIALOG_NOT_OPENED = "Slack did not open the dialog in time. Please press the but
 
 LINES: dict[Happening, str] = {
     Happening.PLAN_PROPOSED: "✎ {actor} proposed plan v{version}.",
-    Happening.PLAN_REVISED: "✎ {actor} changed the plan to v{version}{changes}{asked}; earlier approvals no longer count.",
+    Happening.PLAN_REVISED: "✎ {actor} changed the plan to v{version}{changes}{asked}; "
+    "earlier approvals no longer count.",
     Happening.CANCELLED: "✖ {actor} dropped the plan: {reason}",
     Happening.STARTED: "▶ {actor} started it at {exposure}; before, it was {known_good}.",
     Happening.PROMOTED: "▶ {actor} promoted it from {before} to {after}: {why}",

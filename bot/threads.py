@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from agent.model import WITHOUT_A_MODEL
 from agent.recorder import RUNNING, UNBEGUN, wished_to_stop
+from agent.redaction import redacted
 from agent.turns import Ending, Said
 from tools.clock import Clock
 from tools.records.database import Database, insert_for
@@ -117,7 +118,10 @@ class Threads:
             return await self._message(session, channel, ts) is not None
 
     async def hear(self, heard: Heard) -> str | None:
-        """Write a message down; its conversation's id, None for a message that is known already."""
+        """Write a message down, without what looks like a secret: no row, prompt or log is to have it.
+
+        Its conversation's id; None for a message that is known already.
+        """
         async with self._database.write() as session:
             conversation_id = await self._find(session, heard.workspace, heard.channel, heard.thread)
             if conversation_id is None:
@@ -128,7 +132,7 @@ class Threads:
                 "ts": heard.ts,
                 "author": heard.author,
                 "by_sluice": False,
-                "text": heard.text,
+                "text": redacted(heard.text),
                 "earlier": [],
                 "said_at": moment_of(heard.ts),
             }
@@ -137,6 +141,7 @@ class Threads:
 
     async def change(self, channel: str, ts: str, text: str) -> Upset | None:
         """A message was edited. The run that reads it must stop, and what it read is unread again."""
+        text = redacted(text)
         async with self._database.write() as session:
             message = await self._held_message(session, channel, ts)
             if message is None or message.by_sluice or message.text == text:

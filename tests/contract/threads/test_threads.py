@@ -387,3 +387,13 @@ async def test_a_message_of_sluices_is_nobodys_to_edit(threads: Threads, databas
     async with database.read() as session:
         rows = (await session.scalars(select(Message).where(Message.by_sluice.is_(True)))).all()
     assert [row.text for row in rows] == ["Here."]
+
+
+async def test_no_secret_is_written_down(threads: Threads, database: Database) -> None:
+    secret = "xoxb-1234567890-abcdefghij"
+    conversation = await heard(threads, replace(FIRST, text=f"roll back, token={secret} leaked"))
+    await threads.change("C1", FIRST.ts, f"roll back, {secret} leaked")
+    async with database.read() as session:
+        (message,) = (await session.scalars(select(Message))).all()
+    assert secret not in str((message.text, message.earlier))
+    assert new(await take(threads, conversation)) == ["roll back, [hidden] leaked"]

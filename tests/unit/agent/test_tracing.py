@@ -45,7 +45,7 @@ async def test_a_run_its_requests_and_its_calls_are_spans_by_the_conventions(spa
     assert names == ["chat m", calls[0], "chat m", calls[1], "chat m", "invoke_agent sluice"]
     run = finished[-1]
     assert run.attributes is not None
-    assert run.attributes["gen_ai.agent.id"] == answer.run_id
+    assert run.attributes["sluice.run.id"] == answer.run_id
     assert all(span.parent is not None and span.parent.span_id == run.context.span_id for span in finished[:-1])
     assert (finished[4].attributes or {})["gen_ai.usage.input_tokens"] == 70
     assert (finished[3].attributes or {})["error.type"] == "tool_error"
