@@ -4,7 +4,7 @@ import traceback
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from tools.errors import Unavailable
 from tools.plans.model import Value
@@ -83,6 +83,12 @@ class ModelOptions(Value):
         """Whether there is a model to be asked for plans."""
         return self.name is not None and self.sketches
 
+    @model_validator(mode="after")
+    def _answerable(self) -> "ModelOptions":
+        if self.api is Api.RESPONSES and self.seed is not None:
+            raise ValueError("the Responses API takes no seed: leave it out, or use chat completions")
+        return self
+
     def parameters(self) -> dict[str, Any]:
         """What a run's row keeps of it: everything that may change an answer, and no secret."""
         return self.model_dump(mode="json", exclude={"api_key", "name"})
@@ -132,8 +138,10 @@ def unavailable(error: Exception) -> ModelUnavailable | None:
             why = "The endpoint knows no such model: see SLUICE_MODEL and SLUICE_MODEL_BASE_URL"
         case openai.LengthFinishReasonError():
             why = "The model's answer was cut off: raise SLUICE_MODEL_MAX_OUTPUT_TOKENS"
-        case openai.BadRequestError():
+        case openai.BadRequestError() | openai.UnprocessableEntityError():
             why = "The model refused the request: `sluice doctor` says what it can do"
+        case openai.InternalServerError():
+            why = f"The model's server has a fault ({error.status_code})"
         case openai.APIConnectionError() | OSError():
             why = "The model can't be reached"
         case openai.OpenAIError():
@@ -144,6 +152,13 @@ def unavailable(error: Exception) -> ModelUnavailable | None:
         case _:
             return None
     return ModelUnavailable(f"{why}. {WITHOUT_A_MODEL}")
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the server understood, and does not answer in that form: another form of the same question may do."""
+    import openai
+
+    return isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError)
 
 
 def _is_from_the_client(error: Exception) -> bool:

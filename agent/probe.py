@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from langchain_core.messages import HumanMessage
 
-from agent.model import ModelOptions, Style, unavailable
+from agent.model import ModelOptions, Style, is_refusal, unavailable
 from agent.moves import Offer, prepared, text_of
 from tools.plans.model import Value
 
@@ -83,9 +83,7 @@ async def _asked(model: "BaseChatModel", options: ModelOptions, style: Style) ->
         async with asyncio.timeout(PROBE_SECONDS):
             return await asked.ainvoke([HumanMessage(QUESTION)])
     except Exception as error:
-        import openai
-
-        if isinstance(error, openai.BadRequestError):
+        if is_refusal(error):
             # Refusing the form is an answer: it can't do that.
             return None
         if (trouble := unavailable(error)) is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.bounds import Budget
-from agent.model import ModelOptions, ModelUnavailable, Style, unavailable
+from agent.model import ModelOptions, ModelUnavailable, Style, is_refusal, unavailable
 from agent.moves import cleaned_message
 from agent.planning.sketch import Choices, sketch_schema
 from agent.stopping import unless_stopped
@@ -146,6 +146,4 @@ def tokens(request: "Sequence[BaseMessage]", response: "AIMessage | None") -> tu
 
 def _is_refusal(error: Exception) -> bool:
     """Whether another form of the same question may do."""
-    import openai
-
-    return isinstance(error, FormRefused | openai.BadRequestError)
+    return isinstance(error, FormRefused) or is_refusal(error)

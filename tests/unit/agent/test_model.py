@@ -9,17 +9,17 @@ import openai
 import pytest
 from langchain_core.messages import BaseMessage
 from langchain_openai import ChatOpenAI
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
-from agent.model import ModelUnavailable, unavailable
+from agent.model import Api, ModelOptions, ModelUnavailable, is_refusal, unavailable
 from agent.scripted import ScriptedModel
 
 
-def _answering(body: str, kind: str = "application/json") -> ChatOpenAI:
+def _answering(body: str, kind: str = "application/json", status: int = 200) -> ChatOpenAI:
     """A model whose server answers everything with this."""
 
     def answer(_request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, text=body, headers={"content-type": kind})
+        return httpx.Response(status, text=body, headers={"content-type": kind})
 
     return ChatOpenAI(
         model="m",
@@ -82,3 +82,30 @@ async def test_what_our_own_code_raises_is_a_fault_of_ours(fault: Callable[[], A
 
 def test_whatever_the_library_calls_its_own_is_the_models_trouble() -> None:
     assert unavailable(openai.OpenAIError("x")) is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "refuses"),
+    [
+        (400, "refused the request", True),
+        (401, "refused the key", False),
+        (404, "knows no such model", False),
+        (422, "refused the request", True),
+        (429, "busy (429)", False),
+        (500, "has a fault (500)", False),
+        (503, "has a fault (503)", False),
+    ],
+)
+async def test_each_refusal_of_a_server_is_named(status: int, words: str, refuses: bool) -> None:
+    with pytest.raises(openai.APIStatusError) as raised:
+        await _answering('{"error": {"message": "no"}}', status=status).ainvoke("Hi")
+    trouble = unavailable(raised.value)
+    assert trouble is not None
+    assert words in str(trouble)
+    assert is_refusal(raised.value) is refuses
+
+
+def test_a_seed_for_an_interface_that_takes_none_is_refused_at_the_start() -> None:
+    with pytest.raises(ValidationError, match="takes no seed"):
+        ModelOptions(name="m", api=Api.RESPONSES, seed=7)
+    assert ModelOptions(name="m", seed=7).seed == 7
