@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from pydantic import ValidationError
+
 from agent.planning.circumstances import Circumstances
 from agent.planning.proposals import PlanRequest
 from agent.planning.sentences import audience_lines, kpi_line
@@ -12,7 +14,7 @@ from tools.errors import InvalidInput, NotFound, Unavailable
 from tools.flags.base import FlagNotFound, FlagRef, FlagService, FlagState
 from tools.plans.model import Audience, Guardrail, Plan
 from tools.plans.planner import Baseline, CannotBeProven, Feature
-from tools.specs.base import Kpi, Spec, SpecNotFound, SpecSource
+from tools.specs.base import InvalidSpec, Kpi, Spec, SpecNotFound, SpecSource
 
 FULLY_LIVE = 100.0
 
@@ -141,9 +143,19 @@ def _feature(request: PlanRequest, spec: Spec | None, flag: FlagState) -> Featur
         depends_on=spec.depends_on if spec is not None else (),
         spec_author=spec.author if spec is not None else None,
         spec_sha256=spec.sha256 if spec is not None else None,
-        audience=Audience(tenants=spec.tenants, regions=spec.regions) if spec is not None else Audience(),
+        audience=_audience(spec) if spec is not None else Audience(),
         audience_stated=redacted(stated) if stated is not None else None,
     )
+
+
+def _audience(spec: Spec) -> Audience:
+    """Who the feature is for. Raises InvalidSpec for what is no name."""
+    try:
+        return Audience(tenants=spec.tenants, regions=spec.regions)
+    except ValidationError:
+        raise InvalidSpec(
+            f"{spec.source}: its regions and tenants must be plain names, such as eu or acme-corp; correct them there."
+        ) from None
 
 
 def _ownership(spec: Spec | None) -> list[str]:
