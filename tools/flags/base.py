@@ -34,13 +34,17 @@ class FlagRef:
 
 @dataclass(frozen=True, slots=True)
 class FlagState:
-    """What the service serves right now. `version` is opaque; it changes with every write, also by other hands."""
+    """What the service serves right now. `version` is opaque; it changes with every write, also by other hands.
+
+    `description` is what people wrote about the flag there; empty where the service keeps none.
+    """
 
     ref: FlagRef
     exposure: Exposure
     version: str
     control: str
     treatment: str
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)

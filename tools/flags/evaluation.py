@@ -66,7 +66,7 @@ class FlagDefinition:
     def state(self) -> FlagState:
         """The definition as the port shows it."""
         ref = FlagRef(self.key, self.environment)
-        return FlagState(ref, self.exposure, self.version, self.control, self.treatment)
+        return FlagState(ref, self.exposure, self.version, self.control, self.treatment, self.description)
 
 
 @dataclass(frozen=True, slots=True)
