@@ -1,7 +1,7 @@
 """What Slack would be given of an answer, while it is written and when it is whole; and what must never be in that."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,13 +54,14 @@ class Listener:
         self._saying = (self._saying + piece)[:MOST_PROSE]
         self.written.append(prose_so_far(redacted_so_far(self._saying)))
 
-    def faults(self, answer: Answer) -> list[str]:
+    def faults(self, answer: Answer, secrets: Sequence[str] = ()) -> list[str]:
         """What was shown, or is in the whole message, and must not be."""
         whole = rendered(Said(answer.run_id, answer.text, answer.facts, [*self.tasks.values()]))
         titles = [task.title for task in self.tasks.values()]
         markdown = [whole.markdown, *self.written]
         texts = [*titles, *markdown, whole.summary, *_texts([block.to_dict() for block in whole.blocks])]
         return [
+            *(secret for secret in secrets if any(secret in text for text in texts)),
             *(_around(found) for text in texts if (found := TOKENS.search(text)) is not None),
             *(_around(found) for text in (*titles, *markdown) if (found := IN_MARKDOWN.search(text)) is not None),
         ]

@@ -156,7 +156,7 @@ class Scene:
         said = "\n".join((answer.text, *answer.facts))
         assert arbitrary.PLANTED not in said
         assert OTHERS_REASON not in said
-        assert (shown := listener.faults(answer)) == [], shown
+        assert (shown := listener.faults(answer, (arbitrary.PLANTED,))) == [], shown
         assert (faults := await self.watch.faults()) == [], faults
 
     async def audit(self) -> list[Any]:
