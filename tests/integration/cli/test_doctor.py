@@ -6,8 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
+import openai
 import pytest
+from langchain_core.messages import AIMessage
 
+from agent.scripted import ScriptedModel
 from bot.doctor import Finding, State, examine, healthy
 from bot.settings import Settings
 from bot.workspace import RunningWorkspace, running_workspace
@@ -150,6 +154,35 @@ async def test_what_should_be_known_is_no_failure(well: dict[str, Any]) -> None:
     notes = {finding.what for finding in findings.values() if finding.state is State.NOTE}
     assert notes == {"policy", "slack releases", "slack app token"}
     assert healthy(findings.values())
+
+
+CALL = AIMessage("", tool_calls=[{"id": "1", "name": "echo", "args": {"word": "sluice"}}])
+OBJECT = '{"tool": "echo", "arguments": {"word": "sluice"}}'
+AWAY = openai.APIConnectionError(request=httpx.Request("POST", "http://model.example"))
+
+
+@pytest.mark.parametrize(
+    ("options", "lines", "state", "says"),
+    [
+        ({}, [], State.OK, "none is configured"),
+        ({"name": "m"}, [CALL, OBJECT], State.OK, "m: it answers in the style that is set (tools)."),
+        ({"name": "m"}, [AWAY], State.FAIL, "The model can't be reached"),
+        ({"name": "m"}, ["No.", OBJECT], State.NOTE, "m: it can't do style tools: set SLUICE_MODEL_STYLE=schema."),
+        ({"name": "m", "style": "text"}, [CALL, OBJECT], State.OK, "m: it can do style text"),
+    ],
+)
+async def test_the_model_is_asked_what_it_can_do(
+    well: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, str],
+    lines: list[AIMessage | Exception | str],
+    state: State,
+    says: str,
+) -> None:
+    monkeypatch.setattr("bot.doctor.open_model", lambda _options: ScriptedModel.of(lines))
+    finding = (await found(well, model=options))["model"]
+    assert finding.state is state
+    assert says in finding.says
 
 
 def test_the_command_prints_a_line_each_and_fails(sluice: Sluice) -> None:
