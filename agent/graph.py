@@ -19,7 +19,7 @@ from agent.moves import Call, Move, Offer, cleaned, cleaned_message, prepared, u
 from agent.prompts import as_data
 from agent.stopping import Stopped, TimeIsUp, unless_stopped
 from agent.tracing import failed, model_span, used
-from agent.turns import REFUSED, Voice
+from agent.turns import NOT_DONE, Voice
 from tools.plans.model import Value
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Course:
     def facts(self) -> tuple[str, ...]:
         """What the tools found, in sentences made from rows; where all was refused, why: models may differ."""
         found = tuple(finding.said for finding in self.findings if not finding.failed)
-        return found or tuple(REFUSED + finding.said for finding in self.findings[-1:])
+        return found or tuple(NOT_DONE + finding.said for finding in self.findings[-1:])
 
 
 @dataclass(frozen=True, slots=True)

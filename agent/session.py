@@ -25,13 +25,12 @@ from agent.stopping import Stopped
 from agent.toolkit.base import Context, Effect, Tool
 from agent.toolkit.box import Toolbox, offers
 from agent.tracing import failed, run_span
-from agent.turns import Answer, Ending, Turn, Voice, last_words
+from agent.turns import STOPPED, Answer, Ending, Turn, Voice, last_words
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 RUN_FAILED = "agent.run_failed"
-STOPPED = "Stopped, as you asked."
 NOTHING_FOUND = "I have no answer to that. Say it in other words, or try `/rollout help`."
 SO_FAR = "What I have so far:"
 REFERENCE = "reference "

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from tools.plans.model import Value
 
-REFUSED = "Not done: "
+STOPPED = "Stopped, as you asked."
+NOT_DONE = "Not done: "
 """How a fact begins that tells of what was refused."""
 
 

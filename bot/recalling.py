@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from slack_sdk.models.blocks import Block
 from sqlalchemy import select
 
-from agent.turns import REFUSED
+from agent.turns import NOT_DONE
 from bot import texts
 from bot.blocks.conversation import Question, Said, Task
 from bot.services import Services
@@ -38,7 +38,7 @@ async def said_by(services: Services, run_id: str, text: str | None = None, *, m
 def _facts(called: Sequence[ToolCall]) -> list[str]:
     """What the calls came to, but for what waits for a button; where all was refused, why."""
     found = [str(call.result["said"]) for call in called if not call.failed and not _asks(call)]
-    refused = [REFUSED + str(call.result["said"]) for call in called[-1:] if call.failed]
+    refused = [NOT_DONE + str(call.result["said"]) for call in called[-1:] if call.failed]
     return found or refused
 
 

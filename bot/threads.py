@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from agent.model import WITHOUT_A_MODEL
 from agent.recorder import RUNNING, UNBEGUN, wished_to_stop
 from agent.redaction import redacted
-from agent.turns import Ending, Said
+from agent.turns import STOPPED, Ending, Said
 from tools.clock import Clock
 from tools.records.database import Database, insert_for
 from tools.records.models import AgentRun, Conversation, Message, Rollout, new_id
@@ -36,12 +36,11 @@ CLOCKS_DIFFER = timedelta(minutes=5)
 """How far Slack's clock and ours may be apart."""
 
 INTERRUPTED = "the process ended while it ran"
-STOPPED = "Stopped, as you asked."
 GIVEN_UP = (
     f"I was interrupted {MOST_ATTEMPTS} times over this, so I gave it up. Say it again if you still want it. "
     f"{WITHOUT_A_MODEL}"
 )
-REFUSED = "refused"
+NOT_TAKEN = "refused"
 """In a run's output: why Slack will never take its answer."""
 
 
@@ -281,7 +280,7 @@ class Threads:
         """Slack will never take the run's answer."""
         async with self._database.write() as session:
             run = await session.get_one(AgentRun, run_id)
-            run.output = {**(run.output or {}), REFUSED: reason}
+            run.output = {**(run.output or {}), NOT_TAKEN: reason}
 
     async def left_message(self, conversation_id: str) -> str | None:
         """The timestamp of a message that a run which died had begun; the next run's answer takes its place."""
@@ -329,7 +328,7 @@ class Threads:
             AgentRun.conversation_id == conversation_id,
             AgentRun.outcome != RUNNING,
             AgentRun.output.is_not(None),
-            AgentRun.output[REFUSED].as_string().is_(None),
+            AgentRun.output[NOT_TAKEN].as_string().is_(None),
             AgentRun.ended_at > self._clock.now() - ANSWER_KEEPS,
             message.where(Message.by_sluice.is_(False), Message.deleted_at.is_(None)).exists(),
             ~message.where(Message.by_sluice.is_(True), Message.text != "").exists(),

@@ -17,7 +17,7 @@ from slack_sdk.models.blocks import (
     TaskCardBlock,
 )
 
-from agent.turns import REFUSED
+from agent.turns import NOT_DONE
 from bot import texts
 from bot.blocks import parts
 from bot.blocks.mrkdwn import ELLIPSIS, clock_time, escape, name, person, plain
@@ -112,7 +112,7 @@ def _tasks(tasks: Sequence[Task]) -> list[Block]:
 def _facts(said: Said) -> list[Block]:
     """The sentences from rows, unless they are what was said anyway."""
     spoken = " ".join(said.text.split())
-    facts = [fact for fact in dict.fromkeys(said.facts) if " ".join(fact.removeprefix(REFUSED).split()) not in spoken]
+    facts = [fact for fact in dict.fromkeys(said.facts) if " ".join(fact.removeprefix(NOT_DONE).split()) not in spoken]
     if not facts:
         return []
     lines = [line for fact in facts for line in _fact_lines(fact)]
