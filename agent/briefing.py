@@ -1,11 +1,14 @@
 """What a run knows before its first move: the thread, the rollout it is about, and the names there are."""
 
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
-from agent.desk import Desk
+from agent.desk import NAMES_WITHIN_S, Desk
 from agent.turns import Turn
 from tools.errors import SluiceError
-from tools.flags.base import FlagRef
+from tools.flags.base import FlagRef, FlagState
 from tools.plans.model import Value
 from tools.rollouts.phases import words
 from tools.rollouts.views import RolloutView
@@ -59,10 +62,13 @@ async def _flags(desk: Desk, turn: Turn, rollouts: list[FlagRef]) -> list[str]:
     """The thread's flag first, then those that are rolling out, then all that are known."""
     names = dict.fromkeys([turn.flag] if turn.flag else [])
     names |= dict.fromkeys(one.flag for one in rollouts)
-    for listing in (desk.flags.list(turn.environment), desk.specs.list()):
+    listings: tuple[Callable[[], Awaitable[Sequence[FlagState | str]]], ...]
+    listings = partial(desk.flags.list, turn.environment), desk.specs.list
+    for listing in listings:
         try:
-            found = await listing
-        except SluiceError:
+            async with asyncio.timeout(NAMES_WITHIN_S):
+                found = await listing()
+        except (SluiceError, TimeoutError):
             continue
         names |= dict.fromkeys(sorted(one if isinstance(one, str) else one.ref.flag for one in found))
     return list(names)

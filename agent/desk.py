@@ -17,6 +17,9 @@ from tools.rollouts.store import RolloutNotFound
 from tools.rollouts.views import RolloutView
 from tools.specs.base import SpecSource
 
+NAMES_WITHIN_S = 5.0
+"""How long anybody waits for the names of all flags or specs: without them only fewer are known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:

@@ -159,7 +159,7 @@ class _Steps:
             # Calls and tokens are checked where they are used up: what the last answer asks for is still done.
             await self._check_stop()
             if (why := self._budget.too_late()) is not None:
-                raise _out(why)
+                raise out_of_bounds(why)
             finding = await self._run.act(call)
             self._course.findings.append(finding)
             self._note(call, finding)
@@ -222,7 +222,7 @@ class _Steps:
             streamed = self._streamed(messages)
             return cleaned_message(await unless_stopped(streamed, self._run.stop, within=self._budget.seconds_left))
         except TimeIsUp:
-            raise _out(self._budget.took_too_long) from None
+            raise out_of_bounds(self._budget.took_too_long) from None
 
     async def _streamed(self, messages: list[BaseMessage]) -> AIMessage:
         whole: AIMessageChunk | None = None
@@ -256,14 +256,15 @@ class _Steps:
     async def _check(self) -> None:
         await self._check_stop()
         if (why := self._budget.spent()) is not None:
-            raise _out(why)
+            raise out_of_bounds(why)
 
     async def _check_stop(self) -> None:
         if self._run.stop.is_set() or await self._run.is_stopped():
             raise Stopped
 
 
-def _out(why: str) -> OutOfBounds:
+def out_of_bounds(why: str) -> OutOfBounds:
+    """The end of a run, for this reason: the beginning of a sentence."""
     return OutOfBounds(f"{why}, so I stopped.")
 
 

@@ -65,7 +65,8 @@ class Planner:
         """A plan for the flag; `stop` is set when it is no longer wanted, which ends the talk with the model.
 
         `budget` is that of the run that asks; once it is spent the calculators' plan stands. None: a run's own.
-        Raises FlagNotFound, InvalidSpec, InvalidPlan, CannotBeProven, Stopped, and what the sources raise.
+        Raises FlagNotFound, InvalidSpec, InvalidPlan, CannotBeProven, Stopped, TimeIsUp (while the facts are gathered),
+        and what the sources raise.
         """
         talk = Talk(stop or asyncio.Event(), budget)
         try:

@@ -15,13 +15,13 @@ from agent.bounds import Budget
 from agent.briefing import Briefing, brief
 from agent.desk import Desk
 from agent.direct import order_in
-from agent.graph import Course, Finding, OutOfBounds, Run, converse
+from agent.graph import Course, Finding, OutOfBounds, Run, converse, out_of_bounds
 from agent.model import WITHOUT_A_MODEL, ModelOptions, ModelUnavailable, Style
 from agent.moves import Call, Offer, in_words
 from agent.recorder import Recorder, Watch
 from agent.redaction import redacted
 from agent.routing import shortlist
-from agent.stopping import Stopped
+from agent.stopping import Stopped, TimeIsUp
 from agent.toolkit.base import Context, Effect, Tool
 from agent.toolkit.box import Toolbox, offers
 from agent.tracing import failed, run_span
@@ -94,6 +94,8 @@ class Agent:
             return Ending.STOPPED, None
         except OutOfBounds as bound:
             return Ending.BOUNDED, str(bound)
+        except TimeIsUp:
+            return Ending.BOUNDED, str(out_of_bounds((toolbox.context.budget or Budget.of(self.options)).took_too_long))
         except ModelUnavailable as trouble:
             return Ending.UNAVAILABLE, str(trouble)
         except Exception:
@@ -117,12 +119,14 @@ class Agent:
 
     async def _ordered(self, toolbox: Toolbox, course: Course, *, alone: bool) -> bool:
         """Whether the person's words ordered something, which is done then."""
-        order = await order_in(toolbox.context, alone=alone)
+        order = await toolbox.context.unless_over(order_in(toolbox.context, alone=alone))
         if order is None:
             return False
         given = {"order": {"tool": order.tool, "arguments": dict(order.arguments)}}
         await self.recorder.given(toolbox.context.run_id, toolbox.context.turn, given)
-        course.findings.append(await self._carry_out(toolbox, order))
+        course.findings.append(finding := await self._carry_out(toolbox, order))
+        if finding.failed:
+            _check_cut_off(toolbox.context)
         return True
 
     async def _carry_out(self, toolbox: Toolbox, call: Call) -> Finding:
@@ -135,7 +139,7 @@ class Agent:
 
     async def _converse(self, toolbox: Toolbox, course: Course, voice: Voice, stop: asyncio.Event) -> None:
         turn, run_id, recorder, options = toolbox.context.turn, toolbox.context.run_id, self.recorder, self.options
-        briefing = await brief(self.desk, turn)
+        briefing = await toolbox.context.unless_over(brief(self.desk, turn))
         offered = offered_to(options, self.tools, turn, briefing)
         functions = [offer.as_function() for offer in offered]
         await recorder.given(run_id, turn, {"briefing": briefing.model_dump(mode="json"), "offers": functions})
@@ -151,6 +155,14 @@ class Agent:
             budget=toolbox.context.budget,
         )
         await converse(run, opening(turn, briefing, options, offers(self.tools, {})), course)
+
+
+def _check_cut_off(context: Context) -> None:
+    """An order that failed because the run was over ends it as one that is over. Raises Stopped, TimeIsUp."""
+    if context.stop.is_set():
+        raise Stopped
+    if context.budget is not None and context.budget.too_late():
+        raise TimeIsUp
 
 
 def offered_to(options: ModelOptions, tools: Sequence[Tool[Any]], turn: Turn, briefing: Briefing) -> tuple[Offer, ...]:

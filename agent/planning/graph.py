@@ -5,9 +5,10 @@ but that an answer is read, drawn and checked.
 """
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, cast
 
 from agent.bounds import Budget
 from agent.model import WITHOUT_A_MODEL, ModelOptions, ModelUnavailable
@@ -18,6 +19,7 @@ from agent.planning.facts import Facts
 from agent.planning.proposals import PlanRequest
 from agent.planning.rules import Rules
 from agent.planning.sketch import Choices, Sketch, read_sketch
+from agent.stopping import TimeIsUp, unless_stopped
 from tools.errors import InvalidInput, NotFound, Unavailable
 from tools.flags.base import FlagRef
 from tools.plans.planner import Baseline, Draft, draft_plan
@@ -25,6 +27,8 @@ from tools.plans.validation import InvalidPlan
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
+
+ReadT = TypeVar("ReadT")
 
 MOST_REPAIRS = 2
 MOST_STEPS = 2 * MOST_REPAIRS + 10
@@ -70,6 +74,10 @@ class Talk:
     budget: Budget | None = None
     dialogue: Dialogue | None = None
     added: dict[str, Baseline] = field(default_factory=dict)
+
+    async def unless_over(self, reading: Coroutine[Any, Any, ReadT]) -> ReadT:
+        """What the reading returns or raises, unless nobody waits for it any more. Raises Stopped, TimeIsUp."""
+        return await unless_stopped(reading, self.stop, within=self.budget.seconds_left if self.budget else None)
 
     async def ask(self, question: str) -> "State":
         """The model's answer, or why there is none. Raises Stopped."""
@@ -136,7 +144,7 @@ class PlanningGraph:
         return graph.compile()
 
     async def _gather(self, state: State) -> State:
-        return {"facts": await self._sources.gather(state["request"])}
+        return {"facts": await state["talk"].unless_over(self._sources.gather(state["request"]))}
 
     async def _calculate(self, state: State) -> State:
         """The calculators' plan."""
@@ -189,8 +197,8 @@ class PlanningGraph:
             if metric in frame.rails or metric in added or len(added) >= MOST_ADDED:
                 continue
             try:
-                added[metric] = await self._sources.measure(ref, metric)
-            except (InvalidInput, NotFound, Unavailable):
+                added[metric] = await state["talk"].unless_over(self._sources.measure(ref, metric))
+            except (InvalidInput, NotFound, Unavailable, TimeIsUp):
                 continue
 
 

@@ -5,7 +5,7 @@ and people answer. A tool is one module of this folder; `agent.toolkit.registry`
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -14,10 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agent.bounds import Budget
 from agent.desk import Desk
+from agent.stopping import unless_stopped
 from agent.turns import Turn
 from tools.errors import InvalidInput
 
 LONGEST_NAME = 200
+
+AnswerT = TypeVar("AnswerT")
 
 
 class UnknownTool(InvalidInput):
@@ -74,6 +77,15 @@ class Context:
     stop: asyncio.Event
     budget: Budget | None = None
 
+    async def unless_over(self, reading: Coroutine[Any, Any, AnswerT]) -> AnswerT:
+        """What the reading returns or raises; it is cancelled once the run is stopped or its time is up.
+
+        Only for what leaves nothing half-done: a rollback that was cut off between its rows and the executor's call
+        would be one that happened and that nobody is told of. What has an effect is let come to its end, which takes
+        no longer than the database's own limits. Raises Stopped, TimeIsUp.
+        """
+        return await unless_stopped(reading, self.stop, within=self.budget.seconds_left if self.budget else None)
+
 
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 
@@ -87,4 +99,4 @@ class Tool(Generic[ArgumentsT]):
     title: str
     effect: Effect
     arguments: type[ArgumentsT]
-    run: Callable[[Context, ArgumentsT], Awaitable[Result]]
+    run: Callable[[Context, ArgumentsT], Coroutine[Any, Any, Result]]

@@ -18,8 +18,8 @@ from agent.graph import Finding
 from agent.moves import Call, Offer
 from agent.recorder import Recorder
 from agent.redaction import redacted, redacted_value
-from agent.stopping import Stopped
-from agent.toolkit.base import Arguments, Context, Result, Tool
+from agent.stopping import Stopped, TimeIsUp
+from agent.toolkit.base import Arguments, Context, Effect, Result, Tool
 from agent.tracing import failed, tool_span
 from agent.turns import Voice
 from tools.errors import SluiceError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FAILED = "agent.tool_failed"
 STOPPED = "That was stopped before it came to anything."
+TOO_SLOW = "That took too long, so it was cut off before it came to anything."
 LONGEST_RESULT = 8000
 OF_ANOTHER_TYPE = ("float_type", "int_type", "bool_type")
 QUOTED = re.compile(r"-?\d{1,12}(\.\d{1,6})?|true|false")
@@ -75,15 +76,22 @@ class Toolbox:
         except (ValueError, TypeError, RecursionError):
             return refused(f"The arguments of {tool.name} can't be read.")
         try:
-            return await tool.run(self.context, arguments)
+            return await self._run(tool, arguments)
         except SluiceError as error:
             return refused(str(error))
         except Stopped:
             return refused(STOPPED)
+        except TimeIsUp:
+            return refused(TOO_SLOW)
         except Exception:
             reference = secrets.token_hex(4)
             logger.exception(FAILED, reference=reference, tool=tool.name, run=self.context.run_id)
             return refused(f"Something went wrong on my side. Tell whoever runs Sluice: {reference}.")
+
+    async def _run(self, tool: Tool[Any], arguments: Arguments) -> Result:
+        """A tool that only reads ends with the run; one that has an effect ends what it reads by itself."""
+        running = tool.run(self.context, arguments)
+        return await (self.context.unless_over(running) if tool.effect is Effect.READ else running)
 
 
 def offers(tools: Sequence[Tool[Any]], choices: Mapping[str, Sequence[str]]) -> tuple[Offer, ...]:

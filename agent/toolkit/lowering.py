@@ -1,7 +1,9 @@
 """What lowers or holds exposure: at once where the person's own words order it, otherwise one button away."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
+from agent.desk import NAMES_WITHIN_S
 from agent.orders import Deed, Surroundings, Target, names_it
 from agent.toolkit.base import Context, Result
 from agent.toolkit.wording import standing
@@ -26,7 +28,8 @@ async def at_once_or_button(
     """Carry `act` out (it takes the reason) if the person ordered it in plain words; else leave them a button."""
     words = context.turn.words
     target = Target(ref.flag, ref.environment, percent)
-    if names_it(words, Deed(action.value), target, await surroundings(context)):
+    around = await context.unless_over(surroundings(context))
+    if names_it(words, Deed(action.value), target, around):
         view = await act(" ".join(words)[:500] or ORDERED)
         said = standing(view) if view is not None else f"{ref.flag} in {ref.environment} is going to 0 % for everyone."
         return Result(said=f"Done. {said}", rollout_id=view.id if view is not None else None)
@@ -56,8 +59,9 @@ async def surroundings(context: Context) -> Surroundings:
     rollouts = await desk.open_flags(turn.workspace)
     flags = {one.flag for one in rollouts}
     try:
-        flags |= {state.ref.flag for state in await desk.flags.list(turn.environment)}
-    except SluiceError:
+        async with asyncio.timeout(NAMES_WITHIN_S):
+            flags |= {state.ref.flag for state in await desk.flags.list(turn.environment)}
+    except (SluiceError, TimeoutError):
         # Without the service's names the check only knows fewer other flags; an order must not wait for it.
         flags |= {turn.flag} - {None}  # type: ignore[arg-type]
     environments = {turn.environment, *(one.environment for one in rollouts)}

@@ -14,7 +14,7 @@ async def run(context: Context, arguments: AboutFlag) -> Result:
     """
     view = await rollout_of(context, arguments)
     target = Target(view.flag, view.environment)
-    if not names_it(context.turn.words, Deed.RESUME, target, await surroundings(context)):
+    if not names_it(context.turn.words, Deed.RESUME, target, await context.unless_over(surroundings(context))):
         said = f"To go on with {view.flag}, press Resume on its card, or say: resume {view.flag}."
         return Result(said=said, data={"happened": False}, rollout_id=view.id)
     resumed = await context.desk.rollouts.resume(view.id, actor=context.turn.person)

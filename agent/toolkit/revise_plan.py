@@ -53,7 +53,7 @@ async def run(context: Context, arguments: Revision) -> Result:
     view = await rollout_of(context, arguments)
     words = last_words(context.turn.messages)[:500]
     changes = _changes(arguments, [rail.metric for rail in view.plan.stages[0].guardrails])
-    proposal = await context.desk.planner.revise(view, changes, words=words)
+    proposal = await context.unless_over(context.desk.planner.revise(view, changes, words=words))
     revised = await context.desk.rollouts.revise(
         view.id, proposal.plan, actor=context.turn.person, reason=words, spec=proposal.spec
     )

@@ -30,7 +30,7 @@ async def run(context: Context, arguments: Wanted) -> Result:
     turn, desk, ref = context.turn, context.desk, subject(context, arguments)
     await desk.check_free(turn.workspace, ref.flag, ref.environment)
     view = await desk.find_or_none(turn.workspace, ref.flag, ref.environment)
-    served = (await desk.flags.read(ref)).exposure
+    served = (await context.unless_over(desk.flags.read(ref))).exposure
     percent = arguments.percent if arguments.percent is not None else _next(view)
     if percent is not None and _is_lower(percent, served, view):
         return await _lower(context, ref, view, percent)

@@ -123,10 +123,16 @@ async def test_tokens_of_a_sketch_count() -> None:
 async def test_a_sketch_has_no_more_time_than_its_run() -> None:
     desk = await a_desk()
     async with talking(desk) as talk:
-        talk.model = Forever.of([])
-        budget = Budget(talk.options, asyncio.get_running_loop().time() + 0.05)
+        budget, now = Budget.of(talk.options), asyncio.get_running_loop().time
+
+        def opened() -> ScriptedModel:
+            # The facts are there by now.
+            budget.deadline = now() + 0.05
+            return Forever.of([])
+
+        drafter = Drafter(talk.options, opened, talk.database, desk.clock)
         async with asyncio.timeout(20):
-            proposal = await talk.planner.propose(request(), None, budget)
+            proposal = await desk.with_drafter(drafter).propose(request(), None, budget)
     assert proposal.notes[0] == "The model did not answer in time, so this is the calculators' plan."
 
 
