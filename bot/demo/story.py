@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from bot.demo.journal import Journal
 from bot.demo.operator import Operator, Outcome
 from bot.demo.transcript import Transcript
-from bot.demo.world import BREAK, FLAG, ROOT, DemoWorld, Traffic
+from bot.demo.world import BREAK, FLAG, ROOT, DemoWorld, Traffic, model_environ
 from tools.errors import SluiceError
 
 HEADLESS_TRAFFIC = Traffic(seconds=150.0, requests=40_000)
@@ -30,9 +31,12 @@ WHAT_TO_TRY = """
   2. As Jonas, press [Approve] on the card. Mira can't approve what she asked for.
   3. Watch the card: 10 %, proven safe, 25 %; then Jonas is asked before 50 %.
   4. Press the switch “{switch}” beside the conversation, and watch it come back to 0 %.
+  5. {talk}
 
   /rollout help shows the rest. Customers keep coming for {minutes:.0f} minutes. Ctrl-C ends everything.
 """
+TALK = "Or talk: write “@sluice plan a rollout for {flag}”, and “start at 2 %” in its thread."
+NO_TALK = "To talk to it instead, start the demo with a model: see “Talk to it” in README.md."
 
 
 async def run(headless: bool, root: Path = ROOT) -> int:
@@ -64,13 +68,11 @@ async def _play(transcript: Transcript, root: Path) -> int:
 
 
 async def _host(transcript: Transcript, root: Path) -> int:
+    model = model_environ(os.environ)
     try:
-        async with DemoWorld.open(INTERACTIVE_TRAFFIC, root) as world:
+        async with DemoWorld.open(INTERACTIVE_TRAFFIC, root, model) as world:
             await _start(world, transcript)
-            minutes = INTERACTIVE_TRAFFIC.seconds / 60
-            sys.stdout.write(
-                WHAT_TO_TRY.format(page=world.addresses.slack, flag=FLAG, switch=BREAK, minutes=minutes) + "\n"
-            )
+            sys.stdout.write(_what_to_try(world.addresses.slack, talks=bool(model)) + "\n")
             sys.stdout.flush()
             with suppress(asyncio.CancelledError):
                 await _keep_company(world, transcript)
@@ -79,6 +81,12 @@ async def _host(transcript: Transcript, root: Path) -> int:
         transcript.say(f"It can't go on: {error}")
         return 1
     return 0
+
+
+def _what_to_try(page: str, *, talks: bool) -> str:
+    minutes = INTERACTIVE_TRAFFIC.seconds / 60
+    talk = (TALK if talks else NO_TALK).format(flag=FLAG)
+    return WHAT_TO_TRY.format(page=page, flag=FLAG, switch=BREAK, minutes=minutes, talk=talk)
 
 
 def _sentence(error: BaseException) -> str:

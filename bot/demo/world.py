@@ -32,6 +32,7 @@ ROOT = Path(".demo")
 READY_SECONDS = 30.0
 COMMAND_SECONDS = 30.0
 POLL_S = 0.1
+MODEL = "SLUICE_MODEL"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
@@ -56,11 +57,18 @@ class Addresses:
 class DemoWorld:
     """The parts, each of which can be stopped, killed and started again. `open` makes one and ends it."""
 
-    def __init__(self, directory: Path, workspace: RunningWorkspace, addresses: Addresses, traffic: Traffic) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        workspace: RunningWorkspace,
+        addresses: Addresses,
+        traffic: Traffic,
+        model: Mapping[str, str],
+    ) -> None:
         self.directory = directory
         self.addresses = addresses
         self.slack = Slack(workspace.url)
-        self._environ = child_environ(os.environ, workspace.api_url, workspace.settings)
+        self._environ = child_environ(os.environ, workspace.api_url, workspace.settings) | model
         self.sluice = self._child("sluice-serve", _sluice("serve"))
         self.shop = self._child("shop", _shop(addresses, self.telemetry))
         self.load = self._child("load", _load(addresses, traffic))
@@ -68,10 +76,13 @@ class DemoWorld:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, traffic: Traffic, root: Path = ROOT) -> AsyncIterator[Self]:
+    async def open(
+        cls, traffic: Traffic, root: Path = ROOT, model: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Self]:
         """A world in a fresh folder below `root`, nothing started but Slack.
 
-        In the end every process is stopped. The folder goes too, except when the block raises.
+        `model` are the settings of a model to talk to, as `model_environ` finds them; None: there is none. In the end
+        every process is stopped. The folder goes too, except when the block raises.
         """
         directory = _fresh_directory(root)
         sluice, shop = (f"http://127.0.0.1:{port}" for port in _free_ports(2))
@@ -81,7 +92,7 @@ class DemoWorld:
         )
         async with AsyncExitStack() as stack:
             workspace = await stack.enter_async_context(running_workspace(switches=switches))
-            world = cls(directory, workspace, Addresses(workspace.url, sluice, shop), traffic)
+            world = cls(directory, workspace, Addresses(workspace.url, sluice, shop), traffic, model or {})
             stack.push_async_callback(world.close)
             world._furnish()
             yield world
@@ -198,6 +209,13 @@ def child_environ(environ: Mapping[str, str], api_url: str, slack: WorkspaceSett
         "SLUICE_SLACK_APP_TOKEN": slack.app_token,
         "SLUICE_SLACK_SIGNING_SECRET": slack.signing_secret,
     }
+
+
+def model_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the environment says of a model, empty where it names none."""
+    if not environ.get(MODEL):
+        return {}
+    return {name: value for name, value in environ.items() if name.startswith(MODEL) or name == "OPENAI_API_KEY"}
 
 
 def _sluice(*arguments: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from string import Template
 import pytest
 
 from bot.demo.telemetry import Row, Telemetry
-from bot.demo.world import DEPENDENT_FLAG, ENVIRONMENT, FLAG, HERE, child_environ
+from bot.demo.world import DEPENDENT_FLAG, ENVIRONMENT, FLAG, HERE, child_environ, model_environ
 from bot.settings import Settings, load_settings
 from bot.workspace import WorkspaceSettings
 from tools.metrics.base import MetricQuery, Sample, Window
@@ -127,3 +127,9 @@ def test_children_know_this_machines_slack_and_nobody_elses() -> None:
         "SLUICE_SLACK_APP_TOKEN": settings.app_token,
         "SLUICE_SLACK_SIGNING_SECRET": settings.signing_secret,
     }
+
+
+def test_the_demo_talks_to_the_model_that_the_environment_names() -> None:
+    named = {"SLUICE_MODEL": "small", "SLUICE_MODEL_STYLE": "schema", "OPENAI_API_KEY": "sk-of-mira"}
+    assert model_environ({**named, "SLUICE_DATABASE_URL": "postgresql://real", "PATH": "/bin"}) == named
+    assert model_environ({"OPENAI_API_KEY": "sk-of-mira", "PATH": "/bin"}) == {}
