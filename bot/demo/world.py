@@ -68,7 +68,7 @@ class DemoWorld:
         self.directory = directory
         self.addresses = addresses
         self.slack = Slack(workspace.url)
-        self._environ = child_environ(os.environ, workspace.api_url, workspace.settings) | model
+        self._environ = child_environ(os.environ, workspace.api_url, workspace.settings) | dict(model)
         self.sluice = self._child("sluice-serve", _sluice("serve"))
         self.shop = self._child("shop", _shop(addresses, self.telemetry))
         self.load = self._child("load", _load(addresses, traffic))
