@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 
 from agent.bounds import Budget
-from agent.model import ModelOptions, ModelUnavailable, Style, Wording, unavailable
+from agent.model import WITHOUT_A_MODEL, ModelOptions, ModelUnavailable, Style, Wording, unavailable
 from agent.moves import Call, Move, Offer, cleaned, cleaned_message, prepared, understand
 from agent.prompts import as_data
 from agent.stopping import Stopped, TimeIsUp, unless_stopped
@@ -237,7 +237,7 @@ class _Steps:
                 await self._run.voice.saying(cleaned(str(chunk.text) if shown else text))
                 shown = True
         if whole is None:
-            raise ValueError("the model streamed nothing")
+            raise ModelUnavailable(f"The model answered nothing. {WITHOUT_A_MODEL}")
         return whole
 
     def _as_said(self, message: AIMessage, move: Move) -> AIMessage:

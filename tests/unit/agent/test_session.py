@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from sqlalchemy import select, update
 
 from agent import recorder
@@ -194,6 +194,19 @@ class TestTrouble:
         assert said in answer.text
         assert "/rollout" in answer.text
         assert "sk-abc" not in answer.text + exchange.error
+
+    async def test_a_stream_in_which_nothing_comes(self) -> None:
+        class Mute(ScriptedModel):
+            async def astream(self, *_: Any, **__: Any) -> AsyncIterator[AIMessageChunk]:
+                for chunk in list[AIMessageChunk]():
+                    yield chunk
+
+        async with open_world(Mute.of([]), options=OPTIONS, metrics=[METRIC], policy=Policy()) as made:
+            answer = await made.say("Hi", person=MIRA)
+            (exchange,) = await rows(made, ModelCall)
+        assert answer.ending is Ending.UNAVAILABLE
+        assert answer.text == exchange.error
+        assert answer.text.startswith("The model answered nothing. What works without it:")
 
     async def test_without_a_model_it_says_what_works(self) -> None:
         async with open_world(None, options=ModelOptions(), metrics=[METRIC], policy=Policy()) as made:
