@@ -1,11 +1,14 @@
 """Takes out what looks like a secret before a model, a person or a row sees it. Better a hole in a text than a leak."""
 
 import re
+from functools import lru_cache
 from typing import Any
 
 HIDDEN = "[hidden]"
 SHORTEST = len("://:p@")
 """No shorter text holds a secret."""
+USUAL_KEY = 64
+"""Characters. No longer key names anything."""
 
 _SECRETS = re.compile(
     r"xox[abeoprs]-[\w-]{8,}|xapp-[\w-]{8,}"
@@ -53,6 +56,9 @@ _NAMED = tuple(
 _NAMES = ("pass", "pwd", "secret", "key", "token", "credential", "authorization", "bearer")
 """One of them stands, in small letters, in every text that `_NAMED` finds something in."""
 
+_KEY = re.compile(rf"(?i)(?:{_NAME}|pwd|authorization)$")
+"""A key of plain JSON under which a secret stands; `token_errors` may be a metric, and `input_tokens` are a number."""
+
 
 def redacted(text: str) -> str:
     """The text without what looks like a token, a key or a password."""
@@ -69,11 +75,32 @@ def redacted(text: str) -> str:
 
 
 def redacted_value(value: Any) -> Any:
-    """Plain JSON with every text in it redacted."""
+    """Plain JSON with every text in it redacted, keys too; text under a key such as `api_key` is a secret whatever it
+    looks like. Numbers stay."""
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, dict):
-        return {str(key): redacted_value(one) for key, one in value.items()}
+        return dict(_entry(str(key), one) for key, one in value.items())
     if isinstance(value, list | tuple):
         return [redacted_value(one) for one in value]
     return value
+
+
+def _entry(key: str, value: Any) -> tuple[str, Any]:
+    shown, names_a_secret = _of_key(key) if len(key) <= USUAL_KEY else (redacted(key), False)
+    return shown, _hidden(value) if names_a_secret else redacted_value(value)
+
+
+@lru_cache(maxsize=1024)
+def _of_key(key: str) -> tuple[str, bool]:
+    """The key redacted, and whether it names a secret. Rows have the same few keys over and over."""
+    return redacted(key), _KEY.search(key) is not None
+
+
+def _hidden(value: Any) -> Any:
+    """A secret, or several: what is neither text nor a list of texts is only named like one."""
+    if isinstance(value, str):
+        return HIDDEN if value else value
+    if isinstance(value, list | tuple):
+        return [HIDDEN if isinstance(one, str) and one else redacted_value(one) for one in value]
+    return redacted_value(value)

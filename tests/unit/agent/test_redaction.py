@@ -99,3 +99,33 @@ def test_a_long_text_is_looked_at_in_time(piece: str) -> None:
 def test_every_text_of_a_value_is_looked_at() -> None:
     value = {"a": ["xoxb-123456789-abcdefghij", 1], "b": {"c": None}}
     assert redacted_value(value) == {"a": [HIDDEN, 1], "b": {"c": None}}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("password", "db_password", "PGPASSWORD", "passphrase", "db_pwd", "secret", "client-secret", "clientSecret"),
+        *("token", "accessToken", "slack_bot_token", "api_key", "apiKey", "X-API-Key", "AWS_SECRET_ACCESS_KEY"),
+        *("private_key", "credentials", "authorization", "Proxy-Authorization"),
+    ],
+)
+def test_what_stands_under_a_secrets_name_is_one(key: str) -> None:
+    value = {"config": [{key: "swordfish"}, {key: ["sword", "fish"]}, {key: ""}]}
+    assert redacted_value(value) == {"config": [{key: HIDDEN}, {key: [HIDDEN, HIDDEN]}, {key: ""}]}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"input_tokens": 70, "max_tokens": 2000, "token": 3, "secret": None, "password": False, "api_key": 1.5},
+        {"prompt_version": "system@0123456789ab", "key": "flag", "keys": ["flag"], "author": "U0MIRA"},
+        {"token_errors": "Failed tokens", "password_resets": "Resets"},
+        {"token": {"metric": "token", "direction": "increase"}, "tokens": [1, 2, {"text": "four"}]},
+    ],
+)
+def test_what_only_sounds_like_a_secrets_name_hides_nothing(value: dict[str, object]) -> None:
+    assert redacted_value(value) == value
+
+
+def test_a_key_may_be_a_secret_itself() -> None:
+    assert redacted_value({"xoxb-123456789-abcdefghij": 1}) == {HIDDEN: 1}
