@@ -23,7 +23,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from agent.redaction import redacted
 from bot import texts
 from bot.blocks.conversation import MOST_TITLE, Rendered, Task, rendered_so_far
-from bot.blocks.mrkdwn import ELLIPSIS, escape, fitted, plain
+from bot.blocks.mrkdwn import ELLIPSIS, plain
 from bot.blocks.prose import MOST_PROSE, prose, prose_so_far
 from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
 from tools.errors import Unavailable
@@ -60,8 +60,6 @@ STILL_STREAMING = "streaming_state_conflict"
 MESSAGE_LOST = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 NOT_SHOWN = "voice.not_shown"
 SHOWING_FAILED = "voice.showing_failed"
-MOST_PLAIN = 3000
-"""Characters of an answer's plain text; Slack takes 4,000 in an edit."""
 
 logger = structlog.get_logger(__name__)
 
@@ -190,10 +188,12 @@ class SlackVoice:
         if self._mode is _Mode.STREAM and await self._stop_stream(whole):
             return str(self._ts)
         refusal = await self._put(whole.summary, whole.blocks)
-        if refusal is not None and not refusal.passes and refusal.code not in GONE:
-            # Something in it is not to Slack's liking: its words still are worth reading.
+        for text, blocks in ((whole.summary, whole.simple), (whole.words, ())):
+            if refusal is None or refusal.passes or refusal.code in GONE:
+                break
+            # Something in it is not to Slack's liking: what there is to press and to read still is worth having.
             logger.warning(NOT_SHOWN, channel=self._spot.channel, reason=refusal.code)
-            refusal = await self._put(_in_plain_words(whole), ())
+            refusal = await self._put(text, blocks)
         if refusal is None:
             return str(self._ts)
         if refusal.passes:
@@ -436,12 +436,6 @@ def redacted_so_far(text: str) -> str:
     """The text without secrets up to its last whole word, for half a secret looks like none."""
     end = max(text.rfind(" "), text.rfind("\n")) + 1
     return redacted(text[:end])
-
-
-def _in_plain_words(whole: Rendered) -> str:
-    """The answer as text that Slack makes nothing of."""
-    lines = "\n".join(escape(line, MOST_PLAIN) for line in whole.markdown.splitlines())
-    return fitted(lines, MOST_PLAIN).strip() or whole.summary
 
 
 def _title(task: Task) -> str:

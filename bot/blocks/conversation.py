@@ -20,7 +20,7 @@ from slack_sdk.models.blocks import (
 from agent.turns import NOT_DONE
 from bot import texts
 from bot.blocks import parts
-from bot.blocks.mrkdwn import ELLIPSIS, clock_time, escape, name, person, plain
+from bot.blocks.mrkdwn import ELLIPSIS, clock_time, escape, fitted, name, person, plain
 from bot.blocks.prose import prose
 from tools.rollouts.confirmations import ConfirmationView, Status
 
@@ -31,6 +31,8 @@ MOST_TITLE = 200
 MOST_FACTS = 1800
 MOST_FACT = 900
 MOST_SUMMARY = 300
+MOST_WORDS = 3000
+"""Characters of an answer's text alone; Slack takes 4,000 in an edit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ class Said:
 class Rendered:
     """A whole message: all its `blocks`, and of these the `tasks` and `markdown` that may be streamed and the `tail`.
 
-    `summary` is for notifications.
+    `summary` is for notifications. Where Slack does not take the blocks there are `simple` ones, which every workspace
+    knows, with the same to press; `words` are its text alone.
     """
 
     summary: str
@@ -80,17 +83,21 @@ class Rendered:
     markdown: str
     tail: Sequence[Block]
     blocks: Sequence[Block]
+    simple: Sequence[Block]
+    words: str
 
 
 def rendered(said: Said) -> Rendered:
     """The whole answer."""
     markdown = prose(said.text)
-    tail = [*_facts(said), *(block for asked in said.questions for block in _question(asked)), *said.more]
-    if said.rated:
-        tail.append(_feedback(said.run_id))
+    summary = _summary(markdown) or texts.ANSWERED
+    words = _words(markdown) or summary
+    foot = [*_facts(said), *(block for asked in said.questions for block in _question(asked)), *said.more]
+    tail = [*foot, _feedback(said.run_id)] if said.rated else foot
     body = [MarkdownBlock(text=markdown)] if markdown else []
     blocks = parts.message([*_tasks(said.tasks), *body, *tail])
-    return Rendered(_summary(markdown) or texts.ANSWERED, said.tasks, markdown, parts.message(tail), blocks)
+    simple = parts.message([parts.section(words), *foot])
+    return Rendered(summary, said.tasks, markdown, parts.message(tail), blocks, simple, words)
 
 
 def rendered_so_far(tasks: Sequence[Task], markdown: str) -> tuple[Sequence[Block], str]:
@@ -164,6 +171,12 @@ def _feedback(run_id: str) -> Block:
     bad = FeedbackButtonObject(text=texts.FEEDBACK_BAD, accessibility_label=texts.FEEDBACK_BAD, value=f"{BAD}:{run_id}")
     element = FeedbackButtonsElement(action_id=FEEDBACK, positive_button=good, negative_button=bad)
     return ContextActionsBlock(elements=[element])
+
+
+def _words(markdown: str) -> str:
+    """The text with its lines, as text that Slack makes nothing of."""
+    lines = "\n".join(escape(line, MOST_WORDS) for line in markdown.splitlines())
+    return fitted(lines, MOST_WORDS).strip()
 
 
 def _summary(markdown: str) -> str:

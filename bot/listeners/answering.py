@@ -9,13 +9,13 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import texts
 from bot.blocks import conversation, dialogs
-from bot.blocks.conversation import rendered
+from bot.blocks.conversation import Rendered, rendered
 from bot.listeners.handling import handle, handle_once
 from bot.listeners.opening import open_dialog
 from bot.listeners.replies import channel_of, person_of, reply
 from bot.recalling import said_by
 from bot.services import Services
-from bot.slack import NETWORK_ERRORS, code_of
+from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
 from tools.errors import Conflict, NotFound
 from tools.records.database import insert_for
 from tools.records.models import AgentRun, Feedback
@@ -103,12 +103,22 @@ async def _show(services: Services, client: AsyncWebClient, body: dict[str, Any]
     channel, ts = channel_of(body), body.get("container", {}).get("message_ts")
     if asked.run_id is None or channel is None or not ts:
         return
-    whole = rendered(await said_by(services, asked.run_id))
-    try:
-        await client.chat_update(channel=channel, ts=str(ts), text=whole.summary, blocks=whole.blocks)
-    except (SlackApiError, *NETWORK_ERRORS) as error:
-        reason = code_of(error) if isinstance(error, SlackApiError) else type(error).__name__
-        logger.warning(NOT_UPDATED, channel=channel, reason=reason)
+    await bring_up_to_date(client, channel, str(ts), rendered(await said_by(services, asked.run_id)))
+
+
+async def bring_up_to_date(client: AsyncWebClient, channel: str, ts: str, whole: Rendered) -> None:
+    """Write the answer anew, in simple blocks where Slack takes no others. What it does not take at all is logged."""
+    for blocks in (whole.blocks, whole.simple):
+        try:
+            await client.chat_update(channel=channel, ts=ts, text=whole.summary, blocks=blocks)
+            return
+        except NETWORK_ERRORS as error:
+            logger.warning(NOT_UPDATED, channel=channel, reason=type(error).__name__)
+            return
+        except SlackApiError as error:
+            logger.warning(NOT_UPDATED, channel=channel, reason=code_of(error))
+            if is_trouble_of_slack(error) or retry_after(error) is not None:
+                return
 
 
 def _why(run_id: str, body: dict[str, Any]) -> Any:

@@ -50,10 +50,11 @@ def test_slack_takes_every_answer(text: str, fact: str, times: int, count: int, 
     tasks = [Task(str(number), fact, "complete") for number in range(count)]
     said = Said("r" * 32, f"{text}\n" * times, [fact * times, f"{text}\n" * count] * count, tasks, questions)
     whole = rendered(said)
-    for blocks in (whole.blocks, whole.tail):
+    for blocks in (whole.blocks, whole.tail, whole.simple):
         check_message_blocks([block.to_dict() for block in blocks], {})
     assert len(whole.summary) <= 300
-    assert "<!" not in whole.summary
+    assert len(whole.words) <= 3000
+    assert "<!" not in whole.summary + whole.words
 
 
 @given(st.lists(st.builds(Task, st.uuids().map(str), WORDS, st.just("in_progress")), max_size=96), WORDS)

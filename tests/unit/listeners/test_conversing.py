@@ -127,7 +127,7 @@ async def test_an_answer_that_slack_will_never_take_is_given_up_for_good(bench: 
     with capture_logs() as logs:
         await bench.talk.go_on(job)
     assert [line["reason"] for line in logs if line["event"] == UNDELIVERABLE] == ["invalid_blocks"]
-    assert bench.slack.calls["postMessage"] == 2, "as it is, and as plain text"
+    assert bench.slack.calls["postMessage"] == 3, "as it is, in simple blocks, and as plain text"
     found = await bench.threads.find(job["conversation"])
     assert found is not None
     assert not found.undelivered

@@ -3,14 +3,18 @@
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from structlog.testing import capture_logs
 
 from bot import texts, voice
-from bot.blocks.conversation import Rendered, Said, Task, rendered
+from bot.blocks.conversation import CONFIRM, DISMISS, Question, Rendered, Said, Task, rendered
+from bot.listeners.answering import bring_up_to_date
 from bot.voice import Manners, NotDelivered, SlackVoice, Spot, Undeliverable
+from bot.workspace.blocks import check_message_blocks
 from tests.unit.voice.slack import Channel, Shown
+from tools.rollouts.confirmations import Action, ConfirmationView, Status
 
 SPOT = Spot("C1", "0.000001", "T1", "U1")
 LOOKING = ("c1", "rollout_status", "Looking at the rollout")
@@ -27,6 +31,25 @@ def spoken(slack: Channel, manners: Manners | None = None, *, ts: str | None = N
         slack.calls[f"opened {ts}"] += 1
 
     return SlackVoice(slack, SPOT, manners or Manners(), opened=opened, ts=ts, pause=pause)  # type: ignore[arg-type]
+
+
+def asked() -> Question:
+    at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    view = ConfirmationView(
+        id="f" * 32,
+        action=Action.ROLL_BACK,
+        flag="new-checkout",
+        environment="production",
+        rollout_id=None,
+        percent=None,
+        reason="because",
+        person="U1",
+        run_id="run",
+        status=Status.OPEN,
+        created_at=at,
+        expires_at=at,
+    )
+    return Question(view)
 
 
 def whole(text: str, *tasks: Task) -> Rendered:
@@ -246,7 +269,7 @@ async def test_a_workspace_without_status_lines_is_not_asked_twice() -> None:
 
 @pytest.mark.parametrize("ts", [None, "1.000000"])
 async def test_what_slack_refuses_for_its_form_is_said_in_plain_words(ts: str | None) -> None:
-    slack = Channel(refusals={"postMessage": ["invalid_blocks"], "update": ["msg_too_long"]})
+    slack = Channel(refusals={"postMessage": ["invalid_blocks"] * 2, "update": ["msg_too_long", "invalid_blocks"]})
     if ts is not None:
         assert slack._new(Shown(streaming=False)) == ts
     async with spoken(slack, ts=ts) as shown:
@@ -257,12 +280,52 @@ async def test_what_slack_refuses_for_its_form_is_said_in_plain_words(ts: str | 
     assert "<" not in message.text
 
 
+@pytest.mark.parametrize("ts", [None, "1.000000"])
+async def test_where_slack_refuses_rich_blocks_there_still_is_a_button(ts: str | None) -> None:
+    slack = Channel(refusals={"postMessage": ["invalid_blocks"], "update": ["invalid_blocks"]})
+    if ts is not None:
+        assert slack._new(Shown(streaming=False)) == ts
+    said = Said(
+        "run", "**Shall** I? & <!channel>", ["It is at 5 %."], [Task("c1", "Rolling back", "pending")], [asked()]
+    )
+    async with spoken(slack, ts=ts) as shown:
+        await shown.finish(rendered(said))
+    [message] = slack.shown.values()
+    assert [block["type"] for block in message.blocks] == ["section", "context", "section", "actions"]
+    assert message.blocks[0]["text"]["text"].startswith("**Shall** I? &amp;")
+    assert "It is at 5 %." in str(message.blocks[1])
+    assert [button["action_id"] for button in message.blocks[3]["elements"]] == [CONFIRM, DISMISS]
+    assert "<!" not in str(message.blocks)
+    check_message_blocks(message.blocks, {})
+
+
+@pytest.mark.parametrize(
+    ("refusals", "shown"),
+    [
+        ([], ["markdown", "context_actions"]),
+        (["invalid_blocks"], ["section"]),
+        (["invalid_blocks", "invalid_blocks"], []),
+        (["internal_error"], []),
+        (["ratelimited"], []),
+    ],
+)
+async def test_an_answer_is_brought_up_to_date_in_whatever_blocks_slack_takes(
+    refusals: list[str], shown: list[str]
+) -> None:
+    slack = Channel(refusals={"update": [*refusals]})
+    ts = slack._new(Shown())
+    with capture_logs() as logs:
+        await bring_up_to_date(slack, "C1", ts, whole("Done."))  # type: ignore[arg-type]
+    assert [block.type for block in slack.shown[ts].blocks] == shown  # type: ignore[attr-defined]
+    assert [line["reason"] for line in logs] == refusals
+
+
 async def test_what_slack_refuses_even_in_plain_words_is_given_up() -> None:
-    slack = Channel(refusals={"postMessage": ["invalid_blocks", "restricted_action"]})
+    slack = Channel(refusals={"postMessage": ["invalid_blocks", "invalid_blocks", "restricted_action"]})
     async with spoken(slack) as shown:
         with pytest.raises(Undeliverable, match="restricted_action"):
             await shown.finish(whole("All is well."))
-    assert slack.calls["postMessage"] == 2
+    assert slack.calls["postMessage"] == 3
 
 
 async def test_a_plain_answer_that_slack_has_no_time_for_is_kept() -> None:
