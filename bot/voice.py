@@ -162,7 +162,9 @@ class SlackVoice:
     async def thinking(self) -> None:
         """What was said up to now was said before a step; the next text is a new one."""
         if self._saying:
-            self._said += prose(redacted(self._saying.strip())) + "\n\n"
+            # Of what was cut off the last word may be half a secret.
+            said = redacted(self._saying) if len(self._saying) < MOST_STREAMED else redacted_so_far(self._saying)
+            self._said += prose(said.strip()) + "\n\n"
             self._saying = ""
 
     async def calling(self, call_id: str, tool: str, title: str) -> None:
@@ -172,8 +174,9 @@ class SlackVoice:
         self._tell(Task(call_id, title, "error" if failed else "complete"))
 
     async def saying(self, piece: str) -> None:
-        if len(self._saying) < MOST_STREAMED:
-            self._saying = (self._saying + piece).lstrip()
+        left = MOST_STREAMED - len(self._saying)
+        if left > 0:
+            self._saying += (piece if self._saying else piece.lstrip())[:left]
             self._news.set()
 
     def _tell(self, task: Task) -> None:

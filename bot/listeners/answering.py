@@ -111,7 +111,6 @@ async def bring_up_to_date(client: AsyncWebClient, channel: str, ts: str, whole:
     for blocks in (whole.blocks, whole.simple):
         try:
             await client.chat_update(channel=channel, ts=ts, text=whole.summary, blocks=blocks)
-            return
         except NETWORK_ERRORS as error:
             logger.warning(NOT_UPDATED, channel=channel, reason=type(error).__name__)
             return
@@ -119,6 +118,8 @@ async def bring_up_to_date(client: AsyncWebClient, channel: str, ts: str, whole:
             logger.warning(NOT_UPDATED, channel=channel, reason=code_of(error))
             if is_trouble_of_slack(error) or retry_after(error) is not None:
                 return
+        else:
+            return
 
 
 def _why(run_id: str, body: dict[str, Any]) -> Any:

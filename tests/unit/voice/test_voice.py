@@ -295,7 +295,7 @@ async def test_where_slack_refuses_rich_blocks_there_still_is_a_button(ts: str |
     assert message.blocks[0]["text"]["text"].startswith("**Shall** I? &amp;")
     assert "It is at 5 %." in str(message.blocks[1])
     assert [button["action_id"] for button in message.blocks[3]["elements"]] == [CONFIRM, DISMISS]
-    assert "<!" not in str(message.blocks)
+    assert "<!channel" not in str(message.blocks)
     check_message_blocks(message.blocks, {})
 
 
@@ -333,6 +333,22 @@ async def test_a_plain_answer_that_slack_has_no_time_for_is_kept() -> None:
     async with spoken(slack) as shown:
         with pytest.raises(NotDelivered):
             await shown.finish(whole("All is well."))
+
+
+async def test_an_oversized_piece_is_kept_only_as_far_as_it_is_shown() -> None:
+    slack = Channel()
+    secret = "xoxb-123456789-abcdefghij"
+    piece = "word\n" * ((voice.MOST_STREAMED - 10) // 5) + secret + "\nword" * 300_000
+    async with spoken(slack) as shown:
+        await shown.saying(piece)
+        assert len(shown._saying) == voice.MOST_STREAMED
+        await shown.saying(piece)
+        await shown.thinking()
+        await until(lambda: slack.shown)
+        [message] = slack.shown.values()
+        await until(lambda: len(message.text) > voice.MOST_STREAMED - 20)
+    assert "xoxb" not in message.text
+    assert len(message.text) <= voice.MOST_STREAMED
 
 
 async def test_a_fault_of_ours_while_showing_is_logged_and_the_run_is_shown_on() -> None:
