@@ -127,7 +127,10 @@ def text_of(message: "AIMessage") -> str:
 
 
 def cleaned(text: str) -> str:
-    """The text without what no database and no wire takes: NUL, and half a character that lost its other half."""
+    """The text without what no database and no wire takes: NUL, and half a character that lost its other half.
+
+    It is taken out where text comes in, a model's here and people's as it is heard, and then nowhere else.
+    """
     if text.isascii():
         return text.replace("\0", "")
     # Two halves that came one after the other are one character again.

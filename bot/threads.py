@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, u
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from agent.model import WITHOUT_A_MODEL
+from agent.moves import cleaned
 from agent.recorder import RUNNING, UNBEGUN, wished_to_stop
 from agent.redaction import redacted
 from agent.turns import STOPPED, Ending, Said
@@ -131,7 +132,7 @@ class Threads:
                 "ts": heard.ts,
                 "author": heard.author,
                 "by_sluice": False,
-                "text": redacted(heard.text),
+                "text": redacted(cleaned(heard.text)),
                 "earlier": [],
                 "said_at": moment_of(heard.ts),
             }
@@ -140,7 +141,7 @@ class Threads:
 
     async def change(self, channel: str, ts: str, text: str) -> Upset | None:
         """A message was edited. The run that reads it must stop, and what it read is unread again."""
-        text = redacted(text)
+        text = redacted(cleaned(text))
         async with self._database.write() as session:
             message = await self._held_message(session, channel, ts)
             if message is None or message.by_sluice or message.text == text:
@@ -239,8 +240,6 @@ class Threads:
 
         `about` is the rollout that it is about: kept where the thread is no card's.
         """
-        # A model may write half a character, which no row can hold.
-        text = text.encode(errors="replace").decode()
         row = {
             "id": new_id(),
             "conversation_id": conversation_id,

@@ -138,13 +138,15 @@ async def test_an_answer_that_slack_will_never_take_is_given_up_for_good(bench: 
     assert len(bench.slack.shown) == 1
 
 
-async def test_half_a_character_of_a_models_keeps_no_answer_back(bench: Bench) -> None:
-    job = await bench.hear(FIRST, "how is it?")
-    bench.agent.answer = "Good \ud83d indeed."
+async def test_what_no_row_can_hold_keeps_no_message_back(bench: Bench) -> None:
+    job = await bench.hear(FIRST, "how is\ud83d it\0?")
+    assert await bench.threads.change("C1", FIRST, "and how \ude00was it?") is not None
     await bench.talk.go_on(job)
     async with bench.database.read() as session:
-        kept = await session.scalar(select(Message.text).where(Message.by_sluice.is_(True)))
-    assert kept == "Good ? indeed."
+        heard = await session.scalar(select(Message).where(Message.by_sluice.is_(False)))
+    assert heard is not None
+    assert [*heard.earlier, heard.text] == ["how is it?", "and how was it?"]
+    assert "You said: and how was it?" in bench.shown
 
 
 async def test_a_message_whose_run_could_not_begin_is_found_and_answered(bench: Bench) -> None:
