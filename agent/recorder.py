@@ -168,9 +168,10 @@ class ModelCalls:
     run_id: str
     options: ModelOptions
     prompt_version: str
+    parent_run_id: str | None = None
 
     async def model_called(self, exchange: Exchange) -> None:
-        """One row an exchange, and its tokens and cost added to the run's."""
+        """One row an exchange, and its tokens and cost added to those of the run and of the one that asked for it."""
         cost = self.options.cost(exchange.input_tokens, exchange.output_tokens)
         response = plain_messages([exchange.response])[0] if exchange.response is not None else None
         row = ModelCall(
@@ -193,7 +194,7 @@ class ModelCalls:
             session.add(row)
             await session.execute(
                 update(AgentRun)
-                .where(AgentRun.id == self.run_id)
+                .where(AgentRun.id.in_([one for one in (self.run_id, self.parent_run_id) if one is not None]))
                 .values(
                     input_tokens=AgentRun.input_tokens + exchange.input_tokens,
                     output_tokens=AgentRun.output_tokens + exchange.output_tokens,

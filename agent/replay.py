@@ -8,19 +8,21 @@ import asyncio
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage, messages_from_dict
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from agent.briefing import Briefing
 from agent.graph import Course, Exchange, Finding, OutOfBounds, Run, converse
 from agent.model import ModelOptions, ModelUnavailable
 from agent.moves import Call, Offer, plain_messages
-from agent.planning.books import FIRST_POSITION, PLANNING
+from agent.planning.books import PLANNING
 from agent.planning.replaying import plan_again
-from agent.recorder import CONVERSATION, RUNNING, bounded
+from agent.planning.wording import prompt_version as planning_version
+from agent.recorder import RUNNING, bounded
 from agent.redaction import redacted, redacted_value
 from agent.scripted import ScriptedModel
 from agent.session import answer_text, opening, prompt_version
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 NOT_RECORDED = "This call was not recorded, so there is no answer to it."
+CUT_OFF = "Planning {run} was cut off before it came to anything, so it is not played again."
 UNBOUNDED = {"max_seconds": 600.0, "max_tokens": 10**9}
 """Time and tokens end a replay of a record where they ended the run, by the record and not by the clock."""
 
@@ -52,11 +55,12 @@ class CantReplay(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A run's rows. `exchanges` are the conversation's own, without those that a tool had with a model."""
+    """A run's rows. `exchanges` are its own; those about a plan are in that plan's record, in `plannings`."""
 
     run: AgentRun
     exchanges: Sequence[ModelCall]
     calls: Sequence[ToolCall]
+    plannings: "Sequence[Record]" = ()
 
     @property
     def turn(self) -> Turn:
@@ -113,22 +117,42 @@ async def find(database: Database, run_id: str) -> Record:
         run = await session.get(AgentRun, run_id)
         if run is None:
             raise RunNotFound(f"There is no run {run_id!r}.")
-        own = select(ModelCall).where(ModelCall.run_id == run_id)
-        if run.kind == CONVERSATION:
-            own = own.where(ModelCall.position < FIRST_POSITION)
-        exchanges = (await session.scalars(own.order_by(ModelCall.position))).all()
-        made = select(ToolCall).where(ToolCall.run_id == run_id).order_by(ToolCall.position)
-        calls = (await session.scalars(made)).all()
-    if run.outcome == RUNNING:
-        raise CantReplay(f"Run {run_id} has not ended; play it again once it has.")
-    return Record(run, exchanges, calls)
+        if run.outcome == RUNNING:
+            raise CantReplay(f"Run {run_id} has not ended; play it again once it has.")
+        return await _record(session, run)
+
+
+async def _record(session: AsyncSession, run: AgentRun) -> Record:
+    exchanges = select(ModelCall).where(ModelCall.run_id == run.id).order_by(ModelCall.position)
+    calls = select(ToolCall).where(ToolCall.run_id == run.id).order_by(ToolCall.position)
+    under = select(AgentRun).where(AgentRun.parent_run_id == run.id).order_by(AgentRun.started_at, AgentRun.id)
+    return Record(
+        run,
+        (await session.scalars(exchanges)).all(),
+        (await session.scalars(calls)).all(),
+        [await _record(session, planning) for planning in (await session.scalars(under)).all()],
+    )
 
 
 async def replay(record: Record, model: "BaseChatModel | None", options: ModelOptions | None = None) -> Replayed:
-    """Play it again with a live model, or with the recorded one's own words where `model` is None.
+    """Play it again with a live model, or with the recorded one's own words where `model` is None; and then the
+    plannings under it, just so.
 
     `options` are how a live model is asked; None: as the recorded one was. Raises ModelUnavailable of a live model.
     """
+    played = await _played(record, model, options)
+    for planning in record.plannings:
+        played = _with_planning(played, planning, await replay(planning, model, options))
+    return played
+
+
+def _with_planning(played: Replayed, planning: Record, again: Replayed) -> Replayed:
+    differences = (replace(one, of=f"{one.of} of planning {planning.run.id}") for one in again.differences)
+    notes = dict.fromkeys((*played.notes, *again.notes))
+    return replace(played, notes=tuple(notes), differences=(*played.differences, *differences))
+
+
+async def _played(record: Record, model: "BaseChatModel | None", options: ModelOptions | None) -> Replayed:
     if record.run.kind == PLANNING:
         return await _planned(record, model, options)
     if not record.asked_a_model:
@@ -136,7 +160,9 @@ async def replay(record: Record, model: "BaseChatModel | None", options: ModelOp
     again = _Again(record, model, options or record.options)
     ending, text, course = await again.play()
     differences = [*again.differences(), *_answer_differs(record, ending, text, course)]
-    return Replayed(tuple(_notes(record, options or record.options, again)), tuple(differences), text)
+    asked = options or record.options
+    notes = _notes(record, asked, prompt_version(asked), again.exchanges, is_live=model is not None)
+    return Replayed(tuple(notes), tuple(differences), text)
 
 
 @dataclass
@@ -263,12 +289,20 @@ class _AskedForMore(Exception):
 
 
 async def _planned(record: Record, model: "BaseChatModel | None", options: ModelOptions | None) -> Replayed:
-    """A run that made a plan for a command: compared in the plan and its notes."""
+    """A run that made a plan: compared in how it ended, the plan and its notes."""
+    if record.run.output is None:
+        return Replayed((CUT_OFF.format(run=record.run.id),), (), "")
     again = await plan_again(record.run, record.exchanges, model, options)
-    output = record.run.output or {}
-    pairs = ((part, _pretty(output.get(part)), _pretty(again[part])) for part in ("plan", "notes"))
-    differences = [Difference(part, then, now) for part, then, now in pairs if then != now]
-    return Replayed((), tuple(differences), _pretty(again["plan"]))
+    pairs = [("ending", record.ending.value, again.ending.value)]
+    pairs += [
+        (part, _pretty(record.run.output.get(part)), _pretty(again.outcome.get(part))) for part in ("plan", "notes")
+    ]
+    if model is None:
+        pairs.append(("requests to the model", str(len(record.exchanges)), str(again.asked)))
+    differences = tuple(Difference(part, then, now) for part, then, now in pairs if then != now)
+    asked = options or record.options
+    notes = _notes(record, asked, planning_version(), again.exchanges, is_live=model is not None)
+    return Replayed(tuple(notes), differences, _pretty(again.outcome.get("plan")))
 
 
 def _pretty(value: Any) -> str:
@@ -299,13 +333,15 @@ def _answer_differs(record: Record, ending: Ending, text: str, course: Course) -
         yield Difference("findings", facts, again)
 
 
-def _notes(record: Record, options: ModelOptions, again: _Again) -> Iterator[str]:
-    now = prompt_version(options)
-    if record.run.prompt_version != now:
-        yield f"The prompts are others than then: {record.run.prompt_version} was used, there is {now}."
-    elif again.live is None and _requests_differ(record, again.exchanges):
+def _notes(
+    record: Record, options: ModelOptions, prompts: str, exchanges: Sequence[Exchange], *, is_live: bool
+) -> Iterator[str]:
+    """`prompts` are the versions of those in use now."""
+    if record.run.prompt_version != prompts:
+        yield f"The prompts are others than then: {record.run.prompt_version} was used, there is {prompts}."
+    elif not is_live and _requests_differ(record, exchanges):
         yield "What the model is told is put together in another way than then."
-    if again.live is not None and (options.name or "") != record.run.model:
+    if is_live and (options.name or "") != record.run.model:
         yield f"The model is another: {record.run.model or 'none'} then, {options.name} now."
 
 

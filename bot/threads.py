@@ -424,6 +424,7 @@ class Threads:
     async def _attempts(self, session: AsyncSession, conversation_id: str, since: datetime) -> int:
         query: Select[Any] = select(func.count()).where(
             AgentRun.conversation_id == conversation_id,
+            AgentRun.parent_run_id.is_(None),
             AgentRun.error == INTERRUPTED,
             AgentRun.started_at >= since - CLOCKS_DIFFER,
         )

@@ -18,7 +18,7 @@ from agent.turns import Ending
 from tools.errors import SluiceError
 from tools.records import log
 from tools.records.database import Database
-from tools.records.models import ModelCall
+from tools.records.models import AgentRun, ModelCall
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -169,6 +169,7 @@ async def _turned(world: World, run_id: str, seconds: float) -> Turned:
     sums = [ModelCall.latency_s, ModelCall.cost_usd, ModelCall.input_tokens, ModelCall.output_tokens]
     async with world.database.read() as session:
         query = select(func.count(), *(func.coalesce(func.sum(one), 0) for one in sums))
-        row = (await session.execute(query.where(ModelCall.run_id == run_id))).one()
+        under = select(AgentRun.id).where(AgentRun.parent_run_id == run_id)
+        row = (await session.execute(query.where((ModelCall.run_id == run_id) | ModelCall.run_id.in_(under)))).one()
     calls, latency, cost, asked, said = tuple(row)
     return Turned(seconds, latency, calls, cost, asked, said)

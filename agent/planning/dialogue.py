@@ -32,11 +32,7 @@ class FormRefused(ModelUnavailable):
 
 
 class Book(Protocol):
-    """Where the talk about one plan is kept: a run of its own, or the run of the conversation that asked."""
-
-    async def next_position(self) -> int:
-        """The place of the next exchange in the run."""
-        ...
+    """Where the talk about one plan is kept."""
 
     async def keep(self, exchange: "Exchange") -> None:
         """Write an exchange down."""
@@ -63,6 +59,7 @@ class Dialogue:
     deadline: float
     messages: "list[BaseMessage]" = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _asked: int = 0
     _plain: bool = False
     _refused: bool = False
 
@@ -92,9 +89,9 @@ class Dialogue:
         if (why := self.budget.too_many()) is not None:
             raise ModelUnavailable(f"{why}.")
         self.budget.asked()
-        position = await self.book.next_position()
+        self._asked += 1
         with model_span(self.options) as span:
-            exchange, failure = await self._tried(position)
+            exchange, failure = await self._tried()
             used(span, exchange.input_tokens, exchange.output_tokens)
             if failure is not None:
                 failed(span, type(failure).__name__)
@@ -105,7 +102,7 @@ class Dialogue:
         assert exchange.response is not None
         return exchange.response
 
-    async def _tried(self, position: int) -> "tuple[Exchange, Exception | None]":
+    async def _tried(self) -> "tuple[Exchange, Exception | None]":
         """One request, and what came of it."""
         from agent.graph import Exchange
 
@@ -123,7 +120,7 @@ class Dialogue:
             said = str(trouble) if trouble is not None else type(error).__name__
             self._refused = _is_refusal(error)
         return Exchange(
-            position, request, response, said, *tokens(request, response), time.monotonic() - started
+            self._asked, request, response, said, *tokens(request, response), time.monotonic() - started
         ), failure
 
     async def _invoked(self) -> "AIMessage":

@@ -100,11 +100,13 @@ class AgentRun(Record):
 
     `inputs` is everything but the model's and the tools' answers, so that the run can be played again. `outcome` is
     `running` until it ended. `stop_requested_at`: somebody wants it to stop; it does at its next step.
+    `parent_run_id` is the run that asked for this one, whose tokens and cost have this one's in them too.
     """
 
     __tablename__ = "agent_runs"
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
     conversation_id: Mapped[str | None] = mapped_column(ForeignKey("conversations.id"), index=True)
+    parent_run_id: Mapped[str | None] = mapped_column(ForeignKey("agent_runs.id"), index=True)
     kind: Mapped[str]
     requester: Mapped[str]
     model: Mapped[str]

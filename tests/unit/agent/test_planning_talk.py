@@ -16,7 +16,7 @@ from agent.scripted import ScriptedModel
 from agent.stopping import Stopped
 from tests.unit.agent.planning_desk import Desk, Talk, request, talking
 from tools.plans.model import Facet, Plan, Source, Strategy
-from tools.records.models import AgentRun
+from tools.records.models import AgentRun, Conversation
 
 SPEC = """---
 flag: new-checkout
@@ -410,20 +410,29 @@ async def test_what_was_said_is_kept_in_a_run_of_its_own(desk: Desk) -> None:
     assert run.inputs["facts"]["spec"]["flag"] == "new-checkout"
     assert run.output_tokens == 90 + len(bad) // 4
     assert run.cost_usd > 990e-6
-    assert [call.position for call in calls] == [100, 101]
+    assert [call.position for call in calls] == [1, 2]
     assert calls[1].response is not None
     assert calls[1].response["data"]["content"] == answer.content
 
 
-async def test_in_a_conversation_what_was_said_is_kept_in_its_run(desk: Desk) -> None:
-    async with talking(desk, sketch(1, 50, 100), sketch(50), sketch(1, 40, 80, 100)) as talk:
+async def test_in_a_conversation_what_was_said_is_kept_in_a_run_under_its_run(desk: Desk) -> None:
+    lines = (sketch(1, 50, 100), sketch(50), sketch(1, 40, 80, 100))
+    async with talking(desk, *lines, input_price=1.0, output_price=2.0) as talk:
         await run_of_a_conversation(talk)
         await talk.planner.propose(request(run_id="r1"))
         await talk.planner.propose(request(run_id="r1"))
         calls = await talk.calls()
-        (run,) = await talk.runs()
-    assert [(call.run_id, call.position) for call in calls] == [("r1", 100), ("r1", 101), ("r1", 102)]
-    assert run.outcome == "running"
+        asking, *plannings = sorted(await talk.runs(), key=lambda run: (run.kind, run.output_tokens))
+    assert (asking.kind, asking.outcome) == ("conversation", "running")
+    assert [(run.kind, run.outcome) for run in plannings] == [("planning", "answered")] * 2
+    assert {(run.parent_run_id, run.conversation_id) for run in plannings} == {("r1", "c1")}
+    kept = [sorted(call.position for call in calls if call.run_id == run.id) for run in plannings]
+    assert kept == [[1], [1, 2]]
+    # What they took is in the totals of the run that asked, too.
+    for one in ("input_tokens", "output_tokens", "cost_usd"):
+        together = sum(getattr(run, one) for run in plannings)
+        assert getattr(asking, one) == pytest.approx(together) == pytest.approx(sum(getattr(c, one) for c in calls))
+        assert together > 0
 
 
 async def test_no_secret_of_a_spec_reaches_the_model_or_a_row(desk: Desk) -> None:
@@ -437,8 +446,10 @@ async def test_no_secret_of_a_spec_reaches_the_model_or_a_row(desk: Desk) -> Non
 
 
 async def run_of_a_conversation(talk: Talk) -> None:
+    conversation = Conversation(id="c1", channel="C1", thread_ts="1", created_at=talk.desk.clock.now())
     row = AgentRun(
         id="r1",
+        conversation_id="c1",
         kind="conversation",
         requester="UMIRA",
         model="scripted",
@@ -449,6 +460,8 @@ async def run_of_a_conversation(talk: Talk) -> None:
         started_at=talk.desk.clock.now(),
     )
     async with talk.database.write() as session:
+        session.add(conversation)
+        await session.flush()
         session.add(row)
 
 

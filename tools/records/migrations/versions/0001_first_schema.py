@@ -115,6 +115,7 @@ def upgrade() -> None:
         "agent_runs",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("conversation_id", sa.String(), nullable=True),
+        sa.Column("parent_run_id", sa.String(), nullable=True),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("requester", sa.String(), nullable=False),
         sa.Column("model", sa.String(), nullable=False),
@@ -133,10 +134,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["conversation_id"], ["conversations.id"], name=op.f("fk_agent_runs_conversation_id_conversations")
         ),
+        sa.ForeignKeyConstraint(
+            ["parent_run_id"], ["agent_runs.id"], name=op.f("fk_agent_runs_parent_run_id_agent_runs")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_agent_runs")),
     )
     with op.batch_alter_table("agent_runs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_agent_runs_conversation_id"), ["conversation_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_agent_runs_parent_run_id"), ["parent_run_id"], unique=False)
 
     op.create_table(
         "messages",
@@ -456,6 +461,7 @@ def downgrade() -> None:
 
     op.drop_table("messages")
     with op.batch_alter_table("agent_runs", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_agent_runs_parent_run_id"))
         batch_op.drop_index(batch_op.f("ix_agent_runs_conversation_id"))
 
     op.drop_table("agent_runs")
