@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from uuid import uuid4
 
 import psycopg
@@ -25,6 +25,15 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "benchmark: prints figures; run by make bench")
     config.addinivalue_line("markers", "alone: promises a time, so nothing else runs beside it")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What is skipped is told by its reason, once and with how often: a missing server is no matter of the test's."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple):
+        report.longrepr = ("tests", None, report.longrepr[-1])  # type: ignore[assignment]
+    return report
 
 
 @pytest.fixture(autouse=True)
