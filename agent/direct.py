@@ -4,22 +4,27 @@ A rollback must not wait for a model, nor depend on one being there. What counts
 `agent.orders`, and once more by the tool that carries it out.
 """
 
-import re
+import asyncio
 from collections.abc import Iterable
 
+from agent.desk import Desk
 from agent.moves import Call
-from agent.orders import Deed, Surroundings, Target, flags_named, names_it, sentences
+from agent.orders import Deed, Surroundings, Target, flags_named, may_order, names_it, sentences
 from agent.toolkit.base import Context
 from agent.toolkit.lowering import surroundings
+from agent.turns import Turn
 
 CALL_ID = "ordered"
-_HINT = re.compile(r"\b(?:roll|revert|back|undo|take|kill|switch|turn|shut|disable|pause|stop|halt)", re.IGNORECASE)
-"""Without one of these no order is given, and nobody need look up what there is to order."""
 _TOOLS: dict[Deed, tuple[str, dict[str, float]]] = {
     Deed.ROLL_BACK: ("roll_back", {}),
     Deed.KILL: ("set_exposure", {"percent": 0.0}),
     Deed.PAUSE: ("pause", {}),
 }
+
+
+async def is_order(desk: Desk, turn: Turn) -> bool:
+    """Whether the turn's new messages are an order and nothing else."""
+    return await order_in(Context("", turn, desk, asyncio.Event()), alone=True) is not None
 
 
 async def order_in(context: Context, *, alone: bool) -> Call | None:
@@ -28,7 +33,7 @@ async def order_in(context: Context, *, alone: bool) -> Call | None:
     None where nothing is ordered, or more than one thing.
     """
     words = context.turn.words
-    if not any(_HINT.search(text) for text in words):
+    if not any(may_order(text) for text in words):
         return None
     if alone and sum(len(sentences(text)) for text in words) != 1:
         return None

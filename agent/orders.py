@@ -87,6 +87,7 @@ _QUOTED = re.compile(
 _MENTION = re.compile(r"<[@!#][^>\n]*>")
 _ADDRESS = re.compile(r"^\s*<@[^>\n]*>[\s,:]*")
 _SENTENCES = re.compile(r"(?<=[.!?;？！])\s+|\n+")
+_HINT = re.compile(r"\b(?:roll|revert|back|undo|take|kill|switch|turn|shut|disable|pause|stop|halt)", re.IGNORECASE)
 _TRAILING = re.compile(r"\s+")
 _END = re.compile(r"[\s.!,;)]+$")
 _PERCENT = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*(?:%|percent|per\s+cent)")
@@ -100,6 +101,11 @@ class Surroundings:
     flags: Collection[str]
     environments: Collection[str]
     usual_environment: str
+
+
+def may_order(text: str) -> bool:
+    """Whether the text may order something that needs no model; if not, nobody need look up what there is to order."""
+    return _HINT.search(text) is not None
 
 
 def names_it(words: Sequence[str], deed: Deed, target: Target, around: Surroundings) -> bool:

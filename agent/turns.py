@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tools.plans.model import Value
 
-STOPPED = "Stopped, as you asked."
+STOPPED = "I was asked to stop, so I did."
 NOT_DONE = "Not done: "
 """How a fact begins that tells of what was refused."""
 

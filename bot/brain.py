@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.desk import Desk
 from agent.model import ModelOptions, open_model
+from agent.orders import may_order
 from agent.turns import Answer, Turn, Voice
 
 if TYPE_CHECKING:
@@ -47,6 +48,15 @@ class Brain:
     async def run(self, turn: Turn, voice: Voice, stop: asyncio.Event, *, run_id: str) -> Answer:
         """Answer the turn's new messages. Whatever goes wrong is an answer too; only cancellation is raised."""
         return await (await self.agent()).run(turn, voice, stop, run_id=run_id)
+
+    async def is_order(self, turn: Turn) -> bool:
+        """Whether the turn's new messages order something that needs no model, and say nothing else."""
+        if not any(may_order(text) for text in turn.words):
+            return False
+        await self.agent()
+        from agent.direct import is_order
+
+        return await is_order(self._desk, turn)
 
     async def agent(self) -> "Agent":
         """The agent, loaded in a thread."""

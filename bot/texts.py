@@ -263,7 +263,7 @@ RECORD = "• {fact}"
 TASK_LEFT = "{title} (left as it was)"
 MORE_RECORDS = "… and {count} more lines."
 NO_WORDS = "What can you do?"
-STOPPED_ANEW = "Stopped, because the message changed."
+STOPPED_ANEW = "I stopped here, and begin again."
 CONFIRMATIONS: dict[Action, tuple[str, str]] = {
     Action.ROLL_BACK: ("Roll `{flag}` back in {environment}?", "Roll it back"),
     Action.KILL: ("Take `{flag}` to 0 % for everyone in {environment}?", "Take it to 0 %"),

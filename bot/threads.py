@@ -18,7 +18,7 @@ from agent.redaction import redacted
 from agent.turns import STOPPED, Ending, Said
 from tools.clock import Clock
 from tools.records.database import Database, insert_for
-from tools.records.models import AgentRun, Conversation, Message, Rollout, new_id
+from tools.records.models import AgentRun, Conversation, Message, Rollout, ToolCall, new_id
 
 SLUICE = "sluice"
 MOST_HISTORY = 20
@@ -47,7 +47,10 @@ NOT_TAKEN = "refused"
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A message of Slack's: at the top of `channel` where `thread` is its own `ts`."""
+    """A message of Slack's: at the top of `channel` where `thread` is its own `ts`.
+
+    `is_order`: it plainly orders to lower or hold exposure, which must wait for nothing.
+    """
 
     workspace: str
     channel: str
@@ -55,6 +58,7 @@ class Heard:
     ts: str
     author: str
     text: str
+    is_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,14 @@ class Threads:
         async with self._database.read() as session:
             return await self._find(session, workspace, channel, thread) is not None
 
+    async def about(self, workspace: str, channel: str, thread: str) -> Rollout | None:
+        """The rollout that the thread is about, or that was talked about last in it."""
+        async with self._database.read() as session:
+            conversation_id = await self._find(session, workspace, channel, thread)
+            if conversation_id is None:
+                return None
+            return await self._rollout_of(session, await session.get_one(Conversation, conversation_id))
+
     async def knows(self, channel: str, ts: str) -> bool:
         """Whether the message was written down."""
         async with self._database.read() as session:
@@ -132,6 +144,7 @@ class Threads:
                 "ts": heard.ts,
                 "author": heard.author,
                 "by_sluice": False,
+                "is_order": heard.is_order,
                 "text": redacted(cleaned(heard.text)),
                 "earlier": [],
                 "said_at": moment_of(heard.ts),
@@ -170,6 +183,30 @@ class Threads:
                 return None
             return await self._upset(session, message, again=False)
 
+    async def make_way(self, conversation_id: str) -> Upset | None:
+        """Stop the run that an order would wait for. What it read is read again after the order, unless it has acted.
+
+        None where no run goes on, or one that carries out an order itself.
+        """
+        async with self._database.write() as session:
+            await session.scalar(
+                select(Conversation.id).where(Conversation.id == conversation_id).with_for_update(key_share=True)
+            )
+            run = exists().where(AgentRun.id == Message.run_id)
+            query = select(Message).where(
+                Message.conversation_id == conversation_id,
+                Message.run_id.is_not(None),
+                Message.by_sluice.is_(False),
+                Message.is_order.is_(False),
+                Message.deleted_at.is_(None),
+                or_(~run, run.where(AgentRun.outcome == RUNNING)),
+            )
+            message = await session.scalar(query.limit(1).with_for_update())
+            if message is None:
+                return None
+            has_acted = await session.scalar(select(exists().where(ToolCall.run_id == message.run_id)))
+            return await self._upset(session, message, again=not has_acted)
+
     # -- what runs do ------------------------------------------------------------------------------------------------
 
     async def find(self, conversation_id: str) -> Found | None:
@@ -187,14 +224,18 @@ class Threads:
         return None if row is None else Found(row[0], bool(row[1]), bool(row[2]))
 
     async def take(self, conversation: Conversation, run_id: str) -> Taken | None:
-        """The oldest unread message, and what its author wrote before anybody else did; from now on the run's."""
+        """The oldest unread message, and what its author wrote before anybody else did; from now on the run's.
+
+        An order comes before all else, and alone.
+        """
         async with self._database.write() as session:
             query = select(Message).where(Message.conversation_id == conversation.id, *_UNREAD)
-            unread = list((await session.scalars(query.order_by(Message.ts).with_for_update())).all())
+            unread = list((await session.scalars(query.order_by(*_ORDERS_FIRST).with_for_update())).all())
             if not unread:
                 return None
             person = unread[0].author
-            count = next((index for index, one in enumerate(unread) if one.author != person), len(unread))
+            others = (index for index, one in enumerate(unread) if one.author != person)
+            count = 1 if unread[0].is_order else next(others, len(unread))
             before = await self._said_before(session, conversation.id, MOST_HISTORY - count)
             for message in unread[:count]:
                 message.run_id = run_id
@@ -440,6 +481,8 @@ _LEFT_BY_THE_DEAD = and_(
     ),
 )
 """Messages of a run that never began, or that a process's death ended and that has no answer."""
+
+_ORDERS_FIRST = Message.is_order.desc(), Message.ts
 
 _UNREAD = and_(Message.run_id.is_(None), Message.by_sluice.is_(False)), Message.deleted_at.is_(None)
 

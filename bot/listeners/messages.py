@@ -5,17 +5,20 @@ reads it.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.async_context import AsyncBoltContext
 from slack_sdk.web.async_client import AsyncWebClient
 
+from agent.orders import may_order
+from agent.turns import Said, Turn
 from bot.listeners import conversing
 from bot.listeners.handling import handle
 from bot.listeners.hearing import is_for_another, words_of
 from bot.services import Services
-from bot.threads import Heard, Threads, Upset
+from bot.threads import Heard, Threads, Upset, moment_of
 
 SAYING = frozenset({None, "file_share", "thread_broadcast"})
 """Subtypes of messages that say something; the others are changes, deletions and notices."""
@@ -88,9 +91,13 @@ class Ears:
         )
         if not asked and not await self._is_said_to_sluice(heard, text, myself):
             return
+        heard = replace(heard, is_order=await self._is_order(heard))
         conversation_id = await self._threads.hear(heard)
-        if conversation_id is not None:
-            await conversing.submit(self._services, conversation_id, heard.ts)
+        if conversation_id is None:
+            return
+        if heard.is_order:
+            self._stop(await self._threads.make_way(conversation_id))
+        await conversing.submit(self._services, conversation_id, heard.ts)
 
     async def object_to(self, event: Mapping[str, Any]) -> None:
         """Somebody put ❌ on something."""
@@ -98,6 +105,26 @@ class Ears:
         if item.get("type") == "message":
             upset = await self._threads.object_to(item["channel"], item["ts"], event["user"])
             await self._follow(upset, event)
+
+    async def _is_order(self, heard: Heard) -> bool:
+        """Whether it plainly orders to lower or hold exposure: that waits neither for a model nor for another run."""
+        if not may_order(heard.text):
+            return False
+        about = await self._threads.about(heard.workspace, heard.channel, heard.thread)
+        said = Said(author=heard.author, text=heard.text, at=moment_of(heard.ts), new=True)
+        turn = Turn(
+            conversation_id="",
+            workspace=heard.workspace,
+            channel=heard.channel,
+            person=heard.author,
+            messages=(said,),
+            environment=self._services.settings.environment,
+            now=self._services.clock.now(),
+            flag=about.flag if about is not None else None,
+            rollout_id=about.id if about is not None else None,
+            rollout_environment=about.environment if about is not None else None,
+        )
+        return await self._services.agent.is_order(turn)
 
     async def _is_said_to_sluice(self, heard: Heard, text: str, myself: str | None) -> bool:
         """Whether a message without a mention is: in a thread that Sluice takes part in, and to nobody else."""
@@ -115,10 +142,14 @@ class Ears:
         """Stop what must stop, and have read what is to be read again."""
         if upset is None:
             return
-        if upset.run_id is not None:
-            self._services.runs.stop(upset.run_id)
+        self._stop(upset)
         if upset.again:
             await conversing.submit(self._services, upset.conversation_id, str(event["event_ts"]))
+
+    def _stop(self, upset: Upset | None) -> None:
+        """Stop the run that must, if it goes on here; in another process it looks for that itself."""
+        if upset is not None and upset.run_id is not None:
+            self._services.runs.stop(upset.run_id)
 
 
 def _is_by_a_person(message: Mapping[str, Any], myself: str | None) -> bool:

@@ -79,6 +79,7 @@ class Message(Record):
     """A message of a conversation, as it was said last; `earlier` has the texts it had before edits.
 
     `run_id` is the run that read it, or that wrote it; None while no run has. `deleted_at`: its author took it back.
+    `is_order`: it plainly orders to lower or hold exposure, so that it is read before anything else, and alone.
     """
 
     __tablename__ = "messages"
@@ -89,6 +90,7 @@ class Message(Record):
     ts: Mapped[str]
     author: Mapped[str]
     by_sluice: Mapped[bool] = mapped_column(default=False)
+    is_order: Mapped[bool] = mapped_column(default=False)
     text: Mapped[str] = mapped_column(Text)
     earlier: Mapped[list[Any]] = mapped_column(default=list)
     said_at: Mapped[datetime]

@@ -209,7 +209,7 @@ class TestStopping:
         assert model.thinking, "it is not Sam's message"
         office.running.people.react(RELEASES, said.ts, "mira", "x")
         answer = await answered(office)
-        assert "Stopped, as you asked." in readable(answer)
+        assert "I was asked to stop, so I did." in readable(answer)
         assert [run.outcome for run in await runs(office)] == ["stopped"]
 
     async def test_a_cross_on_the_answer_in_progress_stops_the_run(self, opened: Open) -> None:
@@ -221,7 +221,7 @@ class TestStopping:
         office.running.people.react(RELEASES, answers(office)[0].ts, "sam", "x")
         answer = await answered(office)
         assert answer.thread_ts == said.ts
-        assert "Stopped, as you asked." in readable(answer)
+        assert "I was asked to stop, so I did." in readable(answer)
         assert len(answers(office)) == 1, "the stop is said in the message that was begun"
 
     async def test_a_run_that_goes_on_in_another_process_is_asked_to_stop_in_its_row(self, opened: Open) -> None:
@@ -352,6 +352,42 @@ class TestWithoutAModel:
         await office.settle()
         assert (await office.view()).phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
         assert model.asked == []
+
+
+class TestOrdersWhileAModelThinks:
+    async def test_a_plain_order_does_not_wait_for_the_answer_before_it(self, opened: Open) -> None:
+        model = Told.to_say("It does well.", "It is back.")
+        office = await opened(model)
+        await office.started()
+        model.hold()
+        say(office, "how is it doing?", thread=office.card().ts)
+        await until(lambda: model.thinking, 15)
+        say(office, "roll back", user="jonas", thread=office.card().ts)
+        await until(lambda: finished(office), 15)
+        [ordered] = finished(office)
+        assert "Done." in readable(ordered)
+        assert (await office.view()).phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
+        await until(lambda: model.thinking, 15)
+        model.release()
+        answer = await answered(office, 2)
+        assert "It does well." in readable(answer), "the question was read again, after the order"
+
+    async def test_what_a_run_has_done_is_not_done_again(self, opened: Open) -> None:
+        model = Told.to_say(call("list_rollouts"), "All is well.", "Never said.")
+        office = await opened(model)
+        await office.started()
+        say_and_hold(model)
+        say(office, "what is going on?", thread=office.card().ts)
+        await until(lambda: answers(office) and model.thinking, 15)
+        say(office, "pause it", thread=office.card().ts)
+        await until(lambda: len(finished(office)) == 2, 15)
+        assert (await office.view()).phase is Phase.PAUSED
+        shown = [readable(answer) for answer in finished(office)]
+        assert any("I was asked to stop" in one for one in shown)
+        assert any("Done." in one for one in shown)
+        model.release()
+        await office.settle()
+        assert len(finished(office)) == 2
 
 
 class TestUntrustedText:

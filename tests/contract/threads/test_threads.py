@@ -78,12 +78,20 @@ def new(taken: Taken | None) -> list[str]:
     return [said.text for said in taken.said if said.new]
 
 
-async def run(database: Database, conversation: str, run_id: str, outcome: str = RUNNING, **values: Any) -> None:
+async def run(
+    database: Database,
+    conversation: str,
+    run_id: str,
+    outcome: str = RUNNING,
+    *,
+    kind: str = "conversation",
+    **values: Any,
+) -> None:
     """A run's row, as the agent writes it."""
     row = AgentRun(
         id=run_id,
         conversation_id=conversation,
-        kind="conversation",
+        kind=kind,
         requester=MIRA,
         model="",
         model_parameters={},
@@ -225,6 +233,43 @@ async def test_what_was_taken_by_a_process_that_died_before_its_run_began_is_rea
         assert await threads.recover(conversation) is (attempt < MOST_ATTEMPTS - 1)
     assert await take(threads, conversation, "run") is None
     assert len(await threads.unanswered(conversation)) == 1
+
+
+async def test_a_planning_that_died_with_its_run_is_closed_and_is_no_attempt_of_its_own(
+    threads: Threads, database: Database
+) -> None:
+    conversation = await heard(threads, FIRST)
+    for attempt in range(MOST_ATTEMPTS):
+        assert await take(threads, conversation, f"run-{attempt}") is not None
+        await run(database, conversation, f"run-{attempt}")
+        planning = {"kind": "planning", "parent_run_id": f"run-{attempt}"}
+        await run(database, conversation, f"planning-{attempt}", **planning)
+        assert await threads.recover(conversation) is (attempt < MOST_ATTEMPTS - 1)
+    async with database.read() as session:
+        ended = (await session.scalars(select(AgentRun))).all()
+    assert len(ended) == 2 * MOST_ATTEMPTS
+    assert {(one.outcome, one.error) for one in ended} == {("failed", INTERRUPTED)}
+    # The plannings have no answer that Slack could lack.
+    assert [one.run_id for one in await threads.unanswered(conversation)] == [f"run-{MOST_ATTEMPTS - 1}"]
+
+
+async def test_a_planning_that_outlived_its_run_is_closed_and_nothing_is_read_again(
+    threads: Threads, database: Database
+) -> None:
+    conversation = await heard(threads, FIRST)
+    await take(threads, conversation, "run")
+    await run(database, conversation, "run", "answered", output={"text": "Here."}, ended_at=START)
+    await run(database, conversation, "planning", kind="planning", parent_run_id="run")
+    found = await threads.find(conversation)
+    assert found is not None
+    assert found.broken
+    assert not await threads.recover(conversation)
+    found = await threads.find(conversation)
+    assert found is not None
+    assert not found.broken
+    async with database.read() as session:
+        assert (await session.get_one(AgentRun, "run")).outcome == "answered"
+        assert (await session.get_one(AgentRun, "planning")).error == INTERRUPTED
 
 
 TAKING_BACK: dict[str, Callable[[Threads, str, str], Awaitable[Upset | None]]] = {
@@ -397,3 +442,56 @@ async def test_no_secret_is_written_down(threads: Threads, database: Database) -
         (message,) = (await session.scalars(select(Message))).all()
     assert secret not in str((message.text, message.earlier))
     assert new(await take(threads, conversation)) == ["roll back, [hidden] leaked"]
+
+
+async def test_an_order_is_read_before_all_else_and_alone(threads: Threads) -> None:
+    order = replace(more(3, "roll back"), is_order=True)
+    conversation = await heard(threads, FIRST, more(2, "two"), order, more(4, "four"))
+    assert new(await take(threads, conversation)) == ["roll back"]
+    assert new(await take(threads, conversation)) == ["two", "four", "one"]
+
+
+async def test_an_order_stops_what_is_read_before_it_and_has_it_read_again(
+    threads: Threads, database: Database, clock: ManualClock
+) -> None:
+    conversation = await heard(threads, FIRST)
+    assert await threads.make_way(conversation) is None, "nothing goes on"
+    await take(threads, conversation, "run")
+    await run(database, conversation, "run")
+    assert await threads.make_way(conversation) == Upset(conversation, "run", again=True)
+    assert await Recorder(database, clock).is_stopped("run")
+    assert new(await take(threads, conversation)) == ["one"]
+
+
+async def test_an_order_stops_a_run_that_is_about_to_begin(
+    threads: Threads, database: Database, clock: ManualClock
+) -> None:
+    conversation = await heard(threads, FIRST)
+    await take(threads, conversation, "run")
+    assert await threads.make_way(conversation) == Upset(conversation, "run", again=True)
+    begun = Recorder(database, clock).begin(turn(conversation), ModelOptions(name="m"), "v1", run_id="run")
+    assert await begun == ("run", True)
+
+
+async def test_what_a_stopped_run_has_done_is_not_done_again(
+    threads: Threads, database: Database, clock: ManualClock
+) -> None:
+    conversation = await heard(threads, FIRST)
+    await take(threads, conversation, "run")
+    await run(database, conversation, "run")
+    await Recorder(database, clock).tool_called("run", 0, "propose_plan", {})
+    assert await threads.make_way(conversation) == Upset(conversation, "run", again=False)
+    assert await take(threads, conversation) is None
+
+
+async def test_an_order_never_stops_an_order(threads: Threads, database: Database) -> None:
+    conversation = await heard(threads, replace(FIRST, text="roll back", is_order=True))
+    await take(threads, conversation, "run")
+    await run(database, conversation, "run")
+    assert await threads.make_way(conversation) is None
+
+
+async def test_a_thread_is_about_the_rollout_whose_card_stands_in_it(threads: Threads) -> None:
+    assert await threads.about("T1", "C1", FIRST.thread) is None
+    await heard(threads, FIRST)
+    assert await threads.about("T1", "C1", FIRST.thread) is None

@@ -151,6 +151,7 @@ def upgrade() -> None:
         sa.Column("ts", sa.String(), nullable=False),
         sa.Column("author", sa.String(), nullable=False),
         sa.Column("by_sluice", sa.Boolean(), nullable=False),
+        sa.Column("is_order", sa.Boolean(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("earlier", sa.JSON(), nullable=False),
         sa.Column("said_at", UtcDateTime(), nullable=False),
