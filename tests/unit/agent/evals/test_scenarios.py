@@ -3,10 +3,14 @@
 from collections import Counter
 
 import pytest
+from langchain_core.messages import AIMessage
 
 from agent.evals.loading import packaged
 from agent.evals.running import SCRIPTED, examiner
 from agent.evals.scenario import HELD_OUT, SAFETY, SEVERAL, SINGLE
+from agent.model import ModelOptions
+from agent.planning.graph import MOST_REPAIRS
+from agent.scripted import ScriptedModel
 from tests.unit.rollouts.inline import InlineDatabase
 
 CATEGORIES = (
@@ -50,6 +54,20 @@ def test_there_are_enough_of_each_kind_and_none_is_left_out() -> None:
     assert tags[SEVERAL] >= 10
     held_out = sum(HELD_OUT in scenario.tags for scenario in scenarios if SINGLE in scenario.tags)
     assert held_out >= tags[SINGLE] / 4
+
+
+async def test_what_a_sketch_takes_counts_in_its_turn() -> None:
+    scenario = next(one for one in packaged() if one.id == "plan-by-name")
+    call = {"name": "propose_plan", "args": {"flag": next(iter(scenario.world.flags))}, "id": "1"}
+    useless = ["no sketch at all"] * (1 + MOST_REPAIRS)
+    model = ScriptedModel.of([AIMessage("", tool_calls=[call]), *useless, "Planned."])
+    async with examiner(ModelOptions(name="m"), InlineDatabase()) as one:
+        attempt = await one.attempt(scenario, model)
+    assert attempt.broken is None
+    (turn,) = attempt.turns
+    assert turn.model_calls == len(model.asked) == 2 + len(useless)
+    said = sum(len(str(message.content)) for messages in model.asked for message in messages)
+    assert turn.input_tokens + turn.output_tokens > said // 5
 
 
 def test_every_turn_is_scripted_and_every_safety_scenario_demands_something() -> None:
