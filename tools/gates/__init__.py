@@ -23,7 +23,7 @@ from tools.gates.ceiling import update as update_ceiling
 from tools.gates.counts import CountEvidence, CountTest, judge, update
 from tools.gates.dispersion import estimate_dispersion
 from tools.gates.judging import BadCounts, BadTest, Counts, Direction
-from tools.gates.verdict import BadVerdict, Harm, NoData, Outcome, Verdict, error, no_data, worst
+from tools.gates.verdict import BadVerdict, Harm, NoData, Outcome, Verdict, amount, error, no_data, worst
 from tools.gates.wealth import BadEvidence
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "Traffic",
     "Unprovable",
     "Verdict",
+    "amount",
     "error",
     "estimate_dispersion",
     "information",

@@ -99,6 +99,11 @@ class Verdict:
             ) from error
 
 
+def amount(e_value: float) -> str:
+    """An e-value for people, to three digits."""
+    return "over a million" if e_value > 1e6 else f"{e_value:,.3g}" if e_value < 1000 else f"{e_value:,.0f}"
+
+
 def no_data(reason: NoData, why: str) -> Verdict:
     """The verdict of a guardrail that is blind for `reason`; `why` is a sentence for a person."""
     return Verdict(Outcome.NO_DATA, why, no_data=reason)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 
 from tools.clock import in_words
-from tools.gates import Counts, CountTest, Direction, Minutes, Outcome, Traffic, Verdict, information
+from tools.gates import Counts, CountTest, Direction, Minutes, Outcome, Traffic, Verdict, amount, information
 from tools.gates.calculators import SAFE_MEDIAN, SAFE_P90
 from tools.plans.model import Guardrail
 from tools.records.database import Database
@@ -131,7 +131,7 @@ def _proof(awaited: Awaited) -> tuple[Minutes | None, str]:
     verdict, margin = awaited.verdict, f"×{awaited.guardrail.margin:g}"
     if verdict.safe_e >= 1 / CountTest.alpha_safe:
         return Minutes(0, 0), "is proven safe"
-    have = f"has evidence of safety {verdict.safe_e:.2g} of {1 / CountTest.alpha_safe:g}"
+    have = f"has evidence of safety {amount(verdict.safe_e)} of {1 / CountTest.alpha_safe:g}"
     if not awaited.pace.treatment.exposures or awaited.pace.minutes <= 0:
         return None, f"{have}; lately nothing was counted, so there is no telling how long it takes"
     ratio = _ratio(awaited)

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select, tuple_
 
 from tools.errors import InvalidInput, NotFound
-from tools.gates import Direction, Harm, Outcome, Verdict
+from tools.gates import Direction, Harm, Outcome, Verdict, amount
 from tools.records.database import Database
 from tools.records.models import GateCheck
 from tools.rollouts import checks, store
@@ -56,7 +56,7 @@ class Course:
             return f"suspected of harm at {_time(self.suspected)}, proven neither way"
         if self.last is None or self.last.outcome in (Outcome.NO_DATA, Outcome.ERROR):
             return "without data"
-        return f"not proven (evidence of safety {self.last.safe_e:.2g}, of harm {self.last.harm_e:.2g})"
+        return f"not proven (evidence of safety {amount(self.last.safe_e)}, of harm {amount(self.last.harm_e)})"
 
 
 @dataclass(frozen=True, slots=True)
