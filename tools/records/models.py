@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 from sqlalchemy import JSON, DateTime, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import text as sql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -83,7 +84,16 @@ class Message(Record):
     """
 
     __tablename__ = "messages"
-    __table_args__ = (UniqueConstraint("conversation_id", "ts"),)
+    __table_args__ = (
+        UniqueConstraint("conversation_id", "ts"),
+        # For what is looked for once a minute, over everything that was ever said.
+        Index(
+            "ix_messages_of_people",
+            "said_at",
+            sqlite_where=sql("by_sluice IS 0 AND deleted_at IS NULL"),
+            postgresql_where=sql("by_sluice IS false AND deleted_at IS NULL"),
+        ),
+    )
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
     conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id"), index=True)
     run_id: Mapped[str | None] = mapped_column(index=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Engine, event, select, update
 
 from agent.model import ModelOptions
 from agent.recorder import RUNNING, Recorder
@@ -401,6 +401,34 @@ async def test_messages_that_nobody_took_are_found(threads: Threads, database: D
     assert await threads.left_alone() == []
     clock.advance(LONGEST_RUN.total_seconds())
     assert await threads.left_alone() == [(conversation, FIRST.ts)], "a run that does not end may have died"
+
+
+async def test_what_is_looked_for_once_a_minute_is_not_looked_for_in_the_whole_history(
+    threads: Threads, database: Database
+) -> None:
+    asked = list[tuple[str, Any]]()
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "messages" in statement:
+            asked.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        await threads.left_alone()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    [(statement, parameters)] = asked
+    is_sqlite = database.engine.dialect.name == "sqlite"
+    async with database.engine.connect() as connection:
+        if not is_sqlite:
+            # Of a table with next to nothing in it everything is read at once, unless that is forbidden.
+            await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        explained = f"EXPLAIN {'QUERY PLAN ' if is_sqlite else ''}{statement}"
+        plan = "\n".join(str(row) for row in await connection.exec_driver_sql(explained, parameters))
+    assert "ix_messages_run_id" in plan or not is_sqlite
+    assert "ix_messages_of_people" in plan
+    assert "SCAN messages" not in plan
+    assert "Seq Scan on messages" not in plan
 
 
 async def test_a_thread_is_about_the_rollout_that_was_talked_about_last_unless_it_is_a_cards(

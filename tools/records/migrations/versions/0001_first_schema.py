@@ -164,6 +164,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("messages", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_messages_conversation_id"), ["conversation_id"], unique=False)
+        batch_op.create_index(
+            "ix_messages_of_people",
+            ["said_at"],
+            unique=False,
+            sqlite_where=sa.text("by_sluice IS 0 AND deleted_at IS NULL"),
+            postgresql_where=sa.text("by_sluice IS false AND deleted_at IS NULL"),
+        )
         batch_op.create_index(batch_op.f("ix_messages_run_id"), ["run_id"], unique=False)
 
     op.create_table(
@@ -458,6 +465,11 @@ def downgrade() -> None:
     op.drop_table("rollouts")
     with op.batch_alter_table("messages", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_messages_run_id"))
+        batch_op.drop_index(
+            "ix_messages_of_people",
+            sqlite_where=sa.text("by_sluice IS 0 AND deleted_at IS NULL"),
+            postgresql_where=sa.text("by_sluice IS false AND deleted_at IS NULL"),
+        )
         batch_op.drop_index(batch_op.f("ix_messages_conversation_id"))
 
     op.drop_table("messages")
