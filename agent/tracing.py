@@ -13,6 +13,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from agent.model import ModelOptions
 
 AGENT = "sluice"
+PLANNER = "sluice-planner"
 PROVIDER = "openai"
 
 _tracer = trace.get_tracer("sluice.agent")
@@ -31,6 +32,31 @@ def run_span(run_id: str, conversation_id: str, options: ModelOptions) -> Iterat
     }
     with _tracer.start_as_current_span(f"invoke_agent {AGENT}", attributes=attributes) as span:
         yield span
+
+
+@contextmanager
+def planning_span(options: ModelOptions) -> Iterator[Span]:
+    """The making of a plan with a model, which is a run of its own once it asks: see `is_run`."""
+    attributes = {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.provider.name": PROVIDER,
+        "gen_ai.agent.name": PLANNER,
+        "gen_ai.request.model": options.name or "",
+    }
+    # The words of what went wrong may be anybody's.
+    with _tracer.start_as_current_span(
+        f"invoke_agent {PLANNER}", attributes=attributes, record_exception=False, set_status_on_exception=False
+    ) as span:
+        try:
+            yield span
+        except BaseException as error:
+            failed(span, type(error).__name__)
+            raise
+
+
+def is_run(run_id: str) -> None:
+    """Note which run the present span is."""
+    trace.get_current_span().set_attribute("sluice.run.id", run_id)
 
 
 @contextmanager

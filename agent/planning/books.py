@@ -13,6 +13,7 @@ from agent.planning.proposals import PlanRequest
 from agent.planning.wording import prompt_version
 from agent.recorder import RUNNING, ModelCalls, Recorder
 from agent.redaction import redacted_value
+from agent.tracing import is_run
 from agent.turns import Ending
 from tools.records.models import AgentRun, new_id
 
@@ -57,4 +58,5 @@ async def open_book(recorder: Recorder, options: ModelOptions, request: PlanRequ
             started_at=recorder.clock.now(),
         )
         session.add(run)
+    is_run(run.id)
     return RunBook(recorder, ModelCalls(recorder, run.id, options, version, parent_run_id=request.run_id))

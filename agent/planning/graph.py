@@ -5,7 +5,7 @@ but that an answer is read, drawn and checked.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, cast
@@ -116,8 +116,17 @@ class PlanningGraph:
         graph = await asyncio.to_thread(lambda: self._graph)
         given: State = {"request": request, "rules": rules, "talk": talk}
         # Said here, for else it is that of the conversation's graph, inside which this one runs.
-        state: Any = await graph.ainvoke(given, {"recursion_limit": MOST_STEPS})
+        state: Any = await self._traced(graph.ainvoke(given, {"recursion_limit": MOST_STEPS}))
         return cast("State", state)
+
+    async def _traced(self, planning: Awaitable[ReadT]) -> ReadT:
+        """What the planning comes to, under a span of its own if a model has a part in it."""
+        if self._talker is None:
+            return await planning
+        from agent.tracing import planning_span
+
+        with planning_span(self._talker.options):
+            return await planning
 
     @cached_property
     def _graph(self) -> "CompiledStateGraph[State, None, State, State]":
