@@ -42,9 +42,18 @@ class Recorder:
     clock: Clock
 
     async def begin(
-        self, turn: Turn, options: ModelOptions, prompt_version: str, *, run_id: str | None = None
+        self,
+        turn: Turn,
+        options: ModelOptions,
+        prompt_version: str,
+        *,
+        run_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> tuple[str, bool]:
-        """The new run's id (the one given, else a new one), and whether somebody wants it to stop already."""
+        """The new run's id (the one given, else a new one), and whether somebody wants it to stop already.
+
+        `inputs` is what it starts from besides its turn. It may begin again, from other inputs.
+        """
         given = {
             "conversation_id": turn.conversation_id or None,
             "kind": CONVERSATION,
@@ -52,7 +61,7 @@ class Recorder:
             "model": options.name or "",
             "model_parameters": options.parameters(),
             "prompt_version": prompt_version,
-            "inputs": redacted_value({"turn": turn.model_dump(mode="json")}),
+            "inputs": redacted_value({**(inputs or {}), "turn": turn.model_dump(mode="json")}),
             "started_at": self.clock.now(),
         }
         row = {"id": run_id or new_id(), "outcome": RUNNING, **given}
@@ -62,25 +71,16 @@ class Recorder:
             wished_at = await session.scalar(statement.returning(AgentRun.stop_requested_at))
         return row["id"], wished_at is not None
 
-    async def given(self, run_id: str, turn: Turn, inputs: Mapping[str, Any]) -> None:
-        """Keep what else the run starts from, so that it can be played again."""
-        whole = redacted_value({**inputs, "turn": turn.model_dump(mode="json")})
+    async def end(self, run_id: str, ending: Ending, output: Mapping[str, Any], *, error: str | None = None) -> bool:
+        """Close the run; whether there is one."""
+        closed = (
+            update(AgentRun)
+            .where(AgentRun.id == run_id)
+            .values(outcome=ending.value, output=redacted_value(dict(output)), error=error, ended_at=self.clock.now())
+            .returning(AgentRun.id)
+        )
         async with self.database.write() as session:
-            await session.execute(update(AgentRun).where(AgentRun.id == run_id).values(inputs=whole))
-
-    async def end(self, run_id: str, ending: Ending, output: Mapping[str, Any], *, error: str | None = None) -> None:
-        """Close the run."""
-        async with self.database.write() as session:
-            await session.execute(
-                update(AgentRun)
-                .where(AgentRun.id == run_id)
-                .values(
-                    outcome=ending.value,
-                    output=redacted_value(dict(output)),
-                    error=error,
-                    ended_at=self.clock.now(),
-                )
-            )
+            return await session.scalar(closed) is not None
 
     async def is_stopped(self, run_id: str) -> bool:
         """Whether somebody wants the run to stop, perhaps in another process."""
@@ -88,36 +88,36 @@ class Recorder:
             query = select(AgentRun.stop_requested_at).where(AgentRun.id == run_id)
             return (await session.scalar(query)) is not None
 
-    async def tool_called(self, run_id: str, position: int, tool: str, arguments: Mapping[str, Any]) -> str:
-        """Write the call down before it has an effect; its row's id."""
+    def tool_call(self, run_id: str, position: int, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The row of a call that has no answer yet."""
         now = self.clock.now()
-        row = ToolCall(
-            id=new_id(),
-            run_id=run_id,
-            position=position,
-            tool=tool[:100],
-            arguments=redacted_value(bounded(arguments)),
-            result={},
-            failed=True,
-            started_at=now,
-            ended_at=now,
-        )
-        async with self.database.write() as session:
-            session.add(row)
-        return row.id
+        return {
+            "id": new_id(),
+            "run_id": run_id,
+            "position": position,
+            "tool": tool[:100],
+            "arguments": redacted_value(bounded(arguments)),
+            "result": {},
+            "failed": True,
+            "started_at": now,
+            "ended_at": now,
+        }
 
-    async def tool_answered(self, call_id: str, result: Result) -> None:
-        """Write its result down."""
+    async def tool_called(self, call: Mapping[str, Any]) -> None:
+        """Write a call down before it has an effect; one that only reads is written down with its answer."""
         async with self.database.write() as session:
-            await session.execute(
-                update(ToolCall)
-                .where(ToolCall.id == call_id)
-                .values(
-                    result=redacted_value(result.model_dump(mode="json")),
-                    failed=result.failed,
-                    ended_at=self.clock.now(),
-                )
-            )
+            await session.execute(insert_for(session)(ToolCall).values(call))
+
+    async def tool_answered(self, call: Mapping[str, Any], result: Result) -> None:
+        """Write the call's answer down."""
+        answer = {
+            "result": redacted_value(result.model_dump(mode="json")),
+            "failed": result.failed,
+            "ended_at": self.clock.now(),
+        }
+        async with self.database.write() as session:
+            inserted = insert_for(session)(ToolCall).values({**call, **answer})
+            await session.execute(inserted.on_conflict_do_update(index_elements=[ToolCall.id], set_=answer))
 
     def keeper(self, run_id: str, options: ModelOptions, prompt_version: str) -> "ModelCalls":
         """What writes this run's exchanges down."""
@@ -168,39 +168,28 @@ class ModelCalls:
     run_id: str
     options: ModelOptions
     prompt_version: str
-    parent_run_id: str | None = None
 
     async def model_called(self, exchange: Exchange) -> None:
-        """One row an exchange, and its tokens and cost added to those of the run and of the one that asked for it."""
-        cost = self.options.cost(exchange.input_tokens, exchange.output_tokens)
+        """One row an exchange."""
         response = plain_messages([exchange.response])[0] if exchange.response is not None else None
-        row = ModelCall(
-            id=new_id(),
-            run_id=self.run_id,
-            position=exchange.position,
-            model=self.options.name or "",
-            parameters=self.options.parameters(),
-            prompt_version=self.prompt_version,
-            request=redacted_value(plain_messages(exchange.request)),
-            response=redacted_value(response),
-            error=exchange.error,
-            input_tokens=exchange.input_tokens,
-            output_tokens=exchange.output_tokens,
-            cost_usd=cost,
-            latency_s=exchange.latency_s,
-            started_at=self.recorder.clock.now() - timedelta(seconds=exchange.latency_s),
-        )
+        row = {
+            "id": new_id(),
+            "run_id": self.run_id,
+            "position": exchange.position,
+            "model": self.options.name or "",
+            "parameters": self.options.parameters(),
+            "prompt_version": self.prompt_version,
+            "request": redacted_value(plain_messages(exchange.request)),
+            "response": redacted_value(response),
+            "error": exchange.error,
+            "input_tokens": exchange.input_tokens,
+            "output_tokens": exchange.output_tokens,
+            "cost_usd": self.options.cost(exchange.input_tokens, exchange.output_tokens),
+            "latency_s": exchange.latency_s,
+            "started_at": self.recorder.clock.now() - timedelta(seconds=exchange.latency_s),
+        }
         async with self.recorder.database.write() as session:
-            session.add(row)
-            await session.execute(
-                update(AgentRun)
-                .where(AgentRun.id.in_([one for one in (self.run_id, self.parent_run_id) if one is not None]))
-                .values(
-                    input_tokens=AgentRun.input_tokens + exchange.input_tokens,
-                    output_tokens=AgentRun.output_tokens + exchange.output_tokens,
-                    cost_usd=AgentRun.cost_usd + cost,
-                )
-            )
+            await session.execute(insert_for(session)(ModelCall).values(row))
 
 
 def bounded(value: Any, depth: int = 6) -> Any:

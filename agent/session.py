@@ -26,6 +26,7 @@ from agent.toolkit.base import Context, Effect, Tool
 from agent.toolkit.box import Toolbox, offers
 from agent.tracing import failed, run_span
 from agent.turns import STOPPED, Answer, Ending, Turn, Voice, last_words
+from tools.records.models import new_id
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -61,12 +62,9 @@ class Agent:
 
         `run_id` is the id that the run is to have; None: a new one.
         """
-        recorder = self.recorder
-        run_id, is_unwanted = await recorder.begin(turn, self.options, prompt_version(self.options), run_id=run_id)
-        if is_unwanted:
-            stop.set()
+        run_id = run_id or new_id()
         context = Context(run_id, turn, self.desk, stop, Budget.of(self.options))
-        toolbox = Toolbox({tool.name: tool for tool in self.tools}, context, recorder, voice)
+        toolbox = Toolbox({tool.name: tool for tool in self.tools}, context, self.recorder, voice)
         course = Course()
         with run_span(run_id, turn.conversation_id, self.options) as span:
             ending, error = await self._carried_through(toolbox, course, voice, stop)
@@ -80,8 +78,23 @@ class Agent:
             confirmations=tuple(result.confirmation_id for result in toolbox.results if result.confirmation_id),
             rollouts=tuple(dict.fromkeys(result.rollout_id for result in toolbox.results if result.rollout_id)),
         )
-        await recorder.end(run_id, ending, output_of(answer), error=error)
+        await self._end(turn, answer, error)
         return answer
+
+    async def _begin(self, context: Context, **inputs: Any) -> None:
+        """Write down what the run starts from, before it asks or does anything. Raises Stopped."""
+        version = prompt_version(self.options)
+        begun = self.recorder.begin(context.turn, self.options, version, run_id=context.run_id, inputs=inputs)
+        if (await begun)[1]:
+            context.stop.set()
+            raise Stopped
+
+    async def _end(self, turn: Turn, answer: Answer, error: str | None) -> None:
+        """Close the run; one that ended before it was known what it starts from is begun for that."""
+        recorder, output = self.recorder, output_of(answer)
+        if not await recorder.end(answer.run_id, answer.ending, output, error=error):
+            await recorder.begin(turn, self.options, prompt_version(self.options), run_id=answer.run_id)
+            await recorder.end(answer.run_id, answer.ending, output, error=error)
 
     async def _carried_through(
         self, toolbox: Toolbox, course: Course, voice: Voice, stop: asyncio.Event
@@ -122,8 +135,7 @@ class Agent:
         order = await toolbox.context.unless_over(order_in(toolbox.context, alone=alone))
         if order is None:
             return False
-        given = {"order": {"tool": order.tool, "arguments": dict(order.arguments)}}
-        await self.recorder.given(toolbox.context.run_id, toolbox.context.turn, given)
+        await self._begin(toolbox.context, order={"tool": order.tool, "arguments": dict(order.arguments)})
         course.findings.append(finding := await self._carry_out(toolbox, order))
         if finding.failed:
             _check_cut_off(toolbox.context)
@@ -138,11 +150,12 @@ class Agent:
         return await toolbox.carry_out(call)
 
     async def _converse(self, toolbox: Toolbox, course: Course, voice: Voice, stop: asyncio.Event) -> None:
-        turn, run_id, recorder, options = toolbox.context.turn, toolbox.context.run_id, self.recorder, self.options
-        briefing = await toolbox.context.unless_over(brief(self.desk, turn))
+        context, recorder, options = toolbox.context, self.recorder, self.options
+        turn, run_id = context.turn, context.run_id
+        briefing = await context.unless_over(brief(self.desk, turn))
         offered = offered_to(options, self.tools, turn, briefing)
         functions = [offer.as_function() for offer in offered]
-        await recorder.given(run_id, turn, {"briefing": briefing.model_dump(mode="json"), "offers": functions})
+        await self._begin(context, briefing=briefing.model_dump(mode="json"), offers=functions)
         run = Run(
             model=await asyncio.to_thread(self.open_model),
             options=options,
@@ -152,7 +165,7 @@ class Agent:
             voice=voice,
             stop=stop,
             is_stopped=Watch(recorder, run_id).is_stopped,
-            budget=toolbox.context.budget,
+            budget=context.budget,
         )
         await converse(run, opening(turn, briefing, options, offers(self.tools, {})), course)
 

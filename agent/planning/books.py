@@ -28,7 +28,7 @@ class RunBook:
     calls: ModelCalls
 
     async def keep(self, exchange: Exchange) -> None:
-        """A row, and its tokens and cost added to the run's, and to those of the run that asked."""
+        """Write it down."""
         await self.calls.model_called(exchange)
 
     async def close(self, ending: Ending, outcome: Mapping[str, Any], *, error: str | None = None) -> None:
@@ -59,4 +59,4 @@ async def open_book(recorder: Recorder, options: ModelOptions, request: PlanRequ
         )
         session.add(run)
     is_run(run.id)
-    return RunBook(recorder, ModelCalls(recorder, run.id, options, version, parent_run_id=request.run_id))
+    return RunBook(recorder, ModelCalls(recorder, run.id, options, version))

@@ -54,15 +54,17 @@ class Toolbox:
         """Never raises for anything that the model can write, nor for a tool's failure."""
         tool = self.tools.get(call.tool)
         title = title_of(tool, call.arguments)
-        row = await self.recorder.tool_called(self.context.run_id, len(self.results), call.tool, call.arguments)
-        await self.voice.calling(row, call.tool, title)
-        with tool_span(call.tool[:100], row) as span:
+        row = self.recorder.tool_call(self.context.run_id, len(self.results), call.tool, call.arguments)
+        if tool is not None and tool.effect is not Effect.READ:
+            await self.recorder.tool_called(row)
+        await self.voice.calling(row["id"], call.tool, title)
+        with tool_span(row["tool"], row["id"]) as span:
             result = await self._result(tool, call)
             if result.failed:
                 failed(span, "tool_error")
         self.results.append(result)
         await self.recorder.tool_answered(row, result)
-        await self.voice.called(row, call.tool, title, failed=result.failed)
+        await self.voice.called(row["id"], call.tool, title, failed=result.failed)
         return as_finding(result)
 
     async def _result(self, tool: Tool[Any] | None, call: Call) -> Result:

@@ -112,7 +112,7 @@ class AgentRun(Record):
 
     `inputs` is everything but the model's and the tools' answers, so that the run can be played again. `outcome` is
     `running` until it ended. `stop_requested_at`: somebody wants it to stop; it does at its next step.
-    `parent_run_id` is the run that asked for this one, whose tokens and cost have this one's in them too.
+    `parent_run_id` is the run that asked for this one. What it took is the sum over its model calls.
     """
 
     __tablename__ = "agent_runs"
@@ -128,9 +128,6 @@ class AgentRun(Record):
     output: Mapped[dict[str, Any] | None]
     outcome: Mapped[str]
     error: Mapped[str | None] = mapped_column(Text)
-    input_tokens: Mapped[int] = mapped_column(default=0)
-    output_tokens: Mapped[int] = mapped_column(default=0)
-    cost_usd: Mapped[float] = mapped_column(default=0.0)
     started_at: Mapped[datetime]
     stop_requested_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]

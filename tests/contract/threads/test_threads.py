@@ -507,7 +507,8 @@ async def test_what_a_stopped_run_has_done_is_not_done_again(
     conversation = await heard(threads, FIRST)
     await take(threads, conversation, "run")
     await run(database, conversation, "run")
-    await Recorder(database, clock).tool_called("run", 0, "propose_plan", {})
+    recorder = Recorder(database, clock)
+    await recorder.tool_called(recorder.tool_call("run", 0, "propose_plan", {}))
     assert await threads.make_way(conversation) == Upset(conversation, "run", again=False)
     assert await take(threads, conversation) is None
 

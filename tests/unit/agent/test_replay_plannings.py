@@ -201,15 +201,3 @@ async def test_a_planning_that_died_with_its_process_is_said(database: Database,
     assert replayed.notes == (CUT_OFF.format(run=planned.id),)
     assert replayed.same
     assert replayed.text == answer.text
-
-
-async def test_what_a_sketch_took_is_in_the_totals_of_the_run_that_asked(database: Database) -> None:
-    answer = await spoken(database, speaking([planning(*FLAGS), "Planned."], [GOOD, BAD, OTHER]))
-    async with database.read() as session:
-        run = await session.get_one(AgentRun, answer.run_id)
-        total = await session.execute(
-            select(func.sum(ModelCall.input_tokens), func.sum(ModelCall.output_tokens), func.sum(ModelCall.cost_usd))
-        )
-    assert (run.input_tokens, run.output_tokens, run.cost_usd) == pytest.approx(tuple(total.one()))
-    assert run.conversation_id is not None
-    assert {one.conversation_id for one in await plannings(database, answer)} == {run.conversation_id}

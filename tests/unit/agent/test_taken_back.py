@@ -24,11 +24,21 @@ MIRA = "U0MIRA"
 
 @dataclass(frozen=True, slots=True)
 class Disturbed(Recorder):
-    """Somebody elsewhere wants the run to stop as soon as it is known what it starts from."""
+    """Somebody elsewhere wants the run to stop as soon as it has begun."""
 
-    async def given(self, run_id: str, turn: Turn, inputs: Mapping[str, Any]) -> None:
+    async def begin(
+        self,
+        turn: Turn,
+        options: ModelOptions,
+        prompt_version: str,
+        *,
+        run_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> tuple[str, bool]:
+        begun = await Recorder.begin(self, turn, options, prompt_version, run_id=run_id, inputs=inputs)
         async with self.database.write() as session:
-            await session.execute(wished_to_stop(session, run_id, turn.conversation_id, turn.person, at=AT))
+            await session.execute(wished_to_stop(session, begun[0], turn.conversation_id, turn.person, at=AT))
+        return begun
 
 
 @dataclass(frozen=True)
