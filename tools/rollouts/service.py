@@ -11,17 +11,16 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tools.clock import Clock, in_words
+from tools.clock import Clock
 from tools.errors import Conflict, InvalidInput, NotAllowed
 from tools.flags.base import FlagRef, FlagService
-from tools.gates import Harm, Outcome, Verdict
 from tools.plans import policy as policies
 from tools.plans.model import Exposure, Plan
-from tools.plans.policy import Answer, Policy, check_approver, may_approve
+from tools.plans.policy import Answer, Policy, may_approve
 from tools.plans.validation import check_plan
 from tools.records.database import Database
-from tools.records.models import Approval, Conversation, GateCheck, Rollout
-from tools.rollouts import approvals, changes, checks, confirmations, lowering, requests, revisions, store
+from tools.records.models import Approval, Conversation, Rollout
+from tools.rollouts import approvals, changes, confirmations, lowering, raising, requests, revisions, store
 from tools.rollouts.confirmations import ConfirmationView
 from tools.rollouts.events import Happening, Tell, happened
 from tools.rollouts.phases import LIVE, Phase, words
@@ -93,7 +92,7 @@ class RolloutService:
             at = self._clock.now()
             rollout = await self._draft(session, plan, requester, place, at)
             await revisions.add_version(session, rollout, plan, author=requester, reason=reason, spec=spec, at=at)
-            await self._ask_to_start(session, rollout, plan, at)
+            await raising.ask_to_start(session, rollout, plan, self._policy, at=at)
             return await view(session, rollout)
 
         return await store.transact(self._database, act)
@@ -118,7 +117,7 @@ class RolloutService:
                 changes.check_room(plan, served)
             await revisions.add_version(session, rollout, plan, author=actor, reason=reason, spec=spec, at=at)
             if Phase(rollout.phase) is Phase.PROPOSED:
-                await self._ask_to_start(session, rollout, plan, at)
+                await raising.ask_to_start(session, rollout, plan, self._policy, at=at)
 
         return await self._changed(rollout_id, act)
 
@@ -133,7 +132,8 @@ class RolloutService:
             rollout, plan = await self._load(session, rollout_id)
             at = self._clock.now()
             policies.check_freeze(self._policy, plan, at)
-            if Phase(rollout.phase) is Phase.PROPOSED and await self._ask_to_start(session, rollout, plan, at):
+            is_proposed = Phase(rollout.phase) is Phase.PROPOSED
+            if is_proposed and await raising.ask_to_start(session, rollout, plan, self._policy, at=at):
                 return
             await changes.start(session, rollout, plan, known_good=known_good, actor=actor, at=at)
 
@@ -161,8 +161,10 @@ class RolloutService:
             approval, rollout, plan = await self._load_approval(session, approval_id)
             at = self._clock.now()
             approvals.check_open(approval, rollout, plan, at=at)
-            await self._check_sight(session, rollout, plan, at)
-            await self._vote(session, approval, rollout, plan, actor, known_good, at)
+            await raising.check_sight(session, rollout, plan, at=at)
+            await raising.vote(
+                session, approval, rollout, plan, self._policy, actor=actor, known_good=known_good, at=at
+            )
             return rollout.id
 
         return await self._woken(await store.transact(self._database, act))
@@ -213,14 +215,16 @@ class RolloutService:
             rollout, plan = await self._load(session, rollout_id)
             at = self._clock.now()
             if Phase(rollout.phase) is Phase.PROGRESSING:
-                await self._ask_to_promote(session, rollout, plan, actor, at)
+                await raising.ask_to_promote(session, rollout, plan, self._policy, actor=actor, at=at)
             elif Phase(rollout.phase) is not Phase.WAITING_PROMOTION:
                 raise Conflict(f"The rollout is {words(Phase(rollout.phase))}; only a progressing one can be promoted.")
-            await self._check_sight(session, rollout, plan, at)
+            await raising.check_sight(session, rollout, plan, at=at)
             askers = await store.askers(session, rollout)
             for approval in await approvals.pending(session, rollout_id):
                 if may_approve(self._policy, actor, askers=askers, spec_author=plan.spec_author):
-                    await self._vote(session, approval, rollout, plan, actor, None, at)
+                    await raising.vote(
+                        session, approval, rollout, plan, self._policy, actor=actor, known_good=None, at=at
+                    )
 
         return await self._changed(rollout_id, act)
 
@@ -242,7 +246,7 @@ class RolloutService:
 
         async def act(session: AsyncSession) -> None:
             rollout, plan = await self._load(session, rollout_id)
-            await self._resume(session, rollout, plan, actor, self._clock.now())
+            await raising.resume(session, rollout, plan, self._policy, actor=actor, at=self._clock.now())
 
         return await self._changed(rollout_id, act)
 
@@ -439,8 +443,8 @@ class RolloutService:
             rollout, plan = await self._load(session, rollout_id)
             at = self._clock.now()
             if Phase(rollout.phase) is not Phase.WAITING_PROMOTION:
-                await self._check_sight(session, rollout, plan, at)
-                await self._ask_to_promote(session, rollout, plan, actor, at)
+                await raising.check_sight(session, rollout, plan, at=at)
+                await raising.ask_to_promote(session, rollout, plan, self._policy, actor=actor, at=at)
 
         return await self._changed(rollout_id, act)
 
@@ -509,144 +513,6 @@ class RolloutService:
         await session.flush()
         return rollout
 
-    async def _ask_to_start(self, session: AsyncSession, rollout: Rollout, plan: Plan, at: datetime) -> bool:
-        """Whether people have to be asked; if so they are, unless they already were."""
-        decision = policies.may_start(self._policy, plan, requester=rollout.requester)
-        if decision.answer is Answer.DENY:
-            raise NotAllowed(f"{_sentence(decision.why)}.")
-        if decision.answer is Answer.AUTO:
-            return False
-        asked = [approval for approval in await approvals.pending(session, rollout.id) if approval.expires_at > at]
-        if not asked:
-            approval = await approvals.request(
-                session,
-                rollout,
-                approvals.Purpose.START,
-                decision,
-                plan=plan,
-                policy=self._policy,
-                to_stage=0,
-                requester=rollout.requester,
-                snapshot=None,
-                at=at,
-            )
-            rollout.due_at = approval.expires_at
-        return True
-
-    async def _ask_to_promote(
-        self, session: AsyncSession, rollout: Rollout, plan: Plan, actor: str, at: datetime
-    ) -> None:
-        assert rollout.stage is not None
-        if rollout.stage_since is None:
-            raise Conflict("The last change is still being confirmed; try again in a moment.")
-        self._check_freeze(plan, rollout.stage + 1, at)
-        by_policy = policies.may_promote(self._policy, plan, rollout.stage + 1, requester=rollout.requester)
-        decision = by_policy
-        if by_policy.answer is Answer.AUTO:
-            decision = policies.ask(self._policy, plan, rollout.requester, ["the proof of safety is not complete"])
-        if decision.answer is Answer.DENY:
-            raise NotAllowed(f"{_sentence(decision.why)}.")
-        check = await store.last_check(session, rollout)
-        store.move(rollout, Phase.WAITING_PROMOTION, at=at)
-        await approvals.request(
-            session,
-            rollout,
-            approvals.Purpose.PROMOTE,
-            decision,
-            plan=plan,
-            policy=self._policy,
-            to_stage=rollout.stage + 1,
-            requester=rollout.requester,
-            snapshot=check.verdict if check is not None else None,
-            at=at,
-        )
-
-    async def _vote(
-        self,
-        session: AsyncSession,
-        approval: Approval,
-        rollout: Rollout,
-        plan: Plan,
-        actor: str,
-        known_good: Exposure | None,
-        at: datetime,
-    ) -> None:
-        vote = approvals.Vote.APPROVE
-        self._check_freeze(plan, approval.to_stage, at)
-        tally = await approvals.vote(
-            session, approval, rollout, plan, self._policy, person=actor, answer=vote, reason=None, at=at
-        )
-        if not tally.complete or not await approvals.claim(session, approval, approvals.Status.GRANTED, at=at):
-            return
-        await happened(
-            session,
-            rollout,
-            Happening.APPROVAL_GRANTED,
-            at=at,
-            actor=actor,
-            tell=Tell.NOBODY,
-            approval=approval.id,
-            purpose=approval.purpose,
-            by=list(tally.by),
-        )
-        if approval.purpose == approvals.Purpose.START:
-            await changes.start(session, rollout, plan, known_good=known_good, actor=actor, at=at)
-        else:
-            check = await store.last_check(session, rollout)
-            assert check is not None, "without a check nothing is promoted"
-            why = _shown_by(check)
-            await changes.promote(session, rollout, plan, actor=actor, at=at, check=check, why=why, asked=approval.why)
-
-    def _check_freeze(self, plan: Plan, to_stage: int, at: datetime) -> None:
-        """Raise NotAllowed while a freeze forbids that stage; to finish raises nothing."""
-        if to_stage < len(plan.stages):
-            policies.check_freeze(self._policy, plan, at)
-
-    async def _check_sight(self, session: AsyncSession, rollout: Rollout, plan: Plan, at: datetime) -> None:
-        """Raise Conflict when the newest check is old, was blind or saw harm: none of them lets exposure rise."""
-        if Phase(rollout.phase) not in LIVE:
-            return
-        check = await store.last_check(session, rollout)
-        if check is None or at - check.at > plan.stale_after:
-            since = "yet" if check is None else f"for {in_words(at - check.at)}"
-            raise Conflict(f"The gate has not been checked {since}; wait for the next check.")
-        verdict = Verdict.from_json(check.verdict["gate"])
-        if verdict.harm is not Harm.NONE or verdict.outcome not in (Outcome.PASS, Outcome.INCONCLUSIVE):
-            raise Conflict(f"The gate can't support a promotion now: {verdict.why}")
-
-    async def _resume(self, session: AsyncSession, rollout: Rollout, plan: Plan, actor: str, at: datetime) -> None:
-        lowering.refuse_ended(rollout)
-        if Phase(rollout.phase) is not Phase.PAUSED or rollout.stage is None:
-            raise Conflict(f"The rollout is {words(Phase(rollout.phase))}, so there is nothing to resume.")
-        if await store.is_lowering(session, rollout.id):
-            raise Conflict("It is still being lowered; try again once that is confirmed.")
-        target = plan.stages[rollout.stage].exposure
-        settled = Exposure.model_validate(rollout.settled)
-        check = await store.last_check(session, rollout)
-        accepted = checks.harm_by_metric(check) if check is not None else {}
-        if accepted or settled != target:
-            askers = await store.askers(session, rollout)
-            check_approver(self._policy, actor, askers=askers, spec_author=plan.spec_author)
-        if settled != target:
-            policies.check_freeze(self._policy, plan, at)
-        store.move(
-            rollout,
-            Phase.PROGRESSING,
-            at=at,
-            pause_reason=None,
-            pause_ends=None,
-            paused_at=None,
-            harm_accepted=accepted,
-            limit_from=at,
-            due_at=at,
-        )
-        if settled != target or rollout.stage_since is None:
-            store.change(rollout, at=at, stage_since=None)
-            store.intend(session, rollout, target, store.Purpose.RESUME, at=at)
-        await happened(
-            session, rollout, Happening.RESUMED, at=at, actor=actor, exposure=str(target), harm_accepted=accepted
-        )
-
 
 def _answer(now: RolloutView) -> ExposureAnswer:
     """Policy's answer as the rollout shows it after the request."""
@@ -658,13 +524,3 @@ def _answer(now: RolloutView) -> ExposureAnswer:
 def _clause(sentence: str) -> str:
     """A sentence to be followed by others' words."""
     return sentence.removesuffix(".")
-
-
-def _shown_by(check: GateCheck) -> str:
-    """What the check knew when people said yes."""
-    verdict = Verdict.from_json(check.verdict["gate"])
-    return verdict.why if verdict.outcome is Outcome.PASS else f"Before the proof was complete. {verdict.why}"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
