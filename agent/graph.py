@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
@@ -24,10 +25,14 @@ from tools.plans.model import Value
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+    from langchain_core.runnables import Runnable
+    from langgraph.runtime import Runtime
 
 LONGEST_REPLY = 12_000
 CHARACTERS_A_TOKEN = 4
 SILENT_STARTS = ("{", "[", "`", "<")
+END = "__end__"
+"""LangGraph's own name for the end, which is not imported before it is needed."""
 NOTHING_SAID = "Your move was empty. Call a tool, or reply."
 
 
@@ -99,6 +104,7 @@ class State(TypedDict, total=False):
 
     messages: list[BaseMessage]
     move: Move
+    then: str
 
 
 async def converse(run: Run, messages: Sequence[BaseMessage], course: Course) -> None:
@@ -106,39 +112,57 @@ async def converse(run: Run, messages: Sequence[BaseMessage], course: Course) ->
 
     Raises Stopped, OutOfBounds, ModelUnavailable.
     """
-    steps = _Steps(run, course)
-    graph = await asyncio.to_thread(_compiled, steps)
-    await graph.ainvoke({"messages": list(messages)}, {"recursion_limit": 2 * run.options.max_calls + 5})
+    graph = await asyncio.to_thread(_graph)
+    bounds = {"recursion_limit": 2 * run.options.max_calls + 5}
+    await graph.ainvoke({"messages": list(messages)}, bounds, context=_Steps(run, course))
     if run.options.wording is Wording.ROWS and course.findings:
         # After a refusal small models promise what they can't do: the tool's own sentence is the answer.
         course.reply = ""
 
 
-def _compiled(steps: "_Steps") -> Any:
-    from langgraph.graph import END, START, StateGraph
+@cache
+def _graph() -> Any:
+    """The graph, which is the same for every run: what a run works with is its context."""
+    from langgraph.graph import START, StateGraph
 
-    graph = StateGraph(State)
-    graph.add_node("think", steps.think)
-    graph.add_node("act", steps.act)
+    graph = StateGraph(State, context_schema=_Steps)
+    graph.add_node("think", _think)
+    graph.add_node("act", _act)
     graph.add_edge(START, "think")
-    graph.add_conditional_edges("think", steps.after_thinking, ["think", "act", END])
-    graph.add_conditional_edges("act", lambda _state: END if steps.is_said() else "think", ["think", END])
+    graph.add_conditional_edges("think", _next, ["think", "act", END])
+    graph.add_conditional_edges("act", _next, ["think", END])
     return graph.compile()
 
 
-class _Steps:
-    """The graph's nodes."""
+async def _think(state: State, runtime: "Runtime[_Steps]") -> State:
+    return await runtime.context.think(state)
 
-    def __init__(self, run: Run, course: Course) -> None:
-        self._run = run
-        self._course = course
-        self._model = prepared(run.model, run.options, run.offers)
-        self._budget = run.budget or Budget.of(run.options)
-        self._failed: dict[tuple[str, str], str] = {}
-        self._insists = False
+
+async def _act(state: State, runtime: "Runtime[_Steps]") -> State:
+    return await runtime.context.act(state)
+
+
+def _next(state: State) -> str:
+    return state["then"]
+
+
+@dataclass(slots=True, eq=False)
+class _Steps:
+    """What the graph's nodes do in one run. `_failed`: what the calls that failed said; `_insists`: one came again."""
+
+    _run: Run
+    _course: Course
+    _model: "Runnable[Any, AIMessage]" = field(init=False)
+    _budget: Budget = field(init=False)
+    _failed: dict[tuple[str, str], str] = field(default_factory=dict)
+    _insists: bool = False
+
+    def __post_init__(self) -> None:
+        self._model = prepared(self._run.model, self._run.options, self._run.offers)
+        self._budget = self._run.budget or Budget.of(self._run.options)
 
     async def think(self, state: State) -> State:
-        """Ask the model for its next move."""
+        """Ask the model for its next move. Then act on calls; think again about an empty move; end with a reply."""
         course, run = self._course, self._run
         await self._check()
         course.calls += 1
@@ -149,8 +173,10 @@ class _Steps:
         if not move.calls:
             course.reply = move.text.strip()[:LONGEST_REPLY]
             if not course.reply:
-                return {"messages": [*state["messages"], HumanMessage(NOTHING_SAID)], "move": move}
-        return {"messages": [*state["messages"], self._as_said(message, move)], "move": move}
+                then = "think" if self._budget.calls < run.options.max_calls else END
+                return {"messages": [*state["messages"], HumanMessage(NOTHING_SAID)], "move": move, "then": then}
+        then = "act" if move.calls else END
+        return {"messages": [*state["messages"], self._as_said(message, move)], "move": move, "then": then}
 
     async def act(self, state: State) -> State:
         """Have the calls carried out, one after the other."""
@@ -164,15 +190,9 @@ class _Steps:
             self._course.findings.append(finding)
             self._note(call, finding)
             answers.append(self._as_answer(call, finding))
-        return {"messages": [*state["messages"], *answers]}
+        return {"messages": [*state["messages"], *answers], "then": END if self._is_said() else "think"}
 
-    def after_thinking(self, state: State) -> str:
-        """Act on calls; think again about an empty move; end with a reply."""
-        if state["move"].calls:
-            return "act"
-        return "think" if not self._course.reply and self._budget.calls < self._run.options.max_calls else "__end__"
-
-    def is_said(self) -> bool:
+    def _is_said(self) -> bool:
         """Whether what the tools said is the answer: where rows word it, and where the model insists on what failed."""
         last = self._course.findings[-1:]
         return self._insists or (self._run.options.wording is Wording.ROWS and bool(last) and not last[0].failed)
