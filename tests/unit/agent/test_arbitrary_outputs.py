@@ -22,25 +22,28 @@ from agent.evals.world import CHANNEL, ENVIRONMENT, WORKSPACE, Traffic, World, o
 from agent.graph import Exchange
 from agent.model import ModelOptions, Style, Wording
 from agent.planner import PlanRequest
-from agent.planning.wording import instructions
+from agent.planning.books import PLANNING
+from agent.planning.wording import instructions, sketched
 from agent.recorder import ModelCalls, Recorder
 from agent.scripted import ScriptedModel
 from agent.session import Agent
 from agent.toolkit.base import Result
-from agent.turns import Ending, Turn
+from agent.turns import Ending
 from tests.unit.agent import arbitrary
 from tests.unit.agent.showing import Listener
 from tests.unit.rollouts.inline import InlineDatabase
 from tools.gates import Direction
 from tools.metrics.catalogue import MetricDefinition
 from tools.plans.policy import Policy
-from tools.records.models import ApprovalVote, GateCheck, PlanVersion, Rollout
+from tools.records.models import AgentRun, ApprovalVote, GateCheck, PlanVersion, Rollout
 from tools.rollouts.service import Place
 from tools.rollouts.views import RolloutView
 
 STEPS = int(os.environ.get("SLUICE_TEST_FUZZ_STEPS", "10000"))
 BATCHES = 20
 EXAMPLES = 10
+LEAST_DRAWN = 0.1
+"""Of the plans that a model is asked for, the share that is to be its own: else only its refusals were tried."""
 MIRA, JONAS, AIKO = "U0MIRA", "U0JONAS", "U0AIKO"
 POLICY = Policy(approvers=(JONAS, AIKO, MIRA))
 METRICS = (
@@ -113,7 +116,7 @@ def _fuzz(runner: asyncio.Runner, scene: "Scene", batch: int) -> None:
             suppress_health_check=list(HealthCheck),
         )
         @given(
-            script=arbitrary.scripts,
+            script=arbitrary.planning_scripts if scene.sketches else arbitrary.scripts,
             sketches=arbitrary.sketches if scene.sketches else st.just([]),
             words=arbitrary.ordinary_words,
             thread=st.integers(0, 4),
@@ -126,6 +129,9 @@ def _fuzz(runner: asyncio.Runner, scene: "Scene", batch: int) -> None:
     assert runner.run(scene.watch.faults()) == []
     assert runner.run(scene.audit()) == []
     assert (scene.sketched > 0) == scene.sketches
+    if scene.sketches:
+        plannings, drawn = runner.run(scene.drawn())
+        assert drawn >= max(1, int(LEAST_DRAWN * plannings)), f"{drawn} of {plannings} were drawn"
 
 
 @dataclass
@@ -159,6 +165,14 @@ class Scene:
         assert (shown := listener.faults(answer, (arbitrary.PLANTED,))) == [], shown
         assert (faults := await self.watch.faults()) == [], faults
 
+    async def drawn(self) -> tuple[int, int]:
+        """How many plans the model was asked for in conversations, and how many are its sketches."""
+        note = sketched(self.world.agent.options)
+        query = select(AgentRun.output).where(AgentRun.kind == PLANNING, AgentRun.parent_run_id.is_not(None))
+        async with self.world.database.read() as session:
+            outputs = (await session.scalars(query)).all()
+        return len(outputs), sum(note in (output or {}).get("notes", ()) for output in outputs)
+
     async def audit(self) -> list[Any]:
         """What is wrong with the decision log."""
         from tools.records import log
@@ -173,19 +187,15 @@ class Scene:
 class Unwritten(Recorder):
     """Keeps the run's row and nothing else: three batches of four are about effects, and much faster so."""
 
-    async def given(self, run_id: str, turn: Turn, inputs: Mapping[str, Any]) -> None: ...
-
-    async def end(
-        self, run_id: str, ending: Ending, output: Mapping[str, Any], *, error: str | None = None
-    ) -> None: ...
+    async def end(self, run_id: str, ending: Ending, output: Mapping[str, Any], *, error: str | None = None) -> bool:
+        return True
 
     async def is_stopped(self, run_id: str) -> bool:
         return False
 
-    async def tool_called(self, run_id: str, position: int, tool: str, arguments: Mapping[str, Any]) -> str:
-        return f"{run_id}-{position}"
+    async def tool_called(self, call: Mapping[str, Any]) -> None: ...
 
-    async def tool_answered(self, call_id: str, result: Result) -> None: ...
+    async def tool_answered(self, call: Mapping[str, Any], result: Result) -> None: ...
 
     def keeper(self, run_id: str, options: ModelOptions, prompt_version: str) -> ModelCalls:
         return Forgetful(self, run_id, options, prompt_version)
