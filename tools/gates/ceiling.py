@@ -30,7 +30,7 @@ from tools.gates.judging import (
 from tools.gates.verdict import NoData, Outcome, Verdict, no_data
 from tools.gates.wealth import BadEvidence, Floats
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,27 @@ treatment's, and exposures n_c (treatment) and n_b (control), the ratio of rates
     LR(δ) = (δ/δ₀)^X · ((n_c·δ₀ + n_b) / (n_c·δ + n_b))^K
 
 which does not depend on the base rate, so that rate may drift, and so may the split. Betting on a mixture of δ and of
-starting times makes it valid however often it is looked at (`tools.gates.wealth`).
+starting times makes it valid however often it is looked at (`tools.gates.wealth`). It is exact for Poisson events. For
+Bernoulli events its mean under the null is below 1 (ln(1 + z) ≤ z), so it is valid at every base rate, but slow: it
+counts their variance as if none of them excluded another.
 
-It is exact for Poisson events. For Bernoulli events its mean under the null is below 1 (ln(1 + z) ≤ z), so it is
-valid at every base rate, but slow: at base rates above 10 % it becomes conservative. Events that come in bursts break
-it: give their `dispersion`, or count affected users instead.
+Where events are common (conversions; from `COMMON` of the exposures on) the ratio is therefore Turner and Grünwald's.
+With p such that both arms together have the rate that they had before the interval, and q what is nearest to it under
+the null, minimising n_c·kl(δp, δ₀q) + n_b·kl(p, q),
+
+    LR(δ) = (δp/δ₀q)^X · ((1 − δp)/(1 − δ₀q))^(n_c − X) · (p/q)^Y · ((1 − p)/(1 − q))^(n_b − Y),     Y = K − X
+
+whose mean is at most 1 for any rates within the null, because (1 + x)^n_c·(1 + y)^n_b ≤ exp(n_c·x + n_b·y) and the
+projection makes the exponent 0 or less. For rare events it becomes the formula above, and a p that is wrong by the part
+ε costs ε² of the evidence. Fisher's noncentral hypergeometric needs no p and its mean is exactly 1, but it speaks of
+odds: a margin of rates it can only prove by proving too much, and its normaliser is a sum over the outcomes. Where both
+answer (harm) they are equally fast: `tests/unit/gates/test_common_events.py` measures it.
+
+Events that come in bursts break both: give their `dispersion`, or count affected users instead.
 
 Sources: Lindon and Malek, "Anytime-valid inference for multinomial count data" (NeurIPS 2022, arXiv 2011.03567);
 Turner and Grünwald, "Exact anytime-valid confidence intervals for contingency tables and beyond" (arXiv 2302.11401);
-Hoeffding (1963).
+Turner, Ly and Grünwald, "Generic E-variables for exact sequential k-sample tests" (arXiv 2106.02693); Hoeffding (1963).
 """
 
 from dataclasses import dataclass, replace
@@ -45,13 +57,21 @@ __all__ = [
     "CountTest",
     "Counts",
     "Direction",
+    "compare",
     "judge",
-    "log_likelihood_ratios",
-    "null_share",
+    "possible",
     "update",
 ]
 
-VERSION = 1
+VERSION = 2
+
+# From this rate on, the evidence that is lost by taking events for Poisson outweighs what a boost brings.
+COMMON = 0.03
+# No bet is on a rate above this: a factor that is far off would make it one.
+LARGEST_RATE = 0.9
+# How many of an interval's outcomes are looked at for a boost, and how many standard deviations far.
+MOST_OUTCOMES, DEVIATIONS = 128, 12
+LOG_FACTORIALS = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, 256)))])
 
 
 @dataclass(frozen=True)
@@ -146,6 +166,37 @@ class CountEvidence:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
 
 
+def compare(
+    null: float, factors: Floats, rate: Floats, exposures: tuple[Floats, Floats], events: tuple[Floats, Floats]
+) -> tuple[Floats, Floats]:
+    """Log LR of one interval for ratios of rates `factors` × the null (..., G), and the information (...).
+
+    `rate` (...) is both arms' before the interval; `exposures` and `events` (...) are control's and treatment's.
+    """
+    share, both = null_share(null, *exposures), events[0] + events[1]
+    information = both * share * (1 - share)
+    log_lr = log_likelihood_ratios(factors, share, both, events[1])
+    common = rate >= COMMON
+    if not common.any():
+        return log_lr, information
+    common &= np.minimum(*exposures) > 0
+    arms = np.maximum(exposures[0], 1), np.maximum(exposures[1], 1)
+    exclusive = log_ratios_of_common_events(null, factors, np.maximum(rate, COMMON), arms, events)
+    return np.where(common[..., None], exclusive, log_lr), information * np.where(common, 1 - rate, 1.0)
+
+
+def possible(
+    direction: Direction, factors: Floats, exposures: tuple[Floats, Floats], events: tuple[Floats, Floats]
+) -> tuple[Floats, Floats]:
+    """What an interval of these exposures and as many rare events might have brought if treatment did no harm.
+
+    The log chances (..., N) of some outcomes, and the log LR (..., N, G) in each.
+    """
+    both = (events[0] + events[1])[..., None]
+    hits, chances = log_chances(direction, *exposures, both[..., 0])
+    return chances, log_likelihood_ratios(factors, null_share(1.0, *exposures)[..., None], both, hits)
+
+
 def log_likelihood_ratios(factors: Floats, share: Floats, events: Floats, treatment_events: Floats) -> Floats:
     """Log LR of one interval for ratios of rates `factors` × the null.
 
@@ -157,11 +208,79 @@ def log_likelihood_ratios(factors: Floats, share: Floats, events: Floats, treatm
     return np.asarray(won - staked)
 
 
+def log_ratios_of_common_events(
+    null: float,
+    factors: Floats,
+    rate: Floats,
+    exposures: tuple[Floats, Floats],
+    events: tuple[Floats, Floats],
+) -> Floats:
+    """Log LR of one interval for ratios of rates `factors` × `null`, where events exclude one another.
+
+    `rate` (...) is expected of both arms together; `exposures` and `events` (...) are control's and treatment's. With
+    `factors` (G,) the answer is (..., G).
+    """
+    control, treatment = (arm[..., None] for arm in exposures)
+    hit_control, hit_treatment = (arm[..., None] for arm in events)
+    ratio = null * factors
+    level = rate[..., None] * (treatment + control) / (treatment * ratio + control)
+    expected = np.minimum(level, LARGEST_RATE / np.maximum(ratio, 1.0))
+    worse = ratio * expected
+    hits, misses = treatment * worse + control * expected, treatment * (1 - worse)
+    # What is nearest under the null: the smaller root of null·(n_c + n_b)·q² − half·q + hits = 0, without cancellation.
+    half = hits * (1 + null) + misses * null + control * (1 - expected)
+    nearest = 2 * hits / (half + np.sqrt(np.maximum(half**2 - 4 * null * (treatment + control) * hits, 0.0)))
+    return np.asarray(
+        hit_treatment * np.log(worse / (null * nearest))
+        + (treatment - hit_treatment) * (np.log1p(-worse) - np.log1p(-null * nearest))
+        + hit_control * np.log(expected / nearest)
+        + (control - hit_control) * (np.log1p(-expected) - np.log1p(-nearest))
+    )
+
+
 def null_share(null: float, control_exposures: Floats, treatment_exposures: Floats) -> Floats:
     """The part of the events expected in treatment when the ratio of rates is `null`; 0 without exposures."""
     weighted = treatment_exposures * null
     total = weighted + control_exposures
     return np.divide(weighted, total, out=np.zeros_like(total), where=total > 0)
+
+
+def log_chances(direction: Direction, control: Floats, treatment: Floats, events: Floats) -> tuple[Floats, Floats]:
+    """How many of `events` may be treatment's when the arms are alike, and the logs of the chances.
+
+    With `control` and `treatment` (...) exposures both answers are (..., N): from the mean on towards harm, until the
+    rest is improbable, `MOST_OUTCOMES` at most; what can't be has −infinity. Given the number of events they are
+    hypergeometric (as in Fisher's exact test), which is as true for one base rate as for another.
+    """
+    everyone = control + treatment
+    mean = events * treatment / everyone
+    spread = np.sqrt(mean * control / everyone)
+    wanted = min(MOST_OUTCOMES, 2 + int(np.max(np.minimum(DEVIATIONS * (1 + spread), events), initial=0)))
+    if direction is Direction.INCREASE:
+        outcomes = np.ceil(mean)[..., None] + np.arange(wanted)
+        possible = outcomes <= np.minimum(events, treatment)[..., None]
+    else:
+        outcomes = np.floor(mean)[..., None] - np.arange(wanted)
+        possible = outcomes >= np.maximum(0, events - control)[..., None]
+    hits = np.where(possible, outcomes, np.rint(mean)[..., None])
+    chances = (
+        _log_choose(treatment[..., None], hits)
+        + _log_choose(control[..., None], events[..., None] - hits)
+        - _log_choose(everyone, events)[..., None]
+    )
+    return hits, np.where(possible, chances, -np.inf)
+
+
+def _log_choose(of: Floats, some: Floats) -> Floats:
+    return np.asarray(_log_factorial(of) - _log_factorial(some) - _log_factorial(of - some))
+
+
+def _log_factorial(number: Floats) -> Floats:
+    """Exact for small numbers, Stirling's series for others (its error is below 1e-15 from 256 on)."""
+    large = np.maximum(number, len(LOG_FACTORIALS))
+    series = large * np.log(large) - large + 0.5 * np.log(2 * np.pi * large) + 1 / (12 * large) - 1 / (360 * large**3)
+    small = np.minimum(number, len(LOG_FACTORIALS) - 1).astype(int)
+    return np.where(number < len(LOG_FACTORIALS), LOG_FACTORIALS[small], series)
 
 
 def update(
@@ -176,7 +295,7 @@ def update(
     check_same_test(test, evidence)
     books = evidence.books
     if control.exposures and treatment.exposures:
-        books = _paid(test, books, control, treatment, burning_in=burning_in)
+        books = _paid(test, evidence, control, treatment, burning_in=burning_in)
     seen = replace(evidence, books=books, intervals=evidence.intervals + 1)
     if burning_in:
         return replace(
@@ -192,16 +311,28 @@ def update(
     )
 
 
-def _paid(test: CountTest, books: Books, control: Counts, treatment: Counts, *, burning_in: bool) -> Books:
-    exposed = np.array(float(control.exposures)), np.array(float(treatment.exposures))
-    events, hits = np.array(float(control.events + treatment.events)), np.array(float(treatment.events))
+def _paid(test: CountTest, evidence: CountEvidence, control: Counts, treatment: Counts, *, burning_in: bool) -> Books:
+    exposures = np.array(float(control.exposures)), np.array(float(treatment.exposures))
+    events = np.array(float(control.events)), np.array(float(treatment.events))
+    rate = np.array(_rate_so_far(evidence))
 
     def likelihood(null: float, factors: Floats) -> tuple[Floats, float]:
-        share = null_share(null, *exposed)
-        information = float(events * share * (1 - share))
-        return log_likelihood_ratios(factors, share, events, hits), information
+        log_lr, information = compare(null, factors, rate, exposures, events)
+        return log_lr, float(information)
 
-    return books.advance(test, likelihood, test.safe_ratio, burning_in=burning_in)
+    def outcomes(factors: Floats) -> tuple[Floats, Floats]:
+        return possible(test.direction, factors, exposures, events)
+
+    books = evidence.books
+    rare = bool(rate < COMMON) and bool(control.events + treatment.events)
+    return books.advance(test, likelihood, test.safe_ratio, burning_in=burning_in, outcomes=outcomes if rare else None)
+
+
+def _rate_so_far(evidence: CountEvidence) -> float:
+    """Both arms' rate before this interval, burn-in included; 0 before anything was counted."""
+    arms = evidence.control, evidence.treatment, evidence.warming_control, evidence.warming_treatment
+    exposures = sum(arm.exposures for arm in arms)
+    return sum(arm.events for arm in arms) / exposures if exposures else 0.0
 
 
 def judge(test: CountTest, evidence: CountEvidence) -> Verdict:

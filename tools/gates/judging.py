@@ -8,13 +8,19 @@ from functools import lru_cache
 from typing import Any, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tools.errors import InvalidInput
 from tools.gates.verdict import Harm, Outcome, Verdict
-from tools.gates.wealth import LARGEST_LOG_E, BadEvidence, Floats, Prior, Wealth
+from tools.gates.wealth import LARGEST_LOG_E, BadEvidence, Floats, Prior, Wealth, log_boost
 
 # The share of the stake on the burn-in question: one level covers both, at the price of 0.03 nats to the main one.
 BURN_IN_STAKE = 0.03
+# Evidence of harm this far beyond a rollback is given up for reaching it earlier. At 1 the false rollbacks would come
+# within a quarter of what is promised; this leaves them room for what is estimated, such as the dispersion.
+OVERSHOOT = 1.1
+# A boost is worth its time only where one interval may bring the rollback: from this part of the evidence on.
+BOOST_FROM = 0.05
 # Evidence of safety is kept to e³ times what a proof needs, so that a harm that starts later undoes it within minutes.
 SAFE_LOG_HEADROOM = 3.0
 
@@ -22,7 +28,7 @@ SAFE_LOG_HEADROOM = 3.0
 @lru_cache(maxsize=256)
 def harm_prior(margin: float) -> Prior:
     """Bets for harm: typically somewhat less than the margin, and anything worse."""
-    return Prior.around(margin**0.8, far=0.4, at_once=0.86)
+    return Prior.around(margin**0.75, far=0.38, at_once=0.7)
 
 
 @lru_cache(maxsize=1)
@@ -161,6 +167,17 @@ class Likelihood(Protocol):
         ...
 
 
+class Outcomes(Protocol):
+    """What one interval might have brought were there no harm, given its exposures and its number of events."""
+
+    def __call__(self, factors: Floats) -> tuple[Floats, Floats]:
+        """The log probabilities (N,) of some outcomes under the null 1, and the log likelihood ratios (N, G) in each.
+
+        Any of the outcomes will do, those that speak for harm are the useful ones. All the bets must be fair or worse.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Books:
     """The three questions of a test: harmful? far worse while burning in? safe?"""
@@ -184,8 +201,19 @@ class Books:
             )
         )
 
-    def advance(self, test: Levels, likelihood: Likelihood, safe_null: float, *, burning_in: bool) -> Self:
-        """The books after one interval; `safe_null` is the relative rate that safety is proven against."""
+    def advance(
+        self,
+        test: Levels,
+        likelihood: Likelihood,
+        safe_null: float,
+        *,
+        burning_in: bool,
+        outcomes: Outcomes | None = None,
+    ) -> Self:
+        """The books after one interval; `safe_null` is the relative rate that safety is proven against.
+
+        With `outcomes`, evidence beyond what a rollback needs is spent on reaching it (`wealth.log_boost`).
+        """
         harm, burn_in, safe = _priors(test.margin)
         worse = test.direction.away
 
@@ -199,9 +227,18 @@ class Books:
         proof = paid(self.safe, safe, safe_null, 1 / worse(safe.factors))
         return replace(
             self,
-            harm=paid(self.harm, harm, 1.0, worse(harm.factors)),
+            harm=paid(self._boosted(test, worse(harm.factors), outcomes), harm, 1.0, worse(harm.factors)),
             safe=proof.capped(SAFE_LOG_HEADROOM - math.log(test.alpha_safe)),
         )
+
+    def _boosted(self, test: Levels, factors: Floats, outcomes: Outcomes | None) -> Wealth:
+        # Where events come in bursts, what the null would bring is not known.
+        if outcomes is None or test.dispersion > 1:
+            return self.harm
+        log_cap = log_harm_cap(test.alpha_rollback, np.array(self.burn_in.log_e))
+        if not boostable(np.array(self.harm.log_e), log_cap):
+            return self.harm
+        return self.harm.raised(float(log_boost(*self.harm.arrays, log_cap, *outcomes(factors))))
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict, exact."""
@@ -215,6 +252,19 @@ class Books:
         except (KeyError, TypeError) as error:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
         return cls(*(Wealth.from_json(book, prior) for book, prior in zip(stored, _priors(margin), strict=True)))
+
+
+def log_harm_cap(alpha_rollback: float, burn_in_log_e: Floats) -> Floats:
+    """The log of the harm book beyond which more is of no use; −infinity where the burn-in question has said it all."""
+    burnt_in = BURN_IN_STAKE * np.exp(np.minimum(burn_in_log_e, LARGEST_LOG_E))
+    beyond = (OVERSHOOT / alpha_rollback - burnt_in) / (1 - BURN_IN_STAKE)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(np.maximum(beyond, 0.0)))
+
+
+def boostable(harm_log_e: Floats, log_cap: Floats) -> NDArray[np.bool_]:
+    """Whether a boost is worth its time now; once there is proof it has none."""
+    return np.asarray((math.log(BOOST_FROM) < harm_log_e - log_cap) & (harm_log_e < log_cap - math.log(OVERSHOOT)))
 
 
 def _priors(margin: float) -> tuple[Prior, Prior, Prior]:

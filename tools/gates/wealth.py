@@ -7,6 +7,12 @@ worse when the null is true, so the total is an e-process: the chance that it *e
 however often it is looked at. The mixture is the method of Robbins (1970) with the late starts of Shiryaev; see also
 Ramdas, Grünwald, Vovk and Shafer, "Game-theoretic statistics and safe anytime-valid inference" (2023).
 
+What no placing can do. A harm that starts at an unknown time ν is met by the bets placed around ν only, of a share
+π(ν) of the money, so on average it takes at least ln(1/α) + ln(1/π(ν)) nats (Lai, 1998, "Information bounds and quick
+detection of parameter changes in stochastic systems"), and over all ν the shares add up to at most 1. The more events
+before the harm, the more starts there are to tell apart: at ten times the traffic, π falls tenfold, and 2.3 nats
+more are needed, whatever the density.
+
 Everything is in logs. The array functions take any leading shape, so that many guardrails can be advanced at once.
 """
 
@@ -20,10 +26,15 @@ from tools.errors import InvalidInput
 
 Floats = NDArray[np.float64]
 
-# How fast the reserve is placed: half of it by this much information, half of what is left by thrice that, and so on.
-# Found by simulation, as the priors below are; any other value would be as valid, only slower.
-RESERVE_HALF_LIFE = 100.0
+# Half of the reserve is placed by this much information times the square of the typical effect's log. Little is placed
+# at first, because the bets placed at once cover that time, and most when they are lost. Found by simulation, as the
+# priors are; any other value would be as valid, only slower.
+RESERVE_HALF_LIFE = 50.0
+# Late bets: how many sd of the near effects they lie further out, and their share on far ones. Who comes late has no
+# time to tell small effects from none, and large ones are found by any bet.
+LATE_SHIFT, LATE_FAR = 0.8, 0.05
 LARGEST_LOG_E = float(np.log(1e12))
+LARGEST_BOOST = 2.0
 
 
 class BadEvidence(InvalidInput):
@@ -34,13 +45,16 @@ class BadEvidence(InvalidInput):
 class Prior:
     """Where the money goes.
 
-    Effect sizes as `factors` away from the null (each > 1), shape (G,); the log of the share of the money on each (they
-    sum to 1), shape (G,); and how much of it is placed `at_once`, the rest being the reserve.
+    Effect sizes as `factors` away from the null (each > 1), shape (G,); the logs of the shares of the money on each
+    (they sum to 1), shape (G,), when placed at once and when placed late; how much of it is placed `at_once`, the rest
+    being the reserve; and the information by which half of that is placed.
     """
 
     factors: Floats
     log_weights: Floats
+    log_late_weights: Floats
     at_once: float
+    half_life: float
 
     @classmethod
     def around(cls, typical: float, *, far: float, at_once: float) -> Self:
@@ -50,21 +64,39 @@ class Prior:
         """
         centre = np.log(typical)
         steps = np.linspace(-2.0, 2.2, 10)
-        near = np.exp(-0.5 * steps**2)
         distant = np.geomspace(2 * centre, max(np.log(8), 4 * centre), 6)
-        logs = np.concatenate([centre * (1 + 0.3 * steps), distant])
-        weights = np.concatenate([(1 - far) * near / near.sum(), np.full(len(distant), far / len(distant))])
-        return cls(np.exp(logs), np.log(weights), at_once)
+
+        def log_weights(shift: float, far: float) -> Floats:
+            near = np.exp(-0.5 * (steps - shift) ** 2)
+            weights = np.concatenate([(1 - far) * near / near.sum(), np.full(len(distant), far / len(distant))])
+            return np.asarray(np.log(weights))
+
+        return cls(
+            factors=np.exp(np.concatenate([centre * (1 + 0.3 * steps), distant])),
+            log_weights=log_weights(0.0, far),
+            log_late_weights=log_weights(LATE_SHIFT, min(far, LATE_FAR)),
+            at_once=at_once,
+            half_life=float(RESERVE_HALF_LIFE / centre**2),
+        )
+
+    def log_kept(self, clock: Floats) -> Floats:
+        """The log of the part of the reserve that is not placed by `clock`."""
+        return np.asarray(-np.log1p((clock / self.half_life) ** 2))
 
 
 def log_total(log_started: Floats, log_reserve: Floats) -> Floats:
     """The log e-value: all the money there is. Shapes (..., G) and (...) give (...)."""
-    peak = np.maximum(log_started.max(axis=-1), log_reserve)
-    return np.asarray(peak + np.log(np.exp(log_started - peak[..., None]).sum(axis=-1) + np.exp(log_reserve - peak)))
+    return np.asarray(np.logaddexp(log_sum(log_started), log_reserve))
+
+
+def log_sum(logs: Floats) -> Floats:
+    """The log of the sum of exp(`logs`) over the last axis."""
+    peak = logs.max(axis=-1)
+    return np.asarray(peak + np.log(np.exp(logs - peak[..., None]).sum(axis=-1)))
 
 
 def advance(
-    log_weights: Floats, log_started: Floats, log_reserve: Floats, clock: Floats, log_lr: Floats, information: Floats
+    prior: Prior, log_started: Floats, log_reserve: Floats, clock: Floats, log_lr: Floats, information: Floats
 ) -> tuple[Floats, Floats, Floats]:
     """One interval: pay out the bets, then place a part of the reserve.
 
@@ -73,11 +105,34 @@ def advance(
     not matter. What is placed now is at risk only from the next interval on, which keeps the placing predictable.
     Returns the new (log_started, log_reserve, clock).
     """
-    log_kept = np.log(RESERVE_HALF_LIFE + clock) - np.log(RESERVE_HALF_LIFE + clock + information)
+    later = clock + information
+    log_kept = np.minimum(prior.log_kept(later) - prior.log_kept(clock), 0.0)
     with np.errstate(divide="ignore"):
         log_placed = log_reserve + np.log(-np.expm1(log_kept))
-    started = np.logaddexp(log_started + log_lr, log_weights + log_placed[..., None])
-    return started, log_reserve + log_kept, clock + information
+    started = np.logaddexp(log_started + log_lr, prior.log_late_weights + log_placed[..., None])
+    return started, log_reserve + log_kept, later
+
+
+def log_boost(log_started: Floats, log_reserve: Floats, log_cap: Floats, log_chances: Floats, log_lr: Floats) -> Floats:
+    """By how much all bets may be raised before an interval, because money beyond `log_cap` is of no use.
+
+    The bets pay min(boost · payout, cap − reserve), whose mean under the null is at most what they are worth now: what
+    they would pay beyond the cap is spread over all outcomes. This is the sequential boosting of Fischer and Ramdas,
+    "Improving Wald's (approximate) sequential probability ratio test by avoiding overshoot" (arXiv 2410.16076).
+
+    `log_chances` (..., N) are the null's probabilities of N of the outcomes that the interval may have, and `log_lr`
+    (..., N, G) what each pays. Any N of them are valid; those that are left out only make the boost smaller.
+    """
+    log_stake = log_sum(log_started)
+    log_payout = log_sum(log_started[..., None, :] + log_lr) - log_stake[..., None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_room = log_cap + np.log1p(-np.exp(np.minimum(log_reserve - log_cap, 0.0))) - log_stake
+    room = np.exp(np.minimum(log_room, LARGEST_LOG_E))
+    chances = np.exp(log_chances) * (log_payout >= np.maximum(log_room, 0.0)[..., None])
+    beyond = (chances * np.exp(np.minimum(log_payout, 700.0))).sum(axis=-1)
+    kept, left = 1 - room * chances.sum(axis=-1), 1 - beyond
+    boost = np.divide(kept, left, out=np.ones_like(kept), where=(left > 0) & (room > 1))
+    return np.asarray(np.log(np.clip(boost, 1.0, LARGEST_BOOST)))
 
 
 @dataclass(frozen=True)
@@ -96,15 +151,14 @@ class Wealth:
 
     def advance(self, prior: Prior, log_lr: Floats, information: float) -> Self:
         """The book after one interval; see the module's `advance`."""
-        started, reserve, clock = advance(
-            prior.log_weights,
-            np.array(self.log_started),
-            np.array(self.log_reserve),
-            np.array(self.clock),
-            log_lr,
-            np.array(information),
-        )
+        started, reserve, clock = advance(prior, *self.arrays, np.array(self.clock), log_lr, np.array(information))
         return type(self)(tuple(started.tolist()), float(reserve), float(clock))
+
+    def raised(self, log_boost: float) -> Self:
+        """The same book with all its bets raised, as `log_boost` allows before an interval."""
+        if not log_boost:
+            return self
+        return type(self)(tuple(log + log_boost for log in self.log_started), self.log_reserve, self.clock)
 
     def capped(self, log_cap: float) -> Self:
         """The same book with its bets scaled down so that they hold at most exp(log_cap); giving money away is fair."""
@@ -114,9 +168,14 @@ class Wealth:
         return type(self)(tuple(log - excess for log in self.log_started), self.log_reserve, self.clock)
 
     @property
+    def arrays(self) -> tuple[Floats, Floats]:
+        """The logs of the bets (G,) and of the reserve ()."""
+        return np.array(self.log_started), np.array(self.log_reserve)
+
+    @property
     def log_e(self) -> float:
         """The log e-value."""
-        return float(log_total(np.array(self.log_started), np.array(self.log_reserve)))
+        return float(log_total(*self.arrays))
 
     def to_json(self) -> list[Any]:
         """`[log_started, log_reserve, clock]`, exact."""
