@@ -1,0 +1,470 @@
+"""Is treatment's mean worse than control's? For revenue and other amounts per unit, in either direction.
+
+What is compared is the sum over intervals of w·(mean of treatment − margin × mean of control), w = n_c·n_b/(n_c + n_b)
+with n_c and n_b the units of treatment and control: only arms of one interval are compared, so that level and split
+may drift. It is linear in the sums, so that a margin, a ratio of means, needs no approximation of its own. Over its
+standard error, from the larger of the arms' variances so far, it is nearly normal: with Z, and r the information over
+that for which the test is tightest, a half-normal mixture over effects gives the e-value
+
+    E = 2/√(r + 1) · exp(Z²·r/(2(r + 1))) · Φ(Z·√(r/(r + 1)))
+
+which reaches 1/α a little before the one-sided asymptotic confidence sequence excludes no difference (Waudby-Smith,
+Arbour, Sinha, Kennedy and Ramdas, arXiv 2103.06476): `confidence_sequence`. A fifth of the money is on later starts, at
+each doubling of the information, so that old evidence does not drown a harm that comes late.
+
+It is valid for many units, which heavy tails make more: values must be winsorised at the plan's cap *by the source*
+(`least(value, cap)` for each unit, before sums and squares are taken), and no verdict is given before SMALLEST_SAMPLE
+treatment units. Give each unit (a user, an order) once; where units repeat, give their `dispersion`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Self
+
+from tools.gates.judging import (
+    BadCounts,
+    BadTest,
+    Books,
+    Direction,
+    Question,
+    check_levels,
+    check_version,
+    decide,
+)
+from tools.gates.verdict import NoData, Outcome, Verdict, no_data
+from tools.gates.wealth import BadEvidence, Wealth
+
+VERSION = 1
+SMALLEST_SAMPLE = 200
+# The share of the money on what has been seen from the start; the rest is on later starts, 1/(n·(n + 1)) on the nth.
+FROM_THE_START = 0.8
+# Starts that are remembered besides the first; the money on older ones is given away.
+MOST_STARTS = 10
+LARGEST = 1e15
+# Below this part of the control's mean the arms' spread is not believed: rounding, not data.
+FINEST_SPREAD = 1e-6
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What one arm's units did in one interval: how many, the sum of their values and of the values' squares.
+
+    The values must be winsorised at the test's cap already. Raises BadCounts.
+    """
+
+    units: int
+    total: float
+    squares: float
+
+    def __post_init__(self) -> None:
+        if not (type(self.units) is int and 0 <= self.units <= LARGEST):
+            raise BadCounts(f"The number of units must be a whole number from 0 on, not {self.units!r}.")
+        if not (abs(self.total) <= LARGEST**2 and 0 <= self.squares <= LARGEST**4):
+            raise BadCounts(
+                f"The sums of values can't be {self.total} and {self.squares}: a counter may have restarted; "
+                "skip this interval."
+            )
+        if self.total**2 > self.squares * self.units * (1 + 1e-6) + 1e-9:
+            raise BadCounts(f"The squares of {self.units} values that sum to {self.total:g} can't be {self.squares:g}.")
+
+    def __add__(self, other: "Sums") -> "Sums":
+        return Sums(self.units + other.units, self.total + other.total, self.squares + other.squares)
+
+    @property
+    def mean(self) -> float:
+        """Of the values, 0 without units."""
+        return self.total / self.units if self.units else 0.0
+
+    @property
+    def variance(self) -> float:
+        """Of the values, 0 without units."""
+        return max(self.squares / self.units - self.mean**2, 0.0) if self.units else 0.0
+
+    def to_json(self) -> list[float]:
+        """`[units, total, squares]`."""
+        return [self.units, self.total, self.squares]
+
+    @classmethod
+    def from_json(cls, plain: Any) -> Self:
+        """What `to_json` wrote. Raises BadEvidence for anything else."""
+        try:
+            units, total, squares = plain
+            return cls(units, float(total), float(squares))
+        except (TypeError, ValueError, BadCounts) as error:
+            raise BadEvidence(f"Stored sums are damaged ({error}); start new evidence.") from error
+
+
+NOTHING = Sums(0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class MeanTest:
+    """What is asked of a mean.
+
+    `direction` is the change that does harm: DECREASE for revenue. `cap` is where the source winsorises a unit's value
+    (both signs). Treatment is safe when its mean is below `margin` × control's (INCREASE), or above control's /
+    `margin` (DECREASE); that needs a control mean above 0. `tightest_at` is the effective number of units,
+    treatment × control over both, at which the test is at its best. The levels, φ and burn-in are as in `CountTest`.
+    Raises BadTest.
+    """
+
+    direction: Direction
+    cap: float
+    margin: float = 1.05
+    alpha_pause: float = 0.05
+    alpha_rollback: float = 0.02
+    alpha_safe: float = 0.05
+    dispersion: float = 1.0
+    min_sample: int = SMALLEST_SAMPLE
+    burn_in_margin: float = 3.0
+    tightest_at: float = 1000.0
+
+    def __post_init__(self) -> None:
+        check_levels(self)
+        if not 0 < self.cap <= LARGEST:
+            raise BadTest(f"The cap of a unit's value must lie above 0, not at {self.cap}.")
+        if self.min_sample < SMALLEST_SAMPLE:
+            raise BadTest(f"min_sample must be at least {SMALLEST_SAMPLE} units, not {self.min_sample}.")
+        if not 1 <= self.tightest_at <= LARGEST:
+            raise BadTest(f"tightest_at must be 1 or more effective units, not {self.tightest_at}.")
+
+    @property
+    def safe_ratio(self) -> float:
+        """The ratio of means that safety is proven against."""
+        return self.margin if self.direction is Direction.INCREASE else 1 / self.margin
+
+    @property
+    def burn_in_ratio(self) -> float:
+        """The ratio of means that must be exceeded to fail while burning in."""
+        return self.burn_in_margin if self.direction is Direction.INCREASE else 1 / self.burn_in_margin
+
+    @property
+    def asked(self) -> tuple[str, float, float]:
+        """What evidence is collected for; all else may change on the way."""
+        return self.direction.value, self.cap, self.tightest_at
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Sums over intervals of w × each arm's mean, of w²/units for each arm, of w, and of treatment's units."""
+
+    treatment: float = 0.0
+    control: float = 0.0
+    treatment_noise: float = 0.0
+    control_noise: float = 0.0
+    weight: float = 0.0
+    units: float = 0.0
+
+    def plus(self, control: Sums, treatment: Sums) -> "Matched":
+        """After one more interval; the same when an arm had no units."""
+        if not (control.units and treatment.units):
+            return self
+        weight = control.units * (treatment.units / (control.units + treatment.units))
+        return Matched(
+            self.treatment + weight * treatment.mean,
+            self.control + weight * control.mean,
+            self.treatment_noise + weight**2 / treatment.units,
+            self.control_noise + weight**2 / control.units,
+            self.weight + weight,
+            self.units + treatment.units,
+        )
+
+    def since(self, start: "Matched") -> "Matched":
+        """What has come since `start`."""
+        pairs = zip(self.to_json(), start.to_json(), strict=True)
+        return Matched(*(now - then for now, then in pairs))
+
+    def to_json(self) -> list[float]:
+        """The six sums."""
+        return [
+            self.treatment,
+            self.control,
+            self.treatment_noise,
+            self.control_noise,
+            self.weight,
+            self.units,
+        ]
+
+    @classmethod
+    def from_json(cls, plain: Any) -> Self:
+        """What `to_json` wrote. Raises BadEvidence for anything else."""
+        try:
+            treatment, control, treatment_noise, control_noise, weight, units = (float(number) for number in plain)
+        except (TypeError, ValueError) as error:
+            raise BadEvidence(f"Stored sums are damaged ({error}); start new evidence.") from error
+        numbers = treatment, control, treatment_noise, control_noise, weight, units
+        if not all(map(math.isfinite, numbers)) or min(numbers[2:]) < 0:
+            raise BadEvidence("Stored sums are damaged; start new evidence.")
+        return cls(*numbers)
+
+
+@dataclass(frozen=True)
+class MeanEvidence:
+    """All that is kept between two checks: moments, some 2 KB as JSON at most. It may be carried from stage to stage.
+
+    `matched` compares the arms since the start, `starts` is what it was at later starts, `dropped` how many of those
+    are forgotten. `warming…` is what was seen while burning in.
+    """
+
+    test: tuple[str, float, float]
+    control: Sums = NOTHING
+    treatment: Sums = NOTHING
+    matched: Matched = Matched()
+    starts: tuple[Matched, ...] = ()
+    dropped: int = 0
+    warming_control: Sums = NOTHING
+    warming_treatment: Sums = NOTHING
+    warming: Matched = Matched()
+    intervals: int = 0
+    version: int = VERSION
+
+    @classmethod
+    def start(cls, test: MeanTest) -> Self:
+        """No interval seen yet."""
+        return cls(test.asked)
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict that `json.dumps` takes and `from_json` reads back exactly."""
+        return {
+            "version": self.version,
+            "test": list(self.test),
+            "control": self.control.to_json(),
+            "treatment": self.treatment.to_json(),
+            "matched": self.matched.to_json(),
+            "starts": [start.to_json() for start in self.starts],
+            "dropped": self.dropped,
+            "warming_control": self.warming_control.to_json(),
+            "warming_treatment": self.warming_treatment.to_json(),
+            "warming": self.warming.to_json(),
+            "intervals": self.intervals,
+        }
+
+    @classmethod
+    def from_json(cls, plain: Any) -> Self:
+        """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
+        check_version(plain, VERSION)
+        try:
+            direction, cap, tightest_at = plain["test"]
+            starts = tuple(Matched.from_json(start) for start in plain["starts"])
+            if len(starts) > MOST_STARTS:
+                raise BadEvidence("Stored evidence has more starts than this version keeps; start new evidence.")
+            return cls(
+                test=(Direction(direction).value, float(cap), float(tightest_at)),
+                control=Sums.from_json(plain["control"]),
+                treatment=Sums.from_json(plain["treatment"]),
+                matched=Matched.from_json(plain["matched"]),
+                starts=starts,
+                dropped=int(plain["dropped"]),
+                warming_control=Sums.from_json(plain["warming_control"]),
+                warming_treatment=Sums.from_json(plain["warming_treatment"]),
+                warming=Matched.from_json(plain["warming"]),
+                intervals=int(plain["intervals"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
+
+
+def update(
+    test: MeanTest, evidence: MeanEvidence, control: Sums, treatment: Sums, *, burning_in: bool = False
+) -> MeanEvidence:
+    """The evidence after one more interval, of units that came in it.
+
+    While `burning_in` the interval counts only towards the burn-in question. Intervals must not overlap. Raises
+    BadCounts when the sums are beyond what the cap allows, BadEvidence when `evidence` is of another test.
+    """
+    check_same_test(test, evidence)
+    for arm in (control, treatment):
+        _check_capped(test, arm)
+    seen = replace(evidence, intervals=evidence.intervals + 1)
+    if burning_in:
+        return replace(
+            seen,
+            warming_control=evidence.warming_control + control,
+            warming_treatment=evidence.warming_treatment + treatment,
+            warming=evidence.warming.plus(control, treatment),
+        )
+    matched = evidence.matched.plus(control, treatment)
+    number = evidence.dropped + len(evidence.starts)
+    starts = evidence.starts
+    if matched.weight >= test.tightest_at / 2 * 2.0**number:
+        starts = (*starts, matched)
+    return replace(
+        seen,
+        control=evidence.control + control,
+        treatment=evidence.treatment + treatment,
+        matched=matched,
+        starts=starts[-MOST_STARTS:],
+        dropped=evidence.dropped + max(len(starts) - MOST_STARTS, 0),
+    )
+
+
+def judge(test: MeanTest, evidence: MeanEvidence) -> Verdict:
+    """What the evidence says now; the answer's rates are means per unit.
+
+    Raises BadEvidence when it is of another test.
+    """
+    check_same_test(test, evidence)
+    if not evidence.intervals:
+        return no_data(NoData.EMPTY, "No interval has been counted yet.")
+    warming = not (evidence.control.units or evidence.treatment.units)
+    control = evidence.warming_control if warming else evidence.control
+    treatment = evidence.warming_treatment if warming else evidence.treatment
+    if not treatment.units:
+        return no_data(NoData.NO_TRAFFIC, f"Treatment has had no units yet, control {control.units:,}.")
+    if not control.units:
+        return no_data(NoData.NO_TRAFFIC, f"Control has had no units, treatment {treatment.units:,}.")
+    matched = evidence.warming if warming else evidence.matched
+    ratio = matched.treatment / matched.control if matched.control > 0 else None
+    numbers = Verdict(
+        outcome=Outcome.INCONCLUSIVE,
+        why="",
+        treatment_rate=treatment.mean,
+        control_rate=control.mean,
+        ratio=ratio,
+        margin=test.margin,
+        treatment_n=evidence.treatment.units,
+        control_n=evidence.control.units,
+    )
+    facts = (
+        f"treatment {treatment.mean:.4g} a unit over {treatment.units:,}, control {control.mean:.4g} over "
+        f"{control.units:,}" + ("" if ratio is None else f", ×{ratio:.3g}")
+    )
+    side = "below" if test.direction is Direction.INCREASE else "above"
+    question = Question(
+        facts=facts,
+        safe=f"it is {side} ×{test.safe_ratio:.3g}",
+        stuck=_stuck(evidence, warming=warming),
+        burning_in=warming,
+    )
+    return decide(test, _books(test, evidence), numbers, question)
+
+
+def confidence_sequence(test: MeanTest, evidence: MeanEvidence, alpha: float) -> tuple[float, float] | None:
+    """Bounds on treatment's mean minus control's, each of which holds for ever with probability 1 − `alpha`.
+
+    None before SMALLEST_SAMPLE treatment units. Raises BadEvidence when `evidence` is of another test.
+    """
+    check_same_test(test, evidence)
+    matched = evidence.matched
+    if matched.units < SMALLEST_SAMPLE:
+        return None
+    error = math.sqrt(_noise(test, evidence.control, evidence.treatment, matched, 1.0)) / matched.weight
+    r = _information(test, matched)
+    width = error * math.sqrt(2 * (r + 1) / r * math.log1p(math.sqrt(r + 1) / (2 * alpha)))
+    difference = (matched.treatment - matched.control) / matched.weight
+    return difference - width, difference + width
+
+
+def estimate_dispersion(control: Sequence[Sums]) -> float:
+    """How much more control's means vary between intervals than those of independent units would, at least 1.
+
+    With one standard error (of normal differences) added where there are clusters, or fewer than 30 intervals to rule
+    them out. Give it control's or past sums only, in order of time.
+    """
+    counted = [arm for arm in control if arm.units]
+    whole = sum(counted, NOTHING)
+    if len(counted) < 2 or not whole.variance:
+        return 1.0
+    steps = [(one.mean - other.mean) ** 2 for one, other in pairwise(counted)]
+    expected = [whole.variance * (1 / one.units + 1 / other.units) for one, other in pairwise(counted)]
+    estimate = sum(steps) / sum(expected)
+    error = estimate * math.sqrt(3 / len(steps))
+    if len(steps) >= 30 and estimate <= 1 + 2 * error:
+        return 1.0
+    return max(1.0, estimate + error)
+
+
+def check_same_test(test: MeanTest, evidence: MeanEvidence) -> None:
+    """Raises BadEvidence when `evidence` was collected for another direction, cap or tightest_at."""
+    if test.asked != evidence.test:
+        direction, cap, tightest_at = evidence.test
+        raise BadEvidence(
+            f"This evidence is of a test for {direction} capped at {cap:g} and tightest at {tightest_at:g}, which is "
+            "not the one asked for: start new evidence."
+        )
+
+
+def _check_capped(test: MeanTest, arm: Sums) -> None:
+    slack = 1 + 1e-6
+    if abs(arm.total) > arm.units * test.cap * slack or arm.squares > arm.units * test.cap**2 * slack:
+        raise BadCounts(
+            f"The values of {arm.units:,} units sum to {arm.total:g} and their squares to {arm.squares:g}, more than "
+            f"the cap of {test.cap:g} allows: let the source winsorise each unit's value at the plan's cap."
+        )
+
+
+def _stuck(evidence: MeanEvidence, *, warming: bool) -> str:
+    if warming:
+        return ""
+    if evidence.matched.units < SMALLEST_SAMPLE:
+        return f" Nothing is judged before {SMALLEST_SAMPLE} treatment units; {evidence.matched.units:,.0f} are in."
+    if evidence.matched.control <= 0:
+        return " Control's mean is not above 0, so that a margin in parts of it proves nothing."
+    return ""
+
+
+def _books(test: MeanTest, evidence: MeanEvidence) -> Books:
+    sign = 1 if test.direction is Direction.INCREASE else -1
+    arms = evidence.control, evidence.treatment
+    began = [_log_e(test, arms, evidence.matched.since(start), 1.0, sign) for start in evidence.starts]
+    later = [(1 / ((n + 1) * (n + 2)), log_e) for n, log_e in enumerate(began, start=evidence.dropped)]
+    lost = sum(1 / ((n + 1) * (n + 2)) for n in range(evidence.dropped))
+    waiting = 1 - lost - sum(share for share, _ in later)
+    parts = [(FROM_THE_START, _log_e(test, arms, evidence.matched, 1.0, sign)), ((1 - FROM_THE_START) * waiting, 0.0)]
+    parts += [((1 - FROM_THE_START) * share, log_e) for share, log_e in later]
+    warming = (evidence.warming_control, evidence.warming_treatment), evidence.warming
+    return Books(
+        harm=_book(_log_mixture(parts)),
+        burn_in=_book(_log_e(test, *warming, test.burn_in_ratio, sign) if evidence.warming.control > 0 else 0.0),
+        safe=_book(
+            _log_e(test, arms, evidence.matched, test.safe_ratio, -sign) if evidence.matched.control > 0 else 0.0
+        ),
+    )
+
+
+def _book(log_e: float) -> Wealth:
+    """A book that is worth this."""
+    return Wealth((log_e,), -math.inf, 0.0)
+
+
+def _log_mixture(parts: Sequence[tuple[float, float]]) -> float:
+    logs = [math.log(share) + log_e for share, log_e in parts if share > 0]
+    peak = max(logs)
+    return peak + math.log(sum(math.exp(log - peak) for log in logs))
+
+
+def _log_e(test: MeanTest, arms: tuple[Sums, Sums], matched: Matched, ratio: float, sign: int) -> float:
+    """ln E that treatment's mean lies beyond `ratio` × control's, above for `sign` 1, below for −1."""
+    if matched.units < SMALLEST_SAMPLE:
+        return 0.0
+    noise = _noise(test, *arms, matched, ratio)
+    z = sign * (matched.treatment - ratio * matched.control) / math.sqrt(noise)
+    r = _information(test, matched)
+    tilted = z * math.sqrt(r / (r + 1))
+    return math.log(2) - math.log1p(r) / 2 + tilted**2 / 2 + _log_normal_cdf(tilted)
+
+
+def _noise(test: MeanTest, control: Sums, treatment: Sums, matched: Matched, ratio: float) -> float:
+    """The variance of the matched difference.
+
+    Each arm counts with the larger variance of both: an arm that by chance has few of the large values has a low mean
+    and a low variance at once, and would look certain of it.
+    """
+    finest = (FINEST_SPREAD * max(abs(control.mean), test.cap * FINEST_SPREAD)) ** 2
+    variance = max(treatment.variance, control.variance, finest)
+    return test.dispersion * variance * (matched.treatment_noise + ratio**2 * matched.control_noise)
+
+
+def _information(test: MeanTest, matched: Matched) -> float:
+    """Over that for which the confidence sequence at the level of a rollback is tightest, times its ρ² there."""
+    level = -2 * math.log(2 * min(test.alpha_rollback, 0.4))
+    return (level + math.log1p(level)) * matched.weight / (test.dispersion * test.tightest_at)
+
+
+def _log_normal_cdf(z: float) -> float:
+    """ln Φ(z), also far below 0."""
+    if z > -30:
+        return math.log(math.erfc(-z / math.sqrt(2)) / 2)
+    return -(z**2) / 2 - math.log(-z) - math.log(2 * math.pi) / 2
