@@ -75,12 +75,10 @@ async def plan_again(
     graph = PlanningGraph(_Recorded(facts, measured), talker)
     try:
         state = await graph.run(facts.request, rules, Talk())
-    except (Stopped, _BrokeThen):
-        return Planned(script.ending, {}, book.exchanges, script.asked)
     except Exception as error:
-        if type(error).__name__ != run.error:
+        # What stopped it, or a fault of ours, does so again.
+        if not isinstance(error, _BrokeThen) and type(error).__name__ != run.error:
             raise
-        # A fault of ours that is one again.
         return Planned(script.ending, {}, book.exchanges, script.asked)
     if model is None and script.was_cut_off:
         # After its last answer it was ended by what is no part of the record.

@@ -69,6 +69,14 @@ async def test_a_budget_that_others_used_up_ends_it_again(desk: Desk) -> None:
     assert run.output["notes"] == [*again.outcome["notes"]]
 
 
+async def test_a_record_ends_where_it_ended_whatever_the_budget(desk: Desk) -> None:
+    async with talking(desk, "nonsense", sketch(1, 50, 100)) as talk:
+        run, calls = await recorded(talk)
+        run.model_parameters = {**run.model_parameters, "max_calls": 1, "max_tokens": 100}
+        again = await plan_again(run, calls)
+    assert (again.ending, again.asked) == (Ending.ANSWERED, 2)
+
+
 class Stopping(ScriptedModel):
     """A model that says its lines, and after them waits until it is stopped."""
 

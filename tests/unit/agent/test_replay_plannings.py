@@ -96,6 +96,8 @@ async def test_with_the_recorded_words_each_planning_is_the_same(
     assert answer.ending is Ending.ANSWERED
     before = await rows(database)
     record = await find(database, answer.run_id)
+    assert record.run.conversation_id is not None
+    assert {one.run.conversation_id for one in record.plannings} == {record.run.conversation_id}
     assert sorted(len(planned.exchanges) for planned in record.plannings) == asked
     replayed = await replay(record, None)
     assert (replayed.notes, replayed.differences) == ((), ())
