@@ -27,8 +27,11 @@ SAFE_LOG_HEADROOM = 3.0
 
 @lru_cache(maxsize=256)
 def harm_prior(margin: float) -> Prior:
-    """Bets for harm: typically somewhat less than the margin, and anything worse."""
-    return Prior.around(margin**0.75, far=0.38, at_once=0.7)
+    """Bets for harm: typically somewhat less than the margin, and anything worse.
+
+    By then it is dearer to tell a small effect from none, and any bet finds a large one, so late ones are in between.
+    """
+    return Prior.around(margin**0.75, far=0.38, at_once=0.7, late_shift=0.8, late_far=0.05)
 
 
 @lru_cache(maxsize=1)
@@ -40,7 +43,7 @@ def burn_in_prior() -> Prior:
 @lru_cache(maxsize=256)
 def safe_prior(margin: float) -> Prior:
     """Bets for safety, as factors below the margin: typically a treatment about equal to control."""
-    return Prior.around(margin**0.9, far=0.15, at_once=0.9)
+    return Prior.around(margin**0.85, far=0.12, at_once=0.9)
 
 
 class BadCounts(InvalidInput):

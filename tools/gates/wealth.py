@@ -30,9 +30,6 @@ Floats = NDArray[np.float64]
 # at first, because the bets placed at once cover that time, and most when they are lost. Found by simulation, as the
 # priors are; any other value would be as valid, only slower.
 RESERVE_HALF_LIFE = 50.0
-# Late bets: how many sd of the near effects they lie further out, and their share on far ones. Who comes late has no
-# time to tell small effects from none, and large ones are found by any bet.
-LATE_SHIFT, LATE_FAR = 0.8, 0.05
 LARGEST_LOG_E = float(np.log(1e12))
 LARGEST_BOOST = 2.0
 
@@ -57,10 +54,13 @@ class Prior:
     half_life: float
 
     @classmethod
-    def around(cls, typical: float, *, far: float, at_once: float) -> Self:
+    def around(
+        cls, typical: float, *, far: float, at_once: float, late_shift: float = 0.0, late_far: float | None = None
+    ) -> Self:
         """Most money near the factor `typical`, and the share `far` of it on factors from its square to 8 and beyond.
 
-        Near: a normal in the log of the factor, of sd 0.3 log `typical`. Far: evenly on the log of the log.
+        Near: a normal in the log of the factor, of sd 0.3 log `typical`. Far: evenly on the log of the log. What is
+        placed late has its near bets `late_shift` sd further out, and the share `late_far` on far ones.
         """
         centre = np.log(typical)
         steps = np.linspace(-2.0, 2.2, 10)
@@ -74,7 +74,7 @@ class Prior:
         return cls(
             factors=np.exp(np.concatenate([centre * (1 + 0.3 * steps), distant])),
             log_weights=log_weights(0.0, far),
-            log_late_weights=log_weights(LATE_SHIFT, min(far, LATE_FAR)),
+            log_late_weights=log_weights(late_shift, far if late_far is None else late_far),
             at_once=at_once,
             half_life=float(RESERVE_HALF_LIFE / centre**2),
         )

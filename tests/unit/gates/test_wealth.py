@@ -14,13 +14,15 @@ from tools.gates.counts import log_chances
 from tools.gates.judging import log_harm_cap
 from tools.gates.wealth import Prior, Wealth, advance, log_boost, log_sum, log_total
 
-PRIOR = Prior.around(1.7, far=0.3, at_once=0.7)
+PRIOR = Prior.around(1.7, far=0.3, at_once=0.7, late_shift=0.8, late_far=0.05)
 logs = st.floats(-8, 3)
 
 
-@given(st.floats(1.01, 50), st.floats(0.01, 0.9), st.floats(0.01, 0.99))
-def test_all_the_money_is_placed_or_in_reserve(typical: float, far: float, at_once: float) -> None:
-    prior = Prior.around(typical, far=far, at_once=at_once)
+@given(st.floats(1.01, 50), st.floats(0.01, 0.9), st.floats(0.01, 0.99), st.floats(-1, 1), st.floats(0.01, 0.9))
+def test_all_the_money_is_placed_or_in_reserve(
+    typical: float, far: float, at_once: float, shift: float, late_far: float
+) -> None:
+    prior = Prior.around(typical, far=far, at_once=at_once, late_shift=shift, late_far=late_far)
     assert np.exp(prior.log_weights).sum() == pytest.approx(1)
     assert np.exp(prior.log_late_weights).sum() == pytest.approx(1)
     assert (prior.factors > 1).all()
