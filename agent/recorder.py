@@ -24,6 +24,9 @@ RUNNING = "running"
 CONVERSATION = "conversation"
 LONGEST_ARGUMENT = 4000
 LOOK_EVERY_S = 1.0
+# Tables and separate parameters, for the statements stay the same and are built once: a third of a write's time.
+_RUNS, _MODEL_CALLS, _TOOL_CALLS = AgentRun.__table__, ModelCall.__table__, ToolCall.__table__
+
 UNBEGUN: Mapping[str, Any] = {
     "kind": CONVERSATION,
     "model": "",
@@ -66,9 +69,10 @@ class Recorder:
         }
         row = {"id": run_id or new_id(), "outcome": RUNNING, **given}
         async with self.database.write() as session:
-            inserted = insert_for(session)(AgentRun).values(row)
-            statement = inserted.on_conflict_do_update(index_elements=[AgentRun.id], set_=given)
-            wished_at = await session.scalar(statement.returning(AgentRun.stop_requested_at))
+            inserted = insert_for(session)(_RUNS)
+            anew = {name: inserted.excluded[name] for name in given}
+            statement = inserted.on_conflict_do_update(index_elements=[_RUNS.c.id], set_=anew)
+            wished_at = await session.scalar(statement.returning(_RUNS.c.stop_requested_at), row)
         return row["id"], wished_at is not None
 
     async def end(self, run_id: str, ending: Ending, output: Mapping[str, Any], *, error: str | None = None) -> bool:
@@ -106,7 +110,7 @@ class Recorder:
     async def tool_called(self, call: Mapping[str, Any]) -> None:
         """Write a call down before it has an effect; one that only reads is written down with its answer."""
         async with self.database.write() as session:
-            await session.execute(insert_for(session)(ToolCall).values(call))
+            await session.execute(insert_for(session)(_TOOL_CALLS), dict(call))
 
     async def tool_answered(self, call: Mapping[str, Any], result: Result) -> None:
         """Write the call's answer down."""
@@ -116,8 +120,10 @@ class Recorder:
             "ended_at": self.clock.now(),
         }
         async with self.database.write() as session:
-            inserted = insert_for(session)(ToolCall).values({**call, **answer})
-            await session.execute(inserted.on_conflict_do_update(index_elements=[ToolCall.id], set_=answer))
+            inserted = insert_for(session)(_TOOL_CALLS)
+            anew = {name: inserted.excluded[name] for name in answer}
+            answered = inserted.on_conflict_do_update(index_elements=[_TOOL_CALLS.c.id], set_=anew)
+            await session.execute(answered, {**call, **answer})
 
     def keeper(self, run_id: str, options: ModelOptions, prompt_version: str) -> "ModelCalls":
         """What writes this run's exchanges down."""
@@ -189,7 +195,7 @@ class ModelCalls:
             "started_at": self.recorder.clock.now() - timedelta(seconds=exchange.latency_s),
         }
         async with self.recorder.database.write() as session:
-            await session.execute(insert_for(session)(ModelCall).values(row))
+            await session.execute(insert_for(session)(_MODEL_CALLS), row)
 
 
 def bounded(value: Any, depth: int = 6) -> Any:

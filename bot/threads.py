@@ -36,6 +36,8 @@ LOOKED_AFTER = timedelta(days=1)
 CLOCKS_DIFFER = timedelta(minutes=5)
 """How far Slack's clock and ours may be apart."""
 
+_CONVERSATIONS, _MESSAGES = Conversation.__table__, Message.__table__
+
 INTERRUPTED = "the process ended while it ran"
 GIVEN_UP = (
     f"I was interrupted {MOST_ATTEMPTS} times over this, so I gave it up. Say it again if you still want it. "
@@ -149,8 +151,8 @@ class Threads:
                 "earlier": [],
                 "said_at": moment_of(heard.ts),
             }
-            statement = insert_for(session)(Message).values(row).on_conflict_do_nothing().returning(Message.id)
-            return conversation_id if (await session.execute(statement)).first() is not None else None
+            statement = insert_for(session)(_MESSAGES).on_conflict_do_nothing().returning(_MESSAGES.c.id)
+            return conversation_id if await session.scalar(statement, row) is not None else None
 
     async def change(self, channel: str, ts: str, text: str) -> Upset | None:
         """A message was edited. The run that reads it must stop, and what it read is unread again."""
@@ -293,13 +295,10 @@ class Threads:
             "said_at": self._clock.now(),
         }
         async with self._database.write() as session:
-            await session.execute(
-                insert_for(session)(Message)
-                .values(row)
-                .on_conflict_do_update(
-                    index_elements=[Message.conversation_id, Message.ts], set_={"text": text, "run_id": run_id}
-                )
-            )
+            inserted = insert_for(session)(_MESSAGES)
+            anew = {name: inserted.excluded[name] for name in ("text", "run_id")}
+            by_place = [_MESSAGES.c.conversation_id, _MESSAGES.c.ts]
+            await session.execute(inserted.on_conflict_do_update(index_elements=by_place, set_=anew), row)
             if about is not None:
                 await session.execute(
                     update(Conversation)
@@ -385,9 +384,9 @@ class Threads:
             "thread_ts": heard.thread,
             "created_at": self._clock.now(),
         }
-        inserted = insert_for(session)(Conversation).values(row).on_conflict_do_nothing().returning(Conversation.id)
-        if (begun := await session.scalar(inserted)) is not None:
-            return begun
+        inserted = insert_for(session)(_CONVERSATIONS).on_conflict_do_nothing().returning(_CONVERSATIONS.c.id)
+        if (begun := await session.scalar(inserted, row)) is not None:
+            return str(begun)
         found = await self._find(session, heard.workspace, heard.channel, heard.thread)
         assert found is not None, "it was just written"
         return found
