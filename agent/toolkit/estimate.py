@@ -1,5 +1,6 @@
 """estimate: how long, how many, how much: the calculators, fed with the flag's own traffic."""
 
+import asyncio
 from datetime import timedelta
 from typing import Annotated
 
@@ -10,15 +11,16 @@ from agent.toolkit.subject import AboutFlag, subject
 from agent.toolkit.wording import listed
 from tools.clock import in_words
 from tools.errors import SluiceError
-from tools.flags.base import FlagRef
 from tools.gates import Direction
 from tools.gates.calculators import (
     Traffic,
     minimum_sample,
     smallest_harm,
-    time_to_catch,
     time_to_prove,
 )
+from tools.gates.forecast import catch_in_stage, forecast_harm
+from tools.plans.forecasting import schedule_of, told
+from tools.plans.model import Plan
 from tools.plans.sizing import Baseline
 
 USUAL_PERCENT = 5.0
@@ -58,8 +60,12 @@ async def run(context: Context, arguments: Question) -> Result:
     lines, failures = list[str](), list[str]()
     for metric in metrics:
         margin = arguments.margin or margins.get(metric, USUAL_FACTOR)
+        harm = arguments.harm or margin
         try:
-            lines += await _lines(context, ref, metric, percent, arguments.harm or margin, margin)
+            base = await context.desk.planner.traffic(ref.flag, ref.environment, metric)
+            lines += _lines(base, percent, harm, margin)
+            if view is not None and arguments.percent is None and metric in margins:
+                lines.append(await _foretold(view.plan, base, harm))
         except SluiceError as error:
             failures.append(str(error))
     if not lines:
@@ -67,23 +73,28 @@ async def run(context: Context, arguments: Question) -> Result:
     return Result(said=listed([f"{ref.flag} in {ref.environment} at {percent:g} %:", *lines, *failures]))
 
 
-async def _lines(context: Context, ref: FlagRef, metric: str, percent: float, harm: float, margin: float) -> list[str]:
-    base = await context.desk.planner.traffic(ref.flag, ref.environment, metric)
+def _lines(base: Baseline, percent: float, harm: float, margin: float) -> list[str]:
     traffic = Traffic(base.requests_per_minute, base.base_rate, percent / 100, base.dispersion)
-    catch = time_to_catch(traffic, base.direction, harm)
+    caught = catch_in_stage(traffic, base.direction, harm)
     prove = time_to_prove(traffic, base.direction, margin)
-    met = base.requests_per_minute * percent / 100 * catch.median
     smallest = smallest_harm(traffic, base.direction, A_DAY)
     return [
-        f"{metric}: {base.requests_per_minute:,.0f} requests/min, base rate {100 * base.base_rate:.3g} %.",
-        f"A harm of {_factor(base, harm)} is caught after about {_minutes(catch.median)} "
-        f"(9 of 10 within {_minutes(catch.p90)}), having met about {met:,.0f} requests.",
+        f"{base.metric}: {base.requests_per_minute:,.0f} requests/min, base rate {100 * base.base_rate:.3g} %.",
+        f"A harm of {_factor(base, harm)} is caught after about {_minutes(caught.minutes.median)} "
+        f"(9 of 10 within {_minutes(caught.minutes.p90)}), having met about {caught.requests.median:,.0f} requests.",
         f"Proof that it stays within {_factor(base, margin)} takes about {_minutes(prove.median)} "
         f"(9 of 10 within {_minutes(prove.p90)}) and {minimum_sample(traffic, base.direction, margin):,} exposures.",
         f"The smallest harm caught within a day is {_factor(base, smallest)}."
         if smallest is not None
         else "No harm is caught within a day with this traffic.",
     ]
+
+
+async def _foretold(plan: Plan, base: Baseline, harm: float) -> str:
+    """What the plan as a whole does about the harm. In a thread: it takes a good part of a second."""
+    schedule = schedule_of(plan, [base])
+    found = await asyncio.to_thread(forecast_harm, schedule, base.metric, harm)
+    return told(found, plan, f"{_factor(base, harm)} in {base.metric}")
 
 
 def _factor(base: Baseline, factor: float) -> str:

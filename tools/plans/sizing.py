@@ -15,6 +15,7 @@ from tools.clock import in_words
 from tools.errors import InvalidInput
 from tools.gates import Direction
 from tools.gates.calculators import StageLength, Traffic, Unprovable, minimum_sample, stage_length
+from tools.gates.forecast import catch_in_stage
 from tools.plans.model import (
     LONGEST_BASIS,
     Basis,
@@ -257,17 +258,22 @@ def blast_radius(plan: Plan, rails: Sequence[Rail]) -> list[str]:
         return []
     if first.percent >= 100:
         return [f"Everyone is exposed at once: {first} leaves no control to compare with."]
+    burn_in, check_every = (length.total_seconds() / 60 for length in (plan.burn_in, plan.check_every))
     notes = []
     for rail in rails:
-        length = rail.length(first.percent, LONGEST_STAGE)
-        catch = (length if isinstance(length, StageLength) else length.needed).catch
-        met = rail.baseline.requests_per_minute * first.percent / 100 * catch.median
+        traffic, direction = rail.traffic(first.percent), rail.baseline.direction
+        caught = catch_in_stage(traffic, direction, rail.margin, burn_in=burn_in, check_every=check_every)
+        warming = f", the burn-in of {in_words(plan.burn_in)} among it" if plan.burn_in else ""
         notes.append(
             f"At {first} a harm of {rail.harm()} in {rail.baseline.metric} is caught after about "
-            f"{in_words(timedelta(minutes=catch.median))} (9 of 10 within {in_words(timedelta(minutes=catch.p90))}), "
-            f"having met about {met:,.0f} requests."
+            f"{_minutes(caught.minutes.median)}{warming} (9 of 10 within {_minutes(caught.minutes.p90)}), "
+            f"having met about {caught.requests.median:,.0f} requests."
         )
     return notes
+
+
+def _minutes(minutes: float) -> str:
+    return in_words(timedelta(minutes=min(minutes, 10**7)))
 
 
 def basis(source: Source, of: Facet, text: str) -> Basis:

@@ -1,0 +1,59 @@
+"""What "what if" is answered with while a plan is there: what the whole plan would do about the harm."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+from sqlalchemy import select
+
+from agent.evals.world import Traffic, World, open_world
+from agent.model import ModelOptions
+from agent.scripted import ScriptedModel
+from tools.metrics.catalogue import MetricDefinition
+from tools.plans.policy import Policy
+from tools.records.models import ToolCall
+
+METRIC = MetricDefinition(name="errors", source="m", title="Errors", query="-")
+FLAG, MIRA = "new-checkout", "UMIRA"
+POLICY = Policy(approvers=("UJONAS", "UAIKO"), free_environments=("production",))
+
+
+@pytest.fixture
+async def asked(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """A world whose model asks for an estimate with the given arguments."""
+    call = AIMessage("", tool_calls=[{"name": "estimate", "args": {"flag": FLAG, **request.param}, "id": "1"}])
+    model = ScriptedModel.of((call, "said"))
+    async with open_world(model, options=ModelOptions(name="m"), metrics=[METRIC], policy=POLICY) as world:
+        await world.define(FLAG, traffic={METRIC.name: Traffic(3000, 0.01, 0.01)})
+        yield world
+
+
+async def answered(world: World) -> str:
+    await world.say("What if the errors double?", person=MIRA)
+    async with world.database.read() as session:
+        [row] = (await session.scalars(select(ToolCall))).all()
+    result: dict[str, Any] = row.result
+    return str(result["said"])
+
+
+@pytest.mark.parametrize("asked", [{"harm": 3.0}], indirect=True)
+async def test_with_a_plan_it_says_what_the_plan_would_do(asked: World) -> None:
+    await asked.propose(FLAG, person=MIRA)
+    said = await answered(asked)
+    assert "A harm of ×3 is caught after about" in said
+    assert "This plan rolls ×3 in errors back in 100 of 100 rollouts, mostly at " in said
+    assert "of users and" in said
+
+
+@pytest.mark.parametrize("asked", [{"harm": 2.0, "percent": 5.0}], indirect=True)
+async def test_at_another_exposure_it_speaks_of_that_one_only(asked: World) -> None:
+    await asked.propose(FLAG, person=MIRA)
+    said = await answered(asked)
+    assert "at 5 %" in said
+    assert "This plan" not in said
+
+
+@pytest.mark.parametrize("asked", [{"harm": 2.0}], indirect=True)
+async def test_without_a_plan_there_is_none_to_speak_of(asked: World) -> None:
+    assert "This plan" not in await answered(asked)

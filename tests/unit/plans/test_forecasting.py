@@ -1,0 +1,78 @@
+"""A plan as the calculators see it, and the sentence that comes of it."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.unit.plans.test_planner import ERRORS, ORDERS, draft
+from tools.gates import Minutes
+from tools.gates.forecast import BlastRadius, HarmForecast, Reach, StageCatch, catch_in_stage, forecast_harm
+from tools.plans.forecasting import schedule_of, told
+from tools.plans.model import Audience, Strategy
+from tools.plans.planner import CannotBeProven
+
+
+def test_a_plan_becomes_the_stages_that_its_gates_have() -> None:
+    plan = draft(ERRORS, ORDERS, strategy=Strategy.SHADOW).plan
+    schedule = schedule_of(plan, [ORDERS, ERRORS])
+    assert [one.name for one in schedule.watched] == ["orders", "errors"]
+    assert [one.margin for one in schedule.watched] == [1.5, 2.0]
+    assert [step.shadow for step in schedule.steps] == [True, False, False, False, False, False]
+    assert [step.share for step in schedule.steps] == [0.5, 0.01, 0.05, 0.25, 0.5, 1.0]
+    assert (schedule.burn_in, schedule.check_every) == (10, 0.25)
+    first, rails = schedule.steps[1], {rail.metric: rail for rail in plan.stages[1].guardrails}
+    assert first.min_samples == (rails["orders"].min_sample, rails["errors"].min_sample)
+    assert timedelta(minutes=first.limit) == plan.stages[1].time_limit
+
+
+def test_an_audience_that_is_exposed_as_a_whole_still_leaves_others_to_compare_with() -> None:
+    plan = draft().plan
+    limited = plan.stages[-1].exposure.model_copy(update={"audience": Audience(tenants=("acme",))})
+    last = plan.stages[-1].model_copy(update={"exposure": limited})
+    assert schedule_of(plan.model_copy(update={"stages": (last,)}), [ERRORS]).steps[0].share == 0.99
+
+
+def test_bursts_of_the_plan_or_of_late_count_whichever_are_larger() -> None:
+    plan = draft(replace(ERRORS, dispersion=3.0)).plan
+    assert schedule_of(plan, [ERRORS]).watched[0].dispersion == 3.0
+    assert schedule_of(plan, [replace(ERRORS, dispersion=4.0)]).watched[0].dispersion == 4.0
+
+
+def test_a_plan_none_of_whose_metrics_was_measured_foretells_nothing() -> None:
+    with pytest.raises(CannotBeProven, match="None of the metrics"):
+        schedule_of(draft().plan, [ORDERS])
+
+
+def test_the_sentence_says_where_when_and_what_was_met() -> None:
+    plan = draft().plan
+    found = forecast_harm(schedule_of(plan, [ERRORS]), "errors", 2.0)
+    sentence = told(found, plan, "×2 in errors")
+    assert sentence.startswith("This plan rolls ×2 in errors back in ")
+    assert "mostly at 1 %" in sentence
+    assert "requests have met it." in sentence
+
+
+def test_the_sentence_owns_up_to_what_is_missed() -> None:
+    reach = Reach(0.05, 0.25)
+    blast = BlastRadius(reach, reach, Reach(1000.0, 9000.0), reach, None)
+    stages = tuple(StageCatch(0.1 * index, None) for index in range(5))
+    found = HarmForecast(0.6, 0.1, 0.3, stages, Minutes(60, 300), blast)
+    assert told(found, draft().plan, "×1.2 in errors") == (
+        "This plan rolls ×1.2 in errors back in 60 of 100 rollouts, mostly at 100 %, pauses and asks a person in 10, "
+        "misses it in 30. It is found after about 60 min (9 of 10 within 5 h), when 5 % (9 of 10 at most 25 %) of "
+        "users and 1,000 (9 of 10 at most 9,000) requests have met it."
+    )
+    nothing = HarmForecast(0.0, 0.0, 1.0, stages, None, None)
+    assert "does not catch ×1.01 in errors" in told(nothing, draft().plan, "×1.01 in errors")
+
+
+def test_the_plan_s_notes_count_the_burn_in() -> None:
+    made = draft()
+    rail = made.plan.stages[0].exposure.percent / 100
+    caught = catch_in_stage(
+        schedule_of(made.plan, [ERRORS]).watched[0].traffic(rail), ERRORS.direction, 2.0, burn_in=10, check_every=0.25
+    )
+    [note] = [note for note in made.notes if "having met about" in note]
+    assert f"{caught.requests.median:,.0f} requests" in note
+    assert "the burn-in of 10 min among it" in note

@@ -1,0 +1,90 @@
+"""A plan as the calculators see it, and what they foretell of a harm, in words. Pure."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from tools.clock import in_words
+from tools.gates.forecast import HarmForecast, Reach, Schedule, Step, Watched
+from tools.plans.model import Mode, Plan, Stage
+from tools.plans.sizing import Baseline, CannotBeProven
+
+LARGEST_COMPARED = 0.99
+"""The share that is reckoned with where an audience is exposed as a whole, so that others are left to compare with."""
+
+
+def schedule_of(plan: Plan, baselines: Sequence[Baseline]) -> Schedule:
+    """The plan's stages with what its metrics did lately; a metric without a baseline is left out.
+
+    Raises CannotBeProven when no baseline is of a metric that guards, BadQuestion for one that makes no sense.
+    """
+    margins = {rail.metric: rail.margin for stage in reversed(plan.stages) for rail in stage.guardrails}
+    watched = tuple(
+        Watched(
+            base.metric,
+            base.direction,
+            margins[base.metric],
+            base.requests_per_minute,
+            base.base_rate,
+            max([base.dispersion, *_dispersions(plan, base.metric)]),
+        )
+        for base in baselines
+        if base.metric in margins
+    )
+    if not watched:
+        raise CannotBeProven(f"None of the metrics that guard {plan.flag} was measured, so nothing can be foretold.")
+    return Schedule(
+        watched,
+        tuple(_step(stage, watched) for stage in plan.stages if stage.exposure.percent > 0),
+        burn_in=_in_minutes(plan.burn_in),
+        check_every=max(_in_minutes(plan.check_every), 1 / 60),
+    )
+
+
+def told(found: HarmForecast, plan: Plan, harm: str) -> str:
+    """A sentence for people about a harm that is there from the plan's start."""
+    stages = [stage for stage in plan.stages if stage.exposure.percent > 0]
+    where = max(zip(found.by_stage, stages, strict=True), key=lambda pair: pair[0].chance)
+    if found.minutes is None or found.blast is None:
+        return f"This plan does not catch {harm}: nobody is told before its end."
+    median, p90 = (in_words(timedelta(minutes=minutes)) for minutes in (found.minutes.median, found.minutes.p90))
+    parts = [f"rolls {harm} back in {_of_hundred(found.caught)} of 100 rollouts, mostly at {where[1].exposure}"]
+    if found.asked >= 0.005:
+        parts.append(f"pauses and asks a person in {_of_hundred(found.asked)}")
+    if found.missed >= 0.005:
+        parts.append(f"misses it in {_of_hundred(found.missed)}")
+    return (
+        f"This plan {', '.join(parts)}. It is found after about {median} (9 of 10 within {p90}), when "
+        f"{_percents(found.blast.users)} of users and {_numbers(found.blast.requests)} requests have met it."
+    )
+
+
+def _step(stage: Stage, watched: Sequence[Watched]) -> Step:
+    samples = {rail.metric: rail.min_sample for rail in stage.guardrails}
+    share = stage.exposure.percent / 100
+    return Step(
+        share if stage.exposure.leaves_no_control else min(share, LARGEST_COMPARED),
+        bake=_in_minutes(stage.bake),
+        limit=_in_minutes(max(stage.time_limit, stage.bake)),
+        min_samples=tuple(samples.get(one.name, 0) for one in watched),
+        shadow=stage.exposure.mode is Mode.SHADOW,
+    )
+
+
+def _dispersions(plan: Plan, metric: str) -> list[float]:
+    return [rail.dispersion for stage in plan.stages for rail in stage.guardrails if rail.metric == metric]
+
+
+def _in_minutes(length: timedelta) -> float:
+    return length.total_seconds() / 60
+
+
+def _of_hundred(part: float) -> str:
+    return f"{100 * part:.0f}"
+
+
+def _percents(reach: Reach) -> str:
+    return f"{100 * reach.expected:.2g} % (9 of 10 at most {100 * reach.p90:.3g} %)"
+
+
+def _numbers(reach: Reach) -> str:
+    return f"{reach.expected:,.0f} (9 of 10 at most {reach.p90:,.0f})"
