@@ -20,7 +20,7 @@ from tools.gates.calculators import (
 from tools.gates.ceiling import CeilingEvidence, CeilingTest
 from tools.gates.ceiling import judge as judge_ceiling
 from tools.gates.ceiling import update as update_ceiling
-from tools.gates.counts import CountEvidence, CountTest, judge, update
+from tools.gates.counts import CountEvidence, CountTest, Interval, judge, update, update_all
 from tools.gates.dispersion import estimate_dispersion
 from tools.gates.judging import BadCounts, BadTest, Counts, Direction
 from tools.gates.verdict import BadVerdict, Harm, NoData, Outcome, Verdict, amount, error, no_data, worst
@@ -39,6 +39,7 @@ __all__ = [
     "Counts",
     "Direction",
     "Harm",
+    "Interval",
     "Minutes",
     "NoData",
     "Outcome",
@@ -59,6 +60,7 @@ __all__ = [
     "time_to_catch",
     "time_to_prove",
     "update",
+    "update_all",
     "update_ceiling",
     "worst",
 ]

@@ -22,6 +22,7 @@ from tools.gates.judging import (
     Counts,
     Direction,
     Question,
+    advance_books,
     check_levels,
     check_version,
     decide,
@@ -127,13 +128,13 @@ def update(
     another test.
     """
     check_same_test(test, evidence)
-    hits = np.array(float(treatment.events))
+    hits = np.array([[float(treatment.events)]])
 
-    def likelihood(null: float, factors: Floats) -> tuple[Floats, float]:
-        expected = treatment.exposures * test.ceiling * null
-        return log_likelihood_ratios(factors, np.array(expected), hits), expected
+    def likelihood(nulls: Floats, factors: Floats) -> tuple[Floats, Floats]:
+        expected = treatment.exposures * test.ceiling * nulls[None]
+        return log_likelihood_ratios(factors, expected, hits), expected
 
-    books = evidence.books.advance(test, likelihood, safe_null=1.0, burning_in=burning_in)
+    (books,) = advance_books([evidence.books], [test], likelihood, 1.0, burning_in=burning_in)
     counted = replace(evidence, books=books, intervals=evidence.intervals + 1)
     if burning_in:
         return replace(counted, warming=evidence.warming + treatment)

@@ -29,10 +29,12 @@ Turner and Grünwald, "Exact anytime-valid confidence intervals for contingency 
 Turner, Ly and Grünwald, "Generic E-variables for exact sequential k-sample tests" (arXiv 2106.02693); Hoeffding (1963).
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tools.gates.judging import (
     NOTHING,
@@ -42,13 +44,14 @@ from tools.gates.judging import (
     Counts,
     Direction,
     Question,
+    advance_books,
     check_levels,
     check_version,
     decide,
     percent,
 )
 from tools.gates.verdict import NoData, Outcome, Verdict, no_data
-from tools.gates.wealth import BadEvidence, Floats
+from tools.gates.wealth import SMALLEST, BadEvidence, Floats
 
 __all__ = [
     "BadCounts",
@@ -57,10 +60,12 @@ __all__ = [
     "CountTest",
     "Counts",
     "Direction",
+    "Interval",
     "compare",
     "judge",
     "possible",
     "update",
+    "update_all",
 ]
 
 VERSION = 2
@@ -167,22 +172,28 @@ class CountEvidence:
 
 
 def compare(
-    null: float, factors: Floats, rate: Floats, exposures: tuple[Floats, Floats], events: tuple[Floats, Floats]
+    null: float | Floats,
+    factors: Floats,
+    rate: Floats,
+    exposures: tuple[Floats, Floats],
+    events: tuple[Floats, Floats],
 ) -> tuple[Floats, Floats]:
-    """Log LR of one interval for ratios of rates `factors` × the null (..., G), and the information (...).
+    """Log LR of one interval for ratios of rates `factors` × `null` (..., G), and the information (...).
 
-    `rate` (...) is both arms' before the interval; `exposures` and `events` (...) are control's and treatment's.
+    `rate` (...) is both arms' before the interval; `exposures` and `events` (...) are control's and treatment's; what
+    has other shapes is broadcast.
     """
     share, both = null_share(null, *exposures), events[0] + events[1]
     information = both * share * (1 - share)
-    log_lr = log_likelihood_ratios(factors, share, both, events[1])
     common = rate >= COMMON
     if not common.any():
-        return log_lr, information
+        return log_likelihood_ratios(factors, share, both, events[1]), information
     common &= np.minimum(*exposures) > 0
     arms = np.maximum(exposures[0], 1), np.maximum(exposures[1], 1)
     exclusive = log_ratios_of_common_events(null, factors, np.maximum(rate, COMMON), arms, events)
-    return np.where(common[..., None], exclusive, log_lr), information * np.where(common, 1 - rate, 1.0)
+    if not common.all():
+        exclusive = np.where(common[..., None], exclusive, log_likelihood_ratios(factors, share, both, events[1]))
+    return exclusive, information * np.where(common, 1 - rate, 1.0)
 
 
 def possible(
@@ -209,7 +220,7 @@ def log_likelihood_ratios(factors: Floats, share: Floats, events: Floats, treatm
 
 
 def log_ratios_of_common_events(
-    null: float,
+    null: float | Floats,
     factors: Floats,
     rate: Floats,
     exposures: tuple[Floats, Floats],
@@ -222,6 +233,7 @@ def log_ratios_of_common_events(
     """
     control, treatment = (arm[..., None] for arm in exposures)
     hit_control, hit_treatment = (arm[..., None] for arm in events)
+    null = np.asarray(null)[..., None]
     ratio = null * factors
     level = rate[..., None] * (treatment + control) / (treatment * ratio + control)
     expected = np.minimum(level, LARGEST_RATE / np.maximum(ratio, 1.0))
@@ -238,11 +250,10 @@ def log_ratios_of_common_events(
     )
 
 
-def null_share(null: float, control_exposures: Floats, treatment_exposures: Floats) -> Floats:
+def null_share(null: float | Floats, control_exposures: Floats, treatment_exposures: Floats) -> Floats:
     """The part of the events expected in treatment when the ratio of rates is `null`; 0 without exposures."""
     weighted = treatment_exposures * null
-    total = weighted + control_exposures
-    return np.divide(weighted, total, out=np.zeros_like(total), where=total > 0)
+    return np.asarray(weighted / np.maximum(weighted + control_exposures, SMALLEST))
 
 
 def log_chances(direction: Direction, control: Floats, treatment: Floats, events: Floats) -> tuple[Floats, Floats]:
@@ -283,6 +294,20 @@ def _log_factorial(number: Floats) -> Floats:
     return np.where(number < len(LOG_FACTORIALS), LOG_FACTORIALS[small], series)
 
 
+@dataclass(frozen=True)
+class Interval:
+    """One more interval of one test, in which `control` and `treatment` were counted.
+
+    While `burning_in` it counts only towards the burn-in question.
+    """
+
+    test: CountTest
+    evidence: CountEvidence
+    control: Counts
+    treatment: Counts
+    burning_in: bool = False
+
+
 def update(
     test: CountTest, evidence: CountEvidence, control: Counts, treatment: Counts, *, burning_in: bool = False
 ) -> CountEvidence:
@@ -292,47 +317,82 @@ def update(
     nothing to compare, and only the totals change. Intervals must not overlap. The dispersion may differ from check to
     check as long as it is estimated without treatment. Raises BadEvidence when `evidence` is of another test.
     """
-    check_same_test(test, evidence)
-    books = evidence.books
-    if control.exposures and treatment.exposures:
-        books = _paid(test, evidence, control, treatment, burning_in=burning_in)
-    seen = replace(evidence, books=books, intervals=evidence.intervals + 1)
-    if burning_in:
-        return replace(
-            seen,
-            warming_control=evidence.warming_control + control,
-            warming_treatment=evidence.warming_treatment + treatment,
-        )
-    return replace(
-        seen,
-        control=evidence.control + control,
-        treatment=evidence.treatment + treatment,
-        matched=_matched(evidence.matched, control, treatment),
+    return update_all([Interval(test, evidence, control, treatment, burning_in)])[0]
+
+
+def update_all(intervals: Sequence[Interval]) -> list[CountEvidence]:
+    """What `update` says of each, several times faster for many. Raises BadEvidence when one is of another test."""
+    alike: dict[tuple[Direction, float, float, bool], list[int]] = {}
+    for position, one in enumerate(intervals):
+        check_same_test(one.test, one.evidence)
+        if one.control.exposures and one.treatment.exposures:
+            question = one.test.direction, one.test.margin, one.test.burn_in_margin, one.burning_in
+            alike.setdefault(question, []).append(position)
+    books = [one.evidence.books for one in intervals]
+    for positions in alike.values():
+        paid = _paid([intervals[position] for position in positions])
+        for position, after in zip(positions, paid, strict=True):
+            books[position] = after
+    return [_counted(one, after) for one, after in zip(intervals, books, strict=True)]
+
+
+def _counted(interval: Interval, books: Books) -> CountEvidence:
+    evidence, control, treatment = interval.evidence, interval.control, interval.treatment
+    settled = evidence.control, evidence.treatment
+    warming = evidence.warming_control, evidence.warming_treatment
+    if interval.burning_in:
+        warming = warming[0] + control, warming[1] + treatment
+    else:
+        settled = settled[0] + control, settled[1] + treatment
+    return CountEvidence(
+        evidence.direction,
+        evidence.margin,
+        evidence.burn_in_margin,
+        books,
+        *settled,
+        *warming,
+        matched=evidence.matched if interval.burning_in else _matched(evidence.matched, control, treatment),
+        intervals=evidence.intervals + 1,
     )
 
 
-def _paid(test: CountTest, evidence: CountEvidence, control: Counts, treatment: Counts, *, burning_in: bool) -> Books:
-    exposures = np.array(float(control.exposures)), np.array(float(treatment.exposures))
-    events = np.array(float(control.events)), np.array(float(treatment.events))
-    rate = np.array(_rate_so_far(evidence))
+def _paid(intervals: Sequence[Interval]) -> list[Books]:
+    """The books after intervals of tests that ask alike."""
+    counted = np.array(
+        [
+            (one.control.exposures, one.treatment.exposures, one.control.events, one.treatment.events)
+            for one in intervals
+        ],
+        dtype=float,
+    )
+    exposures, events = (counted[:, 0], counted[:, 1]), (counted[:, 2], counted[:, 3])
+    rate = np.array([_rate_so_far(one.evidence) for one in intervals])
+    test = intervals[0].test
 
-    def likelihood(null: float, factors: Floats) -> tuple[Floats, float]:
-        log_lr, information = compare(null, factors, rate, exposures, events)
-        return log_lr, float(information)
+    def likelihood(nulls: Floats, factors: Floats) -> tuple[Floats, Floats]:
+        columns = [column[:, None] for column in (rate, *exposures, *events)]
+        return compare(nulls, factors, columns[0], (columns[1], columns[2]), (columns[3], columns[4]))
 
-    def outcomes(factors: Floats) -> tuple[Floats, Floats]:
-        return possible(test.direction, factors, exposures, events)
+    def chances(which: NDArray[np.intp], factors: Floats) -> tuple[Floats, Floats]:
+        control, treatment, control_events, treatment_events = (counted[which, column] for column in range(4))
+        return possible(test.direction, factors, (control, treatment), (control_events, treatment_events))
 
-    books = evidence.books
-    rare = bool(rate < COMMON) and bool(control.events + treatment.events)
-    return books.advance(test, likelihood, test.safe_ratio, burning_in=burning_in, outcomes=outcomes if rare else None)
+    return advance_books(
+        [one.evidence.books for one in intervals],
+        [one.test for one in intervals],
+        likelihood,
+        test.safe_ratio,
+        burning_in=intervals[0].burning_in,
+        chances=chances,
+        known=(rate < COMMON) & (events[0] + events[1] > 0),
+    )
 
 
 def _rate_so_far(evidence: CountEvidence) -> float:
     """Both arms' rate before this interval, burn-in included; 0 before anything was counted."""
     arms = evidence.control, evidence.treatment, evidence.warming_control, evidence.warming_treatment
-    exposures = sum(arm.exposures for arm in arms)
-    return sum(arm.events for arm in arms) / exposures if exposures else 0.0
+    exposures, events = sum([arm.exposures for arm in arms]), sum([arm.events for arm in arms])
+    return events / exposures if exposures else 0.0
 
 
 def judge(test: CountTest, evidence: CountEvidence) -> Verdict:

@@ -1,7 +1,7 @@
 """What count tests share: their levels, their three books, and how evidence becomes a verdict."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tools.errors import InvalidInput
 from tools.gates.verdict import Harm, Outcome, Verdict
-from tools.gates.wealth import LARGEST_LOG_E, BadEvidence, Floats, Prior, Wealth, log_boost
+from tools.gates.wealth import LARGEST_LOG_E, BadEvidence, Floats, Ledger, Prior, Wealth, log_boost, log_total
 
 # The share of the stake on the burn-in question: one level covers both, at the price of 0.03 nats to the main one.
 BURN_IN_STAKE = 0.03
@@ -78,6 +78,8 @@ class Counts:
     events: int
 
     def __post_init__(self) -> None:
+        if type(self.exposures) is int and type(self.events) is int and 0 <= self.events <= self.exposures:
+            return
         for name, value in (("exposures", self.exposures), ("events", self.events)):
             if not isinstance(value, int):
                 raise BadCounts(f"The number of {name} must be a whole number, not {value!r}.")
@@ -85,10 +87,9 @@ class Counts:
                 raise BadCounts(
                     f"The number of {name} can't be {value}: a counter may have restarted; skip this interval."
                 )
-        if self.events > self.exposures:
-            raise BadCounts(
-                f"{self.events} events among {self.exposures} exposures can't be: count each exposure at most once."
-            )
+        raise BadCounts(
+            f"{self.events} events among {self.exposures} exposures can't be: count each exposure at most once."
+        )
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(self.exposures + other.exposures, self.events + other.events)
@@ -163,18 +164,21 @@ def check_version(plain: Any, known: int) -> None:
 
 
 class Likelihood(Protocol):
-    """How one interval speaks about relative rates."""
+    """How one interval of each of N tests speaks about relative rates."""
 
-    def __call__(self, null: float, factors: Floats) -> tuple[Floats, float]:
-        """Log likelihood ratios of the rates `null * factors` against `null` (both relative), and the information."""
+    def __call__(self, nulls: Floats, factors: Floats) -> tuple[Floats, Floats]:
+        """For Q questions of G bets each, the log likelihood ratios (N, Q, G) and the information (N, Q).
+
+        `nulls` (Q,) are relative rates, and the bets on `nulls * factors` (Q, G).
+        """
         ...
 
 
-class Outcomes(Protocol):
-    """What one interval might have brought were there no harm, given its exposures and its number of events."""
+class Chances(Protocol):
+    """What an interval might have brought were there no harm, given its exposures and its number of events."""
 
-    def __call__(self, factors: Floats) -> tuple[Floats, Floats]:
-        """The log probabilities (N,) of some outcomes under the null 1, and the log likelihood ratios (N, G) in each.
+    def __call__(self, which: NDArray[np.intp], factors: Floats) -> tuple[Floats, Floats]:
+        """For the M tests `which`, the log probabilities (M, O) of some outcomes and the log LR (M, O, G) in each.
 
         Any of the outcomes will do, those that speak for harm are the useful ones. All the bets must be fair or worse.
         """
@@ -204,45 +208,6 @@ class Books:
             )
         )
 
-    def advance(
-        self,
-        test: Levels,
-        likelihood: Likelihood,
-        safe_null: float,
-        *,
-        burning_in: bool,
-        outcomes: Outcomes | None = None,
-    ) -> Self:
-        """The books after one interval; `safe_null` is the relative rate that safety is proven against.
-
-        With `outcomes`, evidence beyond what a rollback needs is spent on reaching it (`wealth.log_boost`).
-        """
-        harm, burn_in, safe = _priors(test.margin)
-        worse = test.direction.away
-
-        def paid(wealth: Wealth, prior: Prior, null: float, factors: Floats) -> Wealth:
-            log_lr, information = likelihood(null, factors)
-            return wealth.advance(prior, log_lr / test.dispersion, information / test.dispersion)
-
-        if burning_in:
-            null = float(worse(np.array(test.burn_in_margin)))
-            return replace(self, burn_in=paid(self.burn_in, burn_in, null, worse(burn_in.factors)))
-        proof = paid(self.safe, safe, safe_null, 1 / worse(safe.factors))
-        return replace(
-            self,
-            harm=paid(self._boosted(test, worse(harm.factors), outcomes), harm, 1.0, worse(harm.factors)),
-            safe=proof.capped(SAFE_LOG_HEADROOM - math.log(test.alpha_safe)),
-        )
-
-    def _boosted(self, test: Levels, factors: Floats, outcomes: Outcomes | None) -> Wealth:
-        # Where events come in bursts, what the null would bring is not known.
-        if outcomes is None or test.dispersion > 1:
-            return self.harm
-        log_cap = log_harm_cap(test.alpha_rollback, np.array(self.burn_in.log_e))
-        if not boostable(np.array(self.harm.log_e), log_cap):
-            return self.harm
-        return self.harm.raised(float(log_boost(*self.harm.arrays, log_cap, *outcomes(factors))))
-
     def to_json(self) -> dict[str, Any]:
         """A plain dict, exact."""
         return {"harm": self.harm.to_json(), "burn_in": self.burn_in.to_json(), "safe": self.safe.to_json()}
@@ -257,7 +222,60 @@ class Books:
         return cls(*(Wealth.from_json(book, prior) for book, prior in zip(stored, _priors(margin), strict=True)))
 
 
-def log_harm_cap(alpha_rollback: float, burn_in_log_e: Floats) -> Floats:
+def advance_books(
+    books: Sequence[Books],
+    tests: Sequence[Levels],
+    likelihood: Likelihood,
+    safe_null: float,
+    *,
+    burning_in: bool,
+    chances: Chances | None = None,
+    known: NDArray[np.bool_] | None = None,
+) -> list[Books]:
+    """The books of N tests after one interval each; they must have direction, margin and burn-in margin in common.
+
+    `safe_null` is the relative rate that safety is proven against. With `chances`, which can be told for the tests
+    `known` (N,), evidence beyond what a rollback needs is spent on reaching it (`wealth.log_boost`).
+    """
+    warming, settled = _questions(tests[0].margin, tests[0].direction)
+    phi = np.array([test.dispersion for test in tests])
+    if burning_in:
+        ledger = Ledger.of([(one.burn_in,) for one in books])
+        log_lr, information = likelihood(tests[0].direction.away(np.array([tests[0].burn_in_margin])), warming.factors)
+        ledger.advance(warming, log_lr / phi[:, None, None], information / phi[:, None])
+        return [Books(one.harm, after, one.safe) for one, (after,) in zip(books, ledger.books(), strict=True)]
+    ledger = Ledger.of([(one.harm, one.safe) for one in books])
+    if chances is not None and known is not None:
+        # Where events come in bursts, what the null would bring is not known.
+        _boost(ledger, books, tests, known & (phi == 1), chances, settled.factors[0])
+    log_lr, information = likelihood(np.array((1.0, safe_null)), settled.factors)
+    ledger.advance(settled, log_lr / phi[:, None, None], information / phi[:, None])
+    ledger.cap(1, SAFE_LOG_HEADROOM - np.log([test.alpha_safe for test in tests]))
+    return [Books(harm, one.burn_in, safe) for one, (harm, safe) in zip(books, ledger.books(), strict=True)]
+
+
+def _boost(
+    ledger: Ledger,
+    books: Sequence[Books],
+    tests: Sequence[Levels],
+    known: NDArray[np.bool_],
+    chances: Chances,
+    factors: Floats,
+) -> None:
+    log_e = log_total(ledger.log_started[:, 0], ledger.log_reserve[:, 0])
+    levels = np.array([test.alpha_rollback for test in tests])
+    (near,) = np.nonzero(known & (log_e > math.log(BOOST_FROM) - np.log(levels)))
+    if not len(near):
+        return
+    log_caps = log_harm_cap(levels[near], np.array([books[one].burn_in.log_e for one in near.tolist()]))
+    worth = boostable(log_e[near], log_caps)
+    near, log_caps = near[worth], log_caps[worth]
+    if len(near):
+        boosts = log_boost(ledger.log_started[near, 0], ledger.log_reserve[near, 0], log_caps, *chances(near, factors))
+        ledger.log_started[near, 0] += boosts[:, None]
+
+
+def log_harm_cap(alpha_rollback: float | Floats, burn_in_log_e: Floats) -> Floats:
     """The log of the harm book beyond which more is of no use; −infinity where the burn-in question has said it all."""
     burnt_in = BURN_IN_STAKE * np.exp(np.minimum(burn_in_log_e, LARGEST_LOG_E))
     beyond = (OVERSHOOT / alpha_rollback - burnt_in) / (1 - BURN_IN_STAKE)
@@ -268,6 +286,21 @@ def log_harm_cap(alpha_rollback: float, burn_in_log_e: Floats) -> Floats:
 def boostable(harm_log_e: Floats, log_cap: Floats) -> NDArray[np.bool_]:
     """Whether a boost is worth its time now; once there is proof it has none."""
     return np.asarray((math.log(BOOST_FROM) < harm_log_e - log_cap) & (harm_log_e < log_cap - math.log(OVERSHOOT)))
+
+
+@lru_cache(maxsize=256)
+def _questions(margin: float, direction: Direction) -> tuple[Prior, Prior]:
+    """The priors of what is asked while burning in, and of harm and safety after it; `factors` as that question has."""
+    harm, burn_in, safe = _priors(margin)
+    return (
+        Prior.stacked([replace(burn_in, factors=direction.away(burn_in.factors))]),
+        Prior.stacked(
+            [
+                replace(harm, factors=direction.away(harm.factors)),
+                replace(safe, factors=1 / direction.away(safe.factors)),
+            ]
+        ),
+    )
 
 
 def _priors(margin: float) -> tuple[Prior, Prior, Prior]:

@@ -16,6 +16,7 @@ more are needed, whatever the density.
 Everything is in logs. The array functions take any leading shape, so that many guardrails can be advanced at once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -32,6 +33,7 @@ Floats = NDArray[np.float64]
 RESERVE_HALF_LIFE = 50.0
 LARGEST_LOG_E = float(np.log(1e12))
 LARGEST_BOOST = 2.0
+SMALLEST = 1e-300
 
 
 class BadEvidence(InvalidInput):
@@ -51,7 +53,18 @@ class Prior:
     log_weights: Floats
     log_late_weights: Floats
     at_once: float
-    half_life: float
+    half_life: float | Floats
+
+    @classmethod
+    def stacked(cls, priors: Sequence[Self]) -> Self:
+        """Several priors with as many bets each as one whose arrays are (Q, G) and (Q,), for `advance`."""
+        return cls(
+            factors=np.stack([prior.factors for prior in priors]),
+            log_weights=np.stack([prior.log_weights for prior in priors]),
+            log_late_weights=np.stack([prior.log_late_weights for prior in priors]),
+            at_once=max(prior.at_once for prior in priors),
+            half_life=np.array([prior.half_life for prior in priors]),
+        )
 
     @classmethod
     def around(
@@ -106,9 +119,9 @@ def advance(
     Returns the new (log_started, log_reserve, clock).
     """
     later = clock + information
-    log_kept = np.minimum(prior.log_kept(later) - prior.log_kept(clock), 0.0)
-    with np.errstate(divide="ignore"):
-        log_placed = log_reserve + np.log(-np.expm1(log_kept))
+    log_kept = prior.log_kept(later) - prior.log_kept(clock)
+    # Of no information nothing is placed: a part so small that it changes no number.
+    log_placed = log_reserve + np.log(np.maximum(-np.expm1(log_kept), SMALLEST))
     started = np.logaddexp(log_started + log_lr, prior.log_late_weights + log_placed[..., None])
     return started, log_reserve + log_kept, later
 
@@ -156,8 +169,6 @@ class Wealth:
 
     def raised(self, log_boost: float) -> Self:
         """The same book with all its bets raised, as `log_boost` allows before an interval."""
-        if not log_boost:
-            return self
         return type(self)(tuple(log + log_boost for log in self.log_started), self.log_reserve, self.clock)
 
     def capped(self, log_cap: float) -> Self:
@@ -194,3 +205,42 @@ class Wealth:
         if not np.isfinite([*wealth.log_started, wealth.log_reserve, wealth.clock]).all():
             raise BadEvidence("Stored evidence holds numbers that are not finite; start new evidence.")
         return wealth
+
+
+@dataclass
+class Ledger:
+    """Many books as arrays: logs of the bets (N, Q, G), logs of the reserves (N, Q), and the clocks (N, Q)."""
+
+    log_started: Floats
+    log_reserve: Floats
+    clock: Floats
+
+    @classmethod
+    def of(cls, books: Sequence[Sequence[Wealth]]) -> Self:
+        """The books of N tests, Q of each."""
+        return cls(
+            np.array([[book.log_started for book in row] for row in books]),
+            np.array([[book.log_reserve for book in row] for row in books]),
+            np.array([[book.clock for book in row] for row in books]),
+        )
+
+    @property
+    def log_e(self) -> Floats:
+        """The log e-values (N, Q)."""
+        return log_total(self.log_started, self.log_reserve)
+
+    def advance(self, prior: Prior, log_lr: Floats, information: Floats) -> None:
+        """One interval, with the Q priors stacked; see the module's `advance`."""
+        self.log_started, self.log_reserve, self.clock = advance(
+            prior, self.log_started, self.log_reserve, self.clock, log_lr, information
+        )
+
+    def cap(self, question: int, log_caps: Floats) -> None:
+        """Scale the bets on one question down so that they hold at most exp(`log_caps`) (N,)."""
+        excess = np.maximum(self.log_e[:, question] - log_caps, 0.0)
+        self.log_started[:, question] -= excess[:, None]
+
+    def books(self) -> list[list[Wealth]]:
+        """As they were given, N by Q."""
+        rows = zip(self.log_started.tolist(), self.log_reserve.tolist(), self.clock.tolist(), strict=True)
+        return [[Wealth(tuple(bets), kept, seen) for bets, kept, seen in zip(*row, strict=True)] for row in rows]

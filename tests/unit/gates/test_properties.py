@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tools import gates
 from tools.gates import (
     CeilingEvidence,
     CeilingTest,
@@ -18,6 +19,7 @@ from tools.gates import (
     judge,
     judge_ceiling,
     update,
+    update_all,
     update_ceiling,
 )
 
@@ -97,6 +99,19 @@ def test_burn_in_moves_only_its_own_book(test: CountTest, control: Counts, treat
     burning, settled = fold(test, [(control, treatment, True)]).books, fold(test, [(control, treatment, False)]).books
     assert (burning.harm, burning.safe) == (start.harm, start.safe)
     assert settled.burn_in == start.burn_in
+
+
+@given(st.lists(st.tuples(count_tests(), intervals, counts(), counts(), st.booleans()), max_size=5))
+def test_many_updated_together_are_as_each_alone(
+    rollouts: list[tuple[CountTest, list[Interval], Counts, Counts, bool]],
+) -> None:
+    before = [(test, fold(test, seen), *rest) for test, seen, *rest in rollouts]
+    together = update_all([gates.Interval(*one) for one in before])
+    for (test, evidence, control, treatment, burning_in), after in zip(before, together, strict=True):
+        alone = update(test, evidence, control, treatment, burning_in=burning_in)
+        assert replace(after, books=alone.books) == alone
+        assert after.books.harm_log_e == pytest.approx(alone.books.harm_log_e, rel=1e-9, abs=1e-9)
+        assert after.books.safe.log_e == pytest.approx(alone.books.safe.log_e, rel=1e-9, abs=1e-9)
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 60), count_tests())
