@@ -194,6 +194,29 @@ def history(flag: Flag, environment: Environment = None, config: Config = None) 
 
 
 @app.command()
+def chart(
+    flag: Flag,
+    environment: Environment = None,
+    config: Config = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="The guardrail [default: the one that the gate thinks the worst of]")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The PNG file [default: FLAG-METRIC.png]")
+    ] = None,
+    dark: Annotated[bool, typer.Option("--dark", help="For a dark ground")] = False,
+) -> None:
+    """Draw the rates, the evidence and the stages of FLAG's newest rollout, and say what is to be seen."""
+
+    async def act(services: "Services", environment: str) -> None:
+        from bot.console import charting
+
+        await charting.chart(services, flag, environment, metric, output, dark=dark)
+
+    _with_services(config, environment, act)
+
+
+@app.command()
 def rollback(
     flag: Flag, reason: Reason = "Asked for on the command line", environment: Environment = None, config: Config = None
 ) -> None:

@@ -237,6 +237,20 @@ class TestRollouts:
         assert ran.out == "new-checkout in production is rolled back: it serves 0 %.\n"
         assert "0 %" in sluice("flags", "list").out
 
+    def test_a_chart_needs_checks_and_is_drawn_into_a_file(self, sluice: Sluice, shop: Path) -> None:
+        sluice("plan", "new-checkout", "--propose")
+        ran = sluice("chart", "new-checkout")
+        assert (ran.status, ran.out) == (1, "")
+        assert "has not been checked yet" in ran.err
+        asyncio.run(_approved("new-checkout"))
+        asyncio.run(_checked("new-checkout"))
+        ran = sluice("chart", "new-checkout", "--dark", "-o", "chart.png")
+        assert ran.status == 0, ran.err
+        assert ran.out.splitlines()[-1] == "Drawn into chart.png."
+        assert "errors of new-checkout in production" in ran.out
+        assert Path("chart.png").read_bytes().startswith(b"\x89PNG")
+        assert sluice("chart", "new-checkout", "-o", "no/such/folder.png").status == 2
+
     def test_kill_needs_no_rollout(self, sluice: Sluice, shop: Path) -> None:
         assert sluice("kill", "new-checkout", *REASON).out == "new-checkout in production is being taken to 0 %.\n"
         assert "kill.completed" in sluice("audit", "export").out
@@ -359,3 +373,12 @@ async def _approved(flag: str) -> None:
         assert view.approval is not None
         for approver in ("UJONAS001", "UAIKO0001"):
             await services.rollouts.approve(view.approval.id, actor=approver)
+
+
+async def _checked(flag: str) -> None:
+    """The clock looks at the rollout until its gate has been checked."""
+    async with running_services(load_settings(None, {})) as services:
+        for _ in range(3):
+            await services.controller.tick()
+        view = await services.rollouts.find(flag, "production")
+        assert view.check is not None

@@ -1,0 +1,349 @@
+"""The gate chart: a guardrail's rates in both arms, the limit between them, the evidence, the stages; and its text.
+
+A picture is drawn for Slack's width: text is large, lines are told apart by style and by words beside them as well as
+by colour, and there is a light and a dark one.
+"""
+
+import io
+import math
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from bot import texts
+from tools.gates import CountTest, Direction, Harm, Outcome
+from tools.gates.intervals import rate_interval
+from tools.plans.model import Guardrail
+from tools.rollouts.trace import Point, Trace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH_IN, HEIGHT_IN, DOTS_PER_INCH = 8.0, 5.4, 200
+PAUSES, ROLLS_BACK, PROMOTES = 1 / CountTest.alpha_pause, 1 / CountTest.alpha_rollback, 1 / CountTest.alpha_safe
+LEAST_EVIDENCE, MOST_EVIDENCE = 0.1, 1e4
+LEAST_STAGE, LEAST_APART = 0.06, 0.2
+"""How near two names of stages or of verdicts may stand, in parts of the width, before one of them is left out."""
+
+# matplotlib's text layout is not made for several threads at once.
+_DRAWING = threading.Lock()
+
+
+class Theme(StrEnum):
+    """What the picture is to be seen on."""
+
+    LIGHT = "light"
+    DARK = "dark"
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """The colours of a theme; each has a contrast of at least 4.5 to the ground, but for the grid."""
+
+    ground: str
+    text: str
+    faint: str
+    grid: str
+    treatment: str
+    control: str
+    limit: str
+    safe: str
+
+
+PALETTES = {
+    Theme.LIGHT: Palette("#ffffff", "#1d1c1d", "#616061", "#e4e4e4", "#1264a3", "#616061", "#c01343", "#007a5a"),
+    Theme.DARK: Palette("#1a1d21", "#f2f2f2", "#ababad", "#33373c", "#5cb8f5", "#ababad", "#ff8aa5", "#4fd1a1"),
+}
+
+
+def drawn(trace: Trace, theme: Theme = Theme.LIGHT) -> bytes:
+    """The chart as a PNG of 1600 × 1080 dots. It takes a fraction of a second of a processor: call it in a thread."""
+    with _DRAWING:
+        figure = _figure(trace, PALETTES[theme])
+        out = io.BytesIO()
+        figure.savefig(out, format="png", dpi=DOTS_PER_INCH)
+    return out.getvalue()
+
+
+def described(trace: Trace) -> str:
+    """What the chart shows, in words: for whoever can't see it, and beside it."""
+    last, rail = trace.last.verdict, trace.guardrail
+    span = trace.last.at - trace.points[0].at
+    worst = max(trace.points, key=lambda point: point.verdict.harm_e)
+    treatment = texts.rate(last.treatment_rate) + _range_of(last.treatment_n, last.treatment_events, rail)
+    control = texts.rate(last.control_rate) + _range_of(last.control_n, last.control_events, rail)
+    lines = [
+        f"{rail.metric} of {trace.flag} in {trace.environment} over {texts.duration(span)}, "
+        f"{len(trace.points):,} checks shown.",
+        f"Treatment {treatment}, control {control}; {_limit_said(trace)}.",
+        f"Evidence of harm was at most {texts.evidence(worst.verdict.harm_e)} ({texts.evidence(PAUSES)} pauses, "
+        f"{texts.evidence(ROLLS_BACK)} rolls back); of safety it is {texts.evidence(last.safe_e)} of "
+        f"{texts.evidence(PROMOTES)}.",
+        f"Stages: {', '.join(_stage_said(trace, point) for point in trace.stages)}.",
+    ]
+    lines += [f"{_verdict_said(trace, point)}." for point in _events(trace)]
+    return "\n".join(lines)
+
+
+def _figure(trace: Trace, palette: Palette) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), facecolor=palette.ground, layout="constrained")
+    rates, evidence = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    for axes in (rates, evidence):
+        _plain(axes, palette)
+    _draw_rates(rates, trace, palette)
+    _draw_evidence(evidence, trace, palette)
+    _draw_stages(rates, evidence, trace, palette)
+    _draw_events(rates, trace, palette)
+    title = f"{trace.guardrail.metric} · {trace.flag}, {trace.environment}"
+    figure.suptitle(title, color=palette.text, fontsize=15, fontweight="bold", x=0.01, ha="left")
+    return figure
+
+
+def _plain(axes: "Axes", palette: Palette) -> None:
+    axes.set_facecolor(palette.ground)
+    axes.grid(visible=True, axis="y", color=palette.grid, linewidth=0.8)
+    axes.tick_params(colors=palette.faint, labelsize=11, length=0)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(palette.grid)
+
+
+def _draw_rates(axes: "Axes", trace: Trace, palette: Palette) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    times, rail = _times(trace), trace.guardrail
+    arms = (
+        ("control", [point.verdict.control_rate for point in trace.points], palette.control, "--"),
+        ("treatment", [point.verdict.treatment_rate for point in trace.points], palette.treatment, "-"),
+    )
+    for name, values, colour, style in arms:
+        lows, highs = zip(*(_interval(point, name, rail.dispersion) for point in trace.points), strict=True)
+        axes.fill_between(times, _numbers(lows), _numbers(highs), color=colour, alpha=0.16, linewidth=0)
+        axes.plot(times, _numbers(values), color=colour, linestyle=style, linewidth=2.2)
+    limits = [_limit(trace, point) for point in trace.points]
+    axes.plot(times, _numbers(limits), color=palette.limit, linestyle=":", linewidth=2.2)
+    axes.set_ylim(*_rate_range(trace, limits))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
+    ends = [(values[-1], name, colour) for name, values, colour, _ in arms] + [(limits[-1], "limit", palette.limit)]
+    _label_ends(axes, [(value, name, colour) for value, name, colour in ends if value is not None])
+
+
+def _draw_evidence(axes: "Axes", trace: Trace, palette: Palette) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    times = _times(trace)
+    harm = [_shown_evidence(point.verdict.harm_e) for point in trace.points]
+    safe = [_shown_evidence(point.verdict.safe_e) for point in trace.points]
+    axes.set_yscale("log")
+    top = max(200.0, 2 * max(*harm, *safe))
+    axes.set_ylim(LEAST_EVIDENCE, min(top, MOST_EVIDENCE))
+    axes.plot(times, safe, color=palette.safe, linewidth=2.2)
+    axes.plot(times, harm, color=palette.limit, linestyle="-.", linewidth=2.2)
+    for level, said in ((PAUSES, f"{PAUSES:g} pauses, promotes"), (ROLLS_BACK, f"{ROLLS_BACK:g} rolls back")):
+        axes.axhline(level, color=palette.faint, linestyle=(0, (1, 2)), linewidth=1.2)
+        axes.annotate(
+            said,
+            (0.0, level),
+            xycoords=("axes fraction", "data"),
+            xytext=(2, 2),
+            textcoords="offset points",
+            color=palette.faint,
+            fontsize=10,
+        )
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_ylabel("evidence", color=palette.faint, fontsize=11)
+    axes.minorticks_off()
+    axes.set_xlabel(f"{_unit(trace)[1]} since the first check", color=palette.faint, fontsize=11)
+    _label_ends(axes, [(safe[-1], "of safety", palette.safe), (harm[-1], "of harm", palette.limit)])
+
+
+def _draw_stages(rates: "Axes", evidence: "Axes", trace: Trace, palette: Palette) -> None:
+    width, last_named = max(_times(trace)[-1], 1e-9), -math.inf
+    for point in trace.stages:
+        at = _elapsed(trace, point)
+        for axes in (rates, evidence):
+            axes.axvline(at, color=palette.grid, linewidth=1.4)
+        if (at - last_named) / width < LEAST_STAGE:
+            continue
+        last_named = at
+        rates.annotate(
+            f"{point.exposure.percent:g} %",
+            (at, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 3),
+            textcoords="offset points",
+            color=palette.text,
+            fontsize=12,
+            fontweight="bold",
+        )
+
+
+def _draw_events(axes: "Axes", trace: Trace, palette: Palette) -> None:
+    """The first check of each kind of verdict that means something, with its word where there is room for it."""
+    width, last_named = max(_times(trace)[-1], 1e-9), -math.inf
+    # The gravest is named first, whatever stands beside it.
+    for point in sorted(_events(trace), key=lambda point: (-point.verdict.outcome.severity, point.at)):
+        rate = point.verdict.treatment_rate
+        if rate is None:
+            continue
+        word, marker, colour = _mark(point, palette)
+        at = _elapsed(trace, point)
+        axes.plot([at], [rate], marker=marker, markersize=10, color=colour, linestyle="none", zorder=5)
+        if abs(at - last_named) / width < LEAST_APART:
+            continue
+        last_named = at
+        side = "right" if at / width > 1 - LEAST_APART / 2 else "left" if at / width < LEAST_APART / 2 else "center"
+        axes.annotate(
+            word,
+            (at, rate),
+            xytext=(0, 12),
+            textcoords="offset points",
+            ha=side,
+            color=colour,
+            fontsize=11,
+            fontweight="bold",
+        )
+
+
+def _mark(point: Point, palette: Palette) -> tuple[str, str, str]:
+    """What is said of a verdict, its mark and its colour."""
+    if point.verdict.outcome is Outcome.FAIL:
+        return "harm proven", "X", palette.limit
+    if point.verdict.harm is Harm.SUSPECTED:
+        return "harm suspected", "^", palette.limit
+    return "proven safe", "o", palette.safe
+
+
+def _label_ends(axes: "Axes", ends: Sequence[tuple[float, str, str]]) -> None:
+    """The names at the lines' right ends, apart from each other even where the lines meet."""
+    low, high = axes.get_ylim()
+    is_log = axes.get_yscale() == "log"
+
+    def height(value: float) -> float:
+        value = min(max(value, low), high)
+        share = math.log(value / low) / math.log(high / low) if is_log else (value - low) / (high - low)
+        return min(max(share, 0.03), 0.97)
+
+    least, previous = 0.13, -1.0
+    for value, name, colour in sorted(ends):
+        at = max(height(value), previous + least)
+        previous = at
+        axes.annotate(
+            name,
+            (1.0, at),
+            xycoords="axes fraction",
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontsize=12,
+            annotation_clip=False,
+        )
+
+
+def _interval(point: Point, arm: str, dispersion: float) -> tuple[float | None, float | None]:
+    """Where the arm's rate lies; unknown for what is no count."""
+    verdict = point.verdict
+    is_treatment = arm == "treatment"
+    exposures = verdict.treatment_n if is_treatment else verdict.control_n
+    events = verdict.treatment_events if is_treatment else verdict.control_events
+    rate = verdict.treatment_rate if is_treatment else verdict.control_rate
+    if not exposures or rate is None or abs(rate - events / exposures) > 1e-9:
+        return None, None
+    return rate_interval(exposures, events, dispersion=dispersion)
+
+
+def _limit(trace: Trace, point: Point) -> float | None:
+    """The rate that treatment must be proven to be better than."""
+    rate, margin = point.verdict.control_rate, trace.guardrail.margin
+    if rate is None:
+        return trace.guardrail.ceiling
+    return rate * margin if trace.guardrail.direction is Direction.INCREASE else rate / margin
+
+
+def _rate_range(trace: Trace, limits: Sequence[float | None]) -> tuple[float, float]:
+    """Both arms' rates and the limit, late enough to be steady; the bands of the first minutes may leave it."""
+    late = trace.points[len(trace.points) // 10 :]
+    seen = [rate for point in late for rate in (point.verdict.treatment_rate, point.verdict.control_rate) if rate]
+    seen += [limit for limit in limits[len(trace.points) // 10 :] if limit]
+    seen += [point.verdict.treatment_rate for point in _events(trace) if point.verdict.treatment_rate]
+    if not seen:
+        return 0.0, 1.0
+    low, high = min(seen), max(seen)
+    room = 0.25 * (high - low or high)
+    return max(low - room, 0.0), high + 1.6 * room
+
+
+def _events(trace: Trace) -> list[Point]:
+    """When harm was first suspected, when it was proven, or when safety was in each stage."""
+    found = dict[tuple[int, str], Point]()
+    for point in trace.points:
+        verdict = point.verdict
+        if verdict.outcome is Outcome.FAIL:
+            found.setdefault((-1, "fail"), point)
+        elif verdict.harm is Harm.SUSPECTED:
+            found.setdefault((-1, "suspected"), point)
+        elif verdict.outcome is Outcome.PASS:
+            found.setdefault((point.stage, "pass"), point)
+    return sorted(found.values(), key=lambda point: point.at)
+
+
+def _times(trace: Trace) -> list[float]:
+    return [_elapsed(trace, point) for point in trace.points]
+
+
+def _elapsed(trace: Trace, point: Point) -> float:
+    """In the time axis's unit."""
+    return (point.at - trace.points[0].at).total_seconds() / _unit(trace)[0]
+
+
+def _unit(trace: Trace) -> tuple[float, str]:
+    """In what the time axis counts: seconds of one, and its name."""
+    span = (trace.last.at - trace.points[0].at).total_seconds()
+    for size, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if span >= 2.5 * size:
+            return size, name
+    return 1.0, "seconds"
+
+
+def _numbers(values: Sequence[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]
+
+
+def _shown_evidence(e_value: float) -> float:
+    return min(max(e_value, LEAST_EVIDENCE), MOST_EVIDENCE)
+
+
+def _range_of(exposures: int, events: int, rail: Guardrail) -> str:
+    if not exposures:
+        return ""
+    low, high = rate_interval(exposures, events, dispersion=rail.dispersion)
+    return f" ({texts.rate(low)} to {texts.rate(high)}, of {texts.count(exposures)})"
+
+
+def _limit_said(trace: Trace) -> str:
+    word = "below" if trace.guardrail.direction is Direction.INCREASE else "above"
+    return f"it must stay {word} {texts.rate(_limit(trace, trace.last))}"
+
+
+def _after(trace: Trace, point: Point) -> str:
+    since: timedelta = point.at - trace.points[0].at
+    return f"after {texts.duration(since)}"
+
+
+def _stage_said(trace: Trace, point: Point) -> str:
+    return f"{point.exposure} {_after(trace, point)}" if point is not trace.points[0] else f"{point.exposure} at first"
+
+
+def _verdict_said(trace: Trace, point: Point) -> str:
+    if point.verdict.outcome is Outcome.FAIL:
+        return f"Harm was proven {_after(trace, point)}"
+    if point.verdict.harm is Harm.SUSPECTED:
+        return f"Harm was suspected {_after(trace, point)}"
+    return f"Stage {point.stage + 1} was proven safe {_after(trace, point)}"
