@@ -14,6 +14,7 @@ from agent.graph import Exchange
 from agent.model import ModelOptions
 from agent.moves import plain_messages
 from agent.redaction import redacted_value
+from agent.stopping import Stopped
 from agent.toolkit.base import Result
 from agent.turns import Ending, Turn
 from tools.clock import Clock
@@ -76,15 +77,15 @@ class Recorder:
         return row["id"], wished_at is not None
 
     async def end(self, run_id: str, ending: Ending, output: Mapping[str, Any], *, error: str | None = None) -> bool:
-        """Close the run; whether there is one."""
+        """Close the run; whether it had begun: one that was to stop before has a row, with next to nothing in it."""
         closed = (
             update(AgentRun)
             .where(AgentRun.id == run_id)
             .values(outcome=ending.value, output=redacted_value(dict(output)), error=error, ended_at=self.clock.now())
-            .returning(AgentRun.id)
+            .returning(AgentRun.prompt_version)
         )
         async with self.database.write() as session:
-            return await session.scalar(closed) is not None
+            return bool(await session.scalar(closed))
 
     async def is_stopped(self, run_id: str) -> bool:
         """Whether somebody wants the run to stop, perhaps in another process."""
@@ -108,8 +109,14 @@ class Recorder:
         }
 
     async def tool_called(self, call: Mapping[str, Any]) -> None:
-        """Write a call down before it has an effect; one that only reads is written down with its answer."""
+        """Write a call down before it has an effect; one that only reads is written down with its answer.
+
+        Raises Stopped where the run is to stop, and writes nothing: who stops it sees the call, or it never happens.
+        """
+        wished_at = select(AgentRun.stop_requested_at).where(AgentRun.id == call["run_id"])
         async with self.database.write() as session:
+            if await session.scalar(wished_at.with_for_update(key_share=True)) is not None:
+                raise Stopped
             await session.execute(insert_for(session)(_TOOL_CALLS), dict(call))
 
     async def tool_answered(self, call: Mapping[str, Any], result: Result) -> None:

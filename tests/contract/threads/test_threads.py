@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from agent.model import ModelOptions
 from agent.recorder import RUNNING, Recorder
+from agent.stopping import Stopped
 from agent.turns import Ending, Said, Turn
 from bot.threads import (
     ANSWER_KEEPS,
@@ -27,7 +29,7 @@ from bot.threads import (
 from tools.clock import ManualClock
 from tools.records.database import Database
 from tools.records.migrate import migrate
-from tools.records.models import AgentRun, Conversation, Message, new_id
+from tools.records.models import AgentRun, Conversation, Message, ToolCall, new_id
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FIRST = Heard("T1", "C1", "1772366400.000100", "1772366400.000100", "U0MIRA", "one")
@@ -511,6 +513,45 @@ async def test_what_a_stopped_run_has_done_is_not_done_again(
     await recorder.tool_called(recorder.tool_call("run", 0, "propose_plan", {}))
     assert await threads.make_way(conversation) == Upset(conversation, "run", again=False)
     assert await take(threads, conversation) is None
+
+
+async def test_what_an_order_stops_has_either_acted_or_never_does(
+    threads: Threads, database: Database, clock: ManualClock
+) -> None:
+    conversation = await heard(threads, FIRST)
+    await take(threads, conversation, "run")
+    await run(database, conversation, "run")
+    recorder = Recorder(database, clock)
+    assert await threads.make_way(conversation) == Upset(conversation, "run", again=True)
+    with pytest.raises(Stopped):
+        await recorder.tool_called(recorder.tool_call("run", 0, "propose_plan", {}))
+    async with database.read() as session:
+        assert (await session.scalars(select(ToolCall))).all() == []
+
+
+async def test_an_order_that_is_heard_while_a_run_takes_its_messages_stops_that_run(
+    threads: Threads, database: Database, clock: ManualClock
+) -> None:
+    inside, on = asyncio.Event(), asyncio.Event()
+
+    class Slow(Threads):
+        async def _said_before(self, session: AsyncSession, conversation_id: str, most: int) -> list[Said]:
+            inside.set()
+            await on.wait()
+            return await Threads._said_before(self, session, conversation_id, most)
+
+    async def ordered() -> Upset | None:
+        await threads.hear(replace(more(200, "roll back"), is_order=True))
+        return await threads.make_way(conversation)
+
+    conversation = await heard(threads, FIRST)
+    taking = asyncio.create_task(take(Slow(database, clock), conversation, "run"))
+    await inside.wait()
+    ordering = asyncio.create_task(ordered())
+    await asyncio.wait({ordering}, timeout=0.3)
+    on.set()
+    assert new(await taking) == ["one"]
+    assert await ordering == Upset(conversation, "run", again=True)
 
 
 async def test_an_order_never_stops_an_order(threads: Threads, database: Database) -> None:
