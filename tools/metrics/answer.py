@@ -1,8 +1,9 @@
 """Rows that a metric source answered, checked and added up to a reading. Pure.
 
-Columns: `variant` and `exposures`; for a ratio also `events`; optional `total`, `total_squares`, `newest` and `bucket`
-(the upper edge, then one row a variant and bucket, each with the bucket's own count). An unknown column is refused,
-because a misspelt `events` would otherwise read as no errors at all.
+Columns: `variant` and `exposures`; for a ratio also `events`; for a mean `total` and `total_squares` of the units'
+capped values; for a latency `bucket` (the upper edge: one row a variant and bucket, each with the bucket's own count,
+and with its own `total` and `total_squares` where the metric has sums); optional `newest`. An unknown column is
+refused, because a misspelt `events` would otherwise read as no errors at all.
 """
 
 import math
@@ -17,7 +18,12 @@ from tools.metrics.base import BadMetricAnswer, Reading, Sample
 from tools.metrics.catalogue import MetricDefinition, MetricKind, TimeFormat
 
 REQUIRED = {"variant", "exposures"}
-REQUIRED_BY_KIND = {MetricKind.RATIO: {"events"}}
+REQUIRED_BY_KIND = {
+    MetricKind.RATIO: {"events"},
+    MetricKind.MEAN: {"total", "total_squares"},
+    MetricKind.LATENCY: {"bucket"},
+}
+SUMS = {"total", "total_squares"}
 OPTIONAL = {"events", "total", "total_squares", "newest", "bucket"}
 MAX_ROWS = 1_000
 MAX_LABEL = 200
@@ -55,7 +61,7 @@ def reading_of(
 
 def _checked_columns(definition: MetricDefinition, columns: Sequence[str]) -> list[str]:
     names = [name.lower() for name in columns]
-    required = REQUIRED | REQUIRED_BY_KIND[definition.kind]
+    required = REQUIRED | REQUIRED_BY_KIND[definition.kind] | (SUMS if definition.sums else set())
     for name in sorted(required - set(names)):
         raise _bad(definition, name, f"is missing; a {definition.kind} needs {', '.join(sorted(required))}")
     for name in sorted(set(names) - required - OPTIONAL):

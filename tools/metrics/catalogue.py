@@ -1,6 +1,7 @@
 """The metrics that plans may name, and how each is asked for."""
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from enum import StrEnum
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tools.errors import ConfigurationError
 from tools.gates import Direction
+from tools.gates.histograms import wrong_edges
 from tools.metrics.base import UnknownMetric
 
 
@@ -26,6 +28,8 @@ class MetricKind(StrEnum):
     """What a metric's numbers are, and so which test may judge them."""
 
     RATIO = "ratio"  # events among exposures: errors, conversions
+    MEAN = "mean"  # an amount for each unit: revenue
+    LATENCY = "latency"  # a histogram of how long requests took
 
 
 class TimeFormat(StrEnum):
@@ -42,6 +46,10 @@ class MetricDefinition(BaseModel):
     `settle` is how long after a moment all its rows are there: a window that ends later than that is incomplete.
     `direction` is the change that is harm where a plan does not say otherwise. `objective` is the highest acceptable
     rate, in events per exposure: what is left of it over a window is the error budget.
+
+    A mean needs `cap`: the query cuts every unit's value at it, on both sides, before it sums and squares, so that no
+    single unit decides a rollout. A latency needs `buckets`: all upper edges but infinity, rising; with `sums` the
+    query answers the latencies' sum and sum of squares as well, which decides sooner.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,12 +64,36 @@ class MetricDefinition(BaseModel):
     settle: Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(hours=24))] = timedelta(0)
     direction: Direction = Direction.INCREASE
     objective: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
+    cap: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] | None = None
+    buckets: Annotated[tuple[float, ...], Field(max_length=63)] = ()
+    sums: bool = False
 
     @model_validator(mode="after")
     def _check_objective(self) -> Self:
         if self.objective is not None and self.direction is not Direction.INCREASE:
             raise ValueError("an objective is the highest acceptable rate, so the metric's harm must be an increase")
+        if self.objective is not None and self.kind is not MetricKind.RATIO:
+            raise ValueError(f"an objective is a rate, which a {self.kind} has none of")
         return self
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        if (self.cap is not None) is not (self.kind is MetricKind.MEAN):
+            raise ValueError("a mean needs a cap, at which the query cuts every unit's value, and nothing else has one")
+        if bool(self.buckets) is not (self.kind is MetricKind.LATENCY):
+            raise ValueError("a latency needs buckets, all upper edges but infinity, and nothing else has them")
+        if self.sums and self.kind is not MetricKind.LATENCY:
+            raise ValueError("sums say that a latency's query answers them; a mean's always does")
+        if self.kind is MetricKind.LATENCY and self.direction is not Direction.INCREASE:
+            raise ValueError("a latency does harm when it increases")
+        if self.buckets and (wrong := wrong_edges(self.edges)) is not None:
+            raise ValueError(wrong)
+        return self
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """All the upper edges of a latency's buckets, the last infinity; empty for other kinds."""
+        return (*self.buckets, math.inf) if self.buckets else ()
 
 
 class Catalogue:

@@ -38,6 +38,28 @@ def test_sums_are_kept() -> None:
     assert (sample.total, sample.total_squares) == (1.5, 4.0)
 
 
+@pytest.mark.parametrize(
+    ("kind", "missing"),
+    [
+        ({"kind": "mean", "cap": 100.0}, "'total' is missing; a mean needs exposures, total, total_squares, variant"),
+        ({"kind": "latency", "buckets": (0.1,)}, "'bucket' is missing; a latency needs bucket, exposures, variant"),
+        ({"kind": "latency", "buckets": (0.1,), "sums": True}, "'bucket' is missing"),
+    ],
+)
+def test_each_kind_needs_its_columns(kind: dict[str, Any], missing: str) -> None:
+    with pytest.raises(BadMetricAnswer, match=missing):
+        reading_of(definition(**kind), ("variant", "exposures"), [("a", 1)], query="SELECT")
+
+
+def test_the_sums_of_a_latency_are_added_over_its_buckets() -> None:
+    latency = definition(kind="latency", buckets=(0.1,), sums=True)
+    columns = ("variant", "exposures", "bucket", "total", "total_squares")
+    rows = [("a", 3, 0.1, 0.15, 0.01), ("a", 1, math.inf, 0.5, 0.25)]
+    sample = reading_of(latency, columns, rows, query="SELECT").by_variant["a"]
+    assert (sample.exposures, sample.buckets) == (4, ((0.1, 3), (math.inf, 1)))
+    assert (sample.total, sample.total_squares) == (0.65, 0.26)
+
+
 def test_column_names_are_not_told_apart_by_case() -> None:
     assert read(("a", 1, 0), columns=("VARIANT", "Exposures", "events")).by_variant == {"a": Sample(1)}
 

@@ -1,5 +1,6 @@
 """The catalogue, the router over it, and sources by name."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,31 @@ def test_what_is_not_said_has_a_safe_default() -> None:
 def test_a_wrong_definition_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         definition(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"kind": "mean"}, "a mean needs a cap"),
+        ({"cap": 100.0}, "a mean needs a cap"),
+        ({"kind": "mean", "cap": 100.0, "sums": True}, "a mean's always does"),
+        ({"kind": "mean", "cap": 100.0, "objective": 0.01}, "a mean has none of"),
+        ({"kind": "latency"}, "a latency needs buckets"),
+        ({"buckets": (0.1, 0.5)}, "a latency needs buckets"),
+        ({"kind": "latency", "buckets": (0.5, 0.1)}, "must be above 0 and rise"),
+        ({"kind": "latency", "buckets": (0.1, 0.5), "direction": "decrease"}, "a latency does harm when it increases"),
+    ],
+)
+def test_what_does_not_go_with_a_kind_is_refused(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        definition(**change)
+
+
+def test_means_and_latencies_have_what_their_tests_need() -> None:
+    assert definition(kind="mean", cap=250.0, direction="decrease").cap == 250
+    latency = definition(kind="latency", buckets=(0.1, 0.5), sums=True)
+    assert latency.edges == (0.1, 0.5, math.inf)
+    assert definition().edges == ()
 
 
 def test_a_name_is_defined_once() -> None:
