@@ -79,6 +79,7 @@ _RETRACTED = re.compile(
     r"\b(?:don'?t|do\s+not|wait|never\s*mind|nvm|kidding|joking|jk|scratch\s+that|ignore|unless|if|but|not\s+(?:yet|now))\b",
     re.IGNORECASE,
 )
+_REFUSAL = re.compile(r"\W*(?:no|nope|nah|cancel)\b", re.IGNORECASE)
 _QUOTED = re.compile(
     r"```.*?```|`[^`\n]*\s[^`\n]*`|\"[^\"]*\"|“[^”]*”|„[^“”]*[“”]|«[^»]*»|(?<!\w)'[^'\n]*\s[^'\n]*'(?!\w)"
     r"|^\s*(?:>|&gt;).*$",
@@ -106,6 +107,11 @@ class Surroundings:
 def may_order(text: str) -> bool:
     """Whether the text may order something that needs no model; if not, nobody need look up what there is to order."""
     return _HINT.search(text) is not None
+
+
+def may_retract(text: str) -> bool:
+    """Whether the text, said after an order, may take it back."""
+    return any(_RETRACTED.search(one) or _REFUSAL.match(one) for one in sentences(text))
 
 
 def names_it(words: Sequence[str], deed: Deed, target: Target, around: Surroundings) -> bool:

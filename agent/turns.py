@@ -30,7 +30,7 @@ class Turn(Value):
 
     `person` wrote every new message and is who acts. `rollout_id` is the rollout that the thread is about, if any;
     `flag` and `rollout_environment` are its, `environment` is the usual one. Cards go to `channel`. `now` is when the
-    run began.
+    run began. `overtaken`: an order to lower or hold exposure was read before these words, though said after them.
     """
 
     conversation_id: str
@@ -43,6 +43,7 @@ class Turn(Value):
     flag: str | None = None
     rollout_id: str | None = None
     rollout_environment: str | None = None
+    overtaken: bool = False
     earlier_calls: tuple[str, ...] = Field(default=())
     """One line for each tool call of the thread's last runs, so that "start it" has something to refer to."""
 

@@ -4,6 +4,7 @@ A message is read by one run. It is unread until a run takes it, and unread agai
 of its messages changed, or when the run's process has died.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from agent.model import WITHOUT_A_MODEL
 from agent.moves import cleaned
+from agent.orders import may_retract
 from agent.recorder import RUNNING, UNBEGUN, wished_to_stop
 from agent.redaction import redacted
 from agent.turns import STOPPED, Ending, Said
@@ -76,13 +78,15 @@ class Found:
 class Taken:
     """What a run reads: consecutive messages of one person, behind what was said before; the oldest first.
 
-    `rollout` is the one whose thread this is, or else the one that was talked about last.
+    `rollout` is the one whose thread this is, or else the one that was talked about last. `overtaken`: an order that
+    was given after the first of these was read before them.
     """
 
     run_id: str
     person: str
     said: tuple[Said, ...]
     rollout: Rollout | None
+    overtaken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +229,7 @@ class Threads:
     async def take(self, conversation: Conversation, run_id: str) -> Taken | None:
         """The oldest unread message, and what its author wrote before anybody else did; from now on the run's.
 
-        An order comes before all else, and alone.
+        An order comes before all else, and alone, unless its author has taken it back since.
         """
         async with self._database.write() as session:
             await _hold(session, conversation.id)
@@ -233,14 +237,14 @@ class Threads:
             unread = list((await session.scalars(query.order_by(*_ORDERS_FIRST).with_for_update())).all())
             if not unread:
                 return None
-            person = unread[0].author
-            others = (index for index, one in enumerate(unread) if one.author != person)
-            count = 1 if unread[0].is_order else next(others, len(unread))
-            before = await self._said_before(session, conversation.id, MOST_HISTORY - count)
-            for message in unread[:count]:
+            read = _read_together(unread)
+            before = await self._said_before(session, conversation.id, MOST_HISTORY - len(read))
+            overtaken = await session.scalar(_ordered_after(read[0]))
+            for message in read:
                 message.run_id = run_id
-            said = (*before, *(_said(message, new=True) for message in unread[:count]))
-            return Taken(run_id, person, said, await self._rollout_of(session, conversation))
+            said = (*before, *(_said(message, new=True) for message in read))
+            rollout = await self._rollout_of(session, conversation)
+            return Taken(run_id, read[0].author, said, rollout, overtaken=bool(overtaken))
 
     async def recover(self, conversation_id: str) -> bool:
         """Close the runs that a dead process left; whether what they read is read again. Only while nobody else runs.
@@ -489,6 +493,28 @@ def _left_alone(now: datetime) -> Select[str, str]:
     )
     left = union_all(said.where(Message.run_id.is_(None)), taken_for_nothing).subquery()
     return select(left.c.conversation_id, func.min(left.c.ts)).group_by(left.c.conversation_id)
+
+
+def _read_together(unread: Sequence[Message]) -> Sequence[Message]:
+    """Those of the unread messages, orders first, that the next run reads."""
+    first = unread[0]
+    if not first.is_order:
+        others = (index for index, one in enumerate(unread) if one.author != first.author)
+        return unread[: next(others, len(unread))]
+    since = [one for one in unread[1:] if one.author == first.author and one.ts > first.ts]
+    return sorted([first, *since], key=lambda one: one.ts) if any(may_retract(one.text) for one in since) else [first]
+
+
+def _ordered_after(message: Message) -> Select[bool]:
+    """Whether an order that was given after the message was read already."""
+    return select(
+        exists().where(
+            Message.conversation_id == message.conversation_id,
+            Message.is_order.is_(True),
+            Message.run_id.is_not(None),
+            Message.ts > message.ts,
+        )
+    )
 
 
 async def _hold(session: AsyncSession, conversation_id: str) -> None:

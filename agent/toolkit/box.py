@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 FAILED = "agent.tool_failed"
 STOPPED = "That was stopped before it came to anything."
 TOO_SLOW = "That took too long, so it was cut off before it came to anything."
+OVERTAKEN = (
+    "Since that was said somebody here gave an order to lower or hold exposure, so I leave it. "
+    "Say it again if you still want it."
+)
 LONGEST_RESULT = 8000
 OF_ANOTHER_TYPE = ("float_type", "int_type", "bool_type")
 QUOTED = re.compile(r"-?\d{1,12}(\.\d{1,6})?|true|false")
@@ -74,6 +78,8 @@ class Toolbox:
         if tool is None:
             known = ", ".join(sorted(self.tools))
             return refused(f"There is no tool called {call.tool[:80]!r}. There are: {known}.")
+        if tool.effect is Effect.REQUEST and self.context.turn.overtaken:
+            return refused(OVERTAKEN)
         try:
             arguments = tool.arguments.model_validate_json(json.dumps(dict(call.arguments)))
         except ValidationError as error:

@@ -161,6 +161,7 @@ class Talk:
             flag=rollout.flag if rollout is not None else None,
             rollout_id=rollout.id if rollout is not None else None,
             rollout_environment=rollout.environment if rollout is not None else None,
+            overtaken=taken.overtaken,
             earlier_calls=() if is_first else await earlier_calls(self._services.database, conversation.id),
         )
 

@@ -389,6 +389,21 @@ class TestOrdersWhileAModelThinks:
         await office.settle()
         assert len(finished(office)) == 2
 
+    async def test_what_was_said_before_an_order_raises_nothing_after_it(self, opened: Open) -> None:
+        model = Told.to_say(call("resume"), "It goes on.")
+        office = await opened(model)
+        await office.started()
+        say(office, "pause it", thread=office.card().ts)
+        await until(lambda: finished(office), 15)
+        model.hold()
+        say(office, "resume it", thread=office.card().ts)
+        await until(lambda: model.thinking, 15)
+        say(office, "pause it", thread=office.card().ts)
+        await until(lambda: len(finished(office)) == 2 and model.thinking, 15)
+        model.release()
+        await answered(office, 3)
+        assert (await office.view()).phase is Phase.PAUSED
+
 
 class TestUntrustedText:
     async def test_a_model_mentions_nobody_and_hides_no_address(self, opened: Open) -> None:

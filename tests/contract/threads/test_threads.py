@@ -481,6 +481,36 @@ async def test_an_order_is_read_before_all_else_and_alone(threads: Threads) -> N
     assert new(await take(threads, conversation)) == ["two", "four", "one"]
 
 
+@pytest.mark.parametrize(
+    ("then", "author", "read"),
+    [
+        ("wait, don't", MIRA, ["roll back", "wait, don't"]),
+        ("No!", MIRA, ["roll back", "No!"]),
+        ("errors explode", MIRA, ["roll back"]),
+        ("wait, don't", SAM, ["roll back"]),
+    ],
+)
+async def test_an_order_is_read_with_what_its_author_takes_it_back_with(
+    threads: Threads, then: str, author: str, read: list[str]
+) -> None:
+    conversation = await heard(
+        threads, more(2, "two"), replace(more(3, "roll back"), is_order=True), more(4, then, author)
+    )
+    assert new(await take(threads, conversation)) == read
+
+
+async def test_what_was_said_before_an_order_that_was_read_is_overtaken(threads: Threads) -> None:
+    conversation = await heard(threads, more(2, "two"), replace(more(3, "pause it"), is_order=True))
+    order, overtaken = await take(threads, conversation), await take(threads, conversation)
+    await heard(threads, replace(FIRST, ts="1772366401.000000"), more(4, "four", SAM))
+    after = await take(threads, conversation)
+    assert order is not None
+    assert overtaken is not None
+    assert after is not None
+    assert [new(order), new(overtaken), new(after)] == [["pause it"], ["two"], ["four"]]
+    assert [order.overtaken, overtaken.overtaken, after.overtaken] == [False, True, False]
+
+
 async def test_an_order_stops_what_is_read_before_it_and_has_it_read_again(
     threads: Threads, database: Database, clock: ManualClock
 ) -> None:
