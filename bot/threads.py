@@ -51,10 +51,7 @@ NOT_TAKEN = "refused"
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A message of Slack's: at the top of `channel` where `thread` is its own `ts`.
-
-    `is_order`: it plainly orders to lower or hold exposure, which must wait for nothing.
-    """
+    """A message of Slack's: at the top of `channel` where `thread` is its own `ts`."""
 
     workspace: str
     channel: str
@@ -62,7 +59,6 @@ class Heard:
     ts: str
     author: str
     text: str
-    is_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +146,7 @@ class Threads:
                 "ts": heard.ts,
                 "author": heard.author,
                 "by_sluice": False,
-                "is_order": heard.is_order,
+                "is_order": False,
                 "text": redacted(cleaned(heard.text)),
                 "earlier": [],
                 "said_at": moment_of(heard.ts),
@@ -167,7 +163,11 @@ class Threads:
                 return None
             message.earlier = [*message.earlier, message.text]
             message.text = text
-            return await self._upset(session, message, again=True)
+            upset = await self._upset(session, message, again=True)
+            if message.run_id is None or upset.again:
+                # What it was before is not what will be read.
+                message.is_order = False
+            return upset
 
     async def take_back(self, channel: str, ts: str) -> Upset | None:
         """A message was deleted. The run that reads it must stop; what else it read is unread again."""
@@ -189,13 +189,21 @@ class Threads:
                 return None
             return await self._upset(session, message, again=False)
 
-    async def make_way(self, conversation_id: str) -> Upset | None:
-        """Stop the run that an order would wait for. What it read is read again after the order, unless it has acted.
+    async def make_way(self, conversation_id: str, ts: str, text: str) -> Upset | None:
+        """Have the message read before all else, for its text is an order, and stop the run that it would wait for.
 
-        None where no run goes on, or one that carries out an order itself.
+        What that run read is read again after the order, unless it has acted. None where no run goes on, or one that
+        carries out an order itself, and where the message is not unread or not what it was.
         """
         async with self._database.write() as session:
             await _hold(session, conversation_id)
+            order = (
+                update(Message)
+                .where(Message.conversation_id == conversation_id, Message.ts == ts, *_UNREAD)
+                .where(Message.text == redacted(cleaned(text)))
+            )
+            if await session.scalar(order.values(is_order=True).returning(Message.id)) is None:
+                return None
             run = exists().where(AgentRun.id == Message.run_id)
             query = select(Message).where(
                 Message.conversation_id == conversation_id,

@@ -5,7 +5,6 @@ reads it.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from slack_bolt.async_app import AsyncApp
@@ -68,8 +67,11 @@ class Ears:
                 message = event.get("message", {})
                 if _is_by_a_person(message, myself):
                     await self._await_its_message(event, message["ts"])
-                    text = words_of(message.get("text") or "", myself=myself)
-                    await self._follow(await self._threads.change(event["channel"], message["ts"], text), event)
+                    heard = _heard(body, event["channel"], message, myself)
+                    upset = await self._threads.change(heard.channel, heard.ts, heard.text)
+                    await self._follow(upset, event)
+                    if upset is not None:
+                        await self._give_way(upset.conversation_id, heard)
             case "message_deleted":
                 await self._await_its_message(event, event["deleted_ts"])
                 await self._follow(await self._threads.take_back(event["channel"], event["deleted_ts"]), event)
@@ -80,24 +82,14 @@ class Ears:
         """A new message; `asked` if it is meant for Sluice wherever it was said."""
         if not _is_by_a_person(event, myself) or event.get("subtype") not in SAYING:
             return
-        text = event.get("text") or ""
-        heard = Heard(
-            workspace=body.get("team_id") or "",
-            channel=event["channel"],
-            thread=event.get("thread_ts") or event["ts"],
-            ts=event["ts"],
-            author=event["user"],
-            text=words_of(text, myself=myself),
-        )
-        if not asked and not await self._is_said_to_sluice(heard, text, myself):
+        heard = _heard(body, event["channel"], event, myself)
+        if not asked and not await self._is_said_to_sluice(heard, event.get("text") or "", myself):
             return
-        heard = replace(heard, is_order=await self._is_order(heard))
         conversation_id = await self._threads.hear(heard)
         if conversation_id is None:
             return
-        if heard.is_order:
-            self._stop(await self._threads.make_way(conversation_id))
         await conversing.submit(self._services, conversation_id, heard.ts)
+        await self._give_way(conversation_id, heard)
 
     async def object_to(self, event: Mapping[str, Any]) -> None:
         """Somebody put ❌ on something."""
@@ -105,6 +97,11 @@ class Ears:
         if item.get("type") == "message":
             upset = await self._threads.object_to(item["channel"], item["ts"], event["user"])
             await self._follow(upset, event)
+
+    async def _give_way(self, conversation_id: str, heard: Heard) -> None:
+        """Have a message that is an order wait for no run. To find out may take a while, and by then it is kept."""
+        if await self._is_order(heard):
+            self._stop(await self._threads.make_way(conversation_id, heard.ts, heard.text))
 
     async def _is_order(self, heard: Heard) -> bool:
         """Whether it plainly orders to lower or hold exposure: that waits neither for a model nor for another run."""
@@ -150,6 +147,17 @@ class Ears:
         """Stop the run that must, if it goes on here; in another process it looks for that itself."""
         if upset is not None and upset.run_id is not None:
             self._services.runs.stop(upset.run_id)
+
+
+def _heard(body: Mapping[str, Any], channel: str, message: Mapping[str, Any], myself: str | None) -> Heard:
+    return Heard(
+        workspace=body.get("team_id") or "",
+        channel=channel,
+        thread=message.get("thread_ts") or message["ts"],
+        ts=message["ts"],
+        author=message["user"],
+        text=words_of(message.get("text") or "", myself=myself),
+    )
 
 
 def _is_by_a_person(message: Mapping[str, Any], myself: str | None) -> bool:

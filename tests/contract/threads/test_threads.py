@@ -67,6 +67,13 @@ async def heard(threads: Threads, *messages: Heard) -> str:
     return found[0]
 
 
+async def ordered(threads: Threads, order: Heard) -> Upset | None:
+    """What has to stop for an order that was just heard."""
+    conversation = await threads.hear(order)
+    assert conversation is not None
+    return await threads.make_way(conversation, order.ts, order.text)
+
+
 async def take(threads: Threads, conversation: str, run_id: str | None = None) -> Taken | None:
     """What a run takes."""
     found = await threads.find(conversation)
@@ -475,8 +482,8 @@ async def test_no_secret_is_written_down(threads: Threads, database: Database) -
 
 
 async def test_an_order_is_read_before_all_else_and_alone(threads: Threads) -> None:
-    order = replace(more(3, "roll back"), is_order=True)
-    conversation = await heard(threads, FIRST, more(2, "two"), order, more(4, "four"))
+    conversation = await heard(threads, FIRST, more(2, "two"), more(4, "four"))
+    assert await ordered(threads, more(3, "roll back")) is None, "nothing goes on"
     assert new(await take(threads, conversation)) == ["roll back"]
     assert new(await take(threads, conversation)) == ["two", "four", "one"]
 
@@ -493,14 +500,14 @@ async def test_an_order_is_read_before_all_else_and_alone(threads: Threads) -> N
 async def test_an_order_is_read_with_what_its_author_takes_it_back_with(
     threads: Threads, then: str, author: str, read: list[str]
 ) -> None:
-    conversation = await heard(
-        threads, more(2, "two"), replace(more(3, "roll back"), is_order=True), more(4, then, author)
-    )
+    conversation = await heard(threads, more(2, "two"), more(4, then, author))
+    await ordered(threads, more(3, "roll back"))
     assert new(await take(threads, conversation)) == read
 
 
 async def test_what_was_said_before_an_order_that_was_read_is_overtaken(threads: Threads) -> None:
-    conversation = await heard(threads, more(2, "two"), replace(more(3, "pause it"), is_order=True))
+    conversation = await heard(threads, more(2, "two"))
+    await ordered(threads, more(3, "pause it"))
     order, overtaken = await take(threads, conversation), await take(threads, conversation)
     await heard(threads, replace(FIRST, ts="1772366401.000000"), more(4, "four", SAM))
     after = await take(threads, conversation)
@@ -515,11 +522,11 @@ async def test_an_order_stops_what_is_read_before_it_and_has_it_read_again(
     threads: Threads, database: Database, clock: ManualClock
 ) -> None:
     conversation = await heard(threads, FIRST)
-    assert await threads.make_way(conversation) is None, "nothing goes on"
     await take(threads, conversation, "run")
     await run(database, conversation, "run")
-    assert await threads.make_way(conversation) == Upset(conversation, "run", again=True)
+    assert await ordered(threads, more(200, "roll back")) == Upset(conversation, "run", again=True)
     assert await Recorder(database, clock).is_stopped("run")
+    assert new(await take(threads, conversation)) == ["roll back"]
     assert new(await take(threads, conversation)) == ["one"]
 
 
@@ -528,7 +535,7 @@ async def test_an_order_stops_a_run_that_is_about_to_begin(
 ) -> None:
     conversation = await heard(threads, FIRST)
     await take(threads, conversation, "run")
-    assert await threads.make_way(conversation) == Upset(conversation, "run", again=True)
+    assert await ordered(threads, more(200, "roll back")) == Upset(conversation, "run", again=True)
     begun = Recorder(database, clock).begin(turn(conversation), ModelOptions(name="m"), "v1", run_id="run")
     assert await begun == ("run", True)
 
@@ -541,7 +548,8 @@ async def test_what_a_stopped_run_has_done_is_not_done_again(
     await run(database, conversation, "run")
     recorder = Recorder(database, clock)
     await recorder.tool_called(recorder.tool_call("run", 0, "propose_plan", {}))
-    assert await threads.make_way(conversation) == Upset(conversation, "run", again=False)
+    assert await ordered(threads, more(200, "roll back")) == Upset(conversation, "run", again=False)
+    assert new(await take(threads, conversation)) == ["roll back"]
     assert await take(threads, conversation) is None
 
 
@@ -552,7 +560,7 @@ async def test_what_an_order_stops_has_either_acted_or_never_does(
     await take(threads, conversation, "run")
     await run(database, conversation, "run")
     recorder = Recorder(database, clock)
-    assert await threads.make_way(conversation) == Upset(conversation, "run", again=True)
+    assert await ordered(threads, more(200, "roll back")) == Upset(conversation, "run", again=True)
     with pytest.raises(Stopped):
         await recorder.tool_called(recorder.tool_call("run", 0, "propose_plan", {}))
     async with database.read() as session:
@@ -570,14 +578,10 @@ async def test_an_order_that_is_heard_while_a_run_takes_its_messages_stops_that_
             await on.wait()
             return await Threads._said_before(self, session, conversation_id, most)
 
-    async def ordered() -> Upset | None:
-        await threads.hear(replace(more(200, "roll back"), is_order=True))
-        return await threads.make_way(conversation)
-
     conversation = await heard(threads, FIRST)
     taking = asyncio.create_task(take(Slow(database, clock), conversation, "run"))
     await inside.wait()
-    ordering = asyncio.create_task(ordered())
+    ordering = asyncio.create_task(ordered(threads, more(200, "roll back")))
     await asyncio.wait({ordering}, timeout=0.3)
     on.set()
     assert new(await taking) == ["one"]
@@ -585,10 +589,31 @@ async def test_an_order_that_is_heard_while_a_run_takes_its_messages_stops_that_
 
 
 async def test_an_order_never_stops_an_order(threads: Threads, database: Database) -> None:
-    conversation = await heard(threads, replace(FIRST, text="roll back", is_order=True))
+    assert await ordered(threads, replace(FIRST, text="roll back")) is None
+    conversation = await heard(threads, more(200, "two"))
     await take(threads, conversation, "run")
     await run(database, conversation, "run")
-    assert await threads.make_way(conversation) is None
+    assert await ordered(threads, more(300, "pause it", SAM)) is None
+
+
+async def test_only_what_is_still_said_and_unread_is_an_order(threads: Threads) -> None:
+    order = replace(FIRST, text="roll back")
+    conversation = await heard(threads, order, more(200, "two", SAM))
+    await threads.change("C1", FIRST.ts, "how is it?")
+    await take(threads, conversation, "run")
+    assert await threads.make_way(conversation, order.ts, order.text) is None
+    assert await threads.make_way(conversation, order.ts, "how is it?") is None, "it is being read"
+    assert await ordered(threads, more(300, "pause it", SAM)) == Upset(conversation, "run", again=True)
+    assert await threads.take_back("C1", more(300, "").ts) is not None
+    assert await threads.make_way(conversation, more(300, "").ts, "pause it") is None
+    assert new(await take(threads, conversation)) == ["how is it?"]
+
+
+async def test_an_order_that_was_edited_is_none_until_it_is_found_to_be_one_again(threads: Threads) -> None:
+    conversation = await heard(threads, FIRST)
+    await ordered(threads, more(200, "roll back", SAM))
+    await threads.change("C1", more(200, "").ts, "how is it?")
+    assert new(await take(threads, conversation)) == ["one"]
 
 
 async def test_a_thread_is_about_the_rollout_whose_card_stands_in_it(threads: Threads) -> None:
