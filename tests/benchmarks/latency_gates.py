@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tools.gates.judging import BURN_IN_STAKE, safe_prior
-from tools.gates.latency import LatencyTest, Tally, boost, harm_bets, latency_prior, safe_bets
+from tools.gates.latency import LatencyTest, boost, harm_bets, latency_prior, safe_bets
+from tools.gates.scores import Tally
 from tools.gates.wealth import Floats, Prior, advance, log_total
 
 HARM_MARGIN, SAFE_MARGIN = 1.1, 1.25
@@ -64,7 +65,8 @@ def harm_after(test: LatencyTest, data: Mapping[str, Any], alpha: float) -> Floa
     def pay(book: Book, past: Tally, control: Tally, treatment: Tally) -> tuple[Floats, Floats]:
         bets = harm_bets(test, past, control, treatment)
         both = (control.requests > 0) & (treatment.requests > 0)
-        raised = np.where(both, boost(test, bets, book.started, book.reserve, np.zeros(len(both))), 0.0)
+        levels, phi = np.full(len(both), test.alpha_rollback), np.full(len(both), test.dispersion)
+        raised = np.where(both, boost(levels, phi, bets, book.started, book.reserve, np.zeros(len(both))), 0.0)
         book.started = book.started + raised[:, None]
         return bets.log_lr, bets.information
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Self
 
@@ -81,7 +81,7 @@ class Histogram:
             found[edge] += count
         return cls(edges, tuple(found.values()), total, squares)
 
-    @property
+    @cached_property
     def requests(self) -> int:
         """All of them."""
         return sum(self.counts)

@@ -12,7 +12,8 @@ picture, as it does in wide buckets. One for the slow tail: being above the edge
 count (`tools.gates.counts`). λ follows the size of the slow-down bet on and the spread seen so far.
 
 Of the latencies inside a bucket only the sum is known: their means are interpolated and their spread is spread over the
-buckets by width, which makes the bet with sums approximate. The bet from buckets alone is exact.
+buckets by width, which makes the bet with sums approximate. The bet from buckets alone is as good as exact. Near proof
+both are raised by what would overshoot it (`tools.gates.wealth.log_boost`), for which totals are taken as normal.
 
 Safety. With sums: treatment's mean is below margin × control's, by a normal approximation with the variance of control,
 which margin² enlarges. The null is a statement about means, tails included. From buckets alone margins are mostly
@@ -31,18 +32,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tools.gates.counts import log_likelihood_ratios, null_share
-from tools.gates.dispersion import ENOUGH
 from tools.gates.histograms import (
     Histogram,
-    Layout,
     MissingSums,
-    bucket_means,
     check_edges,
     check_layout,
     layout,
@@ -62,42 +60,25 @@ from tools.gates.judging import (
     log_harm_cap,
     safe_prior,
 )
-from tools.gates.permutation import log_mean
+from tools.gates.scores import FINEST_SPREAD, TINY, Tally, make_score
 from tools.gates.verdict import NoData, Outcome, Verdict, no_data
-from tools.gates.wealth import RESERVE_HALF_LIFE, BadEvidence, Floats, Prior, Wealth, log_boost, log_total
-
-__all__ = [
-    "LatencyEvidence",
-    "LatencyTest",
-    "Tally",
-    "estimate_dispersion",
-    "harm_bets",
-    "judge",
-    "safe_bets",
-    "update",
-]
+from tools.gates.wealth import RESERVE_HALF_LIFE, BadEvidence, Floats, Ledger, Prior, Wealth, log_boost, log_total
 
 VERSION = 1
 SMALLEST_SAMPLE = 200
 # The share of the money on the tail's bets; the slow-downs of the tail that it is on lie around TYPICAL_TAIL.
 TAIL_SHARE, TAIL, TYPICAL_TAIL = 0.06, 0.05, 1.5
 # The share of the money on slow-downs far beyond the margin, and what of all of it is placed from the start.
-FAR, AT_ONCE = 0.03, 0.93
+FAR, AT_ONCE = 0.03, 0.9
 NEAR_SPREAD = 0.55
-# How much of a score may come from the position inside the bucket; the best for the slow-down expected is taken.
-INSIDE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-# The correlation of bucket and latency is taken to be nearer to 1 than interpolated by this part of what is missing.
-CORRELATION_ALLOWANCE = 0.3
 LARGEST_BET = 2.0
-ONE_BUCKET = 0.002
+# Each request tells of latency, few tell of errors: a late harm is met after more information, so more waits for it.
+LATER = 2.0
 # Where a normal total may lie, in standard deviations, and the chance of each step from there.
 OUTCOME_STEP = 0.25
 OUTCOMES = np.arange(-0.5, 6.5, OUTCOME_STEP)
 _ABOVE = [math.erfc(end / math.sqrt(2)) / 2 for end in (*OUTCOMES, OUTCOMES[-1] + OUTCOME_STEP)]
 OUTCOME_LOG_CHANCES = np.log(-np.diff(_ABOVE))
-# Latencies closer together than this part of their mean are not told apart.
-FINEST_SPREAD = 0.01
-TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -107,7 +88,7 @@ class LatencyTest:
     `edges` are the histogram's upper edges, the last +inf; `sums`: the source gives sums and sums of squares. Treatment
     is safe when its latencies are below `margin` × control's. The levels and `burn_in_margin` are as in `CountTest`.
     `dispersion` φ ≥ 1 is how much more control's scores vary from interval to interval than independent requests would
-    (`estimate_dispersion`): slow requests come in clusters. Raises BadTest.
+    (`tools.gates.scores.estimate_dispersion`): slow requests come in clusters. Raises BadTest.
     """
 
     edges: tuple[float, ...]
@@ -133,65 +114,6 @@ class LatencyTest:
     def asked(self) -> tuple[tuple[float, ...], float, bool, float]:
         """What evidence is collected for; all else may change on the way."""
         return self.edges, self.margin, self.sums, self.burn_in_margin
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Histograms as arrays: `counts` (..., B), `total` and `squares` (...), zeros where the test has no sums."""
-
-    counts: Floats
-    total: Floats
-    squares: Floats
-
-    @classmethod
-    def of(cls, histogram: Histogram) -> Self:
-        """One histogram, without leading dimensions."""
-        sums = histogram.total or 0.0, histogram.squares or 0.0
-        return cls(np.array(histogram.counts, float), np.array(sums[0]), np.array(sums[1]))
-
-    @classmethod
-    def empty(cls, buckets: int) -> Self:
-        """No request."""
-        return cls(np.zeros(buckets), np.array(0.0), np.array(0.0))
-
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(self.counts + other.counts, self.total + other.total, self.squares + other.squares)
-
-    @property
-    def requests(self) -> Floats:
-        return np.asarray(self.counts.sum(axis=-1))
-
-    @property
-    def shares(self) -> Floats:
-        """Of the requests by bucket, (..., B)."""
-        return np.asarray(self.counts / np.maximum(self.requests, 1.0)[..., None])
-
-    @property
-    def mean(self) -> Floats:
-        return np.asarray(self.total / np.maximum(self.requests, 1.0))
-
-    @property
-    def variance(self) -> Floats:
-        """Of the latencies, at least (FINEST_SPREAD × mean)²."""
-        found = self.squares / np.maximum(self.requests, 1.0) - self.mean**2
-        return np.asarray(np.maximum(found, (FINEST_SPREAD * self.mean) ** 2 + TINY**2))
-
-    def to_json(self) -> list[Any]:
-        """`[counts, total, squares]`."""
-        return [[int(count) for count in self.counts], float(self.total), float(self.squares)]
-
-    @classmethod
-    def from_json(cls, plain: Any, buckets: int) -> Self:
-        """What `to_json` wrote. Raises BadEvidence for anything else."""
-        try:
-            counts, total, squares = plain
-            tally = cls(np.array([float(count) for count in counts]), np.array(float(total)), np.array(float(squares)))
-        except (TypeError, ValueError, OverflowError) as error:
-            raise BadEvidence(f"Stored latencies are damaged ({error}); start new evidence.") from error
-        numbers = [*tally.counts, tally.total, tally.squares]
-        if len(tally.counts) != buckets or not np.isfinite(numbers).all() or min(numbers) < 0:
-            raise BadEvidence("Stored latencies are damaged; start new evidence.")
-        return tally
 
 
 @dataclass(frozen=True)
@@ -260,6 +182,22 @@ class LatencyEvidence:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
 
 
+@dataclass(frozen=True)
+class Interval:
+    """One test's evidence, and the interval to be added to it: see `update`."""
+
+    test: LatencyTest
+    evidence: LatencyEvidence
+    control: Histogram
+    treatment: Histogram
+    burning_in: bool = False
+
+    @property
+    def comparable(self) -> bool:
+        """Whether both arms had requests."""
+        return bool(self.control.requests and self.treatment.requests)
+
+
 def update(
     test: LatencyTest, evidence: LatencyEvidence, control: Histogram, treatment: Histogram, *, burning_in: bool = False
 ) -> LatencyEvidence:
@@ -269,29 +207,22 @@ def update(
     nothing to compare. Intervals must not overlap. Raises ChangedBuckets or MissingSums when a histogram is not what
     the test is for, BadEvidence when `evidence` is of another test; `evidence` is as good as before then.
     """
-    check_same_test(test, evidence)
-    for histogram in (control, treatment):
-        check_layout(histogram, test.edges)
-        if test.sums and histogram.total is None and histogram.requests:
-            raise MissingSums(
-                "The histogram came without the sum of its latencies, which this test is for: let the source give the "
-                "sums and sums of squares, or start the rollout's gate anew without."
-            )
-    arms = Tally.of(control), Tally.of(treatment)
-    books, matched = evidence.books, evidence.matched
-    if control.requests and treatment.requests:
-        books = _paid(test, evidence, *arms, burning_in=burning_in)
-        matched = matched if burning_in else _matched(test, matched, *arms)
-    seen = replace(
-        evidence, books=books, matched=matched, past=evidence.past + arms[0], intervals=evidence.intervals + 1
-    )
-    if burning_in:
-        return replace(
-            seen,
-            warming_control=evidence.warming_control + control.requests,
-            warming_treatment=evidence.warming_treatment + treatment.requests,
-        )
-    return replace(seen, control=evidence.control + control.requests, treatment=evidence.treatment + treatment.requests)
+    return update_all([Interval(test, evidence, control, treatment, burning_in)])[0]
+
+
+def update_all(intervals: Sequence[Interval]) -> list[LatencyEvidence]:
+    """What `update` says of each, many times faster for many. Raises what it raises, when one of them would."""
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for position, one in enumerate(intervals):
+        _check_interval(one)
+        if one.comparable:
+            alike.setdefault((one.test.asked, one.burning_in), []).append(position)
+    books = [one.evidence.books for one in intervals]
+    for positions in alike.values():
+        paid = _paid([intervals[position] for position in positions])
+        for position, after in zip(positions, paid, strict=True):
+            books[position] = after
+    return [_counted(one, after) for one, after in zip(intervals, books, strict=True)]
 
 
 def judge(test: LatencyTest, evidence: LatencyEvidence) -> Verdict:
@@ -332,39 +263,6 @@ def judge(test: LatencyTest, evidence: LatencyEvidence) -> Verdict:
     return decide(test, evidence.books, numbers, question)
 
 
-def estimate_dispersion(control: Sequence[Histogram]) -> float:
-    """How much more control's mean scores vary between intervals than those of independent requests would, at least 1.
-
-    `control` in order of time, of one layout, with sums in all intervals or in none. As for counts, one standard error
-    is added where there are clusters or too few intervals to rule them out. Intervals without requests are left out.
-    Give it control's or past latencies only.
-    """
-    counted = [histogram for histogram in control if histogram.requests]
-    if len(counted) < 2:
-        return 1.0
-    sums = all(histogram.total is not None for histogram in counted)
-    for histogram in counted:
-        check_layout(histogram, counted[0].edges)
-    tallies = [Tally.of(histogram) for histogram in counted]
-    whole = tallies[0]
-    for tally in tallies[1:]:
-        whole = whole + tally
-    score = make_score(layout(counted[0].edges), whole, typical=0.1, sums=sums)
-    means = np.array([float(score.total(tally) / tally.requests) for tally in tallies])
-    steps = np.diff(means) ** 2
-    expected = np.array([float(1 / one.requests + 1 / other.requests) for one, other in pairwise(tallies)])
-    expected *= float(score.variance(whole))
-    if not expected.sum() > 0:
-        return 1.0
-    estimate = steps.sum() / expected.sum()
-    surprise = steps - estimate * expected
-    variance = (surprise**2).sum() + 2 * (surprise[1:] * surprise[:-1]).sum()  # neighbours share an interval
-    error = math.sqrt(max(variance, 0.0)) / expected.sum()
-    if len(steps) >= ENOUGH and estimate <= 1 + 2 * error:
-        return 1.0
-    return max(1.0, float(estimate + error))
-
-
 def check_same_test(test: LatencyTest, evidence: LatencyEvidence) -> None:
     """Raises BadEvidence when `evidence` was collected for other buckets, margins, or with other sums."""
     if test.asked != evidence.test:
@@ -373,42 +271,6 @@ def check_same_test(test: LatencyTest, evidence: LatencyEvidence) -> None:
             f"This evidence is of a test of {len(edges)} buckets {'with' if sums else 'without'} sums, margin "
             f"{margin:g} and burn-in margin {burn_in_margin:g}, which is not the one asked for: start new evidence."
         )
-
-
-@dataclass(frozen=True)
-class Score:
-    """A number for each request, with a mean of about 0 and a variance of about 1 over the pooled requests.
-
-    `by_bucket` (..., B) is the score at the bucket's mean latency, `inside` (..., B) its variance within the bucket,
-    `slope` (...) what it rises by per unit of latency there (0: buckets only), `means` (..., B) the buckets' mean
-    latencies, and `signal` (...) how far the mean score moves per unit of the log of all latencies.
-    """
-
-    by_bucket: Floats
-    inside: Floats
-    slope: Floats
-    means: Floats
-    signal: Floats
-
-    def total(self, tally: Tally) -> Floats:
-        """The requests' scores added up, (...)."""
-        placed = (tally.counts * self.by_bucket).sum(axis=-1)
-        return np.asarray(placed + self.slope * (tally.total - (tally.counts * self.means).sum(axis=-1)))
-
-    def variance(self, tally: Tally) -> Floats:
-        """Of one request's score, (...)."""
-        shares = tally.shares
-        centre = (shares * self.by_bucket).sum(axis=-1)[..., None]
-        return np.asarray((shares * ((self.by_bucket - centre) ** 2 + self.inside)).sum(axis=-1))
-
-    def log_cost(self, bets: Floats, pooled: Tally, drawn: Floats) -> Floats:
-        """ln of the mean of e^{λ·(total − its mean)} over all draws of `drawn` requests, for `bets` λ (..., G)."""
-        share = drawn / np.maximum(pooled.requests, 1.0)
-        # Inside a bucket too, the draw is without replacement.
-        inside = ((1 - share)[..., None] * self.inside)[..., None, :]
-        log_u = bets[..., None] * self.by_bucket[..., None, :] + (bets**2)[..., None] / 2 * inside
-        placed = share * (pooled.counts * self.by_bucket).sum(axis=-1)
-        return np.asarray(log_mean(log_u, pooled.counts, drawn) - bets * placed[..., None])
 
 
 @dataclass(frozen=True)
@@ -425,57 +287,15 @@ class HarmBets:
     cost: Floats
     deviation: Floats
 
-    @property
-    def outcomes(self) -> tuple[Floats, Floats]:
-        """Some outcomes that the draw might have had: log chances (N,) and log likelihood ratios (..., N, G).
+    def outcomes(self, which: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """Some outcomes that `which` draws might have had: log chances (O,) and log likelihood ratios (M, O, G).
 
         The total is taken to be normal; each step of it counts as its lower end. What the tail would pay is left out.
         """
-        totals = self.deviation[..., None, None] * OUTCOMES[:, None]
-        shifted = self.slopes[..., None, :] * totals - self.cost[..., None, :]
+        totals = self.deviation[which, None, None] * OUTCOMES[:, None]
+        shifted = self.slopes[which, None, :] * totals - self.cost[which, None, :]
         rest = self.log_lr.shape[-1] - self.slopes.shape[-1]
         return OUTCOME_LOG_CHANCES, np.concatenate([shifted, np.full((*shifted.shape[:-1], rest), -np.inf)], axis=-1)
-
-
-def make_score(at: Layout, pooled: Tally, *, typical: float, sums: bool) -> Score:
-    """The score for a shift of all latencies whose log is about `typical`, from the pooled requests so far.
-
-    Of the position of the bucket (its log-middle) and the latency itself, each standardised, that mixture is taken
-    whose expected growth is largest. With correlation ρ, signals d and third moment κ of the mixture m, the growth is
-    about (m·d)²·(1 − typical·(m·d)·κ/3) / (m'Rm): an exponential bet on a skewed score has to pay for the skew.
-    """
-    shares = pooled.shares
-    position = at.log_middle - (shares * at.log_middle).sum(axis=-1)[..., None]
-    spread = np.maximum((shares * position**2).sum(axis=-1), TINY)
-    position = position / np.sqrt(spread)[..., None]
-    # The mean log-middle moves by about as much as the latencies' log, unless hardly anything lies outside one bucket.
-    found = np.sqrt(spread) / (spread + ONE_BUCKET * (shares * at.log_width**2).sum(axis=-1))
-    if not sums:
-        none = np.zeros_like(position)
-        return Score(position, none, np.zeros_like(spread), none, found)
-    mean, deviation = pooled.mean, np.sqrt(pooled.variance)
-    means = bucket_means(at, shares, mean)
-    place = (means - mean[..., None]) / deviation[..., None]
-    correlation = np.clip((shares * position * place).sum(axis=-1), 0.0, 1.0)
-    correlation = correlation + CORRELATION_ALLOWANCE * (1 - correlation)
-    best = np.full(np.shape(mean), -1.0)
-    weight, signal = np.zeros_like(best), np.ones_like(best)
-    norm = np.ones_like(best)
-    for inside in INSIDE:
-        size = np.sqrt((1 - inside) ** 2 + inside**2 + 2 * correlation * inside * (1 - inside))
-        seen = ((1 - inside) * found + inside * mean / deviation) / size
-        mixed = ((1 - inside) * position + inside * place) / size[..., None]
-        skew = (shares * mixed**3).sum(axis=-1)
-        growth = seen**2 * np.clip(1 - typical * seen * skew / 3, 0.1, 1.0)
-        better = growth > best
-        best, weight = np.where(better, growth, best), np.where(better, inside, weight)
-        signal, norm = np.where(better, seen, signal), np.where(better, size, norm)
-    slope = weight / (norm * deviation)
-    by_bucket = (((1 - weight) / norm)[..., None]) * position + slope[..., None] * (means - mean[..., None])
-    within = np.maximum(pooled.squares / np.maximum(pooled.requests, 1.0) - (shares * means**2).sum(axis=-1), 0.0)
-    width = (at.upper - at.lower) ** 2
-    spread_out = width / np.maximum((shares * width).sum(axis=-1), TINY)[..., None]
-    return Score(by_bucket, (slope**2 * within)[..., None] * spread_out, slope, means, signal)
 
 
 def harm_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tally) -> HarmBets:
@@ -501,16 +321,25 @@ def harm_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tally) 
     )
 
 
-def boost(test: LatencyTest, bets: HarmBets, log_started: Floats, log_reserve: Floats, burn_in_log_e: Floats) -> Floats:
-    """By how much the bets on harm may be raised before the interval, as a log (`tools.gates.wealth.log_boost`), (...).
+def boost(
+    alpha_rollback: Floats,
+    dispersion: Floats,
+    bets: HarmBets,
+    log_started: Floats,
+    log_reserve: Floats,
+    burn_in_log_e: Floats,
+) -> Floats:
+    """By how much the bets of N tests on harm may be raised before an interval, as logs (`wealth.log_boost`), (N,).
 
     0 where there are clusters: then it is not known what the null would bring.
     """
-    cap = log_harm_cap(test.alpha_rollback, burn_in_log_e)
-    near = boostable(log_total(log_started, log_reserve), cap) & (bets.deviation > 0)
-    if test.dispersion > 1 or not near.any():
-        return np.zeros_like(cap)
-    return np.where(near, log_boost(log_started, log_reserve, cap, *bets.outcomes), 0.0)
+    found = np.zeros(len(log_reserve))
+    cap = log_harm_cap(alpha_rollback, burn_in_log_e)
+    worth = boostable(log_total(log_started, log_reserve), cap) & (bets.deviation > 0) & (dispersion == 1)
+    (near,) = np.nonzero(worth)
+    if len(near):
+        found[near] = log_boost(log_started[near], log_reserve[near], cap[near], *bets.outcomes(near))
+    return found
 
 
 def safe_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tally) -> tuple[Floats, Floats]:
@@ -541,33 +370,74 @@ def _burn_in_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tal
     """As `harm_bets`, against a treatment `burn_in_margin` times as slow as control."""
     at, shares = layout(test.edges), (past + control).shares
     above = survival_if_slower(at, shares, test.burn_in_margin, at_most=True)
-    slower = -np.diff(np.concatenate([np.ones((*above.shape[:-1], 1)), above, np.zeros((*above.shape[:-1], 1))]))
+    ends = np.ones((*above.shape[:-1], 1)), np.zeros((*above.shape[:-1], 1))
+    slower = -np.diff(np.concatenate([ends[0], above, ends[1]], axis=-1), axis=-1)
     centre = (shares * at.log_middle).sum(axis=-1)[..., None]
     spread = (shares * ((at.log_middle - centre) ** 2 + at.log_width**2 / 12)).sum(axis=-1)
     bets = np.minimum(np.log(burn_in_prior().factors) / spread[..., None], LARGEST_BET / np.sqrt(spread)[..., None])
     log_u = bets[..., None] * at.log_middle
+    log_u = log_u - log_u.max(axis=-1, keepdims=True)
     won = (treatment.counts[..., None, :] * log_u).sum(axis=-1)
-    staked = treatment.requests[..., None] * np.log((slower[..., None, :] * np.exp(log_u - log_u.max())).sum(axis=-1))
-    return won - staked - treatment.requests[..., None] * log_u.max(), treatment.requests / spread
+    staked = treatment.requests[..., None] * np.log((slower[..., None, :] * np.exp(log_u)).sum(axis=-1))
+    return won - staked, treatment.requests / spread
 
 
-def _paid(test: LatencyTest, evidence: LatencyEvidence, control: Tally, treatment: Tally, *, burning_in: bool) -> Books:
-    books, past = evidence.books, evidence.past
-    harm, burn_in, safe = _priors(test.margin)
+def _check_interval(interval: Interval) -> None:
+    check_same_test(interval.test, interval.evidence)
+    for histogram in (interval.control, interval.treatment):
+        check_layout(histogram, interval.test.edges)
+        if interval.test.sums and histogram.total is None and histogram.requests:
+            raise MissingSums(
+                "The histogram came without the sum of its latencies, which this test is for: let the source give the "
+                "sums and sums of squares, or start the rollout's gate anew without."
+            )
 
-    def paid(wealth: Wealth, prior: Prior, log_lr: Floats, information: Floats) -> Wealth:
-        return wealth.advance(prior, log_lr / test.dispersion, float(information) / test.dispersion)
 
-    if burning_in:
-        return replace(books, burn_in=paid(books.burn_in, burn_in, *_burn_in_bets(test, past, control, treatment)))
-    bets = harm_bets(test, past, control, treatment)
-    raised = books.harm.raised(float(boost(test, bets, *books.harm.arrays, np.array(books.burn_in.log_e))))
-    proof = paid(books.safe, safe, *safe_bets(test, past, control, treatment))
-    return replace(
-        books,
-        harm=paid(raised, harm, bets.log_lr, bets.information),
-        safe=proof.capped(SAFE_LOG_HEADROOM - math.log(test.alpha_safe)),
+def _counted(interval: Interval, books: Books) -> LatencyEvidence:
+    evidence, control, treatment = interval.evidence, interval.control.requests, interval.treatment.requests
+    settled, warming = (control, treatment), (0, 0)
+    if interval.burning_in:
+        settled, warming = warming, settled
+    return LatencyEvidence(
+        test=evidence.test,
+        books=books,
+        past=evidence.past + Tally.of(interval.control),
+        control=evidence.control + settled[0],
+        treatment=evidence.treatment + settled[1],
+        warming_control=evidence.warming_control + warming[0],
+        warming_treatment=evidence.warming_treatment + warming[1],
+        matched=_matched(interval) if interval.comparable and not interval.burning_in else evidence.matched,
+        intervals=evidence.intervals + 1,
     )
+
+
+def _paid(intervals: Sequence[Interval]) -> list[Books]:
+    """The books of intervals of the same question, all burning in or none."""
+    test, books = intervals[0].test, [one.evidence.books for one in intervals]
+    past = Tally.stacked([one.evidence.past for one in intervals])
+    control = Tally.of_all([one.control for one in intervals])
+    treatment = Tally.of_all([one.treatment for one in intervals])
+    phi = np.array([one.test.dispersion for one in intervals])
+    harm, burn_in, safe = _priors(test.margin)
+    warmth = Ledger.of([(one.burn_in,) for one in books])
+    if intervals[0].burning_in:
+        _advance(warmth, burn_in, _burn_in_bets(test, past, control, treatment), phi)
+        return [Books(one.harm, warmed, one.safe) for one, (warmed,) in zip(books, warmth.books(), strict=True)]
+    harms, proofs = Ledger.of([(one.harm,) for one in books]), Ledger.of([(one.safe,) for one in books])
+    bets = harm_bets(test, past, control, treatment)
+    levels = np.array([one.test.alpha_rollback for one in intervals])
+    boosts = boost(levels, phi, bets, harms.log_started[:, 0], harms.log_reserve[:, 0], warmth.log_e[:, 0])
+    harms.log_started += boosts[:, None, None]
+    _advance(harms, harm, (bets.log_lr, bets.information), phi)
+    _advance(proofs, safe, safe_bets(test, past, control, treatment), phi)
+    proofs.cap(0, SAFE_LOG_HEADROOM - np.log([one.test.alpha_safe for one in intervals]))
+    after = zip(books, harms.books(), proofs.books(), strict=True)
+    return [Books(harmed, one.burn_in, proven) for one, (harmed,), (proven,) in after]
+
+
+def _advance(ledger: Ledger, prior: Prior, bets: tuple[Floats, Floats], phi: Floats) -> None:
+    log_lr, information = bets
+    ledger.advance(prior, (log_lr / phi[:, None])[:, None], (information / phi)[:, None])
 
 
 @lru_cache(maxsize=256)
@@ -602,7 +472,7 @@ def _shift_prior(margin: float) -> Prior:
         log_weights=np.log(weights),
         log_late_weights=np.log(weights),
         at_once=AT_ONCE,
-        half_life=RESERVE_HALF_LIFE / centre**2,
+        half_life=LATER * RESERVE_HALF_LIFE / centre**2,
     )
 
 
@@ -622,15 +492,19 @@ def _slow_tail(known: Tally) -> Floats:
     return np.asarray(np.arange(known.counts.shape[-1]) > edge[..., None], float)
 
 
-def _matched(
-    test: LatencyTest, sums: tuple[float, float, float], control: Tally, treatment: Tally
-) -> tuple[float, float, float]:
-    middles = layout(test.edges).log_middle
-    means = [
-        float(tally.mean) if test.sums else float((tally.shares * middles).sum()) for tally in (treatment, control)
-    ]
-    weight = float(treatment.requests * control.requests / (treatment.requests + control.requests))
+def _matched(interval: Interval) -> tuple[float, float, float]:
+    sums, test = interval.evidence.matched, interval.test
+    control, treatment = interval.control, interval.treatment
+    weight = control.requests * (treatment.requests / (control.requests + treatment.requests))
+    means = [_typical(test, arm) for arm in (treatment, control)]
     return sums[0] + weight * means[0], sums[1] + weight * means[1], sums[2] + weight
+
+
+def _typical(test: LatencyTest, arm: Histogram) -> float:
+    """The mean latency, or the mean log-middle without sums."""
+    if test.sums and arm.mean is not None:
+        return arm.mean
+    return float(np.dot(arm.counts, layout(test.edges).log_middle)) / arm.requests
 
 
 def _ratio(evidence: LatencyEvidence) -> float | None:

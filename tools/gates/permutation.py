@@ -20,7 +20,7 @@ from tools.gates.wealth import Floats
 LARGE_ENOUGH = 10.0
 # Times the variance of ln u over n·(N − n)/N: more than the saddle point was ever seen to be short of the truth.
 CORRECTION = 0.06
-STEPS = 5
+STEPS = 3
 
 
 def log_mean(log_u: Floats, pooled: Floats, drawn: Floats) -> Floats:

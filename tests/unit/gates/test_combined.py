@@ -45,7 +45,7 @@ def guardrail(harm_e: float, weight: float = 0.2, outcome: Outcome = Outcome.INC
 
 def test_a_guardrail_gets_its_part_of_the_level() -> None:
     test = shared(ERRORS, 0.2)
-    assert (test.alpha_pause, test.alpha_rollback) == (pytest.approx(0.01), pytest.approx(0.004))
+    assert [test.alpha_pause, test.alpha_rollback] == pytest.approx([0.01, 0.004])
     assert replace(test, alpha_pause=ERRORS.alpha_pause, alpha_rollback=ERRORS.alpha_rollback) == ERRORS
     revenue = shared(MeanTest(Direction.DECREASE, 100.0), 0.5)
     assert (revenue.alpha_rollback, revenue.alpha_safe) == (0.01, 0.05)

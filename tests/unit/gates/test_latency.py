@@ -15,7 +15,8 @@ from tests.benchmarks.latency_gates import harm_after, safe_after
 from tests.unit.gates.latencies import EDGES, Draw, Service, histogram, log_normal, simulate
 from tools.gates import BadCounts, BadEvidence, BadTest, Direction, Harm, NoData, Outcome, Verdict
 from tools.gates.histograms import ChangedBuckets, Histogram, MissingSums
-from tools.gates.latency import LatencyEvidence, LatencyTest, estimate_dispersion, judge, update
+from tools.gates.latency import Interval, LatencyEvidence, LatencyTest, judge, update, update_all
+from tools.gates.scores import estimate_dispersion
 
 TEST = LatencyTest(EDGES)
 BUCKETS = LatencyTest(EDGES, sums=False)
@@ -384,6 +385,37 @@ def test_the_rules_of_the_benchmark_answer_as_update_and_judge_do() -> None:
                     seen.setdefault("safe", interval + 1)
             assert seen.get(Harm.PROVEN, math.inf) == failed[stream]
             assert seen.get("safe", math.inf) == safe[stream]
+
+
+def test_many_are_updated_together_as_each_alone() -> None:
+    data = simulate(replace(USUAL, slower=1.15, share=0.2), 12, 12, seed=28)
+    tests = [
+        replace(SHARP, sums=stream % 2 == 0, dispersion=1.0 + stream % 3, alpha_rollback=0.02 / (1 + stream % 2))
+        for stream in range(12)
+    ]
+    alone = [LatencyEvidence.start(test) for test in tests]
+    together = list(alone)
+    for interval in range(12):
+        arms = [
+            [histogram(data, arm, stream, interval, sums=test.sums) for arm in "bc"]
+            for stream, test in enumerate(tests)
+        ]
+        warm = [interval < stream % 3 for stream in range(12)]
+        alone = [
+            update(test, evidence, *pair, burning_in=burning_in)
+            for test, evidence, pair, burning_in in zip(tests, alone, arms, warm, strict=True)
+        ]
+        together = update_all(
+            [
+                Interval(test, evidence, pair[0], pair[1], burning_in)
+                for test, evidence, pair, burning_in in zip(tests, together, arms, warm, strict=True)
+            ]
+        )
+    for test, one, other in zip(tests, alone, together, strict=True):
+        assert one.books.harm_log_e == pytest.approx(other.books.harm_log_e, abs=1e-9)
+        assert one.books.safe.log_e == pytest.approx(other.books.safe.log_e, abs=1e-9)
+        assert judge(test, one).outcome is judge(test, other).outcome
+    assert update_all([]) == []
 
 
 def test_a_thousand_times_the_traffic_in_one_interval_is_no_trouble() -> None:
