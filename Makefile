@@ -9,7 +9,7 @@ PIP       := $(BIN)/python -m pip install -qq --disable-pip-version-check
 COMPILE   := uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
-.PHONY: help python install demo test fuzz coverage lint format bench pins clean
+.PHONY: help python install demo test fuzz coverage lint format bench bench-gates pins clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ format: $(VENV)/.installed-dev  ## put the code in shape
 
 bench: $(VENV)/.installed-dev  ## the benchmarks (figures in the README)
 	@$(BIN)/python -m pytest tests/benchmarks -o 'python_files=*.py' -p no:cacheprovider -s -n 0 -m benchmark $(ARGS)
+
+bench-gates: $(VENV)/.installed-dev  ## the count gate beside other tools' rules (ARGS="--help" lists the options)
+	@$(BIN)/python -m tests.benchmarks.gate_table $(ARGS)
 
 pins:  ## pin the newest dependencies again, each with its hashes (needs uv)
 	@$(COMPILE) pyproject.toml -o requirements.txt

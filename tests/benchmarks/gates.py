@@ -7,7 +7,7 @@ answers with the 1-based minute of its first alarm per stream, infinity where th
 The functions called are those that `tools.gates.update` and `tools.gates.judge` call; a test holds the two together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from tools.gates.judging import (
     Counts,
     Direction,
     boostable,
+    burn_in_prior,
     harm_prior,
     log_harm_cap,
     safe_prior,
@@ -26,35 +27,47 @@ from tools.gates.judging import (
 from tools.gates.wealth import Floats, Prior, advance, log_boost, log_total
 
 MARGIN = 2.0
+BURN_IN = 10
 
 
 @dataclass(frozen=True)
 class Rule:
     """One question of a test: the bets, the factors they are on, the null, and the log evidence that answers it.
 
-    `alpha_boosted` is the level whose rollback the bets are boosted for; None for a question without a boost.
+    `stake` is the part of the money that is on this question, `boosted` says whether a rollback is what it is about.
     """
 
-    direction: Direction
+    test: CountTest
     prior: Prior
     factors: Floats
     null: float
     log_level: float
-    alpha_boosted: float | None = None
+    stake: float = 1.0
+    boosted: bool = False
 
     @classmethod
     def harm(cls, test: CountTest, alpha: float) -> "Rule":
         """Is treatment worse than control?"""
         prior = harm_prior(test.margin)
-        level = float(-np.log(alpha) - np.log1p(-BURN_IN_STAKE))
-        return cls(test.direction, prior, test.direction.away(prior.factors), 1.0, level, test.alpha_rollback)
+        factors = test.direction.away(prior.factors)
+        return cls(test, prior, factors, 1.0, float(-np.log(alpha)), 1 - BURN_IN_STAKE, boosted=True)
 
     @classmethod
     def safe(cls, test: CountTest) -> "Rule":
         """Is treatment within the margin?"""
         prior = safe_prior(test.margin)
         factors = 1 / test.direction.away(prior.factors)
-        return cls(test.direction, prior, factors, test.safe_ratio, float(-np.log(test.alpha_safe)))
+        return cls(test, prior, factors, test.safe_ratio, float(-np.log(test.alpha_safe)))
+
+    @property
+    def burning_in(self) -> "Rule":
+        """Is treatment far worse than control, even for a start?"""
+        prior, away = burn_in_prior(), self.test.direction.away
+        null = float(away(np.array(self.test.burn_in_margin)))
+        return Rule(self.test, prior, away(prior.factors), null, self.log_level, 1 - self.stake)
+
+
+Arms = tuple[Floats, Floats]
 
 
 @dataclass
@@ -76,30 +89,23 @@ class Book:
     def log_e(self) -> Floats:
         return log_total(self.started, self.reserve)
 
-    def advance(
-        self, rate: Floats, exposures: tuple[Floats, Floats], events: tuple[Floats, Floats], dispersion: Floats
-    ) -> None:
+    def advance(self, rate: Floats, exposures: Arms, events: Arms, dispersion: Floats) -> None:
         """One interval of every stream."""
         rule = self.rule
         log_lr, information = compare(rule.null, rule.factors, rate, exposures, events)
-        self._boost(rate, exposures, events, dispersion)
         self.started, self.reserve, self.clock = advance(
             rule.prior, self.started, self.reserve, self.clock, log_lr / dispersion[:, None], information / dispersion
         )
 
-    def _boost(
-        self, rate: Floats, exposures: tuple[Floats, Floats], events: tuple[Floats, Floats], dispersion: Floats
-    ) -> None:
-        if self.rule.alpha_boosted is None:
-            return
-        cap = log_harm_cap(self.rule.alpha_boosted, np.zeros(len(rate)))
+    def boost(self, burnt_in: Floats, rate: Floats, exposures: Arms, events: Arms, dispersion: Floats) -> None:
+        """What `advance_books` does before an interval."""
+        caps = log_harm_cap(self.rule.test.alpha_rollback, burnt_in)
         paying = (exposures[0] > 0) & (exposures[1] > 0) & (events[0] + events[1] > 0)
-        (near,) = np.nonzero(boostable(self.log_e, cap) & (dispersion == 1) & (rate < COMMON) & paying)
+        (near,) = np.nonzero(boostable(self.log_e, caps) & (dispersion == 1) & (rate < COMMON) & paying)
         if len(near):
             arms = (exposures[0][near], exposures[1][near]), (events[0][near], events[1][near])
-            outcomes = possible(self.rule.direction, self.rule.factors, *arms)
-            raised = log_boost(self.started[near], self.reserve[near], cap[near], *outcomes)
-            self.started[near] += raised[:, None]
+            outcomes = possible(self.rule.test.direction, self.rule.factors, *arms)
+            self.started[near] += log_boost(self.started[near], self.reserve[near], caps[near], *outcomes)[:, None]
 
 
 def first_answer(
@@ -114,19 +120,42 @@ def first_answer(
 
     Counts have the shape (streams, intervals), `dispersion` (streams,).
     """
+    counts = control_exposures, control_events, treatment_exposures, treatment_events
+    return first_answers(rule, [rule.log_level], counts, dispersion)[0]
+
+
+def first_answers(
+    rule: Rule,
+    log_levels: Sequence[float],
+    counts: tuple[Floats, Floats, Floats, Floats],
+    dispersion: Floats,
+    burn_in: int = 0,
+) -> Floats:
+    """As `first_answer`, for several levels (levels, streams); the first `burn_in` intervals warm up."""
+    control_exposures, control_events, treatment_exposures, treatment_events = counts
     streams, intervals = treatment_exposures.shape
-    book, answer = Book.start(rule, streams), np.full(streams, np.inf)
+    levels = np.array(log_levels)[:, None]
+    book, warming = Book.start(rule, streams), Book.start(rule.burning_in, streams)
+    answers = np.full((len(log_levels), streams), np.inf)
     seen_exposures, seen_events = np.zeros(streams), np.zeros(streams)
     for interval in range(intervals):
         exposures = _column(control_exposures, interval), _column(treatment_exposures, interval)
         events = _column(control_events, interval), _column(treatment_events, interval)
         rate = np.divide(seen_events, seen_exposures, out=np.zeros(streams), where=seen_exposures > 0)
-        book.advance(rate, exposures, events, dispersion)
+        if interval < burn_in:
+            warming.advance(rate, exposures, events, dispersion)
+        else:
+            if rule.boosted:
+                book.boost(warming.log_e, rate, exposures, events, dispersion)
+            book.advance(rate, exposures, events, dispersion)
         seen_exposures, seen_events = seen_exposures + sum(exposures), seen_events + sum(events)
-        answer[(book.log_e >= rule.log_level) & np.isinf(answer)] = interval + 1
-        if np.isfinite(answer).all():
+        log_e = book.log_e
+        if rule.stake < 1:
+            log_e = np.logaddexp(np.log(rule.stake) + log_e, np.log1p(-rule.stake) + warming.log_e)
+        answers[(log_e >= levels) & np.isinf(answers)] = interval + 1
+        if np.isfinite(answers).all():
             break
-    return answer
+    return answers
 
 
 def _column(counts: Floats, interval: int) -> Floats:
@@ -145,16 +174,25 @@ def pause(d: Mapping[str, Floats]) -> Floats:
     return _rule(d, Rule.harm(test, test.alpha_pause))
 
 
+def harm_after_burn_in(d: Mapping[str, Floats]) -> Floats:
+    """First minute of a rollback where the plan has a burn-in of 10 minutes."""
+    test = CountTest(Direction.INCREASE, MARGIN)
+    rule = Rule.harm(test, test.alpha_rollback)
+    counts = d["nb"], d["eb"], d["nc"], d["ec"]
+    return first_answers(rule, [rule.log_level], counts, dispersions(d), BURN_IN)[0]
+
+
 def safe(d: Mapping[str, Floats]) -> Floats:
     """First minute of a promotion."""
     return _rule(d, Rule.safe(CountTest(Direction.INCREASE, MARGIN)))
 
 
 def _rule(d: Mapping[str, Floats], rule: Rule) -> Floats:
-    return first_answer(rule, d["nb"], d["eb"], d["nc"], d["ec"], _dispersions(d))
+    return first_answer(rule, d["nb"], d["eb"], d["nc"], d["ec"], dispersions(d))
 
 
-def _dispersions(d: Mapping[str, Floats]) -> Floats:
+def dispersions(d: Mapping[str, Floats]) -> Floats:
+    """Each stream's, from the minutes before the rollout."""
     histories = zip(d["hn"].tolist(), d["he"].tolist(), strict=True)
     return np.array([_dispersion(exposures, events) for exposures, events in histories])
 

@@ -81,7 +81,7 @@ class Counts:
         if type(self.exposures) is int and type(self.events) is int and 0 <= self.events <= self.exposures:
             return
         for name, value in (("exposures", self.exposures), ("events", self.events)):
-            if not isinstance(value, int):
+            if isinstance(value, bool) or not isinstance(value, int):
                 raise BadCounts(f"The number of {name} must be a whole number, not {value!r}.")
             if value < 0:
                 raise BadCounts(

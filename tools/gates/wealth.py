@@ -204,6 +204,8 @@ class Wealth:
             raise BadEvidence("Stored evidence has bets that this version does not know; start new evidence.")
         if not np.isfinite([*wealth.log_started, wealth.log_reserve, wealth.clock]).all():
             raise BadEvidence("Stored evidence holds numbers that are not finite; start new evidence.")
+        if wealth.log_reserve > 0 or wealth.clock < 0:
+            raise BadEvidence("Stored evidence holds money or information that can't be; start new evidence.")
         return wealth
 
 

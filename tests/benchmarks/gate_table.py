@@ -1,0 +1,393 @@
+"""The count gate beside other tools' rules, on the same simulated streams: `make bench-gates`.
+
+Each cell is a traffic, a treatment's share and a scenario; a day of one look a minute. `false` is the part of the
+streams that a rule rolls back before there is any harm, `found` the part that it rolls back after, with the median and
+the 90th percentile of the minutes until then, and `mean/limit` their mean over ln(1/α)/I: no test whose false rollbacks
+are at most α, ever, is faster on average (Wald), α being the rule's own.
+
+What no test can do:
+
+* The limit is for evidence that comes in drops, but a look comes once a minute and events bring leaps. Of all rules
+  that look then, the likelihood ratio test that knows the size of the harm beforehand, with the threshold that just
+  keeps α, is fastest (Chow, Robbins and Siegmund, "Great Expectations", 1971; the conditional ratio is that of the
+  least favourable base rate, so no rule that holds for every base rate can do better). It is the row "knows the harm".
+  Where its mean/limit is above a target, no test reaches it.
+* Who forgives a warm-up can't use its minutes: for a harm from minute 0 the mean is at least burn-in + limit. The row
+  "after burn-in" therefore counts its mean from the end of the burn-in.
+* A harm that starts late: see `tools.gates.wealth`.
+"""
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from tests.benchmarks.gates import BURN_IN, MARGIN, Rule, dispersions, first_answers
+from tests.benchmarks.peers import EVERY_PEER_ALPHA, PEERS, SLOW, Traffic
+from tests.unit.gates.streams import Streams, World, simulate
+from tools.gates.counts import CountTest, null_share
+from tools.gates.judging import Direction
+from tools.gates.wealth import Floats
+
+MINUTES, HISTORY, BASE_RATE = 24 * 60, 240, 0.005
+TEST = CountTest(Direction.INCREASE, MARGIN)
+HARM, PAUSE, SAFE, SETTLED, KNOWS = (
+    "Sluice, roll back",
+    "Sluice, pause",
+    "Sluice, promote",
+    "after burn-in",
+    "knows the harm",
+)
+LATE = 480
+# A peer with more false rollbacks than this is not one to be faster than.
+TRUSTED = 0.05
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A world but for its traffic and share, and what it is to show."""
+
+    name: str
+    world: World
+    burn_in: int = 0
+
+    @property
+    def harmless(self) -> bool:
+        """Whether a rollback would be false whenever it comes."""
+        return self.world.ratio == 1
+
+    @property
+    def onset(self) -> int:
+        return 0 if self.harmless else self.world.onset
+
+
+NULLS = (
+    Scenario("no harm", World()),
+    Scenario("no harm, bursts of 3", World(burst=3.0)),
+    Scenario("no harm, drift", World(walk=0.5)),
+    Scenario("no harm, incident ×6", World(incident=True)),
+    Scenario("no harm, warm-up ×5", World(before=5.0, onset=BURN_IN), burn_in=BURN_IN),
+)
+HARMS = (
+    Scenario("×1.5", World(ratio=1.5)),
+    Scenario("×2", World(ratio=2.0)),
+    Scenario("×5", World(ratio=5.0)),
+    Scenario("×2 late", World(ratio=2.0, onset=LATE)),
+    Scenario("×2, bursts of 3", World(ratio=2.0, burst=3.0)),
+    Scenario("×2, drift", World(ratio=2.0, walk=0.5)),
+)
+SCENARIOS = NULLS + HARMS
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is simulated at once."""
+
+    requests: float
+    share: float
+    scenario: Scenario
+    streams: int
+    slow_streams: int
+    seed: int
+    peers: bool
+
+    @property
+    def world(self) -> World:
+        return replace(self.scenario.world, requests=self.requests, share=self.share, base_rate=BASE_RATE)
+
+    @property
+    def name(self) -> str:
+        return f"{self.requests:>5,.0f}/min {self.share:>4.0%} {self.scenario.name}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rule in one cell; minutes are from the onset, infinity for never, `mean` None where too few are found."""
+
+    cell: Cell
+    rule: str
+    streams: int
+    false: float
+    found: float
+    median: float
+    p90: float
+    mean: float | None
+    limit: float | None
+
+    @property
+    def over_limit(self) -> float | None:
+        return None if self.mean is None or self.limit is None else self.mean / self.limit
+
+    def __str__(self) -> str:
+        ratio = "-" if self.over_limit is None else f"{self.over_limit:.2f}"
+        false = "-" if math.isnan(self.false) else f"{self.false:.4f}"
+        found = "-" if self.cell.scenario.harmless else f"{self.found:.3f}"
+        times = ["never" if math.isinf(wait) else f"{wait:.0f}" for wait in (self.median, self.p90)]
+        return f"  {self.rule:<26}{false:>8}{found:>8}{times[0]:>8}{times[1]:>8}{ratio:>9}"
+
+
+def limit(world: World, alpha: float) -> float:
+    """ln(1/α) over the nats a minute, minimised over the unknown base rate."""
+    treatment, control = world.requests * world.share, world.requests * (1 - world.share)
+    truth = world.base_rate * world.ratio
+    unknown = np.linspace(world.base_rate, truth, 4001)
+    information = treatment * _divergence(truth, unknown) + control * _divergence(world.base_rate, unknown)
+    return float(-math.log(alpha) / information.min())
+
+
+def _divergence(truth: float, null: Floats) -> Floats:
+    return np.asarray(truth * np.log(truth / null) + (1 - truth) * np.log((1 - truth) / (1 - null)))
+
+
+def measure(cell: Cell) -> list[Row]:
+    """Every rule on one cell's streams."""
+    streams = simulate(cell.world, cell.streams, _minutes(cell), cell.seed)
+    before = simulate(
+        replace(cell.world, ratio=1.0, before=1.0, walk=0.0, incident=False), cell.streams, HISTORY, cell.seed + 1
+    )
+    rows = [_row(cell, rule, answers, alpha) for rule, answers, alpha in _ours(cell, streams, before)]
+    if cell.peers:
+        traffic = Traffic(streams, cell.seed)
+        for name, rule in PEERS.items():
+            answers = rule(traffic.first(cell.slow_streams) if name in SLOW else traffic)
+            rows.append(_row(cell, name, answers, EVERY_PEER_ALPHA))
+    return rows
+
+
+def _minutes(cell: Cell) -> int:
+    """A day; less where a harm is found long before."""
+    scenario = cell.scenario
+    if scenario.harmless or scenario.world.burst > 1 or scenario.world.walk or cell.peers:
+        return MINUTES
+    return min(MINUTES, scenario.onset + math.ceil(12 * limit(cell.world, TEST.alpha_rollback)) + 30)
+
+
+def _ours(cell: Cell, streams: Streams, before: Streams) -> Iterator[tuple[str, Floats, float]]:
+    counts = (
+        streams.control_exposures.astype(float),
+        streams.control_events.astype(float),
+        streams.treatment_exposures.astype(float),
+        streams.treatment_events.astype(float),
+    )
+    phi = dispersions(
+        {
+            "hn": before.control_exposures + before.treatment_exposures,
+            "he": before.control_events + before.treatment_events,
+        }
+    )
+    levels = [-math.log(TEST.alpha_rollback), -math.log(TEST.alpha_pause)]
+    rule, scenario = Rule.harm(TEST, TEST.alpha_rollback), cell.scenario
+    rolled_back, paused = first_answers(rule, levels, counts, phi, scenario.burn_in)
+    yield HARM, rolled_back, TEST.alpha_rollback
+    yield PAUSE, paused, TEST.alpha_pause
+    if scenario.world.ratio in (1.0, MARGIN) and not scenario.onset:
+        proof = Rule.safe(TEST)
+        yield SAFE, first_answers(proof, [proof.log_level], counts, phi)[0], TEST.alpha_safe
+    if not scenario.harmless and not scenario.onset and _poisson(scenario):
+        settled = first_answers(rule, levels[:1], counts, phi, BURN_IN)[0]
+        yield SETTLED, settled, TEST.alpha_rollback
+    if not scenario.harmless and _poisson(scenario):
+        yield KNOWS, knows(cell.world, counts, TEST.alpha_rollback), TEST.alpha_rollback
+
+
+def _poisson(scenario: Scenario) -> bool:
+    return scenario.world.burst == 1 and not scenario.world.walk
+
+
+def knows(world: World, counts: tuple[Floats, Floats, Floats, Floats], alpha: float) -> Floats:
+    """First minutes of the likelihood ratio test that knows the harm and its onset, at exactly the level `alpha`.
+
+    The chance that it ever alarms without harm is the mean of 1 / likelihood ratio at the alarm, with harm.
+    """
+    control, control_events, treatment, hits = (arm[:, world.onset :] for arm in counts)
+    share = null_share(1.0, control, treatment)
+    gained = hits * math.log(world.ratio) - (hits + control_events) * np.log1p(share * (world.ratio - 1))
+    log_lr = np.cumsum(gained, axis=1)
+    low, high = 0.0, -math.log(alpha)
+    for _ in range(40):
+        middle = (low + high) / 2
+        minutes = _reached(log_lr, middle)
+        found = np.isfinite(minutes)
+        last = log_lr[np.nonzero(found)[0], minutes[found].astype(int) - 1]
+        low, high = (middle, high) if np.exp(-last).sum() / len(minutes) > alpha else (low, middle)
+    return _reached(log_lr, high) + world.onset
+
+
+def _reached(log_lr: Floats, level: float) -> Floats:
+    reached = log_lr >= level
+    return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, np.inf)
+
+
+def _row(cell: Cell, rule: str, answers: Floats, alpha: float) -> Row:
+    scenario = cell.scenario
+    start = BURN_IN if rule == SETTLED else scenario.onset
+    finite = np.isfinite(answers)
+    early = finite & (answers <= scenario.onset)
+    found = finite & ~early
+    waits = np.sort(np.where(found, answers - start, np.inf)[~early])
+    comparable = not scenario.harmless and _poisson(scenario) and rule != SAFE
+    enough = comparable and found.sum() > 0.99 * (~early).sum()
+    return Row(
+        cell=cell,
+        rule=rule,
+        streams=len(answers),
+        false=float(finite.mean())
+        if scenario.harmless or rule == SAFE
+        else float(early.mean())
+        if scenario.onset
+        else math.nan,
+        found=float(found.sum() / max((~early).sum(), 1)),
+        median=_quantile(waits, 0.5),
+        p90=_quantile(waits, 0.9),
+        mean=float(waits[np.isfinite(waits)].mean()) if enough else None,
+        limit=limit(cell.world, alpha) if comparable else None,
+    )
+
+
+def _quantile(sorted_waits: Floats, part: float) -> float:
+    if not len(sorted_waits):
+        return math.nan
+    return float(sorted_waits[min(len(sorted_waits) - 1, math.ceil(part * len(sorted_waits)) - 1)])
+
+
+@dataclass
+class Target:
+    """Something promised: how many cells show it, and those that do not, each with why."""
+
+    what: str
+    held: int = 0
+    impossible: list[str] | None = None
+    missed: list[str] | None = None
+
+    def add(self, held: bool, cell: str, *, impossible: bool = False) -> None:
+        """Count a cell."""
+        if held:
+            self.held += 1
+        elif impossible:
+            self.impossible = [*(self.impossible or []), cell]
+        else:
+            self.missed = [*(self.missed or []), cell]
+
+    def __str__(self) -> str:
+        verdict = "MISSED" if self.missed else "holds"
+        lines = [f"{verdict:<7}{self.what}: {self.held} cells hold"]
+        if self.impossible:
+            lines.append(f"         no test can: {'; '.join(self.impossible)}")
+        if self.missed:
+            lines.append(f"         missed: {'; '.join(self.missed)}")
+        return "\n".join(lines)
+
+
+LIMITS = {"×1.5": 1.3, "×2": 1.3, "×5": 1.7, "×2 late": 2.3}
+
+
+def targets(rows: Sequence[Row]) -> list[Target]:
+    """What is promised, held against the table."""
+    by_cell: dict[tuple[float, float], dict[str, dict[str, Row]]] = {}
+    for row in rows:
+        traffic = by_cell.setdefault((row.cell.requests, row.cell.share), {})
+        traffic.setdefault(row.cell.scenario.name, {})[row.rule] = row
+    return [_false_rollbacks(rows), _unsafe(rows), *_fast(rows, by_cell), _faster_than_peers(by_cell)]
+
+
+def _false_rollbacks(rows: Sequence[Row]) -> Target:
+    target = Target(f"false rollbacks within a day at most {TEST.alpha_rollback:.0%} (to within simulation's chance)")
+    for row in rows:
+        if row.rule == HARM and row.cell.scenario.harmless:
+            target.add(_within(row, TEST.alpha_rollback), f"{row.cell.name} {row.false:.4f}")
+    return target
+
+
+def _unsafe(rows: Sequence[Row]) -> Target:
+    target = Target(f"promotions of a treatment at the margin at most {TEST.alpha_safe:.0%}")
+    for row in rows:
+        if row.rule == SAFE and row.cell.scenario.world.ratio == MARGIN:
+            target.add(_within(row, TEST.alpha_safe), f"{row.cell.name} {row.false:.4f}")
+    return target
+
+
+def _within(row: Row, promised: float) -> bool:
+    """Not above what is promised by more than three standard errors of the simulation."""
+    return row.false <= promised + 3 * math.sqrt(promised * (1 - promised) / row.streams)
+
+
+def _fast(rows: Sequence[Row], by_cell: dict[tuple[float, float], dict[str, dict[str, Row]]]) -> Iterator[Target]:
+    for scenario, most in LIMITS.items():
+        target = Target(f"{scenario}: mean/limit at most {most}")
+        for row in rows:
+            if row.rule == HARM and row.cell.scenario.name == scenario and row.over_limit is not None:
+                best = by_cell[row.cell.requests, row.cell.share][scenario][KNOWS].over_limit
+                detail = f"{row.cell.name} {row.over_limit:.2f} (knows the harm: {best or math.nan:.2f})"
+                target.add(row.over_limit <= most, detail, impossible=best is not None and best > most)
+        yield target
+
+
+def _faster_than_peers(by_cell: dict[tuple[float, float], dict[str, dict[str, Row]]]) -> Target:
+    target = Target(f"faster at the median than every rule with at most {TRUSTED:.0%} false rollbacks of its own")
+    for scenarios in by_cell.values():
+        for harmful in HARMS:
+            calm = NULLS[1] if harmful.world.burst > 1 else NULLS[2] if harmful.world.walk else NULLS[0]
+            measured = scenarios.get(harmful.name, {})
+            for name in PEERS:
+                without_harm = scenarios.get(calm.name, {}).get(name)
+                if name not in measured or without_harm is None or without_harm.false > TRUSTED:
+                    continue
+                ours, theirs = measured[HARM], measured[name]
+                detail = f"{ours.cell.name}: {ours.median:.0f} min, {name} {theirs.median:.0f}"
+                tie = ours.median == theirs.median and ours.median in (1, math.inf)
+                target.add(ours.median < theirs.median, detail, impossible=tie)
+    return target
+
+
+HEADER = f"  {'rule':<26}{'false':>8}{'found':>8}{'median':>8}{'p90':>8}{'mean/lim':>9}"
+
+
+def main() -> None:
+    """Write the table as its cells are ready, then what is promised; exit with 1 where something is missed."""
+    options = _options()
+    cells = [
+        Cell(requests, share, scenario, options.n, options.nk, options.seed, requests in options.peers)
+        for requests, share, scenario in product(options.rpm, options.shares, SCENARIOS)
+        if options.only in scenario.name
+    ]
+    began, rows = time.monotonic(), list[Row]()
+    _write(f"{options.n:,} streams a cell, seed {options.seed}, base rate {BASE_RATE:.1%}; minutes, one look in each")
+    with ProcessPoolExecutor(options.processes) as pool:
+        for cell, measured in zip(cells, pool.map(measure, cells), strict=True):
+            harmless = cell.scenario.harmless
+            bound = "" if harmless else f"   (limit at 2 %: {limit(cell.world, TEST.alpha_rollback):.1f} min)"
+            _write(f"\n{cell.name}{bound}", HEADER, *map(str, measured))
+            rows.extend(measured)
+    found = targets(rows)
+    _write(f"\nTook {time.monotonic() - began:.0f} s.", *map(str, found))
+    missed = sum(bool(target.missed) for target in found)
+    _write(f"{len(found) - missed} of {len(found)} targets hold" + (f", {missed} are missed." if missed else "."))
+    sys.exit(1 if missed else 0)
+
+
+def _write(*lines: str) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench-gates ARGS=", description="The count gate beside others.")
+    parser.add_argument("--n", type=int, default=1000, help="streams in a cell")
+    parser.add_argument("--nk", type=int, default=100, help="streams for Mann-Whitney, which is slow")
+    parser.add_argument("--seed", type=int, default=20261122)
+    parser.add_argument("--rpm", type=float, nargs="+", default=[60, 600, 6000], help="requests a minute")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.01, 0.05, 0.2, 0.5], help="treatment's shares")
+    parser.add_argument("--peers", type=float, nargs="*", default=[600], help="at which requests a minute others run")
+    parser.add_argument("--only", default="", help="scenarios whose name has this in it")
+    parser.add_argument("--processes", type=int, default=2)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
