@@ -38,12 +38,13 @@ def _flags(states: Sequence[FlagState]) -> str:
 
 
 def _described(states: Sequence[FlagState]) -> dict[str, Any]:
-    """What people wrote about the flags, by flag, as far as there is room: data, and no part of what is said."""
-    described, room = dict[str, str](), LONGEST_DESCRIPTIONS
+    """What people wrote about the flags, as far as there is room: data, and no part of what is said."""
+    # Not under the flag's name, which may be that of a secret: "reset-password".
+    described, room = list[dict[str, str]](), LONGEST_DESCRIPTIONS
     for state in states:
         text = redacted(state.description.strip())[: min(LONGEST_DESCRIPTION, room)]
         if text:
-            described[state.ref.flag] = text
+            described.append({"flag": state.ref.flag, "description": text})
             room -= len(text)
     return {"descriptions_written_by_people": described} if described else {}
 

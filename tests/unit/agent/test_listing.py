@@ -31,7 +31,8 @@ async def listed(**descriptions: str) -> tuple[str, dict[str, str]]:
         async with world.database.read() as session:
             call = (await session.scalars(select(ToolCall))).one()
     await database.close()
-    return answer.text, call.result["data"].get("descriptions_written_by_people", {})
+    described = call.result["data"].get("descriptions_written_by_people", [])
+    return answer.text, {one["flag"]: one["description"] for one in described}
 
 
 async def test_rows_say_which_flags_there_are() -> None:
@@ -53,3 +54,8 @@ async def test_descriptions_are_for_the_model_redacted_and_bounded() -> None:
     assert described["cart"] == "The new cart; its password: [hidden]"
     assert len(described["long"]) == list_rollouts.LONGEST_DESCRIPTION
     assert sum(map(len, described.values())) <= list_rollouts.LONGEST_DESCRIPTIONS
+
+
+async def test_a_flag_that_is_named_like_a_secret_keeps_its_description() -> None:
+    described = {"new-access-token": "Shorter lives of tokens", "reset-password": "The new dialog"}
+    assert (await listed(**described))[1] == described
