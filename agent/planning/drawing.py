@@ -114,7 +114,12 @@ class _Drawing:
         stages = self._stages(rails)
         summaries = tuple(rail.summary(frame.rules.defaults.traffic_window) for rail in rails)
         plan = frame.plan.model_copy(
-            update={"strategy": self.sketch.strategy, "stages": stages, "rationale": summaries}
+            update={
+                "strategy": self.sketch.strategy,
+                "stages": stages,
+                "rationale": summaries,
+                "expected": tuple(rail.baseline.expected for rail in rails),
+            }
         )
         frame.rules.check(plan)
         return Draft(plan, tuple(self._notes(plan, rails)))

@@ -36,6 +36,7 @@ class Telemetry:
                 "Check the metric's query, or name another metric in the spec."
             )
         minutes = max((window.end - window.start).total_seconds() / 60, 1e-9)
+        paces = [piece.exposures / (minutes / SLICES) for piece in pieces]
         return Baseline(
             metric=kpi.metric,
             direction=kpi.direction,
@@ -44,6 +45,8 @@ class Telemetry:
             dispersion=estimate_dispersion(pieces),
             margin=kpi.margin,
             stated=stated,
+            quietest=min(paces),
+            busiest=max(paces),
         )
 
     def of_catalogue(self, metric: str) -> Kpi:
@@ -52,7 +55,7 @@ class Telemetry:
         return Kpi(metric=definition.name, direction=definition.direction)
 
     def _windows(self, metric: str) -> tuple[Window, list[Window]]:
-        end = self.clock.now() - self.metrics.settle(metric)
+        end = self.clock.now() - self.metrics.define(metric).settle
         start = end - self.defaults.traffic_window
         step: timedelta = self.defaults.traffic_window / SLICES
         return Window(start, end), [Window(start + step * i, start + step * (i + 1)) for i in range(SLICES)]

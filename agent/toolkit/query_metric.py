@@ -29,7 +29,7 @@ async def run(context: Context, arguments: AboutMetric) -> Result:
     desk.metrics.catalogue.get(arguments.metric)
     # A flag that there is not has no numbers; the flag service says so better than an empty answer does.
     await desk.flags.read(ref)
-    end = desk.clock.now() - desk.metrics.settle(arguments.metric)
+    end = desk.clock.now() - desk.metrics.define(arguments.metric).settle
     window = Window(end - timedelta(minutes=arguments.minutes), end)
     reading = await desk.metrics.read(MetricQuery(arguments.metric, ref.flag, ref.environment, window))
     span = in_words(window.end - window.start)

@@ -54,7 +54,7 @@ async def error_budget(
     objective = metrics.catalogue.get(metric).objective
     if objective is None:
         return None
-    end = now - metrics.settle(metric)
+    end = now - metrics.define(metric).settle
     reading = await metrics.read(MetricQuery(metric, flag, environment, Window(end - window, end)))
     samples = reading.by_variant.values()
     exposures, events = sum(sample.exposures for sample in samples), sum(sample.events for sample in samples)

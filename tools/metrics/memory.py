@@ -7,14 +7,14 @@ from datetime import datetime
 
 from tools.metrics.answer import reading_of
 from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Reading
-from tools.metrics.catalogue import Catalogue, MetricDefinition, TimeFormat
+from tools.metrics.catalogue import Catalogue, MetricDefinition, MetricKind, TimeFormat
 
 COLUMNS = ("variant", "exposures", "events", "total", "total_squares", "newest")
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was counted for one variant at one moment (timezone-aware)."""
+    """What was counted for one variant at one moment (timezone-aware), of a latency in one bucket (its upper edge)."""
 
     variant: str | None
     at: datetime
@@ -22,6 +22,7 @@ class Observation:
     events: int = 0
     total: float = 0.0
     total_squares: float = 0.0
+    bucket: float | None = None
 
 
 class MemoryMetricSource:
@@ -42,9 +43,12 @@ class MemoryMetricSource:
         await self.check()
         seen = self._observations.get((query.metric, query.flag, query.environment), [])
         inside = [one for one in seen if query.window.start <= one.at < query.window.end]
-        rows = [_row([one for one in inside if one.variant == variant]) for variant in _variants(inside)]
+        rows = [_row(group) for group in _groups(inside)]
+        columns: tuple[str, ...] = (*COLUMNS, "bucket")
+        if definition.kind is not MetricKind.LATENCY:
+            rows, columns = [row[:-1] for row in rows], COLUMNS
         plain = definition.model_copy(update={"time_format": TimeFormat.DATETIME})
-        return reading_of(plain, COLUMNS, rows, query=_shown(query))
+        return reading_of(plain, columns, rows, query=_shown(query))
 
     async def check(self) -> None:
         """Return when the source can be used. Raises MetricSourceUnavailable while there is an outage."""
@@ -55,8 +59,12 @@ class MemoryMetricSource:
         """Nothing is open."""
 
 
-def _variants(observations: Iterable[Observation]) -> list[str | None]:
-    return list(dict.fromkeys(one.variant for one in observations))
+def _groups(observations: Iterable[Observation]) -> Iterable[list[Observation]]:
+    """Those of one variant and bucket together, in the order in which they were first seen."""
+    groups = defaultdict[tuple[str | None, float | None], list[Observation]](list)
+    for one in observations:
+        groups[one.variant, one.bucket].append(one)
+    return groups.values()
 
 
 def _row(observations: list[Observation]) -> tuple[object, ...]:
@@ -67,6 +75,7 @@ def _row(observations: list[Observation]) -> tuple[object, ...]:
         sum(one.total for one in observations),
         sum(one.total_squares for one in observations),
         max(one.at for one in observations),
+        observations[0].bucket,
     )
 
 

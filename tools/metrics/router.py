@@ -1,10 +1,9 @@
 """All metrics behind one door: each is answered by the source that its definition names."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 
 from tools.metrics.base import MetricQuery, MetricSource, Reading
-from tools.metrics.catalogue import BadDefinition, Catalogue
+from tools.metrics.catalogue import BadDefinition, Catalogue, MetricDefinition
 
 
 class Metrics:
@@ -29,9 +28,9 @@ class Metrics:
         """The metric over the window. Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable."""
         return await self.sources[self.catalogue.get(query.metric).source].read(query)
 
-    def settle(self, metric: str) -> timedelta:
-        """How long after a moment the metric's rows are complete. Raises UnknownMetric."""
-        return self.catalogue.get(metric).settle
+    def define(self, metric: str) -> MetricDefinition:
+        """What the catalogue says of the metric. Raises UnknownMetric."""
+        return self.catalogue.get(metric)
 
     async def check(self) -> None:
         """Return when every source can be used. Raises MetricSourceUnavailable of the first that can't."""

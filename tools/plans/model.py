@@ -171,12 +171,25 @@ class Stage(Value):
     basis: Bases = ()
 
 
+class Expected(Value):
+    """What a plan was made for: control's rate, and the quietest and the busiest pace, in requests a minute.
+
+    The pace is that of both arms together. Drift is what leaves a range around it (`tools.gates.drift`).
+    """
+
+    metric: Name
+    base_rate: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+    quietest: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    busiest: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class Plan(Value):
     """A staged plan for one flag in one environment.
 
     `burn_in` is how long a fresh treatment may warm up before its numbers count; `stale_after` is the age of the
     newest sample from which a metric counts as blind; `blind_budget` is how long a live stage may be blind before
-    it is taken back; `check_every` is the time between two gate checks.
+    it is taken back; `check_every` is the time between two gate checks; `expected` is what was measured when it was
+    made.
     """
 
     flag: Name
@@ -192,6 +205,8 @@ class Plan(Value):
     blind_budget: Duration = timedelta(minutes=5)
     check_every: Duration = timedelta(seconds=15)
     rationale: tuple[str, ...] = ()
+    # Left out where it is empty, as the bases are.
+    expected: Annotated[tuple[Expected, ...], Field(max_length=100, exclude_if=lambda expected: not expected)] = ()
     spec_author: str | None = None
     spec_sha256: str | None = None
 

@@ -72,6 +72,7 @@ def draft_plan(
         blind_budget=defaults.blind_budget,
         check_every=defaults.check_every,
         rationale=tuple(rail.summary(defaults.traffic_window) for rail in rails),
+        expected=tuple(baseline.expected for baseline in baselines),
         spec_author=feature.spec_author,
         spec_sha256=feature.spec_sha256,
     )

@@ -19,6 +19,7 @@ from tools.plans.model import (
     Audience,
     Basis,
     Duration,
+    Expected,
     Exposure,
     Facet,
     Guardrail,
@@ -88,7 +89,8 @@ def revise_plan(
         raise InvalidInput("That is how the plan is already, so nothing would change; say what should be different.")
     rails = revision.known_rails()
     rationale = tuple(rail.summary(defaults.traffic_window) for rail in rails)
-    return Draft(revised.model_copy(update={"rationale": rationale}), tuple(_notes(revised, rails, revision.doubts)))
+    update = {"rationale": rationale, "expected": revision.expected()}
+    return Draft(revised.model_copy(update=update), tuple(_notes(revised, rails, revision.doubts)))
 
 
 @dataclass
@@ -122,6 +124,13 @@ class _Revision:
         if strategy is Strategy.SHADOW and Mode.SHADOW not in modes:
             strategy = Strategy.CANARY
         return self.plan.model_copy(update={"stages": tuple(stages), "strategy": strategy})
+
+    def expected(self) -> tuple[Expected, ...]:
+        """What the plan was made for, with what is measured of the metrics that are new in it."""
+        kept = [one for one in self.plan.expected if one.metric in self.demands]
+        old = {one.metric for one in self.plan.expected}
+        new = [self.baselines[metric] for metric in self.demands if metric in self.baselines and metric not in old]
+        return (*kept, *(base.expected for base in new))
 
     # -- what guards --------------------------------------------------------------------------------------------
 

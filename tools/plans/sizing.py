@@ -20,6 +20,7 @@ from tools.plans.model import (
     LONGEST_BASIS,
     Basis,
     Duration,
+    Expected,
     Exposure,
     Facet,
     Guardrail,
@@ -70,7 +71,8 @@ class PlanningDefaults(Value):
 class Baseline:
     """What a metric did lately, all variants but treatment together. `margin` is the spec's, None where it has none.
 
-    `stated` is the spec's own line about the metric, None where no spec names it.
+    `stated` is the spec's own line about the metric, None where no spec names it. `quietest` and `busiest` are requests
+    a minute in pieces of that time; None where it was not cut into pieces.
     """
 
     metric: str
@@ -80,6 +82,20 @@ class Baseline:
     dispersion: float
     margin: float | None
     stated: str | None = None
+    quietest: float | None = None
+    busiest: float | None = None
+
+    @property
+    def expected(self) -> Expected:
+        """What a plan is made for that is sized with it."""
+        pace = self.requests_per_minute
+        quietest, busiest = (pace if one is None else one for one in (self.quietest, self.busiest))
+        return Expected(
+            metric=self.metric,
+            base_rate=float(f"{self.base_rate:.4g}"),
+            quietest=float(f"{min(quietest, pace):.4g}"),
+            busiest=float(f"{max(busiest, pace):.4g}"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,46 +7,50 @@ import asyncio
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
+from pydantic import Field
 
 from tools import gates
 from tools.canonical import canonical_json
 from tools.errors import InvalidInput, SluiceError
 from tools.gates import (
     BadEvidence,
-    CeilingEvidence,
-    CeilingTest,
     CountEvidence,
     Counts,
-    CountTest,
     Direction,
     Harm,
     Outcome,
     Verdict,
 )
+from tools.gates import drift as drifting
+from tools.gates.drift import DriftEvidence, DriftTest
 from tools.metrics.base import MetricQuery, Reading, Sample, Window
+from tools.metrics.catalogue import MetricDefinition, MetricKind
 from tools.metrics.quality import BOTH, Arm, Gap, Seen, find_gap
 from tools.metrics.router import Metrics
-from tools.plans.model import Exposure, Guardrail, Mode, Plan, Value
+from tools.plans.model import Expected, Exposure, Guardrail, Mode, Plan, Value
 from tools.records.models import GateCheck, Rollout, new_id
+from tools.rollouts import judging
+from tools.rollouts.judging import Numbers
 
 CODE_VERSION = version("sluicebot")
 LARGEST_CEILING = 0.999
 RAW_LIMIT = 20_000
 """Characters of JSON that a check keeps of each raw answer: about 150 rows."""
 CLOCK_TOLERANCE = timedelta(seconds=2)
+BASE_RATE_RANGE, TRAFFIC_RANGE, SHARE_RANGE = 3.0, 2.0, 2.0
+"""How far from what a plan was made for things may be: as factors of the rate, the pace and the odds of treatment."""
+SLOWEST_PACE = 0.01
+"""Requests a minute, below which a pace says nothing."""
 
 logger = structlog.get_logger(__name__)
-
-
-class NoCeiling(InvalidInput):
-    """A stage exposes everyone and nothing stands in for control."""
 
 
 class ClockWentBack(InvalidInput):
@@ -57,11 +61,15 @@ UNREADABLE = (SluiceError, ValueError, KeyError, TypeError)
 """What reading back carried evidence may raise when another release wrote it or it is damaged."""
 
 
+WhereNotZero = Annotated[float, Field(exclude_if=lambda number: not number)]
+
+
 class GuardrailInput(Value):
     """A guardrail, the window that is new since its last check, and what is carried so far (None: nothing yet).
 
     `whole`: everyone is exposed, there is no control; `ceiling` is the rate that stands in for it, if there is one.
-    `error` is why the guardrail can't be asked about at all.
+    `error` is why the guardrail can't be asked about at all; `expected` is what the plan was made for, `numbers` what
+    the metric's numbers are.
     """
 
     guardrail: Guardrail
@@ -72,6 +80,8 @@ class GuardrailInput(Value):
     ceiling: float | None
     carried: dict[str, Any] | None
     error: str | None = None
+    expected: Expected | None = None
+    numbers: Numbers = Numbers()
 
 
 class Inputs(Value):
@@ -90,11 +100,33 @@ class Inputs(Value):
 
 
 class VariantCounts(Value):
-    """One variant's numbers in an answer; `variant` is None for rows without one."""
+    """One variant's numbers in an answer; `variant` is None for rows without one, an edge None for infinity."""
 
     variant: str | None
     exposures: int
     events: int
+    total: WhereNotZero = 0.0
+    total_squares: WhereNotZero = 0.0
+    buckets: Annotated[tuple[tuple[float | None, int], ...], Field(exclude_if=lambda buckets: not buckets)] = ()
+
+    @classmethod
+    def of(cls, variant: str | None, sample: Sample) -> "VariantCounts":
+        """As a row keeps a sample, in JSON, which knows no infinity."""
+        buckets = tuple((None if math.isinf(edge) else edge, count) for edge, count in sample.buckets)
+        return cls(
+            variant=variant,
+            exposures=sample.exposures,
+            events=sample.events,
+            total=sample.total,
+            total_squares=sample.total_squares,
+            buckets=buckets,
+        )
+
+    @property
+    def sample(self) -> Sample:
+        """The sample that was kept."""
+        buckets = tuple((math.inf if edge is None else edge, count) for edge, count in self.buckets)
+        return Sample(self.exposures, self.events, self.total, self.total_squares, buckets)
 
 
 class Answer(Value):
@@ -126,10 +158,11 @@ class Assessment:
         return {"gate": self.verdict.to_json(), "guardrails": [verdict.to_json() for verdict in self.by_guardrail]}
 
 
-def prepare(rollout: Rollout, plan: Plan, *, at: datetime, settle: Callable[[str], timedelta]) -> Inputs:
-    """What is to be measured now. `settle` tells how long after a moment a metric's data is complete."""
+def prepare(rollout: Rollout, plan: Plan, *, at: datetime, define: Callable[[str], MetricDefinition]) -> Inputs:
+    """What is to be measured now. `define` gives what the catalogue says of a metric; it raises UnknownMetric."""
     assert rollout.stage is not None
     stage, since = plan.stages[rollout.stage], rollout.exposed_since
+    expected = {one.metric: one for one in plan.expected}
     burn_in_ends = since + plan.burn_in if since is not None else None
     return Inputs(
         at=at,
@@ -143,7 +176,9 @@ def prepare(rollout: Rollout, plan: Plan, *, at: datetime, settle: Callable[[str
         stale_after=plan.stale_after,
         guardrails=tuple(
             # Bare: what a plan rests on is kept with the plan, not four times a minute with each check.
-            _guardrail_input(guardrail.bare, rollout, burn_in_ends, at, settle)
+            _guardrail_input(guardrail.bare, rollout, burn_in_ends, at, define).model_copy(
+                update={"expected": expected.get(guardrail.metric)}
+            )
             for guardrail in stage.guardrails
         ),
     )
@@ -212,7 +247,7 @@ def _guardrail_input(
     rollout: Rollout,
     burn_in_ends: datetime | None,
     at: datetime,
-    settle: Callable[[str], timedelta],
+    define: Callable[[str], MetricDefinition],
 ) -> GuardrailInput:
     """Total: what can't be asked about becomes the guardrail's error, because a gate that fails must count as blind."""
     exposure = Exposure.model_validate(rollout.settled)
@@ -220,8 +255,10 @@ def _guardrail_input(
     key = f"{guardrail.metric}:{'whole' if whole else exposure.mode.value}"
     carried = rollout.evidence.get(key)
     try:
-        start, end = _window(guardrail.metric, rollout, whole, at, at - settle(guardrail.metric))
-        ceiling = _ceiling(guardrail, rollout, carried) if whole else None
+        definition = define(guardrail.metric)
+        start, end = _window(guardrail.metric, rollout, whole, at, at - definition.settle)
+        is_rate = definition.kind is MetricKind.RATIO
+        ceiling = _ceiling(guardrail, rollout, carried) if whole and is_rate else None
     except UNREADABLE as error:
         why = _sentence(guardrail.metric, error)
         return GuardrailInput(
@@ -232,7 +269,14 @@ def _guardrail_input(
         if edge is not None and start < edge < end:
             end = edge
     return GuardrailInput(
-        guardrail=guardrail, key=key, start=start, end=end, whole=whole, ceiling=ceiling, carried=carried
+        guardrail=guardrail,
+        key=key,
+        start=start,
+        end=end,
+        whole=whole,
+        ceiling=ceiling,
+        carried=carried,
+        numbers=Numbers.of(definition),
     )
 
 
@@ -300,10 +344,7 @@ def _answer(metric: str, reading: Reading) -> Answer:
         metric=metric,
         query=reading.query,
         newest=reading.newest,
-        variants=tuple(
-            VariantCounts(variant=variant, exposures=sample.exposures, events=sample.events)
-            for variant, sample in variants
-        ),
+        variants=tuple(VariantCounts.of(variant, sample) for variant, sample in variants),
     )
 
 
@@ -330,7 +371,9 @@ def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[V
         return gates.error(answer.error), item.carried
     reading = _reading(answer)
     seen = _seen(inputs, item).after(reading, control=inputs.control, treatment=inputs.treatment, now=item.end)
-    verdict, evidence = _judge(inputs, item, reading)
+    drift, drifted, incident_before = _drift(inputs, item, reading)
+    verdict, evidence = _judge(inputs, item, reading, unproven=incident_before)
+    verdict = drifting.weigh(verdict, drift, compared=not item.whole)
     in_stage = _in_stage(inputs, item, reading)
     carried = {
         "stage": inputs.stage,
@@ -339,6 +382,7 @@ def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[V
         "ceiling": item.ceiling,
         "seen": seen.model_dump(mode="json"),
         "gate": evidence,
+        "drift": drifted,
     }
     gap = find_gap(
         reading,
@@ -366,43 +410,67 @@ def _expected(inputs: Inputs, item: GuardrailInput) -> frozenset[Arm]:
     return frozenset({Arm.TREATMENT}) if item.whole else BOTH
 
 
-def _judge(inputs: Inputs, item: GuardrailInput, reading: Reading) -> tuple[Verdict, dict[str, Any]]:
+def _drift(
+    inputs: Inputs, item: GuardrailInput, reading: Reading
+) -> tuple[drifting.Drift, dict[str, Any] | None, bool]:
+    """What has left its range, what is carried of it, and whether there was a shared incident before this window."""
+    test = _drift_test(inputs, item)
+    if test is None:
+        return drifting.Drift(), None, False
+    try:
+        evidence = DriftEvidence.from_json(item.carried["drift"]) if item.carried else DriftEvidence()
+    except (BadEvidence, KeyError):
+        # Nothing was carried by an earlier release, or it can't be read: what goes on is found anew within minutes.
+        evidence = DriftEvidence()
+    before = drifting.judge(test, evidence).incident
+    minutes = (item.end - item.start).total_seconds() / 60
+    evidence = drifting.update(
+        test, evidence, minutes, _counts(reading, inputs.control), _counts(reading, inputs.treatment)
+    )
+    return drifting.judge(test, evidence), evidence.to_json(), before
+
+
+def _drift_test(inputs: Inputs, item: GuardrailInput) -> DriftTest | None:
+    """The ranges around what the plan was made for; None for a plan that does not say."""
+    expected, exposure = item.expected, inputs.exposure
+    if expected is None:
+        return None
+    share = exposure.percent / 100
+    return DriftTest(
+        item.guardrail.direction,
+        base_rate=None if item.whole else drifting.within(expected.base_rate, BASE_RATE_RANGE),
+        traffic=(max(expected.quietest / TRAFFIC_RANGE, SLOWEST_PACE), expected.busiest * TRAFFIC_RANGE),
+        share=drifting.share_within(share, SHARE_RANGE) if 0 < share < 1 and exposure.audience.everyone else None,
+        dispersion=item.guardrail.dispersion,
+    )
+
+
+def _judge(inputs: Inputs, item: GuardrailInput, reading: Reading, *, unproven: bool) -> tuple[Verdict, dict[str, Any]]:
     """The statistics' word on the evidence so far, this window included.
 
-    Carried evidence of another question (another release's grid, a plan's other margin) can't be added to: it starts
-    anew, and the verdict says so.
+    `unproven`: this window proves no safety, because a shared incident makes the arms fail alike. Carried evidence of
+    another question (another release's grid, a plan's other margin) can't be added to: it starts anew, and the verdict
+    says so.
     """
     stored = item.carried["gate"] if item.carried else None
     try:
-        return _judge_on(inputs, item, reading, stored)
+        return _judge_on(inputs, item, reading, stored, unproven=unproven)
     except BadEvidence:
         if stored is None:
             raise
-        verdict, evidence = _judge_on(inputs, item, reading, None)
+        verdict, evidence = _judge_on(inputs, item, reading, None, unproven=unproven)
         return replace(verdict, why=f"{verdict.why} Earlier evidence was of another test and is not counted."), evidence
 
 
 def _judge_on(
-    inputs: Inputs, item: GuardrailInput, reading: Reading, stored: dict[str, Any] | None
+    inputs: Inputs, item: GuardrailInput, reading: Reading, stored: dict[str, Any] | None, *, unproven: bool
 ) -> tuple[Verdict, dict[str, Any]]:
     burning_in = inputs.burn_in_ends is not None and item.start < inputs.burn_in_ends
-    treatment, rail = _counts(reading, inputs.treatment), item.guardrail
-    if not item.whole:
-        test = CountTest(rail.direction, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample)
-        evidence = CountEvidence.from_json(stored) if stored else CountEvidence.start(test)
-        evidence = gates.update(test, evidence, _counts(reading, inputs.control), treatment, burning_in=burning_in)
-        return gates.judge(test, evidence), evidence.to_json()
-    if item.ceiling is None:
-        raise NoCeiling(
-            f"Everyone is exposed, so {rail.metric} has no control left, and control was never seen before: "
-            "give the guardrail a ceiling."
-        )
-    ceiling = CeilingTest(
-        rail.direction, item.ceiling, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample
-    )
-    alone = CeilingEvidence.from_json(stored) if stored else CeilingEvidence.start(ceiling)
-    alone = gates.update_ceiling(ceiling, alone, treatment, burning_in=burning_in)
-    return gates.judge_ceiling(ceiling, alone), alone.to_json()
+    control, treatment = _sample(reading, inputs.control), _sample(reading, inputs.treatment)
+    numbers, rail = item.numbers, item.guardrail
+    if item.whole:
+        return judging.judge_alone(numbers, rail, item.ceiling, treatment, stored, burning_in=burning_in)
+    return judging.judge(numbers, rail, control, treatment, stored, burning_in=burning_in, unproven=unproven)
 
 
 def _weigh(inputs: Inputs, item: GuardrailInput, verdict: Verdict, gap: Gap | None, in_stage: int) -> Verdict:
@@ -436,10 +504,14 @@ def _seen(inputs: Inputs, item: GuardrailInput) -> Seen:
 
 
 def _reading(answer: Answer) -> Reading:
-    samples = {item.variant: Sample(exposures=item.exposures, events=item.events) for item in answer.variants}
-    return Reading(by_variant=samples, query=answer.query, newest=answer.newest)
+    return Reading(
+        by_variant={item.variant: item.sample for item in answer.variants}, query=answer.query, newest=answer.newest
+    )
+
+
+def _sample(reading: Reading, variant: str) -> Sample:
+    return reading.by_variant.get(variant, Sample(exposures=0))
 
 
 def _counts(reading: Reading, variant: str) -> Counts:
-    sample = reading.by_variant.get(variant, Sample(exposures=0))
-    return Counts(sample.exposures, sample.events)
+    return judging.counts_of(_sample(reading, variant))

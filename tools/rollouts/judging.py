@@ -4,6 +4,7 @@ A test's evidence comes and goes as plain JSON, so that a check's row holds all 
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from tools import gates
@@ -44,14 +45,16 @@ def judge(
     stored: dict[str, Any] | None,
     *,
     burning_in: bool,
+    unproven: bool = False,
 ) -> tuple[Verdict, dict[str, Any]]:
     """The verdict on both arms with one more window, and the evidence to carry on; `stored` None: there is none yet.
 
+    `unproven`: this window proves no safety of counts, because a shared incident makes the arms fail alike.
     Raises BadTest, BadCounts for a window that can't have been counted, and BadEvidence for evidence of another test.
     """
     match numbers.kind:
         case MetricKind.RATIO:
-            return _counts(rail, control, treatment, stored, burning_in=burning_in)
+            return _counts(rail, control, treatment, stored, burning_in=burning_in, unproven=unproven)
         case MetricKind.MEAN:
             return _means(numbers, rail, control, treatment, stored, burning_in=burning_in)
         case MetricKind.LATENCY:
@@ -90,11 +93,19 @@ def counts_of(sample: Sample) -> Counts:
 
 
 def _counts(
-    rail: Guardrail, control: Sample, treatment: Sample, stored: dict[str, Any] | None, *, burning_in: bool
+    rail: Guardrail,
+    control: Sample,
+    treatment: Sample,
+    stored: dict[str, Any] | None,
+    *,
+    burning_in: bool,
+    unproven: bool,
 ) -> tuple[Verdict, dict[str, Any]]:
     test = CountTest(rail.direction, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample)
-    evidence = CountEvidence.from_json(stored) if stored else CountEvidence.start(test)
-    evidence = gates.update(test, evidence, counts_of(control), counts_of(treatment), burning_in=burning_in)
+    before = CountEvidence.from_json(stored) if stored else CountEvidence.start(test)
+    evidence = gates.update(test, before, counts_of(control), counts_of(treatment), burning_in=burning_in)
+    if unproven:
+        evidence = replace(evidence, books=replace(evidence.books, safe=before.books.safe))
     return gates.judge(test, evidence), evidence.to_json()
 
 

@@ -100,7 +100,10 @@ async def test_each_metric_is_answered_by_its_own_source() -> None:
     reading = await metrics.read(MetricQuery("orders", "new-checkout", "production", window))
     assert reading.by_variant == {"control": Sample(7, 1)}
     assert (await metrics.read(MetricQuery("checkout_errors", "f", "e", window))).by_variant == {}
-    assert (metrics.settle("checkout_errors"), metrics.settle("orders")) == (timedelta(seconds=5), timedelta(0))
+    assert (metrics.define("checkout_errors").settle, metrics.define("orders").settle) == (
+        timedelta(seconds=5),
+        timedelta(0),
+    )
     with pytest.raises(UnknownMetric):
         await metrics.read(MetricQuery("latency", "f", "e", window))
     await metrics.check()

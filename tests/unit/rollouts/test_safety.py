@@ -8,6 +8,7 @@ from tests.unit.rollouts.world import AIKO, ERRORS, FLAG, JONAS, MIRA, PLACE, RA
 from tools.errors import Conflict, NotAllowed
 from tools.flags.base import FlagServiceUnavailable
 from tools.metrics.base import UnknownMetric
+from tools.metrics.catalogue import MetricDefinition
 from tools.plans.model import Audience, Exposure, OnFail
 from tools.plans.policy import Answer, Policy, may_promote, may_start
 from tools.plans.validation import InvalidPlan
@@ -34,7 +35,8 @@ async def at_a_quarter(world: World, bake: float = 60) -> str:
 class TestAStageNeedsDataOfItsOwn:
     async def test_data_that_settles_late_is_waited_for(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         rollout_id = await at_a_quarter(world)
-        monkeypatch.setattr(world.controller._metrics, "settle", lambda _metric: timedelta(seconds=120))
+        late = world.controller._metrics.define(ERRORS).model_copy(update={"settle": timedelta(seconds=120)})
+        monkeypatch.setattr(world.controller._metrics, "define", lambda _metric: late)
         for _ in range(30):
             view = await world.live(rollout_id, 1, **BROKEN)
             assert await world.percent() <= 25, "promoted on the evidence of the stage before"
@@ -62,10 +64,10 @@ class TestAGateNeverGoesQuiet:
         view = await world.started()
         await world.live(view.id, 3, **GOOD)
 
-        def settle(metric: str) -> timedelta:
+        def define(metric: str) -> MetricDefinition:
             raise UnknownMetric(f"No metric is called {metric!r}.")
 
-        monkeypatch.setattr(world.controller._metrics, "settle", settle)
+        monkeypatch.setattr(world.controller._metrics, "define", define)
         view = await world.live(view.id, 1, **GOOD)
         assert view.check is not None
         assert "No metric is called" in view.check.verdict.why

@@ -1,0 +1,64 @@
+"""How soon it is found that traffic is not what a plan was made for, and how often that is said of traffic that is."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.benchmarks.conftest import Figures
+from tools.gates import Counts, Direction
+from tools.gates.drift import DriftEvidence, DriftTest, Quantity, judge, share_within, update, within
+
+MINUTES, DAY = 0.25, 24 * 60
+TEST = DriftTest(Direction.INCREASE, base_rate=within(0.005, 3), traffic=(300, 1200), share=share_within(0.05, 2))
+# Requests a minute, treatment's share and both arms' rate; what is found by it.
+WORLDS = {
+    "base rate ×5": ((600, 0.05, 0.025), Quantity.BASE_RATE),
+    "base rate ×10": ((600, 0.05, 0.05), Quantity.BASE_RATE),
+    "base rate gone": ((600, 0.05, 0.0), Quantity.BASE_RATE),
+    "traffic down to a quarter of the quietest": ((75, 0.05, 0.005), Quantity.TRAFFIC),
+    "traffic four times the busiest": ((4800, 0.05, 0.005), Quantity.TRAFFIC),
+    "share 20 % instead of 5 %": ((600, 0.2, 0.005), Quantity.SHARE),
+    "share 1 % instead of 5 %": ((600, 0.01, 0.005), Quantity.SHARE),
+}
+NULLS = {
+    "as planned": (600, 0.05, 0.005),
+    "at the edge: rate ×3, traffic ×2": (1200, 0.05, 0.015),
+}
+
+pytestmark = pytest.mark.benchmark
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_time_to_detect(name: str, figures: Figures) -> None:
+    world, quantity = WORLDS[name]
+    found = [_first(world, quantity, seed, 4 * 60) for seed in range(60)]
+    assert math.isfinite(max(found)), name
+    figures.add(f"drift found, {name}, median", float(np.median(found)), "min", target=30)
+    figures.add(f"drift found, {name}, 9 of 10", float(np.quantile(found, 0.9)), "min")
+
+
+@pytest.mark.parametrize("name", NULLS)
+def test_without_drift(name: str, figures: Figures) -> None:
+    days = 40
+    called = sum(math.isfinite(_first(NULLS[name], None, seed, DAY)) for seed in range(days))
+    # 1/alpha looks on average for each of the ends of the ranges.
+    promised = 100 * min(1.0, 6 * TEST.alpha * DAY / MINUTES)
+    figures.add(f"false drift in 24 h of looks each 15 s, {name}", 100 * called / days, "%", target=promised)
+
+
+def _first(world: tuple[float, float, float], quantity: Quantity | None, seed: int, minutes: float) -> float:
+    """Minutes until it is said to have left its range (any of them for None), infinity if never."""
+    rng, evidence = np.random.default_rng(seed), DriftEvidence()
+    requests, share, rate = world
+    looks = round(minutes / MINUTES)
+    arms = [
+        (exposed.tolist(), rng.binomial(exposed, rate).tolist())
+        for exposed in (rng.poisson(requests * part * MINUTES, looks) for part in (1 - share, share))
+    ]
+    for look in range(looks):
+        control, treatment = (Counts(exposed[look], events[look]) for exposed, events in arms)
+        evidence = update(TEST, evidence, MINUTES, control, treatment)
+        if any(quantity in (None, one.quantity) for one in judge(TEST, evidence).departures):
+            return (look + 1) * MINUTES
+    return math.inf

@@ -1,0 +1,314 @@
+"""Is traffic still what the plan was made for? Control's rate, the requests a minute, treatment's share.
+
+A plan is sized with what its metrics did before it began. Each quantity has a range around that, and each end of each
+range a CUSUM (Page, 1954) of log likelihood ratios for "beyond the range":
+
+    M_t = LR_t · max(M_{t−1}, 1),     drift while M ≥ 1/α
+
+With x events where at most m were to be expected, LR = b^x · e^{−m(b − 1)} for a rate b times beyond the range;
+for a share, the ratio of binomials. φ divides it where events come in bursts. Such an M is an e-detector (Shin, Ramdas
+and Rinaldo, "E-detectors", arXiv 2203.03532): as long as the truth lies within the range, E[M_τ] ≤ E[τ] for every
+stopping time τ, so that it takes 1/α looks on average, or more, until an end is called left falsely, for any traffic on
+the way. Where the truth is well within the range, as it is when nothing has changed, it is next to never.
+
+Requests come in waves that are no chance, so that traffic and share speak at most `MOST_A_MINUTE` nats a minute: they
+are only called left after being so for some ten minutes. M is kept to `HEADROOM` nats beyond its level, so that the end
+of a drift is seen as soon as its beginning was.
+
+What it means for a gate: `weigh`. While control's own rate is beyond its range to the worse, something hits both arms:
+a shared incident. A comparison of the arms does not mistake it for harm, but what it proves then is that they fail
+alike, so nothing is promoted on it, and where a rate alone has failed the gate holds and a person decides.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Self
+
+from tools.gates.judging import BadTest, Counts, Direction, check_version, percent
+from tools.gates.verdict import Harm, Outcome, Verdict
+from tools.gates.wealth import BadEvidence
+
+VERSION = 1
+# How far beyond the ends of a range the bets are; far below for events, of which there are few then.
+ABOVE, BELOW, FAR_BELOW = 1.5, 1 / 1.5, 0.4
+MOST_A_MINUTE = 1.0
+HEADROOM = 2.0
+# What is said of the present is a mean over so many minutes, those further back counting less and less.
+MEMORY = 10.0
+
+Range = tuple[float, float]
+
+
+class Quantity(StrEnum):
+    """What may leave its range."""
+
+    BASE_RATE = "base_rate"  # control's events per exposure
+    TRAFFIC = "traffic"  # both arms' exposures a minute
+    SHARE = "share"  # treatment's part of the exposures
+
+
+@dataclass(frozen=True)
+class DriftTest:
+    """The ranges that a plan was made for, each (lowest, highest); None: that is not looked at.
+
+    `direction` is the change of the rate that is harm. `alpha` is 1 over the number of looks that it takes on average,
+    or more, until the end of a range is called left falsely. Raises BadTest.
+    """
+
+    direction: Direction
+    base_rate: Range | None = None
+    traffic: Range | None = None
+    share: Range | None = None
+    dispersion: float = 1.0
+    alpha: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for name, limits in (("base_rate", self.base_rate), ("traffic", self.traffic), ("share", self.share)):
+            if limits is not None and not (0 < limits[0] <= limits[1] < math.inf):
+                raise BadTest(f"The range of {name} must go from above 0 upwards, not from {limits[0]} to {limits[1]}.")
+        if self.share is not None and self.share[1] >= 1:
+            raise BadTest(f"Treatment's share must stay below 1, not reach {self.share[1]}.")
+        if not (1 <= self.dispersion < math.inf):
+            raise BadTest(f"dispersion must be 1 (independent events) or more, not {self.dispersion}.")
+        if not 1e-12 <= self.alpha < 1:
+            raise BadTest(f"alpha must lie between 1e-12 and 1, not {self.alpha}.")
+
+    @property
+    def level(self) -> float:
+        """The log of the M from which there is drift."""
+        return -math.log(self.alpha)
+
+    @property
+    def ranges(self) -> dict[Quantity, Range | None]:
+        """By what they are of."""
+        return {Quantity.BASE_RATE: self.base_rate, Quantity.TRAFFIC: self.traffic, Quantity.SHARE: self.share}
+
+
+@dataclass(frozen=True)
+class DriftEvidence:
+    """All that is kept between two checks, some 300 bytes as JSON.
+
+    `below` and `above` are log M (0 or more, or what the last look left below it) by quantity; `share` is the range of
+    the share that they are about, as a new stage has another. `minutes`, `control` (exposures, events) and `treatment`
+    (exposures) are of late, fading.
+    """
+
+    below: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    above: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    share: Range | None = None
+    minutes: float = 0.0
+    control: tuple[float, float] = (0.0, 0.0)
+    treatment: float = 0.0
+    version: int = VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict that `json.dumps` takes and `from_json` reads back exactly."""
+        return {
+            "version": self.version,
+            "below": list(self.below),
+            "above": list(self.above),
+            "share": None if self.share is None else list(self.share),
+            "minutes": self.minutes,
+            "control": list(self.control),
+            "treatment": self.treatment,
+        }
+
+    @classmethod
+    def from_json(cls, plain: Any) -> Self:
+        """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
+        check_version(plain, VERSION)
+        try:
+            base, traffic, share = map(float, plain["below"])
+            base_up, traffic_up, share_up = map(float, plain["above"])
+            exposures, events = map(float, plain["control"])
+            read = cls(
+                below=(base, traffic, share),
+                above=(base_up, traffic_up, share_up),
+                share=None if plain["share"] is None else _range(plain["share"]),
+                minutes=float(plain["minutes"]),
+                control=(exposures, events),
+                treatment=float(plain["treatment"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadEvidence(f"Stored evidence of drift is damaged ({error}); start new evidence.") from error
+        numbers = (*read.below, *read.above, *(read.share or ()), read.minutes, *read.control, read.treatment)
+        if not all(math.isfinite(number) for number in numbers):
+            raise BadEvidence("Stored evidence of drift holds numbers that are not finite; start new evidence.")
+        return read
+
+
+@dataclass(frozen=True)
+class Departure:
+    """A quantity that is beyond its range now; `seen` is what it was of late."""
+
+    quantity: Quantity
+    above: bool
+    seen: float
+    planned: Range
+
+    def __str__(self) -> str:
+        show = _per_minute if self.quantity is Quantity.TRAFFIC else percent
+        low, high = (show(end) for end in self.planned)
+        side = "above" if self.above else "below"
+        return f"{NAMES[self.quantity]} is {show(self.seen)}, {side} the {low} to {high} that the plan was made for"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What has left its range. `incident`: control's own rate is far worse than planned."""
+
+    departures: tuple[Departure, ...] = ()
+    incident: bool = False
+
+    @property
+    def why(self) -> str:
+        """In a sentence; empty when everything is as planned."""
+        if not self.departures:
+            return ""
+        said = "; ".join(map(str, self.departures))
+        return f"{said[:1].upper()}{said[1:]}."
+
+
+NAMES = {
+    Quantity.BASE_RATE: "control's rate",
+    Quantity.TRAFFIC: "traffic",
+    Quantity.SHARE: "treatment's share of it",
+}
+
+
+def update(
+    test: DriftTest, evidence: DriftEvidence, minutes: float, control: Counts, treatment: Counts
+) -> DriftEvidence:
+    """The evidence after one more interval of that length. An interval without length changes nothing.
+
+    Raises BadTest for a length that is none.
+    """
+    if not 0 <= minutes < math.inf:
+        raise BadTest(f"An interval must last 0 minutes or more, not {minutes}.")
+    if not minutes:
+        return evidence
+    below, above = list(evidence.below), list(evidence.above)
+    if test.share != evidence.share:
+        below[2] = above[2] = 0.0
+    for index, (down, up) in enumerate(_log_ratios(test, minutes, control, treatment)):
+        below[index] = _next(test, below[index], down)
+        above[index] = _next(test, above[index], up)
+    kept = math.exp(-minutes / MEMORY)
+    return replace(
+        evidence,
+        below=(below[0], below[1], below[2]),
+        above=(above[0], above[1], above[2]),
+        share=test.share,
+        minutes=evidence.minutes * kept + minutes,
+        control=(
+            evidence.control[0] * kept + control.exposures,
+            evidence.control[1] * kept + control.events,
+        ),
+        treatment=evidence.treatment * kept + treatment.exposures,
+    )
+
+
+def judge(test: DriftTest, evidence: DriftEvidence) -> Drift:
+    """What is beyond its range now."""
+    found = tuple(_departures(test, evidence))
+    worse = test.direction is Direction.INCREASE
+    incident = any(one.quantity is Quantity.BASE_RATE and one.above is worse for one in found)
+    return Drift(found, incident)
+
+
+def weigh(verdict: Verdict, drift: Drift, *, compared: bool) -> Verdict:
+    """The gate's verdict with what has drifted; `compared`: it compares the arms, and is blind to what hits both.
+
+    A shared incident holds: nothing is promoted on it, and a rate alone that has failed is suspected only. A treatment
+    that is proven worse than control fails in an incident too. Any other drift is said and changes nothing: it makes
+    proofs slower, not wrong.
+    """
+    if not drift.departures:
+        return verdict
+    said = replace(verdict, why=f"{verdict.why} {drift.why}")
+    if not drift.incident:
+        return said
+    if verdict.outcome is Outcome.PASS:
+        why = f"Held: {drift.why} Both arms fail alike, which proves nothing about treatment. {verdict.why}"
+        return replace(verdict, outcome=Outcome.INCONCLUSIVE, why=why)
+    if verdict.outcome is Outcome.FAIL and not compared:
+        why = f"Held instead of rolled back: {drift.why} That hits both arms. {verdict.why}"
+        return replace(verdict, outcome=Outcome.INCONCLUSIVE, harm=Harm.SUSPECTED, why=why)
+    return said
+
+
+def within(planned: float, factor: float) -> Range:
+    """The range of `factor` to both sides of what is planned."""
+    return planned / factor, planned * factor
+
+
+def share_within(planned: float, factor: float) -> Range:
+    """The same for a share (a fraction): `factor` times the odds."""
+    odds = planned / (1 - planned)
+    return odds / factor / (1 + odds / factor), odds * factor / (1 + odds * factor)
+
+
+def _log_ratios(test: DriftTest, minutes: float, control: Counts, treatment: Counts) -> Iterator[tuple[float, float]]:
+    """For each quantity, the log LR of "below its range" and of "above it"."""
+    most = MOST_A_MINUTE * minutes
+    both = control.exposures + treatment.exposures
+    if test.base_rate is None:
+        yield 0.0, 0.0
+    else:
+        low, high = (control.exposures * end for end in test.base_rate)
+        down, up = _poisson(control.events, low, FAR_BELOW), _poisson(control.events, high, ABOVE)
+        yield down / test.dispersion, up / test.dispersion
+    if test.traffic is None:
+        yield 0.0, 0.0
+    else:
+        low, high = (end * minutes for end in test.traffic)
+        yield min(_poisson(both, low, BELOW), most), min(_poisson(both, high, ABOVE), most)
+    if test.share is None:
+        yield 0.0, 0.0
+    else:
+        low, high = test.share
+        down, up = _binomial(treatment.exposures, both, low, BELOW), _binomial(treatment.exposures, both, high, ABOVE)
+        yield min(down, most), min(up, most)
+
+
+def _poisson(events: int, expected: float, bet: float) -> float:
+    return events * math.log(bet) - expected * (bet - 1)
+
+
+def _binomial(some: int, of: int, share: float, bet: float) -> float:
+    """The share with `bet` times the odds against the share."""
+    return some * math.log(bet) - of * math.log1p(share * (bet - 1))
+
+
+def _next(test: DriftTest, log_m: float, log_lr: float) -> float:
+    return min(max(log_m, 0.0) + log_lr, test.level + HEADROOM)
+
+
+def _departures(test: DriftTest, evidence: DriftEvidence) -> Iterator[Departure]:
+    for index, (quantity, planned) in enumerate(test.ranges.items()):
+        if planned is None or (quantity is Quantity.SHARE and planned != evidence.share):
+            continue
+        for logs, above in ((evidence.below, False), (evidence.above, True)):
+            if logs[index] >= test.level:
+                yield Departure(quantity, above, _seen(evidence, quantity), planned)
+
+
+def _seen(evidence: DriftEvidence, quantity: Quantity) -> float:
+    exposures, events = evidence.control
+    both = exposures + evidence.treatment
+    if quantity is Quantity.BASE_RATE:
+        return events / exposures if exposures else 0.0
+    if quantity is Quantity.TRAFFIC:
+        return both / evidence.minutes if evidence.minutes else 0.0
+    return evidence.treatment / both if both else 0.0
+
+
+def _per_minute(requests: float) -> str:
+    return f"{requests:,.3g}/min" if requests < 1000 else f"{requests:,.0f}/min"
+
+
+def _range(plain: Any) -> Range:
+    low, high = plain
+    return float(low), float(high)
