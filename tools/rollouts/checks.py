@@ -435,10 +435,10 @@ def _drift_test(inputs: Inputs, item: GuardrailInput) -> DriftTest | None:
     expected, exposure = item.expected, inputs.exposure
     if expected is None:
         return None
-    share = exposure.percent / 100
+    share, is_rate = exposure.percent / 100, item.numbers.kind is MetricKind.RATIO
     return DriftTest(
         item.guardrail.direction,
-        base_rate=None if item.whole else drifting.within(expected.base_rate, BASE_RATE_RANGE),
+        base_rate=drifting.within(expected.base_rate, BASE_RATE_RANGE) if is_rate and not item.whole else None,
         traffic=(max(expected.quietest / TRAFFIC_RANGE, SLOWEST_PACE), expected.busiest * TRAFFIC_RANGE),
         share=drifting.share_within(share, SHARE_RANGE) if 0 < share < 1 and exposure.audience.everyone else None,
         dispersion=item.guardrail.dispersion,

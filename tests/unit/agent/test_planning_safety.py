@@ -130,8 +130,14 @@ def check_no_looser(plan: Plan, frame: Frame) -> None:
     """Everything that no answer of a model may change."""
     usual = frame.plan
     frame.rules.check(plan)
-    decided = {"strategy": usual.strategy, "stages": usual.stages, "rationale": usual.rationale}
+    decided = {
+        "strategy": usual.strategy,
+        "stages": usual.stages,
+        "rationale": usual.rationale,
+        "expected": usual.expected,
+    }
     assert plan.model_copy(update=decided) == usual
+    assert set(usual.expected) <= set(plan.expected), "what was measured is no model's to change"
     assert Plan.model_validate(plan.to_json()) == plan
     asked = frame.facts.request.strategy
     assert plan.strategy is asked if asked else plan.strategy is not Strategy.FULL
