@@ -181,8 +181,8 @@ def _ours(cell: Cell, streams: Streams, before: Streams) -> Iterator[tuple[str, 
             "he": before.control_events + before.treatment_events,
         }
     )
-    levels = [-math.log(TEST.alpha_rollback), -math.log(TEST.alpha_pause)]
     rule, scenario = Rule.harm(TEST, TEST.alpha_rollback), cell.scenario
+    levels = [rule.log_level, Rule.harm(TEST, TEST.alpha_pause).log_level]
     rolled_back, paused = first_answers(rule, levels, counts, phi, scenario.burn_in)
     yield HARM, rolled_back, TEST.alpha_rollback
     yield PAUSE, paused, TEST.alpha_pause

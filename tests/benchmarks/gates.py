@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tools.gates.counts import COMMON, CountTest, compare, possible
 from tools.gates.dispersion import estimate_dispersion
@@ -34,7 +35,7 @@ BURN_IN = 10
 class Rule:
     """One question of a test: the bets, the factors they are on, the null, and the log evidence that answers it.
 
-    `stake` is the part of the money that is on this question, `boosted` says whether a rollback is what it is about.
+    `boosted` says whether a rollback is what it is about, so that its bets are boosted.
     """
 
     test: CountTest
@@ -42,7 +43,6 @@ class Rule:
     factors: Floats
     null: float
     log_level: float
-    stake: float = 1.0
     boosted: bool = False
 
     @classmethod
@@ -50,7 +50,8 @@ class Rule:
         """Is treatment worse than control?"""
         prior = harm_prior(test.margin)
         factors = test.direction.away(prior.factors)
-        return cls(test, prior, factors, 1.0, float(-np.log(alpha)), 1 - BURN_IN_STAKE, boosted=True)
+        log_level = float(-np.log(alpha) - np.log1p(-BURN_IN_STAKE))
+        return cls(test, prior, factors, 1.0, log_level, boosted=True)
 
     @classmethod
     def safe(cls, test: CountTest) -> "Rule":
@@ -64,7 +65,7 @@ class Rule:
         """Is treatment far worse than control, even for a start?"""
         prior, away = burn_in_prior(), self.test.direction.away
         null = float(away(np.array(self.test.burn_in_margin)))
-        return Rule(self.test, prior, away(prior.factors), null, self.log_level, 1 - self.stake)
+        return Rule(self.test, prior, away(prior.factors), null, self.log_level)
 
 
 Arms = tuple[Floats, Floats]
@@ -89,19 +90,22 @@ class Book:
     def log_e(self) -> Floats:
         return log_total(self.started, self.reserve)
 
-    def advance(self, rate: Floats, exposures: Arms, events: Arms, dispersion: Floats) -> None:
-        """One interval of every stream."""
+    def advance(
+        self, rate: Floats, exposures: Arms, events: Arms, dispersion: Floats, burnt_in: Floats | None = None
+    ) -> None:
+        """One interval of every stream; `burnt_in` is the log evidence of its burn-in, if it had one."""
         rule = self.rule
+        if rule.boosted:
+            caps = log_harm_cap(rule.test.alpha_rollback, np.zeros(len(rate)) if burnt_in is None else burnt_in)
+            self._boost(caps, (dispersion == 1) & (rate < COMMON), exposures, events)
         log_lr, information = compare(rule.null, rule.factors, rate, exposures, events)
         self.started, self.reserve, self.clock = advance(
             rule.prior, self.started, self.reserve, self.clock, log_lr / dispersion[:, None], information / dispersion
         )
 
-    def boost(self, burnt_in: Floats, rate: Floats, exposures: Arms, events: Arms, dispersion: Floats) -> None:
-        """What `advance_books` does before an interval."""
-        caps = log_harm_cap(self.rule.test.alpha_rollback, burnt_in)
+    def _boost(self, caps: Floats, known: NDArray[np.bool_], exposures: Arms, events: Arms) -> None:
         paying = (exposures[0] > 0) & (exposures[1] > 0) & (events[0] + events[1] > 0)
-        (near,) = np.nonzero(boostable(self.log_e, caps) & (dispersion == 1) & (rate < COMMON) & paying)
+        (near,) = np.nonzero(boostable(self.log_e, caps) & known & paying)
         if len(near):
             arms = (exposures[0][near], exposures[1][near]), (events[0][near], events[1][near])
             outcomes = possible(self.rule.test.direction, self.rule.factors, *arms)
@@ -145,13 +149,11 @@ def first_answers(
         if interval < burn_in:
             warming.advance(rate, exposures, events, dispersion)
         else:
-            if rule.boosted:
-                book.boost(warming.log_e, rate, exposures, events, dispersion)
-            book.advance(rate, exposures, events, dispersion)
+            book.advance(rate, exposures, events, dispersion, warming.log_e)
         seen_exposures, seen_events = seen_exposures + sum(exposures), seen_events + sum(events)
         log_e = book.log_e
-        if rule.stake < 1:
-            log_e = np.logaddexp(np.log(rule.stake) + log_e, np.log1p(-rule.stake) + warming.log_e)
+        if burn_in:
+            log_e = np.logaddexp(log_e, np.log(BURN_IN_STAKE / (1 - BURN_IN_STAKE)) + warming.log_e)
         answers[(log_e >= levels) & np.isinf(answers)] = interval + 1
         if np.isfinite(answers).all():
             break
