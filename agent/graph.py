@@ -86,7 +86,10 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything that the graph works with. `budget` is shared with whatever asks a model on its way; None: its own."""
+    """Everything that the graph works with. `budget` is shared with whatever asks a model on its way; None: its own.
+
+    `is_stopped` is asked at each step whether something else than `stop` ends the run there.
+    """
 
     model: "BaseChatModel"
     options: ModelOptions
@@ -95,8 +98,8 @@ class Run:
     keeper: Keeper
     voice: Voice
     stop: asyncio.Event
-    is_stopped: Callable[[], Awaitable[bool]]
     budget: Budget | None = None
+    is_stopped: Callable[[], Awaitable[bool]] | None = None
 
 
 class State(TypedDict, total=False):
@@ -279,7 +282,8 @@ class _Steps:
             raise out_of_bounds(why)
 
     async def _check_stop(self) -> None:
-        if self._run.stop.is_set() or await self._run.is_stopped():
+        is_stopped = self._run.is_stopped
+        if self._run.stop.is_set() or (is_stopped is not None and await is_stopped()):
             raise Stopped
 
 

@@ -1,12 +1,15 @@
 """Keeps every run as rows: what it was given, each exchange with the model, each tool call before it has an effect."""
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from sqlalchemy import case, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -25,6 +28,7 @@ RUNNING = "running"
 CONVERSATION = "conversation"
 LONGEST_ARGUMENT = 4000
 LOOK_EVERY_S = 1.0
+NOT_WATCHED = "agent.not_watched"
 # Tables and separate parameters, for the statements stay the same and are built once: a third of a write's time.
 _RUNS, _MODEL_CALLS, _TOOL_CALLS = AgentRun.__table__, ModelCall.__table__, ToolCall.__table__
 
@@ -36,6 +40,9 @@ UNBEGUN: Mapping[str, Any] = {
     "inputs": {},
 }
 """What is known of a run that has not begun."""
+
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,21 +163,26 @@ def wished_to_stop(
     return asked.returning(AgentRun.outcome)
 
 
-@dataclass(slots=True)
-class Watch:
-    """Looks whether another process wants a run to stop: at most every LOOK_EVERY_S, for steps may be quick."""
+@asynccontextmanager
+async def watched(recorder: Recorder, run_id: str, stop: asyncio.Event) -> AsyncIterator[None]:
+    """While the block runs `stop` is set once another process wants the run to stop, also while a model thinks."""
+    watching = asyncio.create_task(_watch(recorder, run_id, stop), name="watch")
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
 
-    recorder: Recorder
-    run_id: str
-    looked_at: float = field(default_factory=time.monotonic)
 
-    async def is_stopped(self) -> bool:
-        """Whether it was wanted when this last looked."""
-        now = time.monotonic()
-        if now - self.looked_at < LOOK_EVERY_S:
-            return False
-        self.looked_at = now
-        return await self.recorder.is_stopped(self.run_id)
+async def _watch(recorder: Recorder, run_id: str, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        await asyncio.sleep(LOOK_EVERY_S)
+        try:
+            if await recorder.is_stopped(run_id):
+                stop.set()
+        except SQLAlchemyError as error:
+            # The run's own next row meets the same trouble, and says so; this only looks again.
+            logger.warning(NOT_WATCHED, run=run_id, error=type(error).__name__)
 
 
 @dataclass(frozen=True, slots=True)

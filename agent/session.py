@@ -18,7 +18,7 @@ from agent.direct import order_in
 from agent.graph import Course, Finding, OutOfBounds, Run, converse, out_of_bounds
 from agent.model import WITHOUT_A_MODEL, ModelOptions, ModelUnavailable, Style
 from agent.moves import Call, Offer, in_words
-from agent.recorder import Recorder, Watch
+from agent.recorder import Recorder, watched
 from agent.redaction import redacted
 from agent.routing import shortlist
 from agent.stopping import Stopped, TimeIsUp
@@ -163,10 +163,10 @@ class Agent:
             keeper=recorder.keeper(run_id, options, prompt_version(options)),
             voice=voice,
             stop=stop,
-            is_stopped=Watch(recorder, run_id).is_stopped,
             budget=context.budget,
         )
-        await converse(run, opening(turn, briefing, options, offers(self.tools, {})), course)
+        async with watched(recorder, run_id, stop):
+            await converse(run, opening(turn, briefing, options, offers(self.tools, {})), course)
 
 
 def _check_cut_off(context: Context) -> None:

@@ -12,6 +12,7 @@ from agent.planning.telemetry import Telemetry
 from agent.redaction import redacted
 from tools.errors import InvalidInput, NotFound, Unavailable
 from tools.flags.base import FlagNotFound, FlagRef, FlagService, FlagState
+from tools.metrics.catalogue import MetricKind
 from tools.plans.model import Audience, Guardrail, Plan
 from tools.plans.planner import Baseline, CannotBeProven, Feature
 from tools.specs.base import InvalidSpec, Kpi, Spec, SpecNotFound, SpecSource
@@ -116,7 +117,8 @@ class Archive:
         if spec is not None and spec.kpis:
             return spec.kpis
         catalogue = self.telemetry.metrics.catalogue
-        return [self.telemetry.of_catalogue(definition.name) for definition in catalogue]
+        rates = [definition.name for definition in catalogue if definition.kind is MetricKind.RATIO]
+        return [self.telemetry.of_catalogue(name) for name in rates]
 
     async def _dependencies(self, spec: Spec | None, environment: str) -> list[str]:
         """A sentence for each flag that this one needs and that not everyone has yet."""

@@ -7,6 +7,7 @@ from tools.clock import Clock, in_words
 from tools.flags.base import FlagState
 from tools.gates import Counts, estimate_dispersion
 from tools.metrics.base import MetricQuery, Reading, Window
+from tools.metrics.catalogue import MetricKind
 from tools.metrics.router import Metrics
 from tools.plans.planner import Baseline, CannotBeProven, PlanningDefaults
 from tools.specs.base import Kpi
@@ -25,6 +26,12 @@ class Telemetry:
 
     async def baseline(self, kpi: Kpi, flag: FlagState, *, stated: str | None = None) -> Baseline:
         """What the metric did, without treatment. Raises CannotBeProven for a silent metric, UnknownMetric, …"""
+        definition = self.metrics.define(kpi.metric)
+        if definition.kind is not MetricKind.RATIO:
+            raise CannotBeProven(
+                f"{kpi.metric} is a {definition.kind}, and stages can only be sized for rates of events so far: leave "
+                "it out of the plan, or count in a metric of its own what is too slow or too little."
+            )
         window, slices = self._windows(kpi.metric)
         queries = [MetricQuery(kpi.metric, flag.ref.flag, flag.ref.environment, piece) for piece in (window, *slices)]
         # One after the other: planning must not crowd out the gates' own reads.

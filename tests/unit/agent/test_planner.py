@@ -2,10 +2,13 @@
 
 import pytest
 
+from agent.planning.telemetry import Telemetry
 from tests.unit.agent.planning_desk import CHECKOUT, Desk, request
-from tools.flags.base import FlagNotFound
+from tools.flags.base import FlagNotFound, FlagRef
+from tools.metrics.catalogue import Catalogue, MetricKind
+from tools.metrics.router import Metrics
 from tools.plans.model import Strategy
-from tools.plans.planner import CannotBeProven
+from tools.plans.planner import CannotBeProven, PlanningDefaults
 
 
 @pytest.fixture
@@ -31,6 +34,16 @@ async def test_a_plan_rests_on_the_spec_and_on_what_the_metrics_did(desk: Desk) 
     assert [note for note in proposal.notes if "depends on" in note] == [
         "It depends on wallet, which is at 40 %: finish that first."
     ]
+
+
+async def test_a_metric_that_is_no_rate_is_not_planned_with(desk: Desk) -> None:
+    await desk.flag()
+    for kind in ({"kind": MetricKind.MEAN, "cap": 10.0}, {"kind": MetricKind.LATENCY, "buckets": (0.1,)}):
+        definition = desk.metrics.define("errors").model_copy(update=kind)
+        telemetry = Telemetry(Metrics(Catalogue([definition]), desk.metrics.sources), PlanningDefaults(), desk.clock)
+        state = await desk.flags.read(FlagRef("new-checkout", "production"))
+        with pytest.raises(CannotBeProven, match=f"errors is a {definition.kind}"):
+            await telemetry.baseline(telemetry.of_catalogue("errors"), state)
 
 
 @pytest.mark.parametrize(

@@ -149,21 +149,37 @@ class TestStopping:
         assert tool.failed
         assert answer.rollouts == ()
 
-    async def test_a_stop_that_another_process_wrote_down_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_stop_that_another_process_wrote_down_ends_a_model_that_thinks(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recorder, "LOOK_EVERY_S", 0.0)
+
+        class Slow(ScriptedModel):
+            async def _agenerate(self, *args: Any, **options: Any) -> Any:
+                async with made.database.write() as session:
+                    await session.execute(update(AgentRun).values(stop_requested_at=made.clock.now()))
+                await asyncio.Event().wait()
+
+        async with open_world(Slow.of([]), options=OPTIONS, metrics=[METRIC], policy=Policy()) as made:
+            answer = await made.say("Hi", person=MIRA)
+        assert answer.ending is Ending.STOPPED
+
+    async def test_a_stop_that_another_process_wrote_down_ends_a_slow_tool(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(recorder, "LOOK_EVERY_S", 0.0)
 
         def lines(_messages: Sequence[BaseMessage]) -> AIMessage:
             return call("list_rollouts")
 
         async with open_world(ScriptedModel(lines=lines), options=OPTIONS, metrics=[METRIC], policy=Policy()) as made:
-            carry_out = made.agent.desk.rollouts.open
 
-            async def stop_then_list() -> Any:
+            async def stop_and_hang() -> Any:
                 async with made.database.write() as session:
                     await session.execute(update(AgentRun).values(stop_requested_at=made.clock.now()))
-                return await carry_out()
+                await asyncio.Event().wait()
 
-            made.agent.desk.rollouts.open = stop_then_list  # type: ignore[method-assign]
+            made.agent.desk.rollouts.open = stop_and_hang  # type: ignore[method-assign]
             answer = await made.say("Hi", person=MIRA)
         assert answer.ending is Ending.STOPPED
 
