@@ -343,6 +343,33 @@ def replay(
     _exit_unless(_with_services(config, environment, act))
 
 
+@app.command()
+def backtest(
+    plan: Annotated[
+        str,
+        typer.Argument(metavar="FLAG|PLAN", help="A flag, the first 8 digits of a plan's hash, or a plan's JSON file"),
+    ],
+    since: Annotated[str, typer.Option("--since", metavar="TIME", help="How far back, such as 14d or 36h")] = "14d",
+    replays: Annotated[int, typer.Option("--replays", min=1, max=10_000, help="How many for each harm")] = 200,
+    harms: Annotated[
+        list[float] | None, typer.Option("--harm", help="How many times worse; may be repeated [default: 1.5, 2, 5]")
+    ] = None,
+    environment: Environment = None,
+    config: Config = None,
+    plain_json: PlainJson = False,
+) -> None:
+    """Run a plan's gates over recorded history, without harm and with it: what they do, before anyone starts."""
+
+    async def act(services: "Services", environment: str) -> None:
+        from bot.console import backtesting
+        from tools.rollouts.backtest import USUAL_HARMS, Asked
+
+        asked = Asked(replays, tuple(sorted(harms)) if harms else USUAL_HARMS)
+        await backtesting.run(services, backtesting.Wanted(plan, since, asked), environment, plain_json=plain_json)
+
+    _with_services(config, environment, act)
+
+
 @app.command("eval")
 def evaluate(
     model: Annotated[str | None, typer.Option("--model", help="Its name [default: the setting `model.name`]")] = None,

@@ -293,20 +293,23 @@ def _window(metric: str, rollout: Rollout, whole: bool, at: datetime, complete: 
 
 
 def _ceiling(guardrail: Guardrail, rollout: Rollout, carried: dict[str, Any] | None) -> float | None:
-    """The ceiling so far, or the plan's, or else control's rate with the margin; None when control was never seen.
-
-    Half an event is added to control's count, so that a control without events still gives a rate.
-    """
+    """The ceiling so far, or the one that there is to be."""
     if carried is not None:
         return float(carried["ceiling"])
-    if guardrail.ceiling is not None:
-        return guardrail.ceiling
     history = rollout.evidence.get(f"{guardrail.metric}:{Mode.LIVE.value}")
-    if history is None:
-        return None
-    control = CountEvidence.from_json(history["gate"]).control
-    if not control.exposures:
-        return None
+    if guardrail.ceiling is not None or history is None:
+        return guardrail.ceiling
+    return ceiling_for(guardrail, CountEvidence.from_json(history["gate"]).control)
+
+
+def ceiling_for(guardrail: Guardrail, control: Counts) -> float | None:
+    """What stands in for control at 100 %: the plan's ceiling, or else control's rate so far with the margin.
+
+    None when control was never seen. Half an event is added to control's count, so that a control without events still
+    gives a rate.
+    """
+    if guardrail.ceiling is not None or not control.exposures:
+        return guardrail.ceiling
     rate = (control.events + 0.5) / (control.exposures + 1)
     if guardrail.direction is Direction.INCREASE:
         return min(rate * guardrail.margin, LARGEST_CEILING)

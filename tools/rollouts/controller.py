@@ -227,9 +227,7 @@ class Controller:
         if flag is not None and not _is_settled(snapshot, flag) and not snapshot.lowering:
             await self._settle(snapshot, flag)
             return
-        inputs = checks.prepare(
-            snapshot.rollout, snapshot.plan, at=self._clock.now(), define=self._metrics.define
-        )
+        inputs = checks.prepare(snapshot.rollout, snapshot.plan, at=self._clock.now(), define=self._metrics.define)
         async with self._gate:
             # Only looking is limited: what is to be set, above all a rollback, never queues behind slow sources.
             answers = await checks.measure(inputs, snapshot.plan, self._metrics)

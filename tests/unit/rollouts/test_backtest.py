@@ -1,0 +1,208 @@
+"""A plan's gates on recorded history: what they would have done without harm, and with."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.rollouts.world import make_plan
+from tools.gates import Counts, Direction
+from tools.metrics.history import History
+from tools.plans.model import Exposure, Guardrail, Mode, OnFail, Plan, Stage
+from tools.rollouts.backtest import Asked, NothingToReplay, Replayed, Report, _Stream, backtest, grain_for
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+ERRORS = Guardrail(metric="errors", margin=2.0, min_sample=100)
+ORDERS = Guardrail(metric="orders", direction=Direction.DECREASE, margin=1.5, min_sample=100)
+
+
+def stage(percent: float, *rails: Guardrail, mode: Mode = Mode.LIVE, bake: float = 10, limit: float = 120) -> Stage:
+    return Stage(
+        exposure=Exposure(percent=percent, mode=mode),
+        bake=bake * MINUTE,
+        time_limit=limit * MINUTE,
+        guardrails=rails or (ERRORS,),
+    )
+
+
+def plan_of(*stages: Stage) -> Plan:
+    return make_plan(*(stages or (stage(10), stage(50), stage(100))), burn_in=2 * MINUTE)
+
+
+def history(
+    metric: str = "errors", *, rate: float = 0.01, requests: int = 3000, lump: int = 1, pieces: int = 600, seed: int = 1
+) -> History:
+    """A piece a minute; events come in lumps of that size."""
+    rng = np.random.default_rng(seed)
+    exposures = rng.poisson(requests, pieces)
+    events = np.minimum(lump * rng.poisson(exposures * rate / lump), exposures)
+    counted = tuple(Counts(*row) for row in zip(exposures.tolist(), events.tolist(), strict=True))
+    return History(metric, AT, MINUTE, counted)
+
+
+def harmful(report: Report, harm: float) -> Replayed:
+    return next(one for one in report.harmful if one.harm == harm)
+
+
+def test_without_harm_next_to_none_is_rolled_back_and_with_harm_it_is_caught_early() -> None:
+    asked = Asked(replays=60, harms=(2.0, 5.0))
+    report = backtest(plan_of(), [history()], asked)
+    assert report.harmless.rolled_back <= 3
+    assert report.harmless.promoted >= 50
+    double, worse = harmful(report, 2.0), harmful(report, 5.0)
+    assert double.rolled_back >= 55
+    assert double.minutes is not None
+    assert worse.minutes is not None
+    assert 2 < worse.minutes.median < double.minutes.median < 60
+    assert worse.by_stage[0].caught == worse.rolled_back == 60
+    for one in (report.harmless, double, worse):
+        assert one.rolled_back + one.asked + one.promoted == one.replays == 60
+        assert sum(at.caught for at in one.by_stage) == one.rolled_back
+    assert list(double.curve) == sorted(double.curve)
+    assert double.curve[-1] == pytest.approx(double.rolled_back / 60)
+
+
+def test_the_same_question_has_the_same_answer_and_another_seed_another() -> None:
+    asked = Asked(replays=20, harms=(2.0,))
+    first, again = (backtest(plan_of(), [history()], asked) for _ in range(2))
+    assert first == again
+    other = backtest(plan_of(), [history()], Asked(replays=20, harms=(2.0,), seed=1))
+    assert asdict(other.harmful[0]) != asdict(first.harmful[0])
+
+
+def test_bursts_that_the_plan_does_not_know_of_show_as_false_rollbacks() -> None:
+    lumpy = history(lump=8)
+    unaware = backtest(plan_of(), [lumpy], Asked(replays=60, harms=()))
+    knowing = ERRORS.model_copy(update={"dispersion": 8.0})
+    aware = backtest(plan_of(stage(10, knowing), stage(50, knowing)), [lumpy], Asked(replays=60, harms=()))
+    assert unaware.harmless.rolled_back >= 12
+    assert aware.harmless.rolled_back <= 3
+    assert unaware.sources[0].dispersion == pytest.approx(8, rel=0.3)
+    assert unaware.sources[0].planned_dispersion == 1.0
+
+
+def test_fewer_conversions_are_a_harm_and_each_metric_is_hurt_in_turn() -> None:
+    plan = plan_of(stage(20, ERRORS, ORDERS), stage(50, ERRORS, ORDERS))
+    report = backtest(plan, [history(), history("orders", rate=0.08, seed=2)], Asked(replays=40, harms=(2.0,)))
+    double = harmful(report, 2.0)
+    assert double.by_metric.keys() == {"errors", "orders"}
+    assert min(double.by_metric.values()) >= 17
+    only = backtest(plan_of(stage(20, ORDERS)), [history("orders", rate=0.08)], Asked(replays=20, harms=(2.0,)))
+    assert "a halving" in only.summary
+
+
+def test_shadow_has_evidence_of_its_own_and_everyone_is_held_to_a_ceiling() -> None:
+    shadowed = plan_of(stage(50, mode=Mode.SHADOW), stage(10), stage(100))
+    report = backtest(shadowed, [history()], Asked(replays=30, harms=(3.0,)))
+    assert report.harmless.promoted >= 25
+    assert harmful(report, 3.0).by_stage[0].exposure == "50 % in shadow"
+    assert harmful(report, 3.0).by_stage[0].caught >= 28
+    alone = plan_of(stage(100, ERRORS.model_copy(update={"ceiling": 0.02})))
+    whole = backtest(alone, [history()], Asked(replays=30, harms=(4.0,)))
+    assert whole.harmless.promoted >= 28
+    assert harmful(whole, 4.0).rolled_back >= 28
+
+
+def test_a_metric_without_a_control_to_stand_in_for_is_left_to_a_person() -> None:
+    report = backtest(plan_of(stage(100, limit=15)), [history()], Asked(replays=5, harms=()))
+    assert report.harmless.asked == 5
+
+
+def test_where_harm_is_to_pause_only_nobody_is_rolled_back() -> None:
+    gentle = ERRORS.model_copy(update={"on_fail": OnFail.PAUSE})
+    report = backtest(plan_of(stage(20, gentle, limit=30)), [history()], Asked(replays=20, harms=(5.0,)))
+    assert harmful(report, 5.0).rolled_back == 0
+    assert harmful(report, 5.0).asked == 20
+
+
+def test_silence_in_the_history_is_told_and_breaks_nothing() -> None:
+    whole = history()
+    broken = tuple(Counts(0, 0) if 100 <= number < 250 else one for number, one in enumerate(whole.pieces))
+    report = backtest(plan_of(), [History("errors", AT, MINUTE, broken)], Asked(replays=20, harms=(2.0,)))
+    assert report.sources[0].silent == 0.25
+    assert report.harmless.rolled_back <= 1
+
+
+def test_the_summary_is_one_line_for_a_card() -> None:
+    report = backtest(plan_of(), [history(pieces=1440 * 2)], Asked(replays=20, harms=(2.0, 5.0)))
+    assert report.summary.startswith("Over the last 2 d these gates would have rolled back ")
+    assert " of 20 times and caught a doubling in " in report.summary
+    assert " at 10 %" in report.summary
+    quiet = backtest(plan_of(stage(10, limit=10)), [history(rate=0.001, requests=50)], Asked(replays=5, harms=(1.5,)))
+    assert quiet.summary.endswith("would not have caught a harm of ×1.5.")
+    none = backtest(plan_of(), [history()], Asked(replays=5, harms=()))
+    assert none.summary.endswith(" of 5 times.")
+
+
+def test_what_is_not_seen_in_few_replays_is_not_called_impossible() -> None:
+    one = Replayed(1.0, 200, 0, 0, 200, None, (), {}, ())
+    assert one.at_most == pytest.approx(0.0134, abs=0.0005)
+
+
+def test_long_stages_are_looked_at_more_rarely() -> None:
+    assert grain_for(plan_of()) == MINUTE
+    assert grain_for(plan_of(stage(10, bake=4000, limit=8000))) == 10 * MINUTE
+
+
+def test_progress_is_told_of_every_replay() -> None:
+    ended = list[int]()
+    backtest(plan_of(), [history()], Asked(replays=10, harms=(2.0,)), progress=ended.append)
+    assert sum(ended) == 20
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [({"replays": 0}, "1 to 10,000"), ({"harms": (1.0,)}, "factor"), ({"harms": (101.0,)}, "factor")],
+)
+def test_senseless_questions_are_refused(wrong: dict[str, object], words: str) -> None:
+    with pytest.raises(NothingToReplay, match=words):
+        Asked(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_plan_without_a_metric_of_the_history_is_refused() -> None:
+    with pytest.raises(NothingToReplay, match="None of the metrics"):
+        backtest(plan_of(), [history("other")])
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 1)), min_size=1, max_size=20),
+    st.integers(1, 7),
+    st.floats(0, 1),
+    st.floats(1, 60),
+    st.floats(1, 100),
+    st.booleans(),
+)
+def test_no_count_is_lost_or_invented_when_history_is_dealt_to_the_arms(
+    rows: list[tuple[int, float]], parts: int, share: float, dispersion: float, harm: float, more: bool
+) -> None:
+    rng = np.random.default_rng(9)
+    pieces = tuple(Counts(exposures, int(exposures * part)) for exposures, part in rows)
+    stream = _Stream.of(History("errors", AT, parts * MINUTE, pieces), MINUTE, rng)
+    assert stream.exposures.sum() == sum(one.exposures for one in pieces)
+    assert stream.events.sum() <= sum(one.events for one in pieces)
+    stream.dispersion = dispersion
+    at = np.arange(len(stream.exposures))
+    control, failed, treated, hits = stream.split(rng, at, np.full(len(at), share))
+    assert (control + treated == stream.exposures).all()
+    assert (failed + hits == stream.events).all()
+    assert (failed >= 0).all()
+    assert (failed <= control).all()
+    assert (hits <= treated).all()
+    worse = stream.worsened(rng, at, treated, hits, np.full(len(at), harm), more=more)
+    assert (worse <= treated).all()
+    assert (worse >= hits).all() if more else (worse <= hits).all()
+
+
+@pytest.mark.parametrize("dispersion", [1.0, 6.0])
+def test_events_are_dealt_in_lumps_as_large_as_the_history_s(dispersion: float) -> None:
+    rng = np.random.default_rng(10)
+    pieces = tuple(Counts(5000, 60) for _ in range(4000))
+    stream = _Stream.of(History("errors", AT, MINUTE, pieces), MINUTE, rng)
+    stream.dispersion = dispersion
+    hits = stream.split(rng, np.arange(4000), np.full(4000, 0.3))[3]
+    assert hits.mean() == pytest.approx(18, rel=0.05)
+    assert hits.var() / (60 * 0.3 * 0.7) == pytest.approx(dispersion, rel=0.1)
