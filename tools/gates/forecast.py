@@ -416,10 +416,10 @@ class _Courses:
         return np.asarray((self.stage > index) | ((self.stage == index) & (self.ending == Ending.PROMOTED)))
 
     def typical_lengths(self) -> list[float]:
-        """The median length of each stage, of those that came there."""
-        stages = self.lengths.shape[1]
+        """The median length of each stage, of those that came there; 0 where none did."""
+        stages = range(self.lengths.shape[1])
         return [
-            float(np.median(self.lengths[self.came(index), index])) for index in range(stages) if self.came(index).any()
+            float(np.median(self.lengths[came, index])) if (came := self.came(index)).any() else 0.0 for index in stages
         ]
 
 

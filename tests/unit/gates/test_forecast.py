@@ -180,6 +180,18 @@ def test_a_stage_needs_its_smallest_sample() -> None:
     assert verdict.median >= 100
 
 
+def test_a_plan_that_nobody_comes_through_is_foretold_too() -> None:
+    hopeless = replace(PLAN, watched=(replace(ERRORS, requests_per_minute=5),))
+    predicted = forecast(hopeless)
+    assert predicted.unfinished == 1.0
+    assert predicted.whole is None
+    assert [stage.unproven for stage in predicted.stages] == [1.0, 1.0, 1.0]
+    assert (predicted.stages[0].smallest_harm["errors"] or 0) > 20
+    found = forecast_harm(hopeless, "errors", 1.5)
+    assert found.asked > 0.97
+    assert found.by_stage[2].minutes is None
+
+
 def test_what_is_asked_again_is_answered_alike_and_as_json() -> None:
     first, again = forecast_harm(PLAN, "errors", 2.0), forecast_harm(replace(PLAN), "errors", 2.0)
     assert first == again
