@@ -16,9 +16,9 @@ from tools.gates.wealth import LARGEST_LOG_E, BadEvidence, Floats, Ledger, Prior
 
 # The share of the stake on the burn-in question: one level covers both, at the price of 0.03 nats to the main one.
 BURN_IN_STAKE = 0.03
-# Evidence of harm this far beyond a rollback is given up for reaching it earlier. At 1 the false rollbacks would come
-# within a quarter of what is promised; this leaves them room for what is estimated, such as the dispersion.
-OVERSHOOT = 1.1
+# Evidence of harm from this far beyond a rollback on is given up for reaching it earlier. At 1 the false rollbacks of a
+# busy day would be all that are promised; this leaves them room for what is only estimated, such as the dispersion.
+OVERSHOOT = 1.25
 # A boost is worth its time only where one interval may bring the rollback: from this part of the evidence on.
 BOOST_FROM = 0.05
 # Evidence of safety is kept to e³ times what a proof needs, so that a harm that starts later undoes it within minutes.
@@ -29,9 +29,9 @@ SAFE_LOG_HEADROOM = 3.0
 def harm_prior(margin: float) -> Prior:
     """Bets for harm: typically somewhat less than the margin, and anything worse.
 
-    By then it is dearer to tell a small effect from none, and any bet finds a large one, so late ones are in between.
+    Late ones lie in between: by then it is dearer to tell a small effect from none, and any bet finds a large one.
     """
-    return Prior.around(margin**0.75, far=0.38, at_once=0.7, late_shift=0.8, late_far=0.05)
+    return Prior.around(margin**0.75, far=0.4, at_once=0.7, late_shift=0.8, late_far=0.05)
 
 
 @lru_cache(maxsize=1)

@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 # Half of the reserve is placed by this much information times the square of the typical effect's log. Little is placed
 # at first, because the bets placed at once cover that time, and most when they are lost. Found by simulation, as the
 # priors are; any other value would be as valid, only slower.
-RESERVE_HALF_LIFE = 50.0
+RESERVE_HALF_LIFE = 55.0
 LARGEST_LOG_E = float(np.log(1e12))
 LARGEST_BOOST = 2.0
 SMALLEST = 1e-300
