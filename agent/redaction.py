@@ -7,8 +7,8 @@ from typing import Any
 HIDDEN = "[hidden]"
 SHORTEST = len("://:p@")
 """No shorter text holds a secret."""
-USUAL_KEY = 64
-"""Characters. No longer key names anything."""
+USUAL_KEY, USUAL_TEXT = 64, 200
+"""Characters: no longer key names anything, and longer texts are seldom looked at twice."""
 
 _SECRETS = re.compile(
     r"xox[abeoprs]-[\w-]{8,}|xapp-[\w-]{8,}"
@@ -64,6 +64,16 @@ def redacted(text: str) -> str:
     """The text without what looks like a token, a key or a password."""
     if len(text) < SHORTEST:
         return text
+    return _short(text) if len(text) <= USUAL_TEXT else _searched(text)
+
+
+@lru_cache(maxsize=4096)
+def _short(text: str) -> str:
+    """The same; rows have the same short texts over and over, such as what a tool's argument is."""
+    return _searched(text)
+
+
+def _searched(text: str) -> str:
     # The searches are long, and most texts have nothing to be found.
     if any(map(text.__contains__, _MARKS)):
         text = _SECRETS.sub(HIDDEN, text)
