@@ -21,7 +21,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from tools.gates.judging import BadCounts, BadTest, check_version, percent
+from tools.gates.judging import BadCounts, BadTest, check_version, level_of, percent
 from tools.gates.verdict import Harm, NoData, Outcome, Verdict, amount, no_data
 from tools.gates.wealth import LARGEST_LOG_E, BadEvidence
 
@@ -176,6 +176,8 @@ def judge(test: AssignmentTest, evidence: AssignmentEvidence) -> Verdict:
         harm_e=e_value,
         treatment_n=evidence.treatment,
         control_n=evidence.control,
+        pause_from=level_of(test.alpha),
+        rollback_from=None,
     )
     if e_value >= 1 / test.alpha:
         why = (

@@ -200,6 +200,9 @@ def judge(test: BudgetTest, evidence: BudgetEvidence) -> Verdict:
     found = judge_ceiling(test.ceiling, evidence.kept)
     if found.outcome is Outcome.NO_DATA:
         return found
+    if test.overspent is not Harm.PROVEN:
+        pauses = found.pause_from if test.overspent is Harm.SUSPECTED else None
+        found = replace(found, pause_from=pauses, rollback_from=None)
     if found.harm.severity > test.overspent.severity:
         found = replace(found, outcome=Outcome.INCONCLUSIVE, harm=test.overspent, why=_missed(test, found))
     speaking = [(alert, rates) for alert in test.alerts if (rates := _speaks(test, evidence, alert)) is not None]

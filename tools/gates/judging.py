@@ -321,7 +321,15 @@ def decide(test: Levels, books: Books, numbers: Verdict, question: Question) -> 
     """`numbers` with outcome, harm, evidence and sentence filled in. Harm is asked first: it outweighs any proof."""
     harm_e, safe_e = _e_value(books.harm_log_e), _e_value(books.safe.log_e)
     harm = _harm(test, harm_e)
-    seen = replace(numbers, harm=harm, harm_e=harm_e, safe_e=safe_e, min_sample=test.min_sample)
+    seen = replace(
+        numbers,
+        harm=harm,
+        harm_e=harm_e,
+        safe_e=safe_e,
+        min_sample=test.min_sample,
+        pause_from=level_of(test.alpha_pause),
+        rollback_from=level_of(test.alpha_rollback),
+    )
     if harm is Harm.PROVEN:
         return replace(seen, outcome=Outcome.FAIL, why=_harmful(test, "Proven harmful", seen, question))
     if harm is Harm.SUSPECTED:
@@ -332,6 +340,11 @@ def decide(test: Levels, books: Books, numbers: Verdict, question: Question) -> 
         f"Proven safe: {question.facts}. Evidence that {question.safe} is {_amount(safe_e)}; {_needed(test)} is needed."
     )
     return replace(seen, outcome=Outcome.PASS, why=why)
+
+
+def level_of(alpha: float) -> float:
+    """The e-value 1/`alpha`, without the noise of its last digits."""
+    return float(f"{1 / alpha:.12g}")
 
 
 def _e_value(log_e: float) -> float:

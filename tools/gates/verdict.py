@@ -8,6 +8,10 @@ from typing import Any, Self
 from tools.errors import InvalidInput
 
 
+PAUSE_FROM, ROLLBACK_FROM = 20.0, 50.0
+"""The evidence of harm, as an e-value, from which a guardrail that is alone pauses, and rolls back."""
+
+
 class BadVerdict(InvalidInput):
     """A stored verdict can't be read."""
 
@@ -56,7 +60,9 @@ class Verdict:
 
     Rates are events per exposure; `ratio` is treatment's rate over control's (or over the ceiling), compared within
     each interval. `harm_e` and `safe_e` are e-values: 1 says nothing, 20 is what chance alone reaches in at most one
-    rollout in 20, however often it is looked at. `treatment_n` and `control_n` are exposures after burn-in.
+    rollout in 20, however often it is looked at. `pause_from` and `rollback_from` are the `harm_e` from which this
+    guardrail alone pauses and rolls back; None: whatever it shows, it doesn't. `treatment_n` and `control_n` are
+    exposures after burn-in.
     """
 
     outcome: Outcome
@@ -74,10 +80,15 @@ class Verdict:
     treatment_events: int = 0
     control_events: int = 0
     min_sample: int = 0
+    pause_from: float | None = PAUSE_FROM
+    rollback_from: float | None = ROLLBACK_FROM
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict that `json.dumps` takes and `from_json` reads back exactly."""
+        """A plain dict that `json.dumps` takes and `from_json` reads back exactly; the usual levels are left out."""
         plain = asdict(self)
+        for name, usual in (("pause_from", PAUSE_FROM), ("rollback_from", ROLLBACK_FROM)):
+            if plain[name] == usual:
+                del plain[name]
         plain["outcome"], plain["harm"] = self.outcome.value, self.harm.value
         plain["no_data"] = self.no_data.value if self.no_data else None
         return plain

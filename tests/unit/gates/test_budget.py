@@ -72,8 +72,10 @@ def test_a_burn_below_all_alerts_is_found_by_the_ceiling() -> None:
     paused = judge(TEST, after(TEST, Counts(1000, 2), 300))
     assert (paused.outcome, paused.harm) == (Outcome.INCONCLUSIVE, Harm.SUSPECTED)
     assert paused.why.startswith("The objective is missed: 0.2 % of 300,000 failed, where 0.1 % may.")
+    assert (paused.pause_from, paused.rollback_from) == (20, None)
     strict = replace(TEST, overspent=Harm.PROVEN)
-    assert judge(strict, after(strict, Counts(1000, 2), 300)).outcome is Outcome.FAIL
+    failed = judge(strict, after(strict, Counts(1000, 2), 300))
+    assert (failed.outcome, failed.rollback_from) == (Outcome.FAIL, 50)
     lenient = replace(TEST, overspent=Harm.NONE)
     verdict = judge(lenient, after(lenient, Counts(1000, 2), 300))
     assert (verdict.outcome, verdict.harm) == (Outcome.INCONCLUSIVE, Harm.NONE)

@@ -54,7 +54,9 @@ def test_a_guardrail_gets_its_part_of_the_level() -> None:
     evidence = CountEvidence.start(test)
     for _ in range(12):
         evidence = update(test, evidence, Counts(950, 5), Counts(50, 2))
-    assert "pauses from 100, rolls back from 250" in judge(test, evidence).why
+    found = judge(test, evidence)
+    assert "pauses from 100, rolls back from 250" in found.why
+    assert (found.pause_from, found.rollback_from) == (100, 250)
 
 
 def test_all_must_pass_to_promote() -> None:
@@ -105,6 +107,7 @@ def test_what_is_judged_by_a_rule_stands_and_adds_nothing() -> None:
     evidence = update_assignments(AssignmentEvidence(), 0.1, 90_000, 8_000)
     mismatch = judge_assignments(AssignmentTest(), evidence)
     assert mismatch.harm_e > 1e6
+    assert (mismatch.pause_from, mismatch.rollback_from) == (1000, None)
     paused = combine([mismatch, guardrail(1, 1.0, Outcome.PASS)], (0.0, 1.0))
     assert (paused.verdict.outcome, paused.verdict.harm) == (Outcome.INCONCLUSIVE, Harm.SUSPECTED)
     assert paused.harm_e == 1

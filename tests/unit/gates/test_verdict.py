@@ -27,7 +27,11 @@ BLIND = no_data(NoData.STALE, "The newest sample is 9 min old.")
 BROKEN = error("The metric source refused the query.")
 
 
-@pytest.mark.parametrize("verdict", [PASSED, HELD, SUSPECTED, FAILED, BLIND, BROKEN])
+SHARED = replace(HELD, pause_from=60.0, rollback_from=150.0)
+NEVER_ROLLS_BACK = replace(SUSPECTED, pause_from=1000.0, rollback_from=None)
+
+
+@pytest.mark.parametrize("verdict", [PASSED, HELD, SUSPECTED, FAILED, BLIND, BROKEN, SHARED, NEVER_ROLLS_BACK])
 def test_json_round_trip_is_exact(verdict: Verdict) -> None:
     assert Verdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
 
@@ -41,6 +45,13 @@ def test_a_damaged_verdict_is_refused(damage: dict[str, object]) -> None:
         del plain["no_data"]
     with pytest.raises(BadVerdict, match="judge the stored evidence again"):
         Verdict.from_json(plain)
+
+
+def test_the_usual_levels_are_left_out_and_read_back() -> None:
+    assert not PASSED.to_json().keys() & {"pause_from", "rollback_from"}
+    read = Verdict.from_json(PASSED.to_json())
+    assert (read.pause_from, read.rollback_from) == (20.0, 50.0)
+    assert NEVER_ROLLS_BACK.to_json()["rollback_from"] is None
 
 
 def test_a_blind_or_broken_guardrail_carries_no_numbers() -> None:
