@@ -7,7 +7,6 @@ from typing import Any, Self
 
 from tools.errors import InvalidInput
 
-
 PAUSE_FROM, ROLLBACK_FROM = 20.0, 50.0
 """The evidence of harm, as an e-value, from which a guardrail that is alone pauses, and rolls back."""
 
