@@ -5,16 +5,10 @@ streams that a rule rolls back before there is any harm, `found` the part that i
 the 90th percentile of the minutes until then, and `mean/limit` their mean over ln(1/α)/I: no test whose false rollbacks
 are at most α, ever, is faster on average (Wald), α being the rule's own.
 
-What no test can do:
-
-* The limit is for evidence that comes in drops, but a look comes once a minute and events bring leaps. Of all rules
-  that look then, the likelihood ratio test that knows the size of the harm beforehand, with the threshold that just
-  keeps α, is fastest (Chow, Robbins and Siegmund, "Great Expectations", 1971; the conditional ratio is that of the
-  least favourable base rate, so no rule that holds for every base rate can do better). It is the row "knows the harm".
-  Where its mean/limit is above a target, no test reaches it.
-* Who forgives a warm-up can't use its minutes: for a harm from minute 0 the mean is at least burn-in + limit. The row
-  "after burn-in" therefore counts its mean from the end of the burn-in.
-* A harm that starts late: see `tools.gates.wealth`.
+What no test can do: the rows "knows the harm", "knows but when" and "knows which" are told what no rule can know
+(`tests.benchmarks.references`). Where one of the first two is above a target, no test reaches it. And who forgives a
+warm-up can't use its minutes: for a harm from minute 0 the mean is at least burn-in + limit, so that the row "after
+burn-in" counts its mean from the end of the burn-in.
 
 The others run at α = 5 %, as our pause does, and our rollback at 2 %, so both are compared.
 """
@@ -32,20 +26,16 @@ import numpy as np
 
 from tests.benchmarks.gates import BURN_IN, MARGIN, Rule, dispersions, first_answers
 from tests.benchmarks.peers import EVERY_PEER_ALPHA, PEERS, SLOW, Traffic
+from tests.benchmarks.references import counted, knows, knows_but_when, knows_which
 from tests.unit.gates.streams import Streams, World, simulate
-from tools.gates.counts import CountTest, null_share
+from tools.gates.counts import CountTest
 from tools.gates.judging import Direction
 from tools.gates.wealth import Floats
 
 MINUTES, HISTORY, BASE_RATE = 24 * 60, 240, 0.005
 TEST = CountTest(Direction.INCREASE, MARGIN)
-HARM, PAUSE, SAFE, SETTLED, KNOWS = (
-    "Sluice, roll back",
-    "Sluice, pause",
-    "Sluice, promote",
-    "after burn-in",
-    "knows the harm",
-)
+HARM, PAUSE, SAFE, SETTLED = "Sluice, roll back", "Sluice, pause", "Sluice, promote", "after burn-in"
+KNOWS, BUT_WHEN, WHICH = "knows the harm", "knows but when", "knows which"
 LATE = 480
 # A peer with more false rollbacks than this is not one to be faster than.
 TRUSTED = 0.05
@@ -127,11 +117,10 @@ class Row:
         return None if self.mean is None or self.limit is None else self.mean / self.limit
 
     def __str__(self) -> str:
-        ratio = "-" if self.over_limit is None else f"{self.over_limit:.2f}"
         false = "-" if math.isnan(self.false) else f"{self.false:.4f}"
         found = "-" if self.cell.scenario.harmless else f"{self.found:.3f}"
         times = ["never" if math.isinf(wait) else f"{wait:.0f}" for wait in (self.median, self.p90)]
-        return f"  {self.rule:<26}{false:>8}{found:>8}{times[0]:>8}{times[1]:>8}{ratio:>9}"
+        return f"  {self.rule:<26}{false:>8}{found:>8}{times[0]:>8}{times[1]:>8}{_over(self):>9}"
 
 
 def limit(world: World, alpha: float) -> float:
@@ -171,12 +160,7 @@ def _minutes(cell: Cell) -> int:
 
 
 def _ours(cell: Cell, streams: Streams, before: Streams) -> Iterator[tuple[str, Floats, float]]:
-    counts = (
-        streams.control_exposures.astype(float),
-        streams.control_events.astype(float),
-        streams.treatment_exposures.astype(float),
-        streams.treatment_events.astype(float),
-    )
+    counts = counted(streams)
     phi = dispersions(
         {
             "hn": before.control_exposures + before.treatment_exposures,
@@ -195,35 +179,13 @@ def _ours(cell: Cell, streams: Streams, before: Streams) -> Iterator[tuple[str, 
         settled = first_answers(rule, levels[:1], counts, phi, BURN_IN)[0]
         yield SETTLED, settled, TEST.alpha_rollback
     if not scenario.harmless and _poisson(scenario):
-        yield KNOWS, knows(cell.world, counts, TEST.alpha_rollback), TEST.alpha_rollback
+        told = {KNOWS: knows, WHICH: knows_which} | ({BUT_WHEN: knows_but_when} if scenario.onset else {})
+        for name, reference in told.items():
+            yield name, reference(cell.world, counts, TEST.alpha_rollback), TEST.alpha_rollback
 
 
 def _poisson(scenario: Scenario) -> bool:
     return scenario.world.burst == 1 and not scenario.world.walk
-
-
-def knows(world: World, counts: tuple[Floats, Floats, Floats, Floats], alpha: float) -> Floats:
-    """First minutes of the likelihood ratio test that knows the harm and its onset, at exactly the level `alpha`.
-
-    The chance that it ever alarms without harm is the mean of 1 / likelihood ratio at the alarm, with harm.
-    """
-    control, control_events, treatment, hits = (arm[:, world.onset :] for arm in counts)
-    share = null_share(1.0, control, treatment)
-    gained = hits * math.log(world.ratio) - (hits + control_events) * np.log1p(share * (world.ratio - 1))
-    log_lr = np.cumsum(gained, axis=1)
-    low, high = 0.0, -math.log(alpha)
-    for _ in range(40):
-        middle = (low + high) / 2
-        minutes = _reached(log_lr, middle)
-        found = np.isfinite(minutes)
-        last = log_lr[np.nonzero(found)[0], minutes[found].astype(int) - 1]
-        low, high = (middle, high) if np.exp(-last).sum() / len(minutes) > alpha else (low, middle)
-    return _reached(log_lr, high) + world.onset
-
-
-def _reached(log_lr: Floats, level: float) -> Floats:
-    reached = log_lr >= level
-    return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, np.inf)
 
 
 def _row(cell: Cell, rule: str, answers: Floats, alpha: float) -> Row:
@@ -329,10 +291,15 @@ def _fast(rows: Sequence[Row], by_cell: dict[tuple[float, float], dict[str, dict
         target = Target(f"{scenario}: mean/limit at most {most}")
         for row in rows:
             if row.rule == HARM and row.cell.scenario.name == scenario and row.over_limit is not None:
-                best = by_cell[row.cell.requests, row.cell.share][scenario][KNOWS].over_limit
-                detail = f"{row.cell.name} {row.over_limit:.2f} (knows the harm: {best or math.nan:.2f})"
-                target.add(row.over_limit <= most, detail, impossible=best is not None and best > most)
+                told = by_cell[row.cell.requests, row.cell.share][scenario]
+                best, which = told.get(BUT_WHEN, told[KNOWS]), told[WHICH]
+                detail = f"{row.cell.name} {_over(row)} ({best.rule}: {_over(best)}, {which.rule}: {_over(which)})"
+                target.add(row.over_limit <= most, detail, impossible=(best.over_limit or 0) > most)
         yield target
+
+
+def _over(row: Row) -> str:
+    return "-" if row.over_limit is None else f"{row.over_limit:.2f}"
 
 
 def _faster_than_peers(by_cell: dict[tuple[float, float], dict[str, dict[str, Row]]], rule: str) -> Target:
@@ -345,8 +312,8 @@ def _faster_than_peers(by_cell: dict[tuple[float, float], dict[str, dict[str, Ro
                 without_harm = scenarios.get(calm.name, {}).get(name)
                 if name not in measured or without_harm is None or without_harm.false > TRUSTED:
                     continue
-                ours, theirs, best = measured[rule], measured[name], measured.get(KNOWS)
-                known = "" if best is None else f" (knows the harm, at 2 %: {best.median:.0f})"
+                ours, theirs, best = measured[rule], measured[name], measured.get(WHICH)
+                known = "" if best is None else f" ({best.rule}, at 2 %: {best.median:.0f})"
                 detail = f"{ours.cell.name}: {ours.median:.0f} min, {name} {theirs.median:.0f}{known}"
                 # Both never, or both at the first look.
                 tie = ours.median == theirs.median and ours.median in (1, math.inf)
