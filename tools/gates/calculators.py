@@ -1,4 +1,4 @@
-"""What a stage can prove, and how long it takes: the planner's arithmetic for count gates.
+"""What a stage can prove, and how long it takes: the planner's arithmetic, and that of count gates.
 
 Evidence for the truth against a null grows, on average, by the information rate I, in nats a minute. A level α is
 reached when ln 1/α nats and what the mixture and chance cost are in. With n_c and n_b requests a minute in treatment
@@ -6,15 +6,23 @@ and control, base rate p, true ratio r, null ratio δ₀ and dispersion φ,
 
     I = K·kl(θ, θ₀)/φ,    K = p·(n_c·r + n_b),    θ = n_c·r/(n_c·r + n_b),    θ₀ = n_c·δ₀/(n_c·δ₀ + n_b)
 
-the smallest Kullback-Leibler rate over all unknown base rates, for Poisson events, which is what `tools.gates.counts`
-attains. What is added to ln 1/α below was measured by simulating that test; the tests hold the answers to it.
+the smallest Kullback-Leibler rate over all unknown base rates, for Poisson events. Where events are common it is
+
+    I = min_q [n_c·kl(p·r, δ₀·q) + n_b·kl(p, q)]/φ,    kl of Bernoulli events
+
+Both are what `tools.gates.counts` attains, from whose code they come. What is added to ln 1/α below was measured by
+simulating that test; the tests hold the answers to it. Means and latencies: `tools.gates.amounts`.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+import numpy as np
 
 from tools.errors import InvalidInput
+from tools.gates.counts import COMMON, compare
 from tools.gates.judging import Direction, percent
 
 LARGEST_FACTOR = 100.0
@@ -22,6 +30,8 @@ LARGEST_SHARE_PERCENT = 90
 
 # Nats beyond ln 1/α: what the mixture costs, what one event overshoots (a part of the log of the effect), and chance.
 HARM_MEDIAN, HARM_OVERSHOOT, HARM_P90 = 0.1, 0.6, 6.0
+# Where events are common the gate's bets are not raised near the proof.
+HARM_MEDIAN_OF_COMMON = 0.5
 SAFE_MEDIAN, SAFE_P90 = -0.2, 3.5
 
 
@@ -30,8 +40,50 @@ class BadQuestion(InvalidInput):
 
 
 @dataclass(frozen=True)
+class Minutes:
+    """When an answer is there: in half of the rollouts by `median`, in nine of ten by `p90`."""
+
+    median: float
+    p90: float
+
+
+class Workload(Protocol):
+    """What a stage has to work with, whatever is measured, and when the gate that judges it has its answers."""
+
+    @property
+    def requests_per_minute(self) -> float:
+        """Of both arms together, or units a minute where a unit is what is measured."""
+        ...
+
+    @property
+    def share(self) -> float:
+        """Treatment's part of them, above 0 and below 1."""
+        ...
+
+    def sharing(self, share: float) -> Self:
+        """The same with another share."""
+        ...
+
+    def largest_harm(self, direction: Direction) -> float:
+        """The largest factor by which treatment can be worse."""
+        ...
+
+    def caught(self, ratio: float, alpha: float) -> Minutes:
+        """Minutes of data until treatment, `ratio` times control, is proven harmful at that level."""
+        ...
+
+    def proven(self, ratio: float, null: float, alpha: float) -> Minutes:
+        """Minutes of data until treatment, `ratio` times control, is proven not to be `null` times it."""
+        ...
+
+    def sample(self, null: float, alpha: float) -> int:
+        """Treatment's exposures after which the evidence for a treatment equal to control suffices on average."""
+        ...
+
+
+@dataclass(frozen=True)
 class Traffic:
-    """What a stage has to work with.
+    """What a stage has to work with where events are counted.
 
     `requests_per_minute` of both arms together; `base_rate` control's events per request; `share` treatment's part of
     the requests; `dispersion` φ as `estimate_dispersion` gives it. Raises BadQuestion.
@@ -52,13 +104,32 @@ class Traffic:
         if not (1 <= self.dispersion < math.inf):
             raise BadQuestion(f"The dispersion must be 1 or more, not {self.dispersion}.")
 
+    def sharing(self, share: float) -> "Traffic":
+        """The same with another share. Raises BadQuestion."""
+        return replace(self, share=share)
 
-@dataclass(frozen=True)
-class Minutes:
-    """When an answer is there: in half of the rollouts by `median`, in nine of ten by `p90`."""
+    def largest_harm(self, direction: Direction) -> float:
+        """A rate can't exceed 1."""
+        return min(LARGEST_FACTOR, 1 / self.base_rate) if direction is Direction.INCREASE else LARGEST_FACTOR
 
-    median: float
-    p90: float
+    def caught(self, ratio: float, alpha: float) -> Minutes:
+        """From the information rate. Raises BadQuestion."""
+        if self.base_rate * ratio > 1:
+            raise BadQuestion(f"A base rate of {self.base_rate:g} can't become {ratio:g} times as high.")
+        rate, needed = information(self, ratio), level(alpha)
+        overshoot = HARM_OVERSHOOT * abs(math.log(ratio))
+        median = HARM_MEDIAN_OF_COMMON if self.base_rate >= COMMON else HARM_MEDIAN
+        return Minutes((needed + median + overshoot) / rate, (needed + HARM_P90) / rate)
+
+    def proven(self, ratio: float, null: float, alpha: float) -> Minutes:
+        """From the information rate."""
+        rate, needed = information(self, ratio, null), level(alpha)
+        return Minutes((needed + SAFE_MEDIAN) / rate, (needed + SAFE_P90) / rate)
+
+    def sample(self, null: float, alpha: float) -> int:
+        """From the information rate."""
+        per_exposure = information(self, 1.0, null) / (self.requests_per_minute * self.share)
+        return math.ceil(level(alpha) / per_exposure)
 
 
 @dataclass(frozen=True)
@@ -93,31 +164,27 @@ class Unprovable:
 
 def information(traffic: Traffic, ratio: float, null_ratio: float = 1.0) -> float:
     """Nats a minute by which the truth `ratio` speaks against `null_ratio` (both treatment's rate over control's)."""
-    treatment, control = traffic.share, 1 - traffic.share
-    events = traffic.requests_per_minute * traffic.base_rate * (treatment * ratio + control)
-    truth = treatment * ratio / (treatment * ratio + control)
-    null = treatment * null_ratio / (treatment * null_ratio + control)
-    divergence = truth * math.log(truth / null) + (1 - truth) * math.log((1 - truth) / (1 - null))
-    return max(divergence, 0.0) * events / traffic.dispersion
+    requests = traffic.requests_per_minute
+    exposures = np.array(requests * (1 - traffic.share)), np.array(requests * traffic.share)
+    events = exposures[0] * traffic.base_rate, exposures[1] * traffic.base_rate * ratio
+    pooled = np.array((events[0] + events[1]) / requests)
+    log_lr, _ = compare(null_ratio, np.array([ratio / null_ratio]), pooled, exposures, events)
+    return max(float(log_lr[0]), 0.0) / traffic.dispersion
 
 
 def time_to_catch(
-    traffic: Traffic, direction: Direction, harm: float, *, alpha: float = 0.02, check_minutes: float = 1.0
+    traffic: Workload, direction: Direction, harm: float, *, alpha: float = 0.02, check_minutes: float = 1.0
 ) -> Minutes:
     """How long until a harm present from the start is proven; `harm` > 1 is how many times worse treatment is.
 
     Raises BadQuestion.
     """
     _check_factor("harm", harm)
-    _check_possible(traffic, direction, harm)
-    rate = information(traffic, _worse(direction, harm))
-    needed = _level(alpha)
-    overshoot = HARM_OVERSHOOT * math.log(harm)
-    return _minutes(needed + HARM_MEDIAN + overshoot, needed + HARM_P90, rate, check_minutes)
+    return _seen(traffic.caught(_worse(direction, harm), alpha), check_minutes)
 
 
 def time_to_prove(
-    traffic: Traffic,
+    traffic: Workload,
     direction: Direction,
     margin: float,
     *,
@@ -133,34 +200,30 @@ def time_to_prove(
     null = _worse(direction, margin)
     if not 0 < truth < math.inf or (truth - null) * (1 - null) <= 0:
         raise BadQuestion(f"A treatment at ×{truth:g} of control is not within the margin ×{null:g}: nothing to prove.")
-    needed = _level(alpha)
-    return _minutes(needed + SAFE_MEDIAN, needed + SAFE_P90, information(traffic, truth, null), check_minutes)
+    return _seen(traffic.proven(truth, null, alpha), check_minutes)
 
 
-def smallest_harm(traffic: Traffic, direction: Direction, minutes: float, *, alpha: float = 0.02) -> float | None:
+def smallest_harm(traffic: Workload, direction: Direction, minutes: float, *, alpha: float = 0.02) -> float | None:
     """The smallest factor that is caught within `minutes` in nine rollouts of ten, rounded up; None when none is.
 
     Raises BadQuestion.
     """
     _check_minutes(minutes)
-    largest = LARGEST_FACTOR
-    if direction is Direction.INCREASE:
-        largest = min(largest, 1 / traffic.base_rate)
+    largest = traffic.largest_harm(direction)
     return _smallest(lambda harm: time_to_catch(traffic, direction, harm, alpha=alpha).p90 <= minutes, largest)
 
 
-def minimum_sample(traffic: Traffic, direction: Direction, margin: float, *, alpha: float = 0.05) -> int:
+def minimum_sample(traffic: Workload, direction: Direction, margin: float, *, alpha: float = 0.05) -> int:
     """Treatment exposures after which the evidence for a treatment equal to control suffices on average.
 
     A proof on fewer is a lucky one. Raises BadQuestion.
     """
     _check_factor("margin", margin)
-    per_exposure = information(traffic, 1.0, _worse(direction, margin)) / (traffic.requests_per_minute * traffic.share)
-    return math.ceil(_level(alpha) / per_exposure)
+    return traffic.sample(_worse(direction, margin), alpha)
 
 
 def stage_length(
-    traffic: Traffic, direction: Direction, *, margin: float, harm: float, budget_minutes: float
+    traffic: Workload, direction: Direction, *, margin: float, harm: float, budget_minutes: float
 ) -> StageLength | Unprovable:
     """How long a stage must be to catch `harm` and to prove `margin`, or what to change when `budget_minutes` is less.
 
@@ -185,7 +248,7 @@ def stage_length(
 
 
 def _unprovable(
-    traffic: Traffic,
+    traffic: Workload,
     needed: StageLength,
     budget_minutes: float,
     share: float | None,
@@ -205,22 +268,22 @@ def _unprovable(
     )
 
 
-def _needed(traffic: Traffic, direction: Direction, margin: float, harm: float) -> StageLength:
+def _needed(traffic: Workload, direction: Direction, margin: float, harm: float) -> StageLength:
     catch, prove = time_to_catch(traffic, direction, harm), time_to_prove(traffic, direction, margin)
     minutes = math.ceil(max(catch.p90, prove.p90))
     return StageLength(minutes, catch, prove, math.ceil(minutes * traffic.requests_per_minute * traffic.share))
 
 
 def _larger_share(
-    traffic: Traffic, direction: Direction, margin: float, harm: float, budget_minutes: float
+    traffic: Workload, direction: Direction, margin: float, harm: float, budget_minutes: float
 ) -> float | None:
     for hundredths in range(math.floor(traffic.share * 100) + 1, LARGEST_SHARE_PERCENT + 1):
-        if _needed(replace(traffic, share=hundredths / 100), direction, margin, harm).minutes <= budget_minutes:
+        if _needed(traffic.sharing(hundredths / 100), direction, margin, harm).minutes <= budget_minutes:
             return hundredths / 100
     return None
 
 
-def _wider_margin(traffic: Traffic, direction: Direction, needed: StageLength, budget_minutes: float) -> float | None:
+def _wider_margin(traffic: Workload, direction: Direction, needed: StageLength, budget_minutes: float) -> float | None:
     if needed.catch.p90 > budget_minutes:
         return None
     return _smallest(lambda margin: time_to_prove(traffic, direction, margin).p90 <= budget_minutes, LARGEST_FACTOR)
@@ -237,16 +300,17 @@ def _smallest(enough: Callable[[float], bool], largest: float) -> float | None:
     return high / 100
 
 
-def _minutes(median_nats: float, p90_nats: float, rate: float, check_minutes: float) -> Minutes:
-    wait = check_minutes / 2
-    return Minutes(median_nats / rate + wait, p90_nats / rate + wait)
+def _seen(data: Minutes, check_minutes: float) -> Minutes:
+    """Counted until the check that sees the data."""
+    return Minutes(data.median + check_minutes / 2, data.p90 + check_minutes / 2)
 
 
 def _worse(direction: Direction, factor: float) -> float:
     return factor if direction is Direction.INCREASE else 1 / factor
 
 
-def _level(alpha: float) -> float:
+def level(alpha: float) -> float:
+    """Nats of evidence that a level takes. Raises BadQuestion."""
     if not 0 < alpha < 1:
         raise BadQuestion(f"The level must lie between 0 and 1, not {alpha}.")
     return -math.log(alpha)
@@ -257,11 +321,6 @@ def _check_factor(name: str, factor: float) -> None:
         raise BadQuestion(
             f"The {name} must be a factor between 1.001 and {LARGEST_FACTOR:g} (2 is twice), not {factor}."
         )
-
-
-def _check_possible(traffic: Traffic, direction: Direction, harm: float) -> None:
-    if direction is Direction.INCREASE and traffic.base_rate * harm > 1:
-        raise BadQuestion(f"A base rate of {traffic.base_rate:g} can't become {harm:g} times as high.")
 
 
 def _check_minutes(minutes: float) -> None:

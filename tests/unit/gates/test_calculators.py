@@ -3,6 +3,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tools.gates import (
@@ -18,6 +19,7 @@ from tools.gates import (
     time_to_catch,
     time_to_prove,
 )
+from tools.gates.wealth import Floats
 
 SMALL = Traffic(600, 0.005, 0.05)
 UP, DOWN = Direction.INCREASE, Direction.DECREASE
@@ -31,6 +33,20 @@ def test_information_of_a_doubling(share: float, nats: float) -> None:
 def test_information_grows_with_traffic_and_shrinks_with_bursts() -> None:
     assert information(replace(SMALL, requests_per_minute=6000), 2.0) == pytest.approx(10 * information(SMALL, 2.0))
     assert information(replace(SMALL, dispersion=5.0), 2.0) == pytest.approx(information(SMALL, 2.0) / 5)
+
+
+@pytest.mark.parametrize("base_rate", [0.3, 0.6])
+@pytest.mark.parametrize(("ratio", "null"), [(1.2, 1.0), (1 / 1.2, 1.0), (1.0, 1.2), (1.0, 1 / 1.2)])
+def test_information_of_common_events_is_the_smallest_divergence(base_rate: float, ratio: float, null: float) -> None:
+    traffic = Traffic(100, base_rate, 0.2)
+    control = np.linspace(0.001, min(0.999, 0.999 / null), 200_000)
+    smallest = min(20 * divergence(base_rate * ratio, null * control) + 80 * divergence(base_rate, control))
+    assert information(traffic, ratio, null) == pytest.approx(smallest, rel=0.001)
+
+
+def divergence(truth: float, null: Floats) -> Floats:
+    """Of Bernoulli events, in nats."""
+    return np.asarray(truth * np.log(truth / null) + (1 - truth) * np.log((1 - truth) / (1 - null)))
 
 
 def test_the_truth_says_nothing_against_itself() -> None:
