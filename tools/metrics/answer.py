@@ -3,18 +3,20 @@
 Columns: `variant` and `exposures`; for a ratio also `events`; for a mean `total` and `total_squares` of the units'
 capped values; for a latency `bucket` (the upper edge: one row a variant and bucket, each with the bucket's own count,
 and with its own `total` and `total_squares` where the metric has sums); optional `newest`. An unknown column is
-refused, because a misspelt `events` would otherwise read as no errors at all.
+refused, because a misspelt `events` would otherwise read as no errors at all. Rows by unit have a column `unit` too.
 """
 
+import hashlib
 import math
 import numbers
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from tools.metrics.base import BadMetricAnswer, Reading, Sample
+from tools.metrics.base import BadMetricAnswer, Reading, Sample, TooManyUnits, UnitSample
 from tools.metrics.catalogue import MetricDefinition, MetricKind, TimeFormat
 
 REQUIRED = {"variant", "exposures"}
@@ -26,7 +28,11 @@ REQUIRED_BY_KIND = {
 SUMS = {"total", "total_squares"}
 OPTIONAL = {"events", "total", "total_squares", "newest", "bucket"}
 MAX_ROWS = 1_000
+MAX_UNIT_ROWS = 20_000
 MAX_LABEL = 200
+UNIT = "unit"
+UNIT_DIGITS = 16
+"""Hex digits of SHA-256 that stand for a unit's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +65,25 @@ def reading_of(
     )
 
 
-def _checked_columns(definition: MetricDefinition, columns: Sequence[str]) -> list[str]:
+def units_of(
+    definition: MetricDefinition, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> tuple[UnitSample, ...]:
+    """What `rows` say, per unit. Raises BadMetricAnswer naming the column that can't be right, and TooManyUnits."""
+    names = _checked_columns(definition, columns, {UNIT})
+    if len(rows) > MAX_UNIT_ROWS:
+        raise TooManyUnits(f"{definition.name} has more than {MAX_UNIT_ROWS:,} units in one piece of its history.")
+    return tuple(_Reader(definition, dict(zip(names, row, strict=True))).unit_sample() for row in rows)
+
+
+def _checked_columns(
+    definition: MetricDefinition, columns: Sequence[str], more: Collection[str] = frozenset()
+) -> list[str]:
     names = [name.lower() for name in columns]
-    required = REQUIRED | REQUIRED_BY_KIND[definition.kind] | (SUMS if definition.sums else set())
+    required = REQUIRED.union(more) | REQUIRED_BY_KIND[definition.kind] | (SUMS if definition.sums else set())
     for name in sorted(required - set(names)):
         raise _bad(definition, name, f"is missing; a {definition.kind} needs {', '.join(sorted(required))}")
     for name in sorted(set(names) - required - OPTIONAL):
-        raise _bad(definition, name, f"is unknown; allowed are {', '.join(sorted(REQUIRED | OPTIONAL))}")
+        raise _bad(definition, name, f"is unknown; allowed are {', '.join(sorted(required | OPTIONAL))}")
     for name in names:
         if names.count(name) > 1:
             raise _bad(definition, name, "is there twice")
@@ -119,6 +137,18 @@ class _Reader:
             total_squares=total_squares,
             newest=self._moment("newest"),
         )
+
+    def unit_sample(self) -> UnitSample:
+        row = self.row(has_buckets=False)
+        return UnitSample(self._unit(), row.variant, row.exposures, row.events, row.total, row.total_squares)
+
+    def _unit(self) -> str:
+        unit = self._values[UNIT]
+        if unit is None or isinstance(unit, bool) or not isinstance(unit, str | int | uuid.UUID):
+            shown = "NULL" if unit is None else f"a {type(unit).__name__}"
+            raise self._bad(UNIT, f"is {shown}; it must be text or a whole number: leave out rows of nobody")
+        # Half a surrogate pair may come from a database that does not check its text.
+        return hashlib.sha256(str(unit).encode("utf-8", "surrogatepass")).hexdigest()[:UNIT_DIGITS]
 
     def _variant(self) -> str | None:
         label = self._values["variant"]

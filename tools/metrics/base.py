@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tools.errors import ConfigurationError, InvalidInput, NotFound, Unavailable
 
@@ -18,6 +18,10 @@ class BadMetricAnswer(InvalidInput):
 
 class MetricSourceUnavailable(Unavailable):
     """The metric source did not answer in time, or refused."""
+
+
+class TooManyUnits(BadMetricAnswer):
+    """More units came in one window than are looked at one by one."""
 
 
 class BadSource(ConfigurationError):
@@ -77,6 +81,21 @@ class Reading:
     raw: Any = field(default=None, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class UnitSample:
+    """One unit's numbers in a window, as `Sample`'s.
+
+    `unit` is the first 64 bits of the SHA-256 of its id, as hex digits: who it is does not leave the source.
+    """
+
+    unit: str
+    variant: str | None
+    exposures: int
+    events: int = 0
+    total: float = 0.0
+    total_squares: float = 0.0
+
+
 class MetricSource(Protocol):
     """A metric source. Every call is bounded in time and reads only."""
 
@@ -90,4 +109,16 @@ class MetricSource(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class UnitSource(Protocol):
+    """A metric source that can also say whose the numbers are, for metrics that have a query for it."""
+
+    async def read_units(self, query: MetricQuery) -> tuple[UnitSample, ...]:
+        """The metric over the window, unit by unit.
+
+        Raises UnknownMetric, BadMetricAnswer (TooManyUnits among others), MetricSourceUnavailable.
+        """
         ...

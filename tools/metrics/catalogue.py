@@ -50,6 +50,9 @@ class MetricDefinition(BaseModel):
     A mean needs `cap`: the query cuts every unit's value at it, on both sides, before it sums and squares, so that no
     single unit decides a rollout. A latency needs `buckets`: all upper edges but infinity, rising; with `sums` the
     query answers the latencies' sum and sum of squares as well, which decides sooner.
+
+    `unit_query` is the same question, answered unit by unit (a user, a session): the query's columns and `unit`. Only
+    backtests ask it: with it they deal users to the arms, as the flag does, instead of counts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +70,7 @@ class MetricDefinition(BaseModel):
     cap: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] | None = None
     buckets: Annotated[tuple[float, ...], Field(max_length=63)] = ()
     sums: bool = False
+    unit_query: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _check_objective(self) -> Self:
@@ -86,6 +90,8 @@ class MetricDefinition(BaseModel):
             raise ValueError("sums say that a latency's query answers them; a mean's always does")
         if self.kind is MetricKind.LATENCY and self.direction is not Direction.INCREASE:
             raise ValueError("a latency does harm when it increases")
+        if self.unit_query is not None and self.kind is MetricKind.LATENCY:
+            raise ValueError("a latency's buckets are dealt as they are, so it has no unit_query")
         if self.buckets and (wrong := wrong_edges(self.edges)) is not None:
             raise ValueError(wrong)
         return self

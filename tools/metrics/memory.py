@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from tools.metrics.answer import reading_of
-from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Reading
+from tools.metrics.answer import reading_of, units_of
+from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Reading, UnitSample
 from tools.metrics.catalogue import Catalogue, MetricDefinition, MetricKind, TimeFormat
 
 COLUMNS = ("variant", "exposures", "events", "total", "total_squares", "newest")
@@ -14,7 +14,10 @@ COLUMNS = ("variant", "exposures", "events", "total", "total_squares", "newest")
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was counted for one variant at one moment (timezone-aware), of a latency in one bucket (its upper edge)."""
+    """What was counted for one variant at one moment (timezone-aware), of a latency in one bucket (its upper edge).
+
+    `unit` is whose they are, if that is known.
+    """
 
     variant: str | None
     at: datetime
@@ -23,6 +26,7 @@ class Observation:
     total: float = 0.0
     total_squares: float = 0.0
     bucket: float | None = None
+    unit: str | None = None
 
 
 class MemoryMetricSource:
@@ -41,14 +45,30 @@ class MemoryMetricSource:
         """The metric over the window. Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable."""
         definition = self._catalogue.get(query.metric)
         await self.check()
-        seen = self._observations.get((query.metric, query.flag, query.environment), [])
-        inside = [one for one in seen if query.window.start <= one.at < query.window.end]
-        rows = [_row(group) for group in _groups(inside)]
+        rows = [_row(group) for group in _groups(self._inside(query))]
         columns: tuple[str, ...] = (*COLUMNS, "bucket")
         if definition.kind is not MetricKind.LATENCY:
             rows, columns = [row[:-1] for row in rows], COLUMNS
         plain = definition.model_copy(update={"time_format": TimeFormat.DATETIME})
         return reading_of(plain, columns, rows, query=_shown(query))
+
+    async def read_units(self, query: MetricQuery) -> tuple[UnitSample, ...]:
+        """The metric over the window, unit by unit; observations of nobody known are left out.
+
+        Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable.
+        """
+        definition = self._catalogue.get(query.metric)
+        await self.check()
+        groups = defaultdict[tuple[str | None, str], list[Observation]](list)
+        for one in self._inside(query):
+            if one.unit is not None:
+                groups[one.variant, one.unit].append(one)
+        rows = [(*_row(group)[:-2], unit) for (_, unit), group in groups.items()]
+        return units_of(definition, (*COLUMNS[:-1], "unit"), rows)
+
+    def _inside(self, query: MetricQuery) -> list[Observation]:
+        seen = self._observations.get((query.metric, query.flag, query.environment), [])
+        return [one for one in seen if query.window.start <= one.at < query.window.end]
 
     async def check(self) -> None:
         """Return when the source can be used. Raises MetricSourceUnavailable while there is an outage."""

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 
-from tools.metrics.base import MetricQuery, MetricSource, Reading
+from tools.metrics.base import MetricQuery, MetricSource, Reading, UnitSample, UnitSource
 from tools.metrics.catalogue import BadDefinition, Catalogue, MetricDefinition
 
 
 class Metrics:
     """A metric source made of several, `sources` by name.
 
-    Raises BadDefinition when a metric names a source that is not there.
+    Raises BadDefinition when a metric names a source that is not there, or that can't answer it unit by unit though the
+    metric has a query for that.
     """
 
     def __init__(self, catalogue: Catalogue, sources: Mapping[str, MetricSource]) -> None:
@@ -21,12 +22,27 @@ class Metrics:
                     metric=definition.name,
                     field="source",
                 )
+            if definition.unit_query is not None and not isinstance(sources[definition.source], UnitSource):
+                raise BadDefinition(
+                    f"The metric {definition.name!r} has a unit_query, which its source can't run; remove it.",
+                    metric=definition.name,
+                    field="unit_query",
+                )
         self.catalogue = catalogue
         self.sources = dict(sources)
 
     async def read(self, query: MetricQuery) -> Reading:
         """The metric over the window. Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable."""
         return await self.sources[self.catalogue.get(query.metric).source].read(query)
+
+    async def read_units(self, query: MetricQuery) -> tuple[UnitSample, ...]:
+        """The metric over the window, unit by unit, for a metric with a unit_query.
+
+        Raises UnknownMetric, BadMetricAnswer (TooManyUnits among others), MetricSourceUnavailable.
+        """
+        source = self.sources[self.catalogue.get(query.metric).source]
+        assert isinstance(source, UnitSource), "a metric with a unit_query has a source that can answer it"
+        return await source.read_units(query)
 
     def define(self, metric: str) -> MetricDefinition:
         """What the catalogue says of the metric. Raises UnknownMetric."""

@@ -18,10 +18,10 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from tools.metrics.answer import MAX_ROWS, reading_of
-from tools.metrics.base import BadSource, MetricQuery, MetricSourceUnavailable, Reading
+from tools.metrics.answer import MAX_ROWS, MAX_UNIT_ROWS, reading_of, units_of
+from tools.metrics.base import BadMetricAnswer, BadSource, MetricQuery, MetricSourceUnavailable, Reading, UnitSample
 from tools.metrics.catalogue import Catalogue, MetricDefinition
-from tools.metrics.template import parse_template
+from tools.metrics.template import SqlTemplate, parse_template, parse_unit_template
 
 DEFAULT_TIMEOUT = timedelta(seconds=10)
 OUTER_GRACE_S = 2.0
@@ -32,8 +32,11 @@ CHECKED_EVERY = 10_000
 """SQLite instructions between two looks at the time (well under a millisecond)."""
 
 # As a subquery the template can only be a query, and its answer can't fill the memory.
-BOUNDED = "SELECT * FROM (\n{}\n) AS answer LIMIT " + str(MAX_ROWS + 1)  # noqa: S608  the team's own SQL
-EXPLAINED = {"sqlite": f"EXPLAIN QUERY PLAN {BOUNDED}", "postgresql": f"EXPLAIN {BOUNDED}"}
+BOUNDED = "SELECT * FROM (\n{}\n) AS answer LIMIT "
+EXPLAINED = {
+    "sqlite": f"EXPLAIN QUERY PLAN {BOUNDED}{MAX_ROWS + 1}",
+    "postgresql": f"EXPLAIN {BOUNDED}{MAX_ROWS + 1}",
+}
 
 
 class SqlMetricSource:
@@ -48,6 +51,8 @@ class SqlMetricSource:
     ) -> None:
         self._catalogue = Catalogue(definitions)
         self._templates = {definition.name: parse_template(definition) for definition in self._catalogue}
+        by_unit = {definition.name: parse_unit_template(definition) for definition in self._catalogue}
+        self._by_unit = {name: template for name, template in by_unit.items() if template is not None}
         self._timeout_s = timeout.total_seconds()
         self._url = _parse_url(url)
         self._engine = _engine(self._url, self._timeout_s)
@@ -56,17 +61,27 @@ class SqlMetricSource:
         """The metric over the window. Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable."""
         definition = self._catalogue.get(query.metric)
         template = self._templates[definition.name]
-        values = template.values(query)
-        wrapped = BOUNDED if self._dialect in EXPLAINED else "{}"
-        columns, rows = await self._run(template.statement(wrapped), values, f"the metric {definition.name!r}")
-        return reading_of(definition, columns, rows, query=template.shown(values))
+        columns, rows = await self._answer(template, query, MAX_ROWS)
+        return reading_of(definition, columns, rows, query=template.shown(template.values(query)))
+
+    async def read_units(self, query: MetricQuery) -> tuple[UnitSample, ...]:
+        """The metric over the window, unit by unit.
+
+        Raises UnknownMetric, BadMetricAnswer (TooManyUnits among others), MetricSourceUnavailable.
+        """
+        definition = self._catalogue.get(query.metric)
+        if definition.name not in self._by_unit:
+            raise BadMetricAnswer(f"The metric {definition.name!r} has no unit_query, so it can't be asked by unit.")
+        columns, rows = await self._answer(self._by_unit[definition.name], query, MAX_UNIT_ROWS)
+        # Thousands of rows, while others wait for the event loop.
+        return await asyncio.to_thread(units_of, definition, columns, rows)
 
     async def check(self) -> None:
         """Return when the database answers and understands every query. Raises MetricSourceUnavailable."""
         await self._run(text("SELECT 1"), {}, "a first question")
         if self._dialect not in EXPLAINED:
             return
-        for name, template in self._templates.items():
+        for name, template in (*self._templates.items(), *self._by_unit.items()):
             unset = dict.fromkeys(template.names)
             await self._run(template.statement(EXPLAINED[self._dialect]), unset, f"the metric {name!r}")
 
@@ -78,8 +93,16 @@ class SqlMetricSource:
     def _dialect(self) -> str:
         return self._engine.dialect.name
 
+    async def _answer(
+        self, template: SqlTemplate, query: MetricQuery, most: int
+    ) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """One row more than `most` at most."""
+        wrapped = f"{BOUNDED}{most + 1}" if self._dialect in EXPLAINED else "{}"
+        statement, values = template.statement(wrapped), template.values(query)
+        return await self._run(statement, values, f"the metric {template.definition.name!r}", most=most)
+
     async def _run(
-        self, statement: TextClause, values: dict[str, Any], what: str
+        self, statement: TextClause, values: dict[str, Any], what: str, *, most: int = MAX_ROWS
     ) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
         self._require_file()
         clock = asyncio.get_running_loop().time
@@ -87,7 +110,7 @@ class SqlMetricSource:
         try:
             async with asyncio.timeout(self._timeout_s + OUTER_GRACE_S), self._read_only() as connection:
                 result = await connection.execute(statement, values)
-                return list(result.keys()), result.fetchmany(MAX_ROWS + 1)
+                return list(result.keys()), result.fetchmany(most + 1)
         except (SQLAlchemyError, OSError) as error:
             problem = self._problem(error, clock() - started)
             raise MetricSourceUnavailable(f"The metric database {_place(self._url)} {problem}: {what}.") from (

@@ -58,27 +58,40 @@ class SqlTemplate:
 
 def parse_template(definition: MetricDefinition) -> SqlTemplate:
     """The definition's query, checked. Raises BadDefinition naming the metric and what to change."""
-    query = definition.query.strip().rstrip(";").rstrip()
+    return _parsed(definition, definition.query, "query")
+
+
+def parse_unit_template(definition: MetricDefinition) -> SqlTemplate | None:
+    """The definition's query by unit, checked, None where it has none. Raises BadDefinition."""
+    return None if definition.unit_query is None else _parsed(definition, definition.unit_query, "unit_query")
+
+
+def _parsed(definition: MetricDefinition, given: str, field: str) -> SqlTemplate:
+    query = given.strip().rstrip(";").rstrip()
     code = _QUOTED_OR_COMMENT.sub(" ", query)
     if ";" in code:
-        raise _refused(definition, "must be a single statement, without ';'")
+        raise _refused(definition, field, "must be a single statement, without ';'")
     first = _FIRST_WORD.match(code)
     if first is None or first[1].lower() not in {"select", "with"}:
-        raise _refused(definition, "must be a SELECT")
+        raise _refused(definition, field, "must be a SELECT")
     names = frozenset(_PARAMETER.findall(query))
     for name in sorted(names - set(PARAMETERS)):
         allowed = ", ".join(f":{known}" for known in PARAMETERS)
         raise _refused(
-            definition, f"has the parameter :{name}; allowed are {allowed} (write \\: for a colon that is no parameter)"
+            definition,
+            field,
+            f"has the parameter :{name}; allowed are {allowed} (write \\: for a colon that is no parameter)",
         )
     for name in sorted(set(NEEDED) - set(_PARAMETER.findall(code))):
-        raise _refused(definition, f"must limit its rows with :{name} (cast it as CAST(:{name} AS …) where needed)")
+        raise _refused(
+            definition, field, f"must limit its rows with :{name} (cast it as CAST(:{name} AS …) where needed)"
+        )
     return SqlTemplate(definition, query, names)
 
 
-def _refused(definition: MetricDefinition, problem: str) -> BadDefinition:
-    message = f"The query of the metric {definition.name!r} {problem}."
-    return BadDefinition(message, metric=definition.name, field="query")
+def _refused(definition: MetricDefinition, field: str, problem: str) -> BadDefinition:
+    message = f"The {field} of the metric {definition.name!r} {problem}."
+    return BadDefinition(message, metric=definition.name, field=field)
 
 
 def _utc(moment: datetime) -> datetime:

@@ -13,6 +13,7 @@ from tools.metrics.base import MetricQuery, MetricSource, Window
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.registry import create_metric_source
+from tools.metrics.sql import SqlMetricSource
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FLAG, ENVIRONMENT, METRIC = "new-checkout", "production", "checkout_errors"
@@ -26,6 +27,7 @@ OBSERVATIONS = Table(
     Column("at", DateTime(timezone=True)),
     Column("exposures", Integer),
     Column("events", Integer),
+    Column("unit", String),
 )
 
 ERRORS = MetricDefinition(
@@ -37,6 +39,12 @@ ERRORS = MetricDefinition(
         FROM observations
         WHERE flag = :flag AND environment = :environment AND at >= :start AND at < :end
         GROUP BY variant
+    """,
+    unit_query="""
+        SELECT unit, variant, SUM(exposures) AS exposures, SUM(events) AS events
+        FROM observations
+        WHERE flag = :flag AND environment = :environment AND at >= :start AND at < :end AND unit IS NOT NULL
+        GROUP BY unit, variant
     """,
 )
 
@@ -51,14 +59,21 @@ def query(start_s: float, end_s: float, *, flag: str = FLAG, metric: str = METRI
 class Bench:
     """A source, and a way to add what it counts: flag and observation."""
 
-    source: MetricSource
+    source: SqlMetricSource | MemoryMetricSource
     add: Callable[[str, Observation], Awaitable[None]]
 
     async def seen(
-        self, variant: str | None, at_s: float, exposures: int, events: int = 0, *, flag: str = FLAG
+        self,
+        variant: str | None,
+        at_s: float,
+        exposures: int,
+        events: int = 0,
+        *,
+        flag: str = FLAG,
+        unit: str | None = None,
     ) -> None:
         """Add an observation at a moment given in seconds from noon."""
-        await self.add(flag, Observation(variant, NOON + timedelta(seconds=at_s), exposures, events))
+        await self.add(flag, Observation(variant, NOON + timedelta(seconds=at_s), exposures, events, unit=unit))
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -88,10 +103,11 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
                     at=one.at,
                     exposures=one.exposures,
                     events=one.events,
+                    unit=one.unit,
                 )
             )
 
-    source = create_metric_source("sql", Catalogue([ERRORS]), url=url)
+    source = SqlMetricSource(url, [ERRORS])
     yield Bench(source, insert)
     await source.close()
     await engine.dispose()

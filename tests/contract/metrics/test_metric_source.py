@@ -98,3 +98,23 @@ async def test_a_source_that_is_away_says_so(absent: MetricSource) -> None:
     with pytest.raises(MetricSourceUnavailable) as check:
         await absent.check()
     assert "hunter2" not in f"{read.value} {check.value}"
+
+
+async def test_it_answers_unit_by_unit_without_saying_who_they_are(bench: Bench) -> None:
+    await bench.seen("old", 0, 10, 3, unit="anna@example.com")
+    await bench.seen("old", 1, 5, 0, unit="anna@example.com")
+    await bench.seen("new", 1, 2, 1, unit="anna@example.com")
+    await bench.seen("old", 2, 7, 0, unit="ben@example.com")
+    await bench.seen("old", 3, 100, 50)
+    await bench.seen("old", 60, 9, 9, unit="late@example.com")
+    found = await bench.source.read_units(query(0, 60))
+    assert "example.com" not in repr(found)
+    anna = {one.variant: one for one in found if one.exposures in (15, 2)}
+    assert anna["old"].unit == anna["new"].unit
+    assert anna["old"].events == 3
+    assert sorted((one.variant, one.exposures, one.events) for one in found) == [
+        ("new", 2, 1),
+        ("old", 7, 0),
+        ("old", 15, 3),
+    ]
+    assert len({one.unit for one in found}) == 2

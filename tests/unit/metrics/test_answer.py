@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.metrics.definitions import definition
-from tools.metrics.answer import MAX_ROWS, reading_of
-from tools.metrics.base import BadMetricAnswer, Reading, Sample
+from tools.metrics.answer import MAX_ROWS, MAX_UNIT_ROWS, reading_of, units_of
+from tools.metrics.base import BadMetricAnswer, Reading, Sample, TooManyUnits
 from tools.metrics.catalogue import TimeFormat
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -211,3 +211,19 @@ def test_any_rows_are_a_sound_reading_or_a_bad_answer(times: TimeFormat, rows: l
 def test_sound_rows_are_what_they_say(counts: dict[str | None, tuple[int, int]]) -> None:
     rows = [(label, clean + events, events) for label, (clean, events) in counts.items()]
     assert read(*rows).by_variant == {label: Sample(total, events) for label, total, events in rows}
+
+
+@pytest.mark.parametrize("unit", [None, True, 1.5, b"anna"])
+def test_a_unit_is_named_by_text_or_by_a_number(unit: object) -> None:
+    with pytest.raises(BadMetricAnswer, match="must be text or a whole number") as refused:
+        units_of(definition(), ("unit", *COLUMNS), [(unit, "a", 1, 0)])
+    assert "anna" not in str(refused.value)
+
+
+def test_numbers_of_units_are_checked_as_any_other() -> None:
+    with pytest.raises(BadMetricAnswer, match="'events' is 2, more than the 1 exposures"):
+        units_of(definition(), ("unit", *COLUMNS), [(7, "a", 1, 2)])
+    with pytest.raises(BadMetricAnswer, match="'unit' is missing"):
+        units_of(definition(), COLUMNS, [])
+    with pytest.raises(TooManyUnits, match="more than 20,000 units"):
+        units_of(definition(), ("unit", *COLUMNS), [(0, "a", 1, 0)] * (MAX_UNIT_ROWS + 1))

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from tests.unit.metrics.definitions import definition
 from tools.errors import ConfigurationError
 from tools.gates import Direction
-from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Sample, UnknownMetric, Window
-from tools.metrics.catalogue import Catalogue, MetricKind
+from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Reading, Sample, UnknownMetric, Window
+from tools.metrics.catalogue import BadDefinition, Catalogue, MetricKind
 from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.registry import create_metric_source
 from tools.metrics.router import Metrics
@@ -43,6 +43,7 @@ def test_a_wrong_definition_is_refused(change: dict[str, Any]) -> None:
         ({"kind": "mean", "cap": 100.0, "sums": True}, "a mean's always does"),
         ({"kind": "mean", "cap": 100.0, "objective": 0.01}, "a mean has none of"),
         ({"kind": "latency"}, "a latency needs buckets"),
+        ({"kind": "latency", "buckets": (0.1,), "unit_query": "SELECT"}, "so it has no unit_query"),
         ({"buckets": (0.1, 0.5)}, "a latency needs buckets"),
         ({"kind": "latency", "buckets": (0.5, 0.1)}, "must be above 0 and rise"),
         ({"kind": "latency", "buckets": (0.1, 0.5), "direction": "decrease"}, "a latency does harm when it increases"),
@@ -123,3 +124,17 @@ async def test_sources_are_made_by_kind(tmp_path: Path) -> None:
         create_metric_source("sql", catalogue)
     with pytest.raises(ConfigurationError, match="one of sql, memory, not 'oracle'"):
         create_metric_source("oracle", catalogue)
+
+
+def test_only_a_source_that_can_answer_by_unit_is_given_a_query_for_it() -> None:
+    class Plain:
+        async def read(self, query: MetricQuery) -> Reading:
+            raise NotImplementedError
+
+        async def check(self) -> None: ...
+
+        async def close(self) -> None: ...
+
+    by_unit = definition(unit_query="SELECT")
+    with pytest.raises(BadDefinition, match="has a unit_query, which its source can't run"):
+        Metrics(Catalogue([by_unit]), {"shop": Plain()})

@@ -9,8 +9,8 @@ from sqlalchemy.dialects import sqlite
 from tests.unit.metrics.definitions import definition
 from tools.errors import ConfigurationError
 from tools.metrics.base import MetricQuery, Window
-from tools.metrics.catalogue import TimeFormat
-from tools.metrics.template import parse_template
+from tools.metrics.catalogue import BadDefinition, TimeFormat
+from tools.metrics.template import parse_template, parse_unit_template
 
 WINDOWED = "at >= :start AND at < :end"
 NOON = datetime(2026, 3, 1, 14, tzinfo=timezone(timedelta(hours=2)))
@@ -81,3 +81,10 @@ def test_braces_in_the_teams_sql_are_left_alone() -> None:
         parse_template(definition(query=query)).statement("SELECT * FROM ({}) AS x").compile(dialect=sqlite.dialect())
     )
     assert str(compiled) == "SELECT * FROM (SELECT '{}' FROM t WHERE at >= ? AND at < ?) AS x"
+
+
+def test_a_query_by_unit_is_checked_as_the_other() -> None:
+    with pytest.raises(BadDefinition, match="The unit_query of the metric 'checkout_errors' must limit") as refused:
+        parse_unit_template(definition(unit_query="SELECT 1 AS unit"))
+    assert refused.value.field == "unit_query"
+    assert parse_unit_template(definition()) is None
