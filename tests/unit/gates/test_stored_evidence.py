@@ -1,0 +1,69 @@
+"""Evidence that a release has stored is read by the next, and says the same there.
+
+Each file in `stored` holds one evidence and the e-values after one more interval. Whoever changes a prior, a field or
+their meaning makes a new version of the evidence, keeps what an old one says readable or refused, and adds a file.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.gates import (
+    CeilingEvidence,
+    CeilingTest,
+    CountEvidence,
+    Counts,
+    CountTest,
+    Direction,
+    Verdict,
+    judge,
+    judge_ceiling,
+    latency,
+    means,
+    update,
+    update_ceiling,
+)
+from tools.gates.histograms import Histogram
+
+STORED = Path(__file__).parent / "stored"
+EDGES = (50.0, 100.0, 250.0, math.inf)
+ERRORS = CountTest(Direction.INCREASE, 2.0)
+FAILURES = CeilingTest(Direction.INCREASE, 0.01, 2.0)
+REVENUE = means.MeanTest(Direction.DECREASE, 200.0, 1.25)
+SLOWNESS = latency.LatencyTest(EDGES, 1.25)
+
+
+def counts(stored: Any) -> Verdict:
+    return judge(ERRORS, update(ERRORS, CountEvidence.from_json(stored), Counts(950, 5), Counts(50, 1)))
+
+
+def ceiling(stored: Any) -> Verdict:
+    return judge_ceiling(FAILURES, update_ceiling(FAILURES, CeilingEvidence.from_json(stored), Counts(1000, 4)))
+
+
+def mean(stored: Any) -> Verdict:
+    arms = means.Sums(900, 18_000.0, 540_000.0), means.Sums(100, 1_900.0, 56_000.0)
+    return means.judge(REVENUE, means.update(REVENUE, means.MeanEvidence.from_json(stored), *arms))
+
+
+def slowness(stored: Any) -> Verdict:
+    control = Histogram(EDGES, (300, 400, 180, 20), 86_000.0, 14_500_000.0)
+    treatment = Histogram(EDGES, (30, 42, 20, 3), 9_400.0, 1_650_000.0)
+    return latency.judge(
+        SLOWNESS, latency.update(SLOWNESS, latency.LatencyEvidence.from_json(stored), control, treatment)
+    )
+
+
+KINDS: dict[str, Callable[[Any], Verdict]] = {"counts": counts, "ceiling": ceiling, "means": mean, "latency": slowness}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_an_earlier_release_has_stored_says_the_same(kind: str) -> None:
+    stored = json.loads((STORED / f"{kind}.json").read_text())
+    verdict = KINDS[kind](stored["evidence"])
+    assert verdict.harm_e == pytest.approx(stored["next_harm_e"], rel=1e-9)
+    assert verdict.safe_e == pytest.approx(stored["next_safe_e"], rel=1e-9)
