@@ -10,10 +10,17 @@ The price is ln 1/wᵢ nats: with five guardrails of equal weight a harm that on
 1.4 times as long. The alternative, 1/50 for each, is wrong in up to 1 − 0.98⁵ = 10 % of harmless rollouts. The tests
 measure both.
 
+A guardrail that may pause but not roll back adds to what pauses and not to what rolls back: in company it must not do
+what it may not do alone. The sum of the others is an e-process of its own, with the same bound.
+
+Where the guardrails change on the way, as when a plan in flight is revised, their evidence goes on, and what is right
+at any α stays right (`judging.cut`). Only the weights must not follow what was seen. `tools.rollouts.checks` never
+raises one, so that the sum drops or stays when others share the level; k guardrails more among m then start with
+k/m more, whoever chose them and why, and the chance of a false rollback is at most α·(1 + k/m).
+
 Promotion needs a proof from every guardrail; that takes no correction, as all of them must err together or not at all.
 
-What is judged by a rule and not by chance (burn rates, a sample ratio with a level of its own) has the weight 0: its
-verdict stands as it is.
+What has a level of its own (a sample ratio) has the weight 0: its verdict stands as it is.
 """
 
 import math
@@ -21,7 +28,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from tools.gates.budget import BudgetTest
 from tools.gates.ceiling import CeilingTest
 from tools.gates.counts import CountTest
 from tools.gates.judging import BadTest
@@ -34,7 +40,7 @@ ALPHA_PAUSE, ALPHA_ROLLBACK = 0.05, 0.02
 SMALLEST_ALPHA = 1e-6
 
 
-AnyTest = TypeVar("AnyTest", CountTest, CeilingTest, MeanTest, LatencyTest, BudgetTest)
+AnyTest = TypeVar("AnyTest", CountTest, CeilingTest, MeanTest, LatencyTest)
 
 
 @dataclass(frozen=True)
@@ -67,16 +73,21 @@ def combine(
     verdicts: Sequence[Verdict],
     weights: Sequence[float],
     *,
+    rolls_back: Sequence[bool] | None = None,
     alpha_pause: float = ALPHA_PAUSE,
     alpha_rollback: float = ALPHA_ROLLBACK,
 ) -> Combined:
     """What the guardrails' verdicts say together; each must come from a test with its `shared` levels.
 
-    `weights` are at least 0 and add up to 1 at most; they must not depend on what was seen. Where the sum reaches a
-    level that no guardrail reaches alone, the one that adds most is raised to it, and its sentence says why: it
-    suspects harm or fails in the name of all. Raises BadTest for weights that don't fit, ValueError without verdicts.
+    `weights` are at least 0 and add up to 1 at most; they must not depend on what was seen. `rolls_back` says which of
+    the guardrails may roll back, all unless given.
+
+    Where the sum proves what no guardrail proves alone, the foremost of those that may roll back fails in the name of
+    all. Where it suspects what none does, all suspect it whose own evidence speaks of harm: whoever accepts that has
+    accepted it for each. Raises BadTest for weights that don't fit, ValueError without verdicts.
     """
-    if len(verdicts) != len(weights):
+    failing = [True] * len(verdicts) if rolls_back is None else list(rolls_back)
+    if not len(verdicts) == len(weights) == len(failing):
         raise BadTest(f"{len(verdicts)} guardrails need as many weights, not {len(weights)}.")
     _check_weights(weights)
     # Beyond what rolls back alone, evidence counts no further.
@@ -84,34 +95,33 @@ def combine(
         min(weight * verdict.harm_e, 1 / alpha_rollback) if weight else 0.0
         for verdict, weight in zip(verdicts, weights, strict=True)
     ]
-    total = sum(parts)
-    level = _level(total, alpha_pause, alpha_rollback)
-    weighty = [verdict for verdict, weight in zip(verdicts, weights, strict=True) if weight]
+    levels = f"it pauses from {1 / alpha_pause:.4g}, rolls back from {1 / alpha_rollback:.4g}"
     judged = list(verdicts)
-    if weighty and level.severity > max(verdict.harm.severity for verdict in weighty):
-        leader = max(range(len(parts)), key=parts.__getitem__)
-        judged[leader] = _raised(verdicts[leader], level, total, len(weighty), alpha_pause, alpha_rollback)
-    return Combined(worst(judged), tuple(judged), min(total, math.exp(LARGEST_LOG_E)))
+    for harm, level, taking_part in (
+        (Harm.SUSPECTED, 1 / alpha_pause, [weight > 0 for weight in weights]),
+        (Harm.PROVEN, 1 / alpha_rollback, [weight > 0 and may for weight, may in zip(weights, failing, strict=True)]),
+    ):
+        those = [index for index, takes_part in enumerate(taking_part) if takes_part]
+        total = sum(parts[index] for index in those)
+        if total < level or any(verdicts[index].harm.severity >= harm.severity for index in those):
+            continue
+        foremost = max(those, key=parts.__getitem__)
+        why = f"their evidence of harm is {amount(total)}; {levels}"
+        for index in those:
+            if index == foremost:
+                by = f"{len(those)} guardrails together, this one foremost"
+                judged[index] = _raised(verdicts[index], harm, f"{by}: {why}")
+            elif harm is Harm.SUSPECTED and verdicts[index].harm_e > 1:
+                judged[index] = _raised(verdicts[index], harm, f"{len(those)} guardrails together: {why}")
+    return Combined(worst(judged), tuple(judged), min(sum(parts), math.exp(LARGEST_LOG_E)))
 
 
-def _level(total: float, alpha_pause: float, alpha_rollback: float) -> Harm:
-    if total >= 1 / alpha_rollback:
-        return Harm.PROVEN
-    return Harm.SUSPECTED if total >= 1 / alpha_pause else Harm.NONE
-
-
-def _raised(
-    verdict: Verdict, level: Harm, total: float, guardrails: int, alpha_pause: float, alpha_rollback: float
-) -> Verdict:
-    claim = "Proven harmful" if level is Harm.PROVEN else "Harm suspected"
-    why = (
-        f"{claim} by {guardrails} guardrails together, this one foremost: their evidence of harm is {amount(total)}; "
-        f"it pauses from {1 / alpha_pause:.4g}, rolls back from {1 / alpha_rollback:.4g}. {verdict.why}"
-    )
-    if level is Harm.PROVEN:
-        return replace(verdict, outcome=Outcome.FAIL, harm=level, no_data=None, why=why)
+def _raised(verdict: Verdict, harm: Harm, by: str) -> Verdict:
+    if harm is Harm.PROVEN:
+        why = f"Proven harmful by {by}. {verdict.why}"
+        return replace(verdict, outcome=Outcome.FAIL, harm=harm, no_data=None, why=why)
     outcome = Outcome.INCONCLUSIVE if verdict.outcome is Outcome.PASS else verdict.outcome
-    return replace(verdict, outcome=outcome, harm=level, why=why)
+    return replace(verdict, outcome=outcome, harm=harm, why=f"Harm suspected by {by}. {verdict.why}")
 
 
 def _check_weights(weights: Sequence[float]) -> None:

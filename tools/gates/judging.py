@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tools.errors import InvalidInput
 from tools.gates.verdict import Harm, Outcome, Verdict
-from tools.gates.wealth import LARGEST_LOG_E, BadEvidence, Floats, Ledger, Prior, Wealth, log_boost, log_total
+from tools.gates.wealth import LARGEST_LOG_E, BadEvidence, Floats, Ledger, Prior, Wealth, log_boost, log_sum, log_total
 
 # The share of the stake on the burn-in question: one level covers both, at the price of 0.03 nats to the main one.
 BURN_IN_STAKE = 0.03
@@ -235,7 +235,8 @@ def advance_books(
     """The books of N tests after one interval each; they must have direction, margin and burn-in margin in common.
 
     `safe_null` is the relative rate that safety is proven against. With `chances`, which can be told for the tests
-    `known` (N,), evidence beyond what a rollback needs is spent on reaching it (`wealth.log_boost`).
+    `known` (N,), evidence beyond what a rollback needs is spent on reaching it (`wealth.log_boost`), and given up where
+    it comes all the same (`cut`).
     """
     warming, settled = _questions(tests[0].margin, tests[0].direction)
     phi = np.array([test.dispersion for test in tests])
@@ -244,12 +245,13 @@ def advance_books(
         log_lr, information = likelihood(tests[0].direction.away(np.array([tests[0].burn_in_margin])), warming.factors)
         ledger.advance(warming, log_lr / phi[:, None, None], information / phi[:, None])
         return [Books(one.harm, after, one.safe) for one, (after,) in zip(books, ledger.books(), strict=True)]
-    ledger = Ledger.of([(one.harm, one.safe) for one in books])
+    ledger, log_caps = Ledger.of([(one.harm, one.safe) for one in books]), np.full(len(books), np.inf)
     if chances is not None and known is not None:
         # Where events come in bursts, what the null would bring is not known.
-        _boost(ledger, books, tests, known & (phi == 1), chances, settled.factors[0])
+        log_caps = _boost(ledger, books, tests, known & (phi == 1), chances, settled.factors[0])
     log_lr, information = likelihood(np.array((1.0, safe_null)), settled.factors)
     ledger.advance(settled, log_lr / phi[:, None, None], information / phi[:, None])
+    ledger.log_started[:, 0] = cut(ledger.log_started[:, 0], ledger.log_reserve[:, 0], log_caps)
     ledger.cap(1, SAFE_LOG_HEADROOM - np.log([test.alpha_safe for test in tests]))
     return [Books(harm, one.burn_in, safe) for one, (harm, safe) in zip(books, ledger.books(), strict=True)]
 
@@ -261,18 +263,32 @@ def _boost(
     known: NDArray[np.bool_],
     chances: Chances,
     factors: Floats,
-) -> None:
-    log_e = log_total(ledger.log_started[:, 0], ledger.log_reserve[:, 0])
+) -> Floats:
+    """Raises the bets on harm, and gives the logs of what they may hold afterwards (N,): infinity where none rose."""
+    log_e, found = log_total(ledger.log_started[:, 0], ledger.log_reserve[:, 0]), np.full(len(books), np.inf)
     levels = np.array([test.alpha_rollback for test in tests])
     (near,) = np.nonzero(known & (log_e > math.log(BOOST_FROM) - np.log(levels)))
     if not len(near):
-        return
+        return found
     log_caps = log_harm_cap(levels[near], np.array([books[one].burn_in.log_e for one in near.tolist()]))
     worth = boostable(log_e[near], log_caps)
     near, log_caps = near[worth], log_caps[worth]
     if len(near):
         boosts = log_boost(ledger.log_started[near, 0], ledger.log_reserve[near, 0], log_caps, *chances(near, factors))
         ledger.log_started[near, 0] += boosts[:, None]
+        found[near] = np.where(boosts > 0, log_caps, np.inf)
+    return found
+
+
+def cut(log_started: Floats, log_reserve: Floats, log_caps: Floats) -> Floats:
+    """Bets (N, G) that were raised towards exp(`log_caps`) (N,), after the interval: what is beyond is given up.
+
+    Only so is a raised bet a fair one. The book then stays an e-process at every level, not just up to the one that it
+    was raised for: it may be judged at a lower α later (a plan in flight gets one more guardrail to share the level
+    with), and be added to others' (`tools.gates.combined`), however long it goes on after a proof.
+    """
+    room = log_caps + np.log1p(-np.exp(np.minimum(log_reserve - log_caps, 0.0)))
+    return np.asarray(log_started - np.maximum(log_sum(log_started) - room, 0.0)[:, None])
 
 
 def log_harm_cap(alpha_rollback: float | Floats, burn_in_log_e: Floats) -> Floats:

@@ -56,6 +56,7 @@ from tools.gates.judging import (
     burn_in_prior,
     check_levels,
     check_version,
+    cut,
     decide,
     log_harm_cap,
     safe_prior,
@@ -429,6 +430,8 @@ def _paid(intervals: Sequence[Interval]) -> list[Books]:
     boosts = boost(levels, phi, bets, harms.log_started[:, 0], harms.log_reserve[:, 0], warmth.log_e[:, 0])
     harms.log_started += boosts[:, None, None]
     _advance(harms, harm, (bets.log_lr, bets.information), phi)
+    log_caps = np.where(boosts > 0, log_harm_cap(levels, warmth.log_e[:, 0]), np.inf)
+    harms.log_started[:, 0] = cut(harms.log_started[:, 0], harms.log_reserve[:, 0], log_caps)
     _advance(proofs, safe, safe_bets(test, past, control, treatment), phi)
     proofs.cap(0, SAFE_LOG_HEADROOM - np.log([one.test.alpha_safe for one in intervals]))
     after = zip(books, harms.books(), proofs.books(), strict=True)

@@ -88,9 +88,23 @@ def test_several_together_fail_where_none_does_alone() -> None:
         "Proven harmful by 5 guardrails together, this one foremost: their evidence of harm is 52.2; it pauses from "
         "20, rolls back from 50. evidence 90."
     )
+    assert [verdict.harm for verdict in together.by_guardrail[2:]] == [Harm.SUSPECTED, Harm.SUSPECTED, Harm.NONE]
     suspected = combine([guardrail(60, outcome=Outcome.PASS), guardrail(45)] + [guardrail(1)] * 3, FIVE)
     assert (suspected.verdict.outcome, suspected.verdict.harm) == (Outcome.INCONCLUSIVE, Harm.SUSPECTED)
     assert suspected.by_guardrail[0].outcome is Outcome.INCONCLUSIVE
+    assert [verdict.harm for verdict in suspected.by_guardrail[:3]] == [Harm.SUSPECTED, Harm.SUSPECTED, Harm.NONE]
+
+
+def test_what_may_only_pause_adds_nothing_to_a_rollback() -> None:
+    found = [guardrail(200), guardrail(60), guardrail(60), guardrail(1), guardrail(1)]
+    assert combine(found, FIVE).verdict.outcome is Outcome.FAIL
+    paused = combine(found, FIVE, rolls_back=[False, True, True, True, True])
+    assert (paused.verdict.outcome, paused.verdict.harm) == (Outcome.INCONCLUSIVE, Harm.SUSPECTED)
+    # What it proves alone does not hide what the others prove together.
+    found = [guardrail(300), guardrail(140), guardrail(140), guardrail(1), guardrail(1)]
+    alone = combine(found, FIVE, rolls_back=[False, True, True, True, True])
+    assert [verdict.harm for verdict in alone.by_guardrail[:2]] == [Harm.PROVEN, Harm.PROVEN]
+    assert alone.by_guardrail[1].why.startswith("Proven harmful by 4 guardrails together")
 
 
 def test_weights_say_who_matters() -> None:
@@ -158,7 +172,7 @@ def test_combining_only_ever_adds_to_harm(gate: tuple[list[Verdict], list[float]
     pairs = list(zip(found.by_guardrail, verdicts, strict=True))
     assert all(after.outcome.severity >= before.outcome.severity for after, before in pairs)
     assert all(after.harm.severity >= before.harm.severity for after, before in pairs)
-    assert sum(after != before for after, before in pairs) <= 1
+    assert sum(after.outcome is Outcome.FAIL and after != before for after, before in pairs) <= 1
     assert 0 <= found.harm_e < math.inf
     if found.verdict.outcome is Outcome.PASS:
         assert all(verdict.outcome is Outcome.PASS for verdict in verdicts)
