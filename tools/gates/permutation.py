@@ -29,13 +29,10 @@ def log_mean(log_u: Floats, pooled: Floats, drawn: Floats) -> Floats:
     0 where nothing can be drawn.
     """
     total = pooled.sum(axis=-1)
-    shares = (pooled / np.maximum(total, 1.0)[..., None])[..., None, :]
+    shares = pooled / np.maximum(total, 1.0)[..., None]
     n, rest = drawn[..., None], (total - drawn)[..., None]
-    with np.errstate(divide="ignore"):
-        log_shares = np.log(shares)
-    log_with = _log_sum(log_shares + log_u)
-    log_without = _log_sum(log_shares - log_u)
-    everyone = total[..., None] * (shares * log_u).sum(axis=-1)
+    log_with, log_without = _log_mean(log_u, shares), _log_mean(-log_u, shares)
+    everyone = total[..., None] * _mean(log_u, shares)
     bound = np.minimum(n * log_with, everyone + rest * log_without)
     spread = (drawn * (total - drawn) / np.maximum(total, 1.0))[..., None]
     if not (spread > LARGE_ENOUGH).any():
@@ -48,26 +45,37 @@ def _at_saddle_point(
     log_u: Floats, shares: Floats, total: Floats, drawn: Floats, log_z: Floats, spread: Floats
 ) -> Floats:
     share = np.clip(drawn / np.maximum(total, 1.0), 1e-9, 1 - 1e-9)[..., None]
-    log_share, log_rest = np.log(share)[..., None], np.log1p(-share)[..., None]
+    log_odds = np.log(share) - np.log1p(-share)
     for _ in range(STEPS):
-        tilted = 1 / (1 + np.exp(np.clip(log_rest - log_share - log_u - log_z[..., None], -700, 700)))
-        slope = (shares * tilted * (1 - tilted)).sum(axis=-1)
-        miss = (shares * tilted).sum(axis=-1) - share
+        tilted = _logistic(log_u + (log_odds + log_z)[..., None])
+        slope = _mean(tilted * (1 - tilted), shares)
+        miss = _mean(tilted, shares) - share
         log_z = log_z - np.clip(miss / np.maximum(slope, 1e-12), -1.5, 1.5)
-    odds = log_u + log_z[..., None]
-    tilted = 1 / (1 + np.exp(np.clip(log_rest - log_share - odds, -700, 700)))
-    slope = (shares * tilted * (1 - tilted)).sum(axis=-1)
+    odds = log_u + (log_odds + log_z)[..., None]
+    tilted = _logistic(odds)
+    slope = _mean(tilted * (1 - tilted), shares)
     width = np.log(np.maximum(slope, 1e-12) / (share * (1 - share)))
-    level = total[..., None] * (shares * np.logaddexp(log_rest, log_share + odds)).sum(axis=-1)
-    centred = log_u - (shares * log_u).sum(axis=-1)[..., None]
-    error = CORRECTION * (shares * centred**2).sum(axis=-1) / np.maximum(spread, LARGE_ENOUGH)
+    # ln(1 − share + share·u·z), of which 1 − share is a factor.
+    level = total[..., None] * (np.log1p(-share) + _mean(np.logaddexp(0.0, odds), shares))
+    centred = log_u - _mean(log_u, shares)[..., None]
+    error = CORRECTION * _mean(centred**2, shares) / np.maximum(spread, LARGE_ENOUGH)
     return np.asarray(level - drawn[..., None] * log_z - width / 2 + error)
 
 
-def _log_sum(logs: Floats) -> Floats:
-    peak = np.max(logs, axis=-1)
+def _logistic(logs: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        return np.asarray(1 / (1 + np.exp(-logs)))
+
+
+def _mean(values: Floats, shares: Floats) -> Floats:
+    """Over the buckets: `values` (..., G, B) and `shares` (..., B) give (..., G)."""
+    return np.asarray((values @ shares[..., None])[..., 0])
+
+
+def _log_mean(logs: Floats, shares: Floats) -> Floats:
+    """The log of the mean of exp(`logs`) over the buckets, as `_mean`; 0 where they are all empty."""
+    used = shares[..., None, :] > 0
+    peak = np.max(logs, axis=-1, where=used, initial=-np.inf)
     peak = np.where(np.isfinite(peak), peak, 0.0)
-    with np.errstate(divide="ignore"):
-        return np.asarray(
-            np.where(np.isfinite(logs).any(axis=-1), peak + np.log(np.exp(logs - peak[..., None]).sum(axis=-1)), 0.0)
-        )
+    mean = _mean(np.exp(np.minimum(logs - peak[..., None], 0.0)), shares)
+    return np.asarray(peak + np.log(np.where(mean > 0, mean, 1.0)))
