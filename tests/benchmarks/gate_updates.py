@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.conftest import Figures
-from tools.gates import CountEvidence, Counts, CountTest, Direction, Interval, judge, update, update_all
+from tests.unit.gates import latencies
+from tools.gates import CountEvidence, Counts, CountTest, Direction, Interval, judge, latency, means, update, update_all
 
 GUARDRAILS, CHECKS = 1000, 30
 REQUESTS, SHARE = 600, 0.05
@@ -55,6 +56,51 @@ def test_one_update_alone(figures: Figures) -> None:
             evidence = update(test, evidence, *counted)
         spent.append((time.process_time() - began) / GUARDRAILS)
     figures.add("one gate update alone, errors", median(spent) * 1e6, "µs")
+
+
+@pytest.mark.parametrize("sums", [True, False], ids=["with sums", "from buckets alone"])
+def test_many_updates_of_latencies_together(sums: bool, figures: Figures) -> None:
+    test = latency.LatencyTest(latencies.EDGES, 1.25, sums=sums)
+    service = latencies.Service(latencies.log_normal(), REQUESTS, SHARE)
+    data = latencies.simulate(service, GUARDRAILS, CHECKS, seed=5)
+    counted = [
+        [[latencies.histogram(data, arm, one, check, sums=sums) for arm in "bc"] for one in range(GUARDRAILS)]
+        for check in range(CHECKS)
+    ]
+    evidence, spent = [latency.LatencyEvidence.start(test)] * GUARDRAILS, []
+    for arms in counted:
+        began = time.process_time()
+        evidence = latency.update_all(
+            [latency.Interval(test, one, *arm) for one, arm in zip(evidence, arms, strict=True)]
+        )
+        spent.append((time.process_time() - began) / GUARDRAILS)
+    kind = f"latencies {'with sums' if sums else 'from buckets alone'}"
+    figures.add(f"one of {GUARDRAILS:,} gate updates, {kind}", median(spent) * 1e6, "µs", target=50)
+    largest = max(len(json.dumps(one.to_json())) for one in evidence)
+    figures.add(f"the largest of {GUARDRAILS:,} gates' evidence as JSON, {kind}", largest / 1000, "KB", target=4)
+
+
+def test_many_updates_of_means(figures: Figures) -> None:
+    test = means.MeanTest(Direction.DECREASE, 200.0, 1.25)
+    rng = np.random.default_rng(6)
+    evidence, spent = [means.MeanEvidence.start(test)] * GUARDRAILS, []
+    for _ in range(CHECKS):
+        arms = [_orders(rng, share) for share in (1 - SHARE, SHARE)]
+        began = time.process_time()
+        evidence = [means.update(test, one, *arm) for one, *arm in zip(evidence, *arms, strict=True)]
+        spent.append((time.process_time() - began) / GUARDRAILS)
+    figures.add(f"one of {GUARDRAILS:,} gate updates, means", median(spent) * 1e6, "µs", target=50)
+    largest = max(len(json.dumps(one.to_json())) for one in evidence)
+    figures.add(f"the largest of {GUARDRAILS:,} gates' evidence as JSON, means", largest / 1000, "KB", target=4)
+
+
+def _orders(rng: np.random.Generator, share: float) -> list[means.Sums]:
+    """One arm's minute of every guardrail: values of mean 20."""
+    units = rng.poisson(REQUESTS * share, GUARDRAILS)
+    total = np.maximum(rng.normal(20 * units, 15 * np.sqrt(units)), 0.0)
+    squares = np.maximum(625.0 * units, total**2 / np.maximum(units, 1))
+    columns = units.tolist(), total.tolist(), squares.tolist()
+    return [means.Sums(*one) for one in zip(*columns, strict=True)]
 
 
 def _arm(share: float, base_rate: float, seed: int) -> list[list[Counts]]:

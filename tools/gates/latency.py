@@ -219,11 +219,12 @@ def update_all(intervals: Sequence[Interval]) -> list[LatencyEvidence]:
         if one.comparable:
             alike.setdefault((one.test.asked, one.burning_in), []).append(position)
     books = [one.evidence.books for one in intervals]
+    past: list[Tally | None] = [None] * len(intervals)
     for positions in alike.values():
         paid = _paid([intervals[position] for position in positions])
-        for position, after in zip(positions, paid, strict=True):
-            books[position] = after
-    return [_counted(one, after) for one, after in zip(intervals, books, strict=True)]
+        for position, after, known in zip(positions, *paid, strict=True):
+            books[position], past[position] = after, known
+    return [_counted(*one) for one in zip(intervals, books, past, strict=True)]
 
 
 def judge(test: LatencyTest, evidence: LatencyEvidence) -> Verdict:
@@ -394,7 +395,7 @@ def _check_interval(interval: Interval) -> None:
             )
 
 
-def _counted(interval: Interval, books: Books) -> LatencyEvidence:
+def _counted(interval: Interval, books: Books, past: Tally | None) -> LatencyEvidence:
     evidence, control, treatment = interval.evidence, interval.control.requests, interval.treatment.requests
     settled, warming = (control, treatment), (0, 0)
     if interval.burning_in:
@@ -402,7 +403,7 @@ def _counted(interval: Interval, books: Books) -> LatencyEvidence:
     return LatencyEvidence(
         test=evidence.test,
         books=books,
-        past=evidence.past + Tally.of(interval.control),
+        past=evidence.past + Tally.of(interval.control) if past is None else past,
         control=evidence.control + settled[0],
         treatment=evidence.treatment + settled[1],
         warming_control=evidence.warming_control + warming[0],
@@ -412,8 +413,8 @@ def _counted(interval: Interval, books: Books) -> LatencyEvidence:
     )
 
 
-def _paid(intervals: Sequence[Interval]) -> list[Books]:
-    """The books of intervals of the same question, all burning in or none."""
+def _paid(intervals: Sequence[Interval]) -> tuple[list[Books], list[Tally]]:
+    """The books of intervals of the same question, all burning in or none, and control's latencies with them."""
     test, books = intervals[0].test, [one.evidence.books for one in intervals]
     past = Tally.stacked([one.evidence.past for one in intervals])
     control = Tally.of_all([one.control for one in intervals])
@@ -423,7 +424,8 @@ def _paid(intervals: Sequence[Interval]) -> list[Books]:
     warmth = Ledger.of([(one.burn_in,) for one in books])
     if intervals[0].burning_in:
         _advance(warmth, burn_in, _burn_in_bets(test, past, control, treatment), phi)
-        return [Books(one.harm, warmed, one.safe) for one, (warmed,) in zip(books, warmth.books(), strict=True)]
+        after = [Books(one.harm, warmed, one.safe) for one, (warmed,) in zip(books, warmth.books(), strict=True)]
+        return after, (past + control).apart()
     harms, proofs = Ledger.of([(one.harm,) for one in books]), Ledger.of([(one.safe,) for one in books])
     bets = harm_bets(test, past, control, treatment)
     levels = np.array([one.test.alpha_rollback for one in intervals])
@@ -434,8 +436,8 @@ def _paid(intervals: Sequence[Interval]) -> list[Books]:
     harms.log_started[:, 0] = cut(harms.log_started[:, 0], harms.log_reserve[:, 0], log_caps)
     _advance(proofs, safe, safe_bets(test, past, control, treatment), phi)
     proofs.cap(0, SAFE_LOG_HEADROOM - np.log([one.test.alpha_safe for one in intervals]))
-    after = zip(books, harms.books(), proofs.books(), strict=True)
-    return [Books(harmed, one.burn_in, proven) for one, (harmed,), (proven,) in after]
+    rows = zip(books, harms.books(), proofs.books(), strict=True)
+    return [Books(harmed, one.burn_in, proven) for one, (harmed,), (proven,) in rows], (past + control).apart()
 
 
 def _advance(ledger: Ledger, prior: Prior, bets: tuple[Floats, Floats], phi: Floats) -> None:
@@ -499,8 +501,8 @@ def _matched(interval: Interval) -> tuple[float, float, float]:
     sums, test = interval.evidence.matched, interval.test
     control, treatment = interval.control, interval.treatment
     weight = control.requests * (treatment.requests / (control.requests + treatment.requests))
-    means = [_typical(test, arm) for arm in (treatment, control)]
-    return sums[0] + weight * means[0], sums[1] + weight * means[1], sums[2] + weight
+    slower, faster = _typical(test, treatment), _typical(test, control)
+    return sums[0] + weight * slower, sums[1] + weight * faster, sums[2] + weight
 
 
 def _typical(test: LatencyTest, arm: Histogram) -> float:

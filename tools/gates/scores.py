@@ -61,6 +61,10 @@ class Tally:
             np.array([tally.squares for tally in tallies]),
         )
 
+    def apart(self) -> list["Tally"]:
+        """What `stacked` put together."""
+        return [Tally(*row) for row in zip(self.counts, self.total, self.squares, strict=True)]
+
     @classmethod
     def empty(cls, buckets: int) -> Self:
         """No request."""
