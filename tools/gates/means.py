@@ -441,7 +441,11 @@ def _log_e(test: MeanTest, arms: tuple[Sums, Sums], matched: Matched, ratio: flo
         return 0.0
     noise = _noise(test, *arms, matched, ratio)
     z = sign * (matched.treatment - ratio * matched.control) / math.sqrt(noise)
-    r = _information(test, matched)
+    return log_e_value(z, _information(test, matched))
+
+
+def log_e_value(z: float, r: float) -> float:
+    """ln E at `z` standard errors beyond the null, with the relative information `r`."""
     tilted = z * math.sqrt(r / (r + 1))
     return math.log(2) - math.log1p(r) / 2 + tilted**2 / 2 + _log_normal_cdf(tilted)
 
@@ -459,8 +463,18 @@ def _noise(test: MeanTest, control: Sums, treatment: Sums, matched: Matched, rat
 
 def _information(test: MeanTest, matched: Matched) -> float:
     """Over that for which the confidence sequence at the level of a rollback is tightest, times its ρ² there."""
-    level = -2 * math.log(2 * min(test.alpha_rollback, 0.4))
-    return (level + math.log1p(level)) * matched.weight / (test.dispersion * test.tightest_at)
+    return relative_information(matched.weight, test.dispersion, test.alpha_rollback, test.tightest_at)
+
+
+def relative_information(
+    weight: float,
+    dispersion: float,
+    alpha: float = MeanTest.alpha_rollback,
+    tightest_at: float = MeanTest.tightest_at,
+) -> float:
+    """Of the effective number of units `weight`, over that for which the test is tightest."""
+    level = -2 * math.log(2 * min(alpha, 0.4))
+    return (level + math.log1p(level)) * weight / (dispersion * tightest_at)
 
 
 def _log_normal_cdf(z: float) -> float:
