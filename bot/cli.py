@@ -352,7 +352,8 @@ def backtest(
     since: Annotated[str, typer.Option("--since", metavar="TIME", help="How far back, such as 14d or 36h")] = "14d",
     replays: Annotated[int, typer.Option("--replays", min=1, max=10_000, help="How many for each harm")] = 200,
     harms: Annotated[
-        list[float] | None, typer.Option("--harm", help="How many times worse; may be repeated [default: 1.5, 2, 5]")
+        list[float] | None,
+        typer.Option("--harm", help="How many times worse; may be repeated [default: 1.5, 2, 5; less for latencies]"),
     ] = None,
     environment: Environment = None,
     config: Config = None,
@@ -362,9 +363,9 @@ def backtest(
 
     async def act(services: "Services", environment: str) -> None:
         from bot.console import backtesting
-        from tools.rollouts.backtest import USUAL_HARMS, Asked
+        from tools.rollouts.backtesting.report import Asked
 
-        asked = Asked(replays, tuple(sorted(harms)) if harms else USUAL_HARMS)
+        asked = Asked(replays, tuple(harms) if harms else None)
         await backtesting.run(services, backtesting.Wanted(plan, since, asked), environment, plain_json=plain_json)
 
     _with_services(config, environment, act)

@@ -3,10 +3,9 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import typer
 from pydantic import ValidationError
@@ -21,12 +20,12 @@ from tools.clock import in_words
 from tools.errors import InvalidInput, NotFound
 from tools.flags.definitions import check_name
 from tools.gates import Minutes
-from tools.metrics.base import MetricQuery, Window
 from tools.metrics.catalogue import MetricKind
-from tools.metrics.history import History, read_history, step_for
 from tools.plans.model import Plan
 from tools.records.models import PlanVersion
-from tools.rollouts.backtest import Asked, Replayed, Report, backtest, grain_for
+from tools.rollouts.backtesting.reading import SHORTEST, Recorded, read_recorded
+from tools.rollouts.backtesting.replays import backtest, guards_of, hurts_of
+from tools.rollouts.backtesting.report import Asked, Dealt, Replayed, Report, Source
 from tools.rollouts.phases import LIVE, Phase
 
 LONGEST_HISTORY = timedelta(days=90)
@@ -45,30 +44,23 @@ class Wanted:
 
 
 async def run(services: Services, wanted: Wanted, environment: str, *, plain_json: bool) -> None:
-    """Replay the plan and print what its gates would have done.
+    """Replay the plan and print what its gates would have done; a plan that people were shown keeps the report.
 
-    Raises InvalidInput, NotFound, NoHistory when there is nothing to replay, and what the metric sources raise.
+    Raises InvalidInput, NotFound, NothingToReplay when there is nothing to replay, and what the metric sources raise.
     """
     span, plan = parse_span(wanted.since), await plan_of(services, wanted.name, environment)
-    guarding = sorted({rail.metric for stage in plan.stages for rail in stage.guardrails})
-    rates = [name for name in guarding if services.metrics.define(name).kind is MetricKind.RATIO]
-    histories = await _histories(services, plan, rates, span)
-    runs = wanted.asked.replays * (1 + len(wanted.asked.harms))
+    recorded = await _recorded(services, plan, span)
+    kinds = {history.metric: history.kind for history in recorded.histories}
+    runs = wanted.asked.replays * (1 + len(hurts_of(guards_of(plan), kinds, wanted.asked)))
     with typer.progressbar(length=runs, label="Replaying the plan ", file=sys.stderr) as bar:
-        report = backtest(
-            plan,
-            histories,
-            wanted.asked,
-            left_out=[name for name in guarding if name not in rates],
-            progress=bar.update,
-        )
-    typer.echo(_json(report) if plain_json else "\n".join(_lines(report)))
+        report = backtest(plan, recorded.histories, wanted.asked, left_out=recorded.left_out, progress=bar.update)
+    typer.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2) if plain_json else "\n".join(_lines(report)))
 
 
 def parse_span(text: str) -> timedelta:
     """`14d`, `36h`. Raises InvalidInput."""
     span = parse_duration(text)
-    if not isinstance(span, timedelta) or not timedelta(hours=1) <= span <= LONGEST_HISTORY:
+    if not isinstance(span, timedelta) or not SHORTEST <= span <= LONGEST_HISTORY:
         raise InvalidInput(f"--since must be a time such as 14d or 36h, from 1h to {in_words(LONGEST_HISTORY)}.")
     return span
 
@@ -114,22 +106,15 @@ async def _plan_with_hash(services: Services, digits: str) -> Plan | None:
     return None if body is None else Plan.model_validate(body)
 
 
-async def _histories(services: Services, plan: Plan, metrics: Sequence[str], span: timedelta) -> list[History]:
-    """The history of each, of one span, whose data is complete."""
-    step = step_for(span, grain_for(plan))
-    settle = max((services.metrics.define(metric).settle for metric in metrics), default=timedelta(0))
-    end = services.clock.now() - settle
-    reads = len(metrics) * (span // step)
-    histories = []
-    with typer.progressbar(length=reads, label="Reading the history", file=sys.stderr) as bar:
-        for metric in metrics:
-            query = MetricQuery(metric, plan.flag, plan.environment, Window(end - step * (span // step), end))
-            histories.append(
-                await read_history(
-                    services.metrics, query, step, without=plan.treatment, progress=lambda: bar.update(1)
-                )
-            )
-    return histories
+async def _recorded(services: Services, plan: Plan, span: timedelta) -> Recorded:
+    with typer.progressbar(length=0, label="Reading the history", file=sys.stderr) as bar:
+
+        def more(reads: int) -> None:
+            bar.length = (bar.length or 0) + reads
+
+        return await read_recorded(
+            services.metrics, plan, span, now=services.clock.now(), reads=more, progress=lambda: bar.update(1)
+        )
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -137,8 +122,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     yield from (_source_line(report, number) for number in range(len(report.sources)))
     yield f"  plan {report.plan_sha256[:8]}, gates looked at each {in_words(report.looked_every)}"
-    if report.left_out:
-        yield f"  left out: {', '.join(report.left_out)}; only rates of events can be replayed"
+    yield from (f"  left out: {one.metric}. {one.why}" for one in report.left_out)
     yield ""
     yield table([_row(report, one) for one in (report.harmless, *report.harmful)], HEADS)
     for one in report.harmful:
@@ -152,10 +136,19 @@ def _lines(report: Report) -> Iterator[str]:
         f"Without harm {counted(harmless.rolled_back, 'rollback')} in {harmless.replays:,} replays: with 95 % "
         f"confidence at most {100 * harmless.at_most:.2g} %."
     )
-    yield (
-        "Sources tell counts, not users: events were dealt to the arms in lumps as large as the history's bursts, "
-        "always in the same way."
-    )
+    yield from _how_it_was_dealt(report)
+
+
+def _how_it_was_dealt(report: Report) -> Iterator[str]:
+    by_unit = [one.metric for one in report.sources if one.dealt is Dealt.UNITS]
+    by_count = [one.metric for one in report.sources if one.dealt is Dealt.COUNTS]
+    if by_unit:
+        yield f"Dealt by user, each hashed into an arm as the flag does, anew in each replay: {', '.join(by_unit)}."
+    if by_count:
+        yield (
+            f"Dealt by count, in lumps as large as the history's bursts, for want of a unit_query that tells users "
+            f"(or because there were too many of them): {', '.join(by_count)}."
+        )
 
 
 def _source_line(report: Report, number: int) -> str:
@@ -164,8 +157,14 @@ def _source_line(report: Report, number: int) -> str:
     if one.dispersion > 1.5 * one.planned_dispersion:
         bursts += f" where the plan reckons with {one.planned_dispersion:.2g}"
     silent = f", silent {100 * one.silent:.2g} % of the time" if one.silent else ""
-    pace = f"{one.requests_per_minute:,.0f} requests/min, base rate {100 * one.base_rate:.3g} %"
-    return f"  {one.metric}: {pace}{bursts}{silent}"
+    units = f" of {one.units:,} users" if one.units is not None else ""
+    return f"  {one.metric}: {one.requests_per_minute:,.0f} a minute{units}{_level(one)}{bursts}{silent}"
+
+
+def _level(one: Source) -> str:
+    if one.level is None:
+        return ", latencies"
+    return f", mean {one.level:.4g}" if one.kind is MetricKind.MEAN else f", base rate {100 * one.level:.3g} %"
 
 
 def _row(report: Report, one: Replayed) -> tuple[str, ...]:
@@ -180,7 +179,10 @@ def _row(report: Report, one: Replayed) -> tuple[str, ...]:
 
 
 def _title(report: Report, one: Replayed) -> str:
-    return "none" if one.harm == 1 else f"{'×' if report.increase else '÷'}{one.harm:g}"
+    if one.hurt is None:
+        return "none"
+    several = len({(other.hurt.kind, other.hurt.direction) for other in report.harmful if other.hurt is not None}) > 1
+    return f"{one.hurt.sign} {' or '.join(one.hurt.metrics)}" if several else one.hurt.sign
 
 
 def _stage_rows(one: Replayed) -> Iterator[tuple[str, ...]]:
@@ -204,16 +206,3 @@ def _bar(part: float) -> str:
 
 def _rising(curve: Sequence[float]) -> str:
     return "".join(RISING[min(int(part * len(RISING)), len(RISING) - 1)] for part in curve)
-
-
-def _json(report: Report) -> str:
-    return json.dumps(_plain(asdict(report)) | {"summary": report.summary}, ensure_ascii=False, indent=2)
-
-
-def _plain(value: Any) -> Any:
-    """Durations as seconds."""
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value.total_seconds() if isinstance(value, timedelta) else value

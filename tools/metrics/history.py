@@ -1,41 +1,80 @@
 """What a metric recorded, cut into pieces of one length: what everybody but treatment did."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tools.clock import in_words
 from tools.errors import NotFound
-from tools.gates import Counts, estimate_dispersion
-from tools.metrics.base import MetricQuery, Window
+from tools.gates import Counts, estimate_dispersion, scores
+from tools.gates.histograms import Histogram
+from tools.metrics.base import MetricQuery, Sample, TooManyUnits, UnitSample, Window
+from tools.metrics.catalogue import MetricDefinition, MetricKind
 from tools.metrics.router import Metrics
 
 MOST_READS = 2_000
 """Into how many pieces a history is read at most, so that reading it burdens the source for seconds, not hours."""
+MOST_UNIT_ROWS = 1_000_000
 # The median of a χ² of one degree of freedom.
 MEDIAN_OF_CHI_SQUARED = 0.4549
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 class NoHistory(NotFound):
     """Nothing was recorded that could be replayed."""
 
 
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Whose the numbers of a history are: a row for each unit and piece, in the pieces' order.
+
+    `ids` name the U units; `first` (P + 1) is the number of each piece's first row, `of` (N) the place of a row's unit
+    in `ids`, the others (N) its numbers.
+    """
+
+    ids: tuple[str, ...]
+    first: Ints
+    of: Ints
+    exposures: Ints
+    events: Ints
+    totals: Floats
+    squares: Floats
+
+
 @dataclass(frozen=True)
 class History:
-    """Counts of a metric, one for each `step` since `start`. A piece without exposures was silent."""
+    """A metric's numbers, one sample for each `step` since `start`. A piece without exposures was silent.
+
+    `cap`, `edges` and `sums` are as the catalogue has them. `units` are whose the numbers are, where it can say.
+    """
 
     metric: str
     start: datetime
     step: timedelta
-    pieces: tuple[Counts, ...]
+    pieces: tuple[Sample, ...]
+    kind: MetricKind = MetricKind.RATIO
+    cap: float | None = None
+    edges: tuple[float, ...] = ()
+    sums: bool = False
+    units: Units | None = field(default=None, compare=False)
 
     @property
-    def total(self) -> Counts:
-        """Of all of it."""
-        return Counts(sum(one.exposures for one in self.pieces), sum(one.events for one in self.pieces))
+    def span(self) -> timedelta:
+        """How long it is."""
+        return self.step * len(self.pieces)
+
+    @property
+    def total(self) -> Sample:
+        """Of all of it, without buckets."""
+        return _sum(self.pieces)
 
     @property
     def silent(self) -> float:
@@ -43,30 +82,80 @@ class History:
         return sum(not one.exposures for one in self.pieces) / len(self.pieces)
 
     @property
-    def dispersion(self) -> float:
-        """How bursty events are, for most of the time.
+    def silent_at_first(self) -> int:
+        """How many pieces there are before the first that was not silent."""
+        return next((number for number, one in enumerate(self.pieces) if one.exposures), len(self.pieces))
 
-        As `estimate_dispersion`, but from the median of the squared differences instead of their mean, so that an hour
-        of outage does not make the whole history bursty.
+    def since(self, piece: int) -> "History":
+        """Without the pieces before that one."""
+        units = self.units
+        if units is not None:
+            row = int(units.first[piece])
+            units = Units(
+                ids=units.ids,
+                first=units.first[piece:] - row,
+                of=units.of[row:],
+                exposures=units.exposures[row:],
+                events=units.events[row:],
+                totals=units.totals[row:],
+                squares=units.squares[row:],
+            )
+        return replace(self, start=self.start + piece * self.step, pieces=self.pieces[piece:], units=units)
+
+    @cached_property
+    def dispersion(self) -> float:
+        """How bursty it is, for most of the time, 1 at least: φ as the gate that judges such numbers has it."""
+        if self.kind is MetricKind.RATIO:
+            return self._dispersion_of_counts
+        if self.kind is MetricKind.LATENCY:
+            return scores.estimate_dispersion(self.histograms)
+        return self._dispersion_of_means
+            case MetricKind.ASSIGNMENTS:
+                return 1.0
+
+    @property
+    def histograms(self) -> list[Histogram]:
+        """Of latencies, one a piece."""
+        return [
+            Histogram.of(self.edges, one.buckets, *((one.total, one.total_squares) if self.sums else ()))
+            for one in self.pieces
+        ]
+
+    @property
+    def _dispersion_of_counts(self) -> float:
+        """As `estimate_dispersion`, but from the median of the squared differences instead of their mean, so that an
+        hour of outage does not make the whole history bursty.
         """
+        counts = [Counts(one.exposures, one.events) for one in self.pieces]
         pairs = [
-            (before, after)
-            for before, after in zip(self.pieces, self.pieces[1:], strict=False)
+            (*before.to_json(), *after.to_json())
+            for before, after in pairwise(counts)
             if before.exposures and after.exposures and before.events + after.events
         ]
         if not pairs:
             return 1.0
-        counts = np.array([[*before.to_json(), *after.to_json()] for before, after in pairs], float).T
-        steps = (counts[1] / counts[0] - counts[3] / counts[2]) ** 2
-        pooled = (counts[1] + counts[3]) / (counts[0] + counts[2])
-        expected = pooled * (1 / counts[0] + 1 / counts[2])
-        typical = float(np.median(steps / expected)) / MEDIAN_OF_CHI_SQUARED
-        return max(1.0, min(typical, estimate_dispersion(self.pieces)))
+        before, events_before, after, events_after = np.array(pairs, float).T
+        pooled = (events_before + events_after) / (before + after)
+        typical = _typical((events_before / before - events_after / after) ** 2, pooled * (1 / before + 1 / after))
+        return max(1.0, min(typical, estimate_dispersion(counts)))
+
+    @property
+    def _dispersion_of_means(self) -> float:
+        pieces = [one for one in self.pieces if one.exposures]
+        if len(pieces) < 2:
+            return 1.0
+        units = np.array([one.exposures for one in pieces], float)
+        means = np.array([one.total for one in pieces]) / units
+        whole = _sum(pieces)
+        variance = whole.total_squares / whole.exposures - (whole.total / whole.exposures) ** 2
+        if variance <= 0:
+            return 1.0
+        return max(1.0, _typical(np.diff(means) ** 2, variance * (1 / units[1:] + 1 / units[:-1])))
 
 
-def step_for(since: timedelta, grain: timedelta) -> timedelta:
-    """The length of a piece: a whole number of `grain`s, so that there are no more than `MOST_READS` of them."""
-    return grain * max(1, math.ceil(since / (grain * MOST_READS)))
+def step_for(since: timedelta, grain: timedelta, *, most: int = MOST_READS) -> timedelta:
+    """The length of a piece: a whole number of `grain`s, so that there are no more than `most` of them."""
+    return grain * max(1, math.ceil(since / (grain * most)))
 
 
 async def read_history(
@@ -79,25 +168,115 @@ async def read_history(
 ) -> History:
     """The metric over the query's window in pieces of `step`, all variants but `without` together.
 
-    One piece after the other, so that it does not crowd out the gates' own reads. Raises NoHistory when there is no
-    event or no exposure in it, UnknownMetric, BadMetricAnswer, MetricSourceUnavailable.
+    Unit by unit where the metric can be asked so and there are not too many. One piece after the other, so that it does
+    not crowd out the gates' own reads. Raises NoHistory when there is nothing that tells treatment from control in it,
+    UnknownMetric, BadMetricAnswer, BadCounts for latencies that can't be, MetricSourceUnavailable.
     """
-    pieces, start = list[Counts](), query.window.start
-    while start + step <= query.window.end:
-        piece = MetricQuery(query.metric, query.flag, query.environment, Window(start, start + step))
-        by_variant = (await metrics.read(piece)).by_variant
-        samples = [sample for variant, sample in by_variant.items() if variant != without]
-        pieces.append(Counts(sum(one.exposures for one in samples), sum(one.events for one in samples)))
-        start += step
-        progress()
-    history = History(query.metric, query.window.start, step, tuple(pieces))
+    definition = metrics.define(query.metric)
+    if definition.kind is MetricKind.ASSIGNMENTS:
+        raise NoHistory(f"{query.metric} counts assignments, which a replay deals itself: there is nothing to replay.")
+    history = await _read_units(metrics, definition, query, step, without, progress)
+    if history is None:
+        history = await _read_samples(metrics, definition, query, step, without, progress)
     _check_told(history, query)
     return history
 
 
+async def _read_samples(
+    metrics: Metrics,
+    definition: MetricDefinition,
+    query: MetricQuery,
+    step: timedelta,
+    without: str,
+    progress: Callable[[], None],
+) -> History:
+    pieces = list[Sample]()
+    for piece in _pieces(query, step):
+        by_variant = (await metrics.read(piece)).by_variant
+        pieces.append(_sum([sample for variant, sample in by_variant.items() if variant != without]))
+        progress()
+    return _history(definition, query, step, pieces)
+
+
+async def _read_units(
+    metrics: Metrics,
+    definition: MetricDefinition,
+    query: MetricQuery,
+    step: timedelta,
+    without: str,
+    progress: Callable[[], None],
+) -> History | None:
+    """None where the metric can't be asked so, or has too many units to look at each."""
+    if definition.unit_query is None:
+        return None
+    ids, rows, first, pieces = dict[str, int](), list[tuple[float, ...]](), [0], list[Sample]()
+    for piece in _pieces(query, step):
+        try:
+            found = [one for one in await metrics.read_units(piece) if one.variant != without]
+        except TooManyUnits:
+            return None
+        rows += [_row(ids.setdefault(one.unit, len(ids)), one) for one in found]
+        if len(rows) > MOST_UNIT_ROWS:
+            return None
+        first.append(len(rows))
+        pieces.append(_sum(found))
+        progress()
+    columns = np.array(rows, float).reshape(-1, 5).T
+    of, exposures, events = columns[:3].astype(np.int64)
+    units = Units(tuple(ids), np.array(first), of, exposures, events, columns[3], columns[4])
+    return replace(_history(definition, query, step, pieces), units=units)
+
+
+def _row(unit: int, one: UnitSample) -> tuple[float, ...]:
+    return unit, one.exposures, one.events, one.total, one.total_squares
+
+
+def _pieces(query: MetricQuery, step: timedelta) -> Iterable[MetricQuery]:
+    start = query.window.start
+    while start + step <= query.window.end:
+        yield replace(query, window=Window(start, start + step))
+        start += step
+
+
+def _history(definition: MetricDefinition, query: MetricQuery, step: timedelta, pieces: Sequence[Sample]) -> History:
+    return History(
+        query.metric,
+        query.window.start,
+        step,
+        tuple(pieces),
+        kind=definition.kind,
+        cap=definition.cap,
+        edges=definition.edges,
+        sums=definition.sums,
+    )
+
+
+def _sum(samples: Sequence[Sample | UnitSample]) -> Sample:
+    buckets = dict[float, int]()
+    for one in samples:
+        for edge, count in one.buckets if isinstance(one, Sample) else ():
+            buckets[edge] = buckets.get(edge, 0) + count
+    return Sample(
+        exposures=sum(one.exposures for one in samples),
+        events=sum(one.events for one in samples),
+        total=math.fsum(one.total for one in samples),
+        total_squares=math.fsum(one.total_squares for one in samples),
+        buckets=tuple(sorted(buckets.items())),
+    )
+
+
+def _typical(steps: Floats, expected: Floats) -> float:
+    """By how much squared differences are larger than expected, for most of them."""
+    return float(np.median(steps / expected)) / MEDIAN_OF_CHI_SQUARED
+
+
 def _check_told(history: History, query: MetricQuery) -> None:
-    total = history.total if history.pieces else Counts(0, 0)
-    if not total.events:
+    if history.kind is MetricKind.LATENCY:
+        # Buckets that were others once, or sums that can't be theirs, are found before anything rests on them.
+        _ = history.histograms
+    total = history.total
+    told = total.events if history.kind is MetricKind.RATIO else total.exposures
+    if not told:
         over = in_words(query.window.end - query.window.start)
         found = f"{total.exposures:,} exposures and no events" if total.exposures else "no data"
         raise NoHistory(

@@ -78,7 +78,7 @@ def test_it_says_what_the_gates_would_have_done_before_anyone_starts(sluice: Run
     ran = sluice("backtest", "new-checkout", "--since", "3d", "--replays", "40", "--harm", "2", "--harm", "5")
     assert ran.returncode == 0, ran.stderr
     first, *lines = ran.stdout.splitlines()
-    assert first.startswith("Over the last 3 d these gates would have rolled back ")
+    assert first.startswith("Over the last 3 days these gates would have rolled back ")
     assert " of 40 times and caught a doubling in " in first
     assert "Reading the history" in ran.stderr
     assert "Replaying the plan" in ran.stderr
@@ -86,7 +86,7 @@ def test_it_says_what_the_gates_would_have_done_before_anyone_starts(sluice: Run
     assert "HARM" in text
     assert "×5, where it is caught:" in text
     assert "█" in text
-    assert "Sources tell counts, not users" in text
+    assert "Dealt by count, in lumps" in text
 
 
 def test_its_json_has_everything_and_nothing_else_on_stdout(sluice: Run) -> None:
@@ -99,7 +99,7 @@ def test_its_json_has_everything_and_nothing_else_on_stdout(sluice: Run) -> None
     [harmful] = report["harmful"]
     assert harmful["rolled_back"] >= 38
     assert harmful["by_stage"][0]["caught"] >= 30
-    assert report["summary"].startswith("Over the last 36 h")
+    assert report["summary"].startswith("Over the last 36 hours")
     assert report["sources"][0]["requests_per_minute"] == pytest.approx(3000, rel=0.3)
 
 

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from tools.gates import Counts
-from tools.metrics.base import MetricQuery, Window
+from tools.metrics.base import MetricQuery, Sample, Window
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.history import MOST_READS, History, NoHistory, read_history, step_for
 from tools.metrics.memory import MemoryMetricSource, Observation
@@ -35,8 +34,8 @@ async def test_every_variant_but_treatment_is_counted_in_the_piece_it_falls_into
     )
     reads = list[int]()
     history = await read_history(metrics, QUERY, HOUR, without="new", progress=lambda: reads.append(1))
-    assert history.pieces == (Counts(150, 3), *[Counts(0, 0)] * 4, Counts(10, 3))
-    assert history.total == Counts(160, 6)
+    assert history.pieces == (Sample(150, 3), *[Sample(0)] * 4, Sample(10, 3))
+    assert history.total == Sample(160, 6)
     assert history.silent == pytest.approx(4 / 6)
     assert len(reads) == 6
 
@@ -67,7 +66,7 @@ def test_a_long_history_is_read_in_longer_pieces(since: timedelta, minutes: int)
 
 
 def history_of(events: list[int], exposures: int = 10_000) -> History:
-    return History("errors", END, HOUR, tuple(Counts(exposures, number) for number in events))
+    return History("errors", END, HOUR, tuple(Sample(exposures, number) for number in events))
 
 
 def test_bursts_are_seen_and_an_outage_is_not_taken_for_them() -> None:
@@ -82,4 +81,4 @@ def test_bursts_are_seen_and_an_outage_is_not_taken_for_them() -> None:
 
 def test_a_history_that_tells_nothing_of_bursts_has_none() -> None:
     assert history_of([5]).dispersion == 1.0
-    assert replace(history_of([5]), pieces=(Counts(0, 0), Counts(10, 0), Counts(10, 0))).dispersion == 1.0
+    assert replace(history_of([5]), pieces=(Sample(0), Sample(10), Sample(10))).dispersion == 1.0

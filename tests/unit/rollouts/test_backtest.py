@@ -9,10 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.rollouts.world import make_plan
-from tools.gates import Counts, Direction
+from tools.gates import Direction
+from tools.metrics.base import Sample
 from tools.metrics.history import History
 from tools.plans.model import Exposure, Guardrail, Mode, OnFail, Plan, Stage
-from tools.rollouts.backtest import Asked, NothingToReplay, Replayed, Report, _Stream, backtest, grain_for
+from tools.rollouts.backtesting import gate
+from tools.rollouts.backtesting.replays import backtest, grain_for
+from tools.rollouts.backtesting.report import Asked, NothingToReplay, Replayed, Report
+from tools.rollouts.backtesting.streams import RateStream
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -40,12 +44,12 @@ def history(
     rng = np.random.default_rng(seed)
     exposures = rng.poisson(requests, pieces)
     events = np.minimum(lump * rng.poisson(exposures * rate / lump), exposures)
-    counted = tuple(Counts(*row) for row in zip(exposures.tolist(), events.tolist(), strict=True))
+    counted = tuple(Sample(*row) for row in zip(exposures.tolist(), events.tolist(), strict=True))
     return History(metric, AT, MINUTE, counted)
 
 
 def harmful(report: Report, harm: float) -> Replayed:
-    return next(one for one in report.harmful if one.harm == harm)
+    return next(one for one in report.harmful if one.hurt is not None and one.hurt.factor == harm)
 
 
 def test_without_harm_next_to_none_is_rolled_back_and_with_harm_it_is_caught_early() -> None:
@@ -85,14 +89,25 @@ def test_bursts_that_the_plan_does_not_know_of_show_as_false_rollbacks() -> None
     assert unaware.sources[0].planned_dispersion == 1.0
 
 
-def test_fewer_conversions_are_a_harm_and_each_metric_is_hurt_in_turn() -> None:
+def test_more_errors_and_fewer_orders_are_harms_of_their_own() -> None:
     plan = plan_of(stage(20, ERRORS, ORDERS), stage(50, ERRORS, ORDERS))
-    report = backtest(plan, [history(), history("orders", rate=0.08, seed=2)], Asked(replays=40, harms=(2.0,)))
-    double = harmful(report, 2.0)
-    assert double.by_metric.keys() == {"errors", "orders"}
-    assert min(double.by_metric.values()) >= 17
+    report = backtest(plan, [history(), history("orders", rate=0.08, seed=2)], Asked(replays=20, harms=(2.0,)))
+    hurts = [one.hurt for one in report.harmful if one.hurt is not None]
+    assert [(one.metrics, one.sign) for one in hurts] == [(("errors",), "×2"), (("orders",), "÷2")]
+    assert min(one.rolled_back for one in report.harmful) >= 17
+    assert "caught a doubling" in report.summary
     only = backtest(plan_of(stage(20, ORDERS)), [history("orders", rate=0.08)], Asked(replays=20, harms=(2.0,)))
     assert "a halving" in only.summary
+
+
+def test_metrics_of_one_kind_are_hurt_in_turn() -> None:
+    other = ERRORS.model_copy(update={"metric": "timeouts"})
+    plan = plan_of(stage(20, ERRORS, other))
+    report = backtest(plan, [history(), history("timeouts", seed=2)], Asked(replays=10, harms=(5.0,)))
+    [found] = report.harmful
+    assert found.hurt is not None
+    assert found.hurt.metrics == ("errors", "timeouts")
+    assert found.rolled_back == found.replays == 10
 
 
 def test_shadow_has_evidence_of_its_own_and_everyone_is_held_to_a_ceiling() -> None:
@@ -121,7 +136,7 @@ def test_where_harm_is_to_pause_only_nobody_is_rolled_back() -> None:
 
 def test_silence_in_the_history_is_told_and_breaks_nothing() -> None:
     whole = history()
-    broken = tuple(Counts(0, 0) if 100 <= number < 250 else one for number, one in enumerate(whole.pieces))
+    broken = tuple(Sample(0) if 100 <= number < 250 else one for number, one in enumerate(whole.pieces))
     report = backtest(plan_of(), [History("errors", AT, MINUTE, broken)], Asked(replays=20, harms=(2.0,)))
     assert report.sources[0].silent == 0.25
     assert report.harmless.rolled_back <= 1
@@ -129,7 +144,7 @@ def test_silence_in_the_history_is_told_and_breaks_nothing() -> None:
 
 def test_the_summary_is_one_line_for_a_card() -> None:
     report = backtest(plan_of(), [history(pieces=1440 * 2)], Asked(replays=20, harms=(2.0, 5.0)))
-    assert report.summary.startswith("Over the last 2 d these gates would have rolled back ")
+    assert report.summary.startswith("Over the last 2 days these gates would have rolled back ")
     assert " of 20 times and caught a doubling in " in report.summary
     assert " at 10 %" in report.summary
     quiet = backtest(plan_of(stage(10, limit=10)), [history(rate=0.001, requests=50)], Asked(replays=5, harms=(1.5,)))
@@ -139,13 +154,27 @@ def test_the_summary_is_one_line_for_a_card() -> None:
 
 
 def test_what_is_not_seen_in_few_replays_is_not_called_impossible() -> None:
-    one = Replayed(1.0, 200, 0, 0, 200, None, (), {}, ())
+    one = Replayed(None, 200, 0, 0, 200, None, (), ())
     assert one.at_most == pytest.approx(0.0134, abs=0.0005)
 
 
 def test_long_stages_are_looked_at_more_rarely() -> None:
     assert grain_for(plan_of()) == MINUTE
     assert grain_for(plan_of(stage(10, bake=4000, limit=8000))) == 10 * MINUTE
+
+
+def test_what_nothing_would_come_of_is_not_judged_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(stage(10, ERRORS, ORDERS), stage(50, ERRORS, ORDERS))
+    histories = [history(), history("orders", rate=0.08, seed=2)]
+    asked = Asked(replays=15, harms=(1.5,))
+    quick = backtest(plan, histories, asked)
+    monkeypatch.setattr(gate, "_unsaid", lambda looks, found: [None] * len(found))
+    assert backtest(plan, histories, asked) == quick
+
+
+def test_there_are_fewer_replays_when_there_is_no_time_for_all() -> None:
+    report = backtest(plan_of(), [history()], Asked(replays=200, harms=(5.0,)), enough=lambda: True)
+    assert report.harmless.replays == report.harmful[0].replays == 25
 
 
 def test_progress_is_told_of_every_replay() -> None:
@@ -180,29 +209,30 @@ def test_no_count_is_lost_or_invented_when_history_is_dealt_to_the_arms(
     rows: list[tuple[int, float]], parts: int, share: float, dispersion: float, harm: float, more: bool
 ) -> None:
     rng = np.random.default_rng(9)
-    pieces = tuple(Counts(exposures, int(exposures * part)) for exposures, part in rows)
-    stream = _Stream.of(History("errors", AT, parts * MINUTE, pieces), MINUTE, rng)
+    pieces = tuple(Sample(exposures, int(exposures * part)) for exposures, part in rows)
+    stream = RateStream(History("errors", AT, parts * MINUTE, pieces), MINUTE, rng, more=more)
     assert stream.exposures.sum() == sum(one.exposures for one in pieces)
     assert stream.events.sum() <= sum(one.events for one in pieces)
     stream.dispersion = dispersion
-    at = np.arange(len(stream.exposures))
-    control, failed, treated, hits = stream.split(rng, at, np.full(len(at), share))
-    assert (control + treated == stream.exposures).all()
-    assert (failed + hits == stream.events).all()
-    assert (failed >= 0).all()
-    assert (failed <= control).all()
-    assert (hits <= treated).all()
-    worse = stream.worsened(rng, at, treated, hits, np.full(len(at), harm), more=more)
-    assert (worse <= treated).all()
-    assert (worse >= hits).all() if more else (worse <= hits).all()
+    at = np.arange(stream.looks)
+    arms = stream.deal(rng, at, at, np.full(len(at), 100 * share))
+    assert (arms.exposures.sum(axis=1) == stream.exposures).all()
+    assert (arms.events.sum(axis=1) == stream.events).all()
+    assert (arms.events >= 0).all()
+    assert (arms.events <= arms.exposures).all()
+    hits = arms.events[:, 1].copy()
+    stream.worsen(rng, at, arms, np.full(len(at), harm))
+    assert (arms.events <= arms.exposures).all()
+    assert (arms.events[:, 1] >= hits).all() if more else (arms.events[:, 1] <= hits).all()
 
 
 @pytest.mark.parametrize("dispersion", [1.0, 6.0])
 def test_events_are_dealt_in_lumps_as_large_as_the_history_s(dispersion: float) -> None:
     rng = np.random.default_rng(10)
-    pieces = tuple(Counts(5000, 60) for _ in range(4000))
-    stream = _Stream.of(History("errors", AT, MINUTE, pieces), MINUTE, rng)
+    pieces = tuple(Sample(5000, 60) for _ in range(4000))
+    stream = RateStream(History("errors", AT, MINUTE, pieces), MINUTE, rng, more=True)
     stream.dispersion = dispersion
-    hits = stream.split(rng, np.arange(4000), np.full(4000, 0.3))[3]
+    at = np.arange(4000)
+    hits = stream.deal(rng, at, at, np.full(4000, 30.0)).events[:, 1]
     assert hits.mean() == pytest.approx(18, rel=0.05)
     assert hits.var() / (60 * 0.3 * 0.7) == pytest.approx(dispersion, rel=0.1)
