@@ -1,30 +1,28 @@
 """Is the error budget of an objective being spent too fast? For teams with a service level objective.
 
-With the objective that all but `allowed` of the requests succeed, the burn rate is the rate of failures over `allowed`:
+With an objective that `allowed` of the requests may fail at most, the burn rate is the rate of failures over `allowed`:
 at 1 the budget lasts exactly its period. An alert compares it with a threshold over a long window, which shows that the
 loss matters, and over a short one, which shows that it goes on; both must exceed it (Beyer and others, "The Site
 Reliability Workbook", chapter 5, multiwindow, multi-burn-rate alerts). A burn rate is no test: so that a handful of
 failures among few requests is not taken for one, the long window must hold MOST_BY_CHANCE failures.
 
-Whether the objective is kept at all is asked besides, by `tools.gates.ceiling`: its proof is what passes, and its alarm
-is the answer to a loss too slow for the windows.
-
-An outage elsewhere spends the budget too, whichever arm is counted: a burn rate knows no control. That is why alerts
-pause unless a team has them roll back.
+It is treatment's budget alone that is looked at, and a burn rate knows no control: an outage elsewhere burns it just as
+fast. What a fast burn does is therefore left to whatever else judges the rate (`weigh`): where that suspects treatment
+too, waiting for its proof would only spend more, and the gate rolls back. Where it sees nothing in treatment that is
+not in control, both burn alike, and the gate pauses for a person. So a shared incident rolls back with chance
+`alpha_pause` of the comparison at most, and only while it burns that fast. At 100 % nobody is left to blame but
+treatment, and the alert alone rolls back.
 """
 
 import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from tools.gates.ceiling import CeilingEvidence, CeilingTest
-from tools.gates.ceiling import judge as judge_ceiling
-from tools.gates.ceiling import update as update_ceiling
-from tools.gates.judging import NOTHING, BadCounts, BadTest, Counts, Direction, check_version, percent
-from tools.gates.verdict import Harm, Outcome, Verdict, amount
+from tools.gates.judging import NOTHING, BadCounts, BadTest, Counts, check_version, percent
+from tools.gates.verdict import Harm, Outcome, Verdict
 from tools.gates.wealth import BadEvidence
 
-VERSION = 1
+VERSION = 2
 # A window is kept as this many sums, so that it is exact to a twelfth.
 PARTS = 12
 MOST_ALERTS = 4
@@ -55,46 +53,31 @@ class BurnAlert:
             raise BadTest("An alert must pause (suspected) or roll back (proven).")
 
 
-FAST = BurnAlert(60, 5, 14.4, Harm.SUSPECTED)
-"""2 % of a 30-day budget in an hour. `replace(FAST, says=Harm.PROVEN)` rolls back."""
+FAST = BurnAlert(60, 5, 14.4, Harm.PROVEN)
+"""2 % of a 30-day budget in an hour: it rolls back. `replace(FAST, says=Harm.SUSPECTED)` only pauses."""
 SLOW = BurnAlert(360, 30, 6.0, Harm.SUSPECTED)
-"""5 % of a 30-day budget in six hours."""
+"""5 % of a 30-day budget in six hours: it pauses."""
 
 
 @dataclass(frozen=True)
 class BudgetTest:
     """What is asked of a service with an objective.
 
-    `objective` is the share of requests that must succeed, 0.999 for instance; `alerts` are the burn rates that pause
-    or roll back. `overspent` is the most that is said of an objective proven missed at whatever rate: SUSPECTED
-    pauses, PROVEN rolls back. The levels, φ and `min_sample` are those of `CeilingTest`. Raises BadTest.
+    `allowed` is the share of requests that may fail, 0.001 for instance; `alerts` are the burn rates that pause or roll
+    back. `dispersion` is that of `CountTest`: where failures come in bursts, more are needed. Raises BadTest.
     """
 
-    objective: float
+    allowed: float
     alerts: tuple[BurnAlert, ...] = (FAST, SLOW)
-    overspent: Harm = Harm.SUSPECTED
-    alpha_pause: float = 0.05
-    alpha_rollback: float = 0.02
-    alpha_safe: float = 0.05
     dispersion: float = 1.0
-    min_sample: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.objective < 1:
-            raise BadTest(f"The objective must be the share of good requests, such as 0.999, not {self.objective}.")
+        if not 0 < self.allowed < 1:
+            raise BadTest(f"The objective must be the share of requests that may fail, not {self.allowed}.")
         if len(self.alerts) > MOST_ALERTS:
             raise BadTest(f"A budget takes at most {MOST_ALERTS} alerts, not {len(self.alerts)}.")
-        CeilingTest(**self._ceiling_parameters)
-
-    @property
-    def allowed(self) -> float:
-        """The share of requests that may fail."""
-        return 1 - self.objective
-
-    @property
-    def ceiling(self) -> CeilingTest:
-        """The question whether the objective is kept."""
-        return CeilingTest(**self._ceiling_parameters)
+        if not 1 <= self.dispersion < math.inf:
+            raise BadTest(f"dispersion must be 1 (independent events) or more, not {self.dispersion}.")
 
     @property
     def windows(self) -> tuple[float, ...]:
@@ -102,18 +85,6 @@ class BudgetTest:
         return tuple(
             sorted({minutes for alert in self.alerts for minutes in (alert.long_minutes, alert.short_minutes)})
         )
-
-    @property
-    def _ceiling_parameters(self) -> dict[str, Any]:
-        return {
-            "direction": Direction.INCREASE,
-            "ceiling": self.allowed,
-            "alpha_pause": self.alpha_pause,
-            "alpha_rollback": self.alpha_rollback,
-            "alpha_safe": self.alpha_safe,
-            "dispersion": self.dispersion,
-            "min_sample": self.min_sample,
-        }
 
 
 @dataclass(frozen=True)
@@ -141,28 +112,25 @@ class Recent:
 
 @dataclass(frozen=True)
 class BudgetEvidence:
-    """All that is kept between two checks, at most 4 KB as JSON."""
+    """All that is kept between two checks, some 600 bytes as JSON and at most 1.5 KB."""
 
-    objective: float
+    allowed: float
     recent: tuple[Recent, ...]
-    kept: CeilingEvidence
     version: int = VERSION
 
     @classmethod
     def start(cls, test: BudgetTest) -> Self:
         """No interval seen yet."""
-        recent = tuple(Recent(minutes) for minutes in test.windows)
-        return cls(test.objective, recent, CeilingEvidence.start(test.ceiling))
+        return cls(test.allowed, tuple(Recent(minutes) for minutes in test.windows))
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that `json.dumps` takes and `from_json` reads back exactly."""
         return {
             "version": self.version,
-            "objective": self.objective,
+            "allowed": self.allowed,
             "recent": [
                 [window.minutes, window.age, [part.to_json() for part in window.parts]] for window in self.recent
             ],
-            "kept": self.kept.to_json(),
         }
 
     @classmethod
@@ -170,10 +138,26 @@ class BudgetEvidence:
         """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
         check_version(plain, VERSION)
         try:
-            recent = tuple(_recent(*window) for window in plain["recent"])
-            return cls(float(plain["objective"]), recent, CeilingEvidence.from_json(plain["kept"]))
+            return cls(float(plain["allowed"]), tuple(_recent(*window) for window in plain["recent"]))
         except (KeyError, TypeError, ValueError) as error:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
+
+
+@dataclass(frozen=True)
+class Burning:
+    """An alert that speaks, and the burn rates over its long and its short window."""
+
+    alert: BurnAlert
+    allowed: float
+    long: float
+    short: float
+
+    def __str__(self) -> str:
+        alert = self.alert
+        return (
+            f"The error budget of {percent(self.allowed)} burns at ×{self.long:.3g} over {alert.long_minutes:g} min "
+            f"and ×{self.short:.3g} over {alert.short_minutes:g} min, ×{alert.burn_rate:g} or more on both."
+        )
 
 
 def update(test: BudgetTest, evidence: BudgetEvidence, counts: Counts, minutes: float) -> BudgetEvidence:
@@ -184,84 +168,70 @@ def update(test: BudgetTest, evidence: BudgetEvidence, counts: Counts, minutes: 
     check_same_test(test, evidence)
     if not 0 < minutes <= LONGEST_WINDOW:
         raise BadCounts(f"An interval must be longer than 0 minutes and at most 31 days, not {minutes}.")
-    return replace(
-        evidence,
-        recent=tuple(window.plus(counts, minutes) for window in evidence.recent),
-        kept=update_ceiling(test.ceiling, evidence.kept, counts),
-    )
+    return replace(evidence, recent=tuple(window.plus(counts, minutes) for window in evidence.recent))
 
 
-def judge(test: BudgetTest, evidence: BudgetEvidence) -> Verdict:
-    """What the evidence says now: the gravest alert that speaks, otherwise whether the objective is kept.
+def burning(test: BudgetTest, evidence: BudgetEvidence) -> Burning | None:
+    """The gravest alert that speaks now, the fastest burn of equals; None while none does.
 
     Raises BadEvidence when `evidence` is of another test.
     """
     check_same_test(test, evidence)
-    found = judge_ceiling(test.ceiling, evidence.kept)
-    if found.outcome is Outcome.NO_DATA:
-        return found
-    if test.overspent is not Harm.PROVEN:
-        pauses = found.pause_from if test.overspent is Harm.SUSPECTED else None
-        found = replace(found, pause_from=pauses, rollback_from=None)
-    if found.harm.severity > test.overspent.severity:
-        found = replace(found, outcome=Outcome.INCONCLUSIVE, harm=test.overspent, why=_missed(test, found))
-    speaking = [(alert, rates) for alert in test.alerts if (rates := _speaks(test, evidence, alert)) is not None]
-    if not speaking:
-        return found
-    alert, rates = max(speaking, key=lambda pair: (pair[0].says.severity, pair[1][0]))
-    if alert.says.severity < found.harm.severity:
-        return found
-    outcome = Outcome.FAIL if alert.says is Harm.PROVEN else Outcome.INCONCLUSIVE
-    return replace(found, outcome=outcome, harm=alert.says, why=_sentence(test, alert, rates))
+    speaking = [found for alert in test.alerts if (found := _speaks(test, evidence, alert)) is not None]
+    return max(speaking, key=lambda found: (found.alert.says.severity, found.long), default=None)
 
 
-def burn_rates(test: BudgetTest, evidence: BudgetEvidence) -> dict[float, float | None]:
-    """The burn rate now by window length in minutes; None where it had no requests.
+def weigh(verdict: Verdict, test: BudgetTest, evidence: BudgetEvidence, *, compared: bool) -> Verdict:
+    """The verdict on treatment's rate with what its budget shows; `compared`: it compares the arms.
 
-    Raises BadEvidence when `evidence` is of another test.
+    An alert that pauses does so whoever is to blame. One that rolls back does so where the verdict suspects treatment,
+    or where there is nobody else (not `compared`); otherwise it pauses. Raises BadEvidence when `evidence` is of
+    another test.
     """
-    check_same_test(test, evidence)
-    return {window.minutes: _burn_rate(test, window.total) for window in evidence.recent}
+    found = burning(test, evidence)
+    if found is None or verdict.outcome is Outcome.FAIL:
+        return replace(verdict, why=f"{verdict.why}{_pace(test, evidence) if found is None else f' {found}'}")
+    blamed = verdict.harm is not Harm.NONE or not compared
+    if found.alert.says is Harm.PROVEN and blamed:
+        why = f"{found} It rolls back. {verdict.why}"
+        return replace(verdict, outcome=Outcome.FAIL, harm=Harm.PROVEN, no_data=None, why=why)
+    outcome = Outcome.INCONCLUSIVE if verdict.outcome is Outcome.PASS else verdict.outcome
+    shared = "" if blamed else " Control is not shown to do better, so it may be an incident that both arms share."
+    return replace(verdict, outcome=outcome, harm=Harm.SUSPECTED, why=f"{found} It pauses.{shared} {verdict.why}")
 
 
 def check_same_test(test: BudgetTest, evidence: BudgetEvidence) -> None:
     """Raises BadEvidence when `evidence` was collected for another objective or other windows."""
     windows = tuple(window.minutes for window in evidence.recent)
-    if (test.objective, test.windows) != (evidence.objective, windows):
+    if (test.allowed, test.windows) != (evidence.allowed, windows):
         raise BadEvidence(
-            f"This evidence is of an objective of {percent(evidence.objective)} with windows of "
+            f"This evidence is of an objective of {percent(evidence.allowed)} with windows of "
             f"{', '.join(f'{minutes:g}' for minutes in windows)} minutes, not of the one asked for: start new evidence."
         )
 
 
-def _speaks(test: BudgetTest, evidence: BudgetEvidence, alert: BurnAlert) -> tuple[float, float] | None:
-    """The burn rates over the alert's long and short window when both exceed its threshold, or None."""
+def _speaks(test: BudgetTest, evidence: BudgetEvidence, alert: BurnAlert) -> Burning | None:
+    """With the burn rates over the alert's windows when both exceed its threshold."""
     totals = {window.minutes: window.total for window in evidence.recent}
     long, short = totals[alert.long_minutes], totals[alert.short_minutes]
     rates = _burn_rate(test, long), _burn_rate(test, short)
     if rates[0] is None or rates[1] is None or long.events < MOST_BY_CHANCE * test.dispersion:
         return None
-    return (rates[0], rates[1]) if min(rates[0], rates[1]) >= alert.burn_rate else None
+    return Burning(alert, test.allowed, rates[0], rates[1]) if min(rates[0], rates[1]) >= alert.burn_rate else None
+
+
+def _pace(test: BudgetTest, evidence: BudgetEvidence) -> str:
+    """The burn rate over the longest window, in a sentence; empty before there are requests."""
+    rate = _burn_rate(test, evidence.recent[-1].total) if evidence.recent else None
+    if rate is None:
+        return ""
+    return (
+        f" The error budget of {percent(test.allowed)} burns at ×{rate:.3g} over {evidence.recent[-1].minutes:g} min."
+    )
 
 
 def _burn_rate(test: BudgetTest, counts: Counts) -> float | None:
     return None if counts.rate is None else counts.rate / test.allowed
-
-
-def _sentence(test: BudgetTest, alert: BurnAlert, rates: tuple[float, float]) -> str:
-    does = "rolls back" if alert.says is Harm.PROVEN else "pauses"
-    return (
-        f"The error budget of {percent(test.allowed)} burns at ×{rates[0]:.3g} over {alert.long_minutes:g} min and "
-        f"×{rates[1]:.3g} over {alert.short_minutes:g} min; from ×{alert.burn_rate:g} on both it {does}."
-    )
-
-
-def _missed(test: BudgetTest, found: Verdict) -> str:
-    does = "It pauses" if test.overspent is Harm.SUSPECTED else "It is only said"
-    return (
-        f"The objective is missed: {percent(found.treatment_rate)} of {found.treatment_n:,} failed, where "
-        f"{percent(test.allowed)} may. Evidence of it is {amount(found.harm_e)}. {does}, as no alert speaks."
-    )
 
 
 def _recent(minutes: Any, age: Any, parts: Any) -> Recent:

@@ -2,8 +2,9 @@
 
 Columns: `variant` and `exposures`; for a ratio also `events`; for a mean `total` and `total_squares` of the units'
 capped values; for a latency `bucket` (the upper edge: one row a variant and bucket, each with the bucket's own count,
-and with its own `total` and `total_squares` where the metric has sums); optional `newest`. An unknown column is
-refused, because a misspelt `events` would otherwise read as no errors at all. Rows by unit have a column `unit` too.
+and with its own `total` and `total_squares` where the metric has sums); for assignments no other; optional `newest`.
+An unknown column is refused, because a misspelt `events` would otherwise read as no errors at all. Rows by unit have a
+column `unit` too.
 """
 
 import hashlib
@@ -20,10 +21,11 @@ from tools.metrics.base import BadMetricAnswer, Reading, Sample, TooManyUnits, U
 from tools.metrics.catalogue import MetricDefinition, MetricKind, TimeFormat
 
 REQUIRED = {"variant", "exposures"}
-REQUIRED_BY_KIND = {
+REQUIRED_BY_KIND: Mapping[MetricKind, set[str]] = {
     MetricKind.RATIO: {"events"},
     MetricKind.MEAN: {"total", "total_squares"},
     MetricKind.LATENCY: {"bucket"},
+    MetricKind.ASSIGNMENTS: set(),
 }
 SUMS = {"total", "total_squares"}
 OPTIONAL = {"events", "total", "total_squares", "newest", "bucket"}

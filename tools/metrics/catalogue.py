@@ -30,6 +30,7 @@ class MetricKind(StrEnum):
     RATIO = "ratio"  # events among exposures: errors, conversions
     MEAN = "mean"  # an amount for each unit: revenue
     LATENCY = "latency"  # a histogram of how long requests took
+    ASSIGNMENTS = "assignments"  # units that got a variant for the first time: the sample ratio
 
 
 class TimeFormat(StrEnum):
@@ -49,7 +50,8 @@ class MetricDefinition(BaseModel):
 
     A mean needs `cap`: the query cuts every unit's value at it, on both sides, before it sums and squares, so that no
     single unit decides a rollout. A latency needs `buckets`: all upper edges but infinity, rising; with `sums` the
-    query answers the latencies' sum and sum of squares as well, which decides sooner.
+    query answers the latencies' sum and sum of squares as well, which decides sooner. Assignments have exposures alone:
+    each unit once, in the window in which it first got its variant.
 
     `unit_query` is the same question, answered unit by unit (a user, a session): the query's columns and `unit`. Only
     backtests ask it: with it they deal users to the arms, as the flag does, instead of counts.

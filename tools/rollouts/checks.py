@@ -30,17 +30,19 @@ from tools.gates import (
     Verdict,
 )
 from tools.gates import drift as drifting
+from tools.gates.combined import combine
 from tools.gates.drift import DriftEvidence, DriftTest
 from tools.metrics.base import MetricQuery, Reading, Sample, Window
 from tools.metrics.catalogue import MetricDefinition, MetricKind
 from tools.metrics.quality import BOTH, Arm, Gap, Seen, find_gap
 from tools.metrics.router import Metrics
-from tools.plans.model import Expected, Exposure, Guardrail, Mode, Plan, Value
+from tools.plans.model import Expected, Exposure, Guardrail, Mode, OnFail, Plan, Value
 from tools.records.models import GateCheck, Rollout, new_id
 from tools.rollouts import judging
 from tools.rollouts.judging import Numbers
 
 CODE_VERSION = version("sluicebot")
+OF_ANOTHER_TEST = "Earlier evidence was of another test and is not counted."
 LARGEST_CEILING = 0.999
 RAW_LIMIT = 20_000
 """Characters of JSON that a check keeps of each raw answer: about 150 rows."""
@@ -49,6 +51,8 @@ BASE_RATE_RANGE, TRAFFIC_RANGE, SHARE_RANGE = 3.0, 2.0, 2.0
 """How far from what a plan was made for things may be: as factors of the rate, the pace and the odds of treatment."""
 SLOWEST_PACE = 0.01
 """Requests a minute, below which a pace says nothing."""
+SHARE_SETTLES = timedelta(seconds=60)
+"""How long after a change of share services may still ask with the old one: new assignments are left out till then."""
 
 logger = structlog.get_logger(__name__)
 
@@ -56,6 +60,9 @@ logger = structlog.get_logger(__name__)
 class ClockWentBack(InvalidInput):
     """The last check is of a later moment than now: the clock was wrong then, or is now."""
 
+
+BOOKS = (*(mode.value for mode in Mode), "whole")
+"""What evidence on a metric is kept apart by: its question differs."""
 
 UNREADABLE = (SluiceError, ValueError, KeyError, TypeError)
 """What reading back carried evidence may raise when another release wrote it or it is damaged."""
@@ -69,7 +76,7 @@ class GuardrailInput(Value):
 
     `whole`: everyone is exposed, there is no control; `ceiling` is the rate that stands in for it, if there is one.
     `error` is why the guardrail can't be asked about at all; `expected` is what the plan was made for, `numbers` what
-    the metric's numbers are.
+    the metric's numbers are. `weight` is its part of the gate's levels of harm; a sample ratio has none of them.
     """
 
     guardrail: Guardrail
@@ -82,6 +89,8 @@ class GuardrailInput(Value):
     error: str | None = None
     expected: Expected | None = None
     numbers: Numbers = Numbers()
+    # Left out where it is everything, as in rows of a release that gave each guardrail the whole level.
+    weight: Annotated[float, Field(ge=0, le=1, exclude_if=lambda weight: weight == 1)] = 1.0
 
 
 class Inputs(Value):
@@ -163,11 +172,14 @@ def prepare(rollout: Rollout, plan: Plan, *, at: datetime, define: Callable[[str
     assert rollout.stage is not None
     stage, since = plan.stages[rollout.stage], rollout.exposed_since
     expected = {one.metric: one for one in plan.expected}
+    weights = _weights(rollout, plan, define)
+    settled = Exposure.model_validate(rollout.settled)
+    in_force = rollout.stage_since if settled == stage.exposure else None
     burn_in_ends = since + plan.burn_in if since is not None else None
     return Inputs(
         at=at,
         stage=rollout.stage,
-        exposure=Exposure.model_validate(rollout.settled),
+        exposure=settled,
         control=plan.control,
         treatment=plan.treatment,
         stage_since=rollout.stage_since,
@@ -176,8 +188,8 @@ def prepare(rollout: Rollout, plan: Plan, *, at: datetime, define: Callable[[str
         stale_after=plan.stale_after,
         guardrails=tuple(
             # Bare: what a plan rests on is kept with the plan, not four times a minute with each check.
-            _guardrail_input(guardrail.bare, rollout, burn_in_ends, at, define).model_copy(
-                update={"expected": expected.get(guardrail.metric)}
+            _guardrail_input(guardrail.bare, rollout, burn_in_ends, in_force, at, define).model_copy(
+                update={"expected": expected.get(guardrail.metric), "weight": weights[guardrail.metric]}
             )
             for guardrail in stage.guardrails
         ),
@@ -196,11 +208,12 @@ def assess(inputs: Inputs, answers: Sequence[Answer]) -> Assessment:
         try:
             verdict, kept = _assess_one(inputs, item, answer)
         except UNREADABLE as error:
-            verdict, kept = gates.error(_sentence(item.guardrail.metric, error)), item.carried
+            verdict, kept = _unasked(item, _sentence(item.guardrail.metric, error)), item.carried
         verdicts.append(verdict)
         if kept is not None:
             carried[item.key] = kept
-    return Assessment(gates.worst(verdicts), tuple(verdicts), carried)
+    gate, by_guardrail = _together(inputs, verdicts)
+    return Assessment(gate, by_guardrail, carried)
 
 
 def record(
@@ -242,14 +255,46 @@ def harm_by_metric(check: GateCheck) -> dict[str, str]:
     return {metric: verdict["harm"] for metric, verdict in seen if verdict["harm"] != Harm.NONE}
 
 
+def _weights(rollout: Rollout, plan: Plan, define: Callable[[str], MetricDefinition]) -> dict[str, float]:
+    """Each metric's part of the gate's levels of harm: the same for all of the plan that share them, in every stage.
+
+    While evidence goes on a weight never rises, so that it can't follow what was seen: a plan that is revised in flight
+    shares the level among more, and gives nothing back to those that stay (`tools.gates.combined` says what that is
+    worth).
+    """
+    metrics = {guardrail.metric for stage in plan.stages for guardrail in stage.guardrails}
+    sharing = {metric for metric in metrics if _shares_level(metric, define)}
+    return {
+        metric: min(1 / len(sharing), _weight_so_far(metric, rollout)) if metric in sharing else 0.0
+        for metric in metrics
+    }
+
+
+def _shares_level(metric: str, define: Callable[[str], MetricDefinition]) -> bool:
+    try:
+        return Numbers.of(define(metric)).by_chance
+    except SluiceError:
+        # What the catalogue does not know now, it may know at the next check.
+        return True
+
+
+def _weight_so_far(metric: str, rollout: Rollout) -> float:
+    carried = [rollout.evidence.get(f"{metric}:{book}") for book in BOOKS]
+    return min([float(one.get("weight", 1.0)) for one in carried if one is not None], default=1.0)
+
+
 def _guardrail_input(
     guardrail: Guardrail,
     rollout: Rollout,
     burn_in_ends: datetime | None,
+    in_force: datetime | None,
     at: datetime,
     define: Callable[[str], MetricDefinition],
 ) -> GuardrailInput:
-    """Total: what can't be asked about becomes the guardrail's error, because a gate that fails must count as blind."""
+    """Total: what can't be asked about becomes the guardrail's error, because a gate that fails must count as blind.
+
+    `in_force` is since when the flag serves the stage's exposure; None while it doesn't.
+    """
     exposure = Exposure.model_validate(rollout.settled)
     whole = exposure.leaves_no_control
     key = f"{guardrail.metric}:{'whole' if whole else exposure.mode.value}"
@@ -268,6 +313,8 @@ def _guardrail_input(
     for edge in (burn_in_ends, rollout.stage_since):
         if edge is not None and start < edge < end:
             end = edge
+    if definition.kind is MetricKind.ASSIGNMENTS:
+        start = _after_settling(in_force, start, end)
     return GuardrailInput(
         guardrail=guardrail,
         key=key,
@@ -283,13 +330,17 @@ def _guardrail_input(
 def _window(metric: str, rollout: Rollout, whole: bool, at: datetime, complete: datetime) -> tuple[datetime, datetime]:
     """What is new of a metric: from where its last window ended, of whichever kind, to where its data is complete."""
     first = (rollout.stage_since if whole else rollout.exposed_since) or at
-    kinds = (*(mode.value for mode in Mode), "whole")
-    carried = [rollout.evidence.get(f"{metric}:{kind}") for kind in kinds]
+    carried = [rollout.evidence.get(f"{metric}:{book}") for book in BOOKS]
     ends = [datetime.fromisoformat(one["until"]) for one in carried if one is not None]
     start = max([first, *ends])
     if start > at + CLOCK_TOLERANCE:
         raise ClockWentBack(f"{metric} was last read up to {start:%H:%M:%S} UTC, which is not yet: see the clocks.")
     return start, max(start, complete)
+
+
+def _after_settling(in_force: datetime | None, start: datetime, end: datetime) -> datetime:
+    """From where on new assignments have the share in force; before that a window up to `end` is empty."""
+    return end if in_force is None else min(max(start, in_force + SHARE_SETTLES), end)
 
 
 def _ceiling(guardrail: Guardrail, rollout: Rollout, carried: dict[str, Any] | None) -> float | None:
@@ -371,22 +422,9 @@ def _bounded(raw: Any) -> tuple[Any, str | None]:
 def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[Verdict, dict[str, Any] | None]:
     """One guardrail's verdict and what it carries on; an answer that can't be used leaves the carried as it was."""
     if answer.error is not None:
-        return gates.error(answer.error), item.carried
+        return _unasked(item, answer.error), item.carried
     reading = _reading(answer)
     seen = _seen(inputs, item).after(reading, control=inputs.control, treatment=inputs.treatment, now=item.end)
-    drift, drifted, incident_before = _drift(inputs, item, reading)
-    verdict, evidence = _judge(inputs, item, reading, unproven=incident_before)
-    verdict = drifting.weigh(verdict, drift, compared=not item.whole)
-    in_stage = _in_stage(inputs, item, reading)
-    carried = {
-        "stage": inputs.stage,
-        "in_stage": in_stage,
-        "until": item.end.isoformat(),
-        "ceiling": item.ceiling,
-        "seen": seen.model_dump(mode="json"),
-        "gate": evidence,
-        "drift": drifted,
-    }
     gap = find_gap(
         reading,
         seen,
@@ -396,7 +434,100 @@ def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[V
         stale_after=inputs.stale_after,
         expected=_expected(inputs, item),
     )
-    return _weigh(inputs, item, verdict, gap, in_stage), carried
+    carried: dict[str, Any] = {
+        "stage": inputs.stage,
+        "in_stage": _in_stage(inputs, item, reading),
+        "until": item.end.isoformat(),
+        "ceiling": item.ceiling,
+        "seen": seen.model_dump(mode="json"),
+        "gate": None,
+        "drift": None,
+    }
+    if item.numbers.kind is MetricKind.ASSIGNMENTS:
+        verdict, carried["gate"] = _judge_assignments(inputs, item, reading, gap)
+        return verdict, carried
+    drift, carried["drift"], incident_before = _drift(inputs, item, reading)
+    verdict, carried["gate"] = _judge(inputs, item, reading, unproven=incident_before)
+    if verdict.outcome is Outcome.NO_DATA:
+        verdict = replace(verdict, harm_e=_harm_so_far(item))
+    if item.weight < 1:
+        carried |= {"weight": item.weight, "harm_e": verdict.harm_e}
+    if item.numbers.objective is not None:
+        verdict, carried["budget"] = _weigh_budget(inputs, item, reading, verdict)
+    verdict = drifting.weigh(verdict, drift, compared=not item.whole)
+    return _weigh(inputs, item, verdict, gap, carried["in_stage"]), carried
+
+
+def _unasked(item: GuardrailInput, why: str) -> Verdict:
+    """ERROR; what the guardrail has shown so far still counts towards what all show together."""
+    return replace(gates.error(why), harm_e=_harm_so_far(item))
+
+
+def _harm_so_far(item: GuardrailInput) -> float:
+    """The e-value that the last check left; kept only where guardrails share a level."""
+    return float(item.carried.get("harm_e", 1.0)) if item.carried else 1.0
+
+
+def _together(inputs: Inputs, verdicts: Sequence[Verdict]) -> tuple[Verdict, tuple[Verdict, ...]]:
+    """The gate's verdict, and its guardrails' with what they show only together."""
+    weights = [item.weight for item in inputs.guardrails]
+    if sum(weights) > 1 + 1e-9:
+        # The row of an earlier release: each guardrail had the whole level, and stood alone.
+        return gates.worst(verdicts), tuple(verdicts)
+    rolls_back = [item.guardrail.on_fail is OnFail.ROLL_BACK for item in inputs.guardrails]
+    found = combine(verdicts, weights, rolls_back=rolls_back)
+    proofs = any(item.numbers.by_chance for item in inputs.guardrails)
+    if found.verdict.outcome is not Outcome.PASS or proofs:
+        return found.verdict, found.by_guardrail
+    why = f"Assignments alone prove no safety: guard the stage with a rate, a mean or a latency. {found.verdict.why}"
+    return replace(found.verdict, outcome=Outcome.INCONCLUSIVE, why=why), found.by_guardrail
+
+
+def _judge_assignments(
+    inputs: Inputs, item: GuardrailInput, reading: Reading, gap: Gap | None
+) -> tuple[Verdict, dict[str, Any] | None]:
+    """Whether treatment gets its share of new assignments. That finds a fault, and proves no safety.
+
+    A mismatch is suspicion, on which the rollout pauses. Everything else but blindness lets the other guardrails
+    decide: no fault that was found so far is all there is to find, however few the assignments. The planned share holds
+    for everyone: what an audience is of everyone isn't known, as for the drift of the share.
+    """
+    share, stored = inputs.exposure.percent / 100, item.carried["gate"] if item.carried else None
+    if not (0 < share < 1 and inputs.exposure.audience.everyone):
+        why = f"At {inputs.exposure} the share of new assignments can't be judged, so it holds nothing."
+        return Verdict(Outcome.PASS, why, pause_from=None, rollback_from=None), stored
+    control, treatment = _sample(reading, inputs.control), _sample(reading, inputs.treatment)
+    try:
+        verdict, evidence = judging.judge_assignments(share, control, treatment, stored)
+    except BadEvidence:
+        verdict, evidence = judging.judge_assignments(share, control, treatment, None)
+        verdict = replace(verdict, why=f"{verdict.why} {OF_ANOTHER_TEST}")
+    if gap is not None:
+        verdict = replace(verdict, outcome=Outcome.NO_DATA, no_data=gap.kind, why=f"{gap.sentence} {verdict.why}")
+    elif verdict.harm is Harm.NONE:
+        verdict = replace(verdict, outcome=Outcome.PASS, no_data=None)
+    return verdict, evidence
+
+
+def _weigh_budget(
+    inputs: Inputs, item: GuardrailInput, reading: Reading, verdict: Verdict
+) -> tuple[Verdict, dict[str, Any]]:
+    """The verdict with what treatment's error budget shows; what comes while it burns in is not counted."""
+    objective, stored = item.numbers.objective, item.carried.get("budget") if item.carried else None
+    assert objective is not None
+    minutes = 0.0 if _burning_in(inputs, item) else (item.end - item.start).total_seconds() / 60
+    treatment = _sample(reading, inputs.treatment)
+
+    def weighed(stored: dict[str, Any] | None) -> tuple[Verdict, dict[str, Any]]:
+        return judging.weigh_budget(
+            verdict, objective, item.guardrail, treatment, stored, minutes=minutes, compared=not item.whole
+        )
+
+    try:
+        return weighed(stored)
+    except BadEvidence:
+        found, evidence = weighed(None)
+        return replace(found, why=f"{found.why} What its error budget was spent on before is not counted."), evidence
 
 
 def _in_stage(inputs: Inputs, item: GuardrailInput, reading: Reading) -> int:
@@ -438,10 +569,11 @@ def _drift_test(inputs: Inputs, item: GuardrailInput) -> DriftTest | None:
     expected, exposure = item.expected, inputs.exposure
     if expected is None:
         return None
-    share, is_rate = exposure.percent / 100, item.numbers.kind is MetricKind.RATIO
+    share = exposure.percent / 100
+    base_rate = expected.base_rate if item.numbers.kind is MetricKind.RATIO else None
     return DriftTest(
         item.guardrail.direction,
-        base_rate=drifting.within(expected.base_rate, BASE_RATE_RANGE) if is_rate and not item.whole else None,
+        base_rate=drifting.within(base_rate, BASE_RATE_RANGE) if base_rate is not None and not item.whole else None,
         traffic=(max(expected.quietest / TRAFFIC_RANGE, SLOWEST_PACE), expected.busiest * TRAFFIC_RANGE),
         share=drifting.share_within(share, SHARE_RANGE) if 0 < share < 1 and exposure.audience.everyone else None,
         dispersion=item.guardrail.dispersion,
@@ -462,18 +594,25 @@ def _judge(inputs: Inputs, item: GuardrailInput, reading: Reading, *, unproven: 
         if stored is None:
             raise
         verdict, evidence = _judge_on(inputs, item, reading, None, unproven=unproven)
-        return replace(verdict, why=f"{verdict.why} Earlier evidence was of another test and is not counted."), evidence
+        return replace(verdict, why=f"{verdict.why} {OF_ANOTHER_TEST}"), evidence
 
 
 def _judge_on(
     inputs: Inputs, item: GuardrailInput, reading: Reading, stored: dict[str, Any] | None, *, unproven: bool
 ) -> tuple[Verdict, dict[str, Any]]:
-    burning_in = inputs.burn_in_ends is not None and item.start < inputs.burn_in_ends
     control, treatment = _sample(reading, inputs.control), _sample(reading, inputs.treatment)
-    numbers, rail = item.numbers, item.guardrail
+    numbers, rail, burning_in = item.numbers, item.guardrail, _burning_in(inputs, item)
     if item.whole:
-        return judging.judge_alone(numbers, rail, item.ceiling, treatment, stored, burning_in=burning_in)
-    return judging.judge(numbers, rail, control, treatment, stored, burning_in=burning_in, unproven=unproven)
+        return judging.judge_alone(
+            numbers, rail, item.ceiling, treatment, stored, burning_in=burning_in, weight=item.weight
+        )
+    return judging.judge(
+        numbers, rail, control, treatment, stored, burning_in=burning_in, unproven=unproven, weight=item.weight
+    )
+
+
+def _burning_in(inputs: Inputs, item: GuardrailInput) -> bool:
+    return inputs.burn_in_ends is not None and item.start < inputs.burn_in_ends
 
 
 def _weigh(inputs: Inputs, item: GuardrailInput, verdict: Verdict, gap: Gap | None, in_stage: int) -> Verdict:
@@ -501,6 +640,9 @@ def _weigh(inputs: Inputs, item: GuardrailInput, verdict: Verdict, gap: Gap | No
 
 def _seen(inputs: Inputs, item: GuardrailInput) -> Seen:
     """What was seen in this stage; silence is counted anew from each change of exposure."""
+    if item.numbers.kind is MetricKind.ASSIGNMENTS and item.start == item.end:
+        # Nothing was asked for while a new share settles.
+        return Seen(since=item.end)
     if item.carried is not None and item.carried["stage"] == inputs.stage:
         return Seen.model_validate(item.carried["seen"])
     return Seen(since=item.start)

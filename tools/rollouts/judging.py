@@ -5,11 +5,27 @@ A test's evidence comes and goes as plain JSON, so that a check's row holds all 
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from tools import gates
 from tools.errors import InvalidInput
-from tools.gates import CeilingEvidence, CeilingTest, CountEvidence, Counts, CountTest, Verdict, latency, means
+from tools.gates import (
+    CeilingEvidence,
+    CeilingTest,
+    CountEvidence,
+    Counts,
+    CountTest,
+    Verdict,
+    assignment,
+    budget,
+    latency,
+    means,
+)
+from tools.gates.assignment import AssignmentEvidence, AssignmentTest
+from tools.gates.budget import BudgetEvidence, BudgetTest
+from tools.gates.combined import shared
 from tools.gates.histograms import Histogram
 from tools.metrics.base import Sample
 from tools.metrics.catalogue import MetricDefinition, MetricKind
@@ -23,18 +39,31 @@ class NoControl(InvalidInput):
 class Numbers(Value):
     """What a metric's numbers are: what the catalogue says of them, as a check's row keeps it.
 
-    `buckets` are a latency's upper edges but infinity.
+    `buckets` are a latency's upper edges but infinity; `objective` is the highest acceptable rate, if there is one.
     """
 
     kind: MetricKind = MetricKind.RATIO
     cap: float | None = None
     buckets: tuple[float, ...] = ()
     sums: bool = False
+    # Left out where there is none, so that rows without it are what they were.
+    objective: Annotated[float | None, Field(exclude_if=lambda objective: objective is None)] = None
 
     @classmethod
     def of(cls, definition: MetricDefinition) -> "Numbers":
         """Of a metric of the catalogue."""
-        return cls(kind=definition.kind, cap=definition.cap, buckets=definition.buckets, sums=definition.sums)
+        return cls(
+            kind=definition.kind,
+            cap=definition.cap,
+            buckets=definition.buckets,
+            sums=definition.sums,
+            objective=definition.objective,
+        )
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether a guardrail on it shares the gate's level; a sample ratio has a level of its own."""
+        return self.kind is not MetricKind.ASSIGNMENTS
 
 
 def judge(
@@ -46,19 +75,28 @@ def judge(
     *,
     burning_in: bool,
     unproven: bool = False,
+    weight: float = 1.0,
 ) -> tuple[Verdict, dict[str, Any]]:
     """The verdict on both arms with one more window, and the evidence to carry on; `stored` None: there is none yet.
 
-    `unproven`: this window proves no safety of counts, because a shared incident makes the arms fail alike.
-    Raises BadTest, BadCounts for a window that can't have been counted, and BadEvidence for evidence of another test.
+    `unproven`: this window proves no safety of counts, because a shared incident makes the arms fail alike. `weight` is
+    the guardrail's part of the gate's levels of harm. Raises BadTest, BadCounts for a window that can't have been
+    counted, and BadEvidence for evidence of another test.
     """
     match numbers.kind:
         case MetricKind.RATIO:
-            return _counts(rail, control, treatment, stored, burning_in=burning_in, unproven=unproven)
+            test = shared(
+                CountTest(rail.direction, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample), weight
+            )
+            return _counts(test, control, treatment, stored, burning_in=burning_in, unproven=unproven)
         case MetricKind.MEAN:
-            return _means(numbers, rail, control, treatment, stored, burning_in=burning_in)
+            return _means(shared(_mean_test(numbers, rail), weight), control, treatment, stored, burning_in=burning_in)
         case MetricKind.LATENCY:
-            return _latency(numbers, rail, control, treatment, stored, burning_in=burning_in)
+            return _latency(
+                shared(_latency_test(numbers, rail), weight), control, treatment, stored, burning_in=burning_in
+            )
+        case MetricKind.ASSIGNMENTS:
+            raise InvalidInput(f"{rail.metric} counts assignments, which are judged by the planned share.")
 
 
 def judge_alone(
@@ -69,6 +107,7 @@ def judge_alone(
     stored: dict[str, Any] | None,
     *,
     burning_in: bool,
+    weight: float = 1.0,
 ) -> tuple[Verdict, dict[str, Any]]:
     """As `judge`, once everyone is exposed: against `ceiling`, a rate. Raises NoControl too."""
     if numbers.kind is not MetricKind.RATIO:
@@ -81,10 +120,44 @@ def judge_alone(
             f"Everyone is exposed, so {rail.metric} has no control left, and control was never seen before: "
             "give the guardrail a ceiling."
         )
-    test = CeilingTest(rail.direction, ceiling, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample)
+    alone = CeilingTest(rail.direction, ceiling, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample)
+    test = shared(alone, weight)
     evidence = CeilingEvidence.from_json(stored) if stored else CeilingEvidence.start(test)
     evidence = gates.update_ceiling(test, evidence, counts_of(treatment), burning_in=burning_in)
     return gates.judge_ceiling(test, evidence), evidence.to_json()
+
+
+def judge_assignments(
+    share: float, control: Sample, treatment: Sample, stored: dict[str, Any] | None
+) -> tuple[Verdict, dict[str, Any]]:
+    """Whether new assignments keep to the planned `share` of treatment (a fraction), and the evidence to carry on.
+
+    Raises BadCounts and BadEvidence.
+    """
+    evidence = AssignmentEvidence.from_json(stored) if stored else AssignmentEvidence()
+    evidence = assignment.update(evidence, share, control.exposures, treatment.exposures)
+    return assignment.judge(AssignmentTest(), evidence), evidence.to_json()
+
+
+def weigh_budget(
+    verdict: Verdict,
+    objective: float,
+    rail: Guardrail,
+    treatment: Sample,
+    stored: dict[str, Any] | None,
+    *,
+    minutes: float,
+    compared: bool,
+) -> tuple[Verdict, dict[str, Any]]:
+    """The verdict on a rate with what treatment's error budget shows after one more window of that length.
+
+    A window of no length adds nothing. Raises BadCounts, and BadEvidence for evidence of another objective.
+    """
+    test = BudgetTest(objective, dispersion=rail.dispersion)
+    evidence = BudgetEvidence.from_json(stored) if stored else BudgetEvidence.start(test)
+    if minutes:
+        evidence = budget.update(test, evidence, counts_of(treatment), min(minutes, budget.LONGEST_WINDOW))
+    return budget.weigh(verdict, test, evidence, compared=compared), evidence.to_json()
 
 
 def counts_of(sample: Sample) -> Counts:
@@ -93,7 +166,7 @@ def counts_of(sample: Sample) -> Counts:
 
 
 def _counts(
-    rail: Guardrail,
+    test: CountTest,
     control: Sample,
     treatment: Sample,
     stored: dict[str, Any] | None,
@@ -101,7 +174,6 @@ def _counts(
     burning_in: bool,
     unproven: bool,
 ) -> tuple[Verdict, dict[str, Any]]:
-    test = CountTest(rail.direction, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample)
     before = CountEvidence.from_json(stored) if stored else CountEvidence.start(test)
     evidence = gates.update(test, before, counts_of(control), counts_of(treatment), burning_in=burning_in)
     if unproven:
@@ -109,37 +181,36 @@ def _counts(
     return gates.judge(test, evidence), evidence.to_json()
 
 
-def _means(
-    numbers: Numbers,
-    rail: Guardrail,
-    control: Sample,
-    treatment: Sample,
-    stored: dict[str, Any] | None,
-    *,
-    burning_in: bool,
-) -> tuple[Verdict, dict[str, Any]]:
+def _mean_test(numbers: Numbers, rail: Guardrail) -> means.MeanTest:
     assert numbers.cap is not None, "the catalogue demands it of a mean"
     enough = max(rail.min_sample, means.SMALLEST_SAMPLE)
-    test = means.MeanTest(rail.direction, numbers.cap, rail.margin, dispersion=rail.dispersion, min_sample=enough)
+    return means.MeanTest(rail.direction, numbers.cap, rail.margin, dispersion=rail.dispersion, min_sample=enough)
+
+
+def _means(
+    test: means.MeanTest, control: Sample, treatment: Sample, stored: dict[str, Any] | None, *, burning_in: bool
+) -> tuple[Verdict, dict[str, Any]]:
     evidence = means.MeanEvidence.from_json(stored) if stored else means.MeanEvidence.start(test)
     arms = [means.Sums(arm.exposures, arm.total, arm.total_squares) for arm in (control, treatment)]
     evidence = means.update(test, evidence, *arms, burning_in=burning_in)
     return means.judge(test, evidence), evidence.to_json()
 
 
+def _latency_test(numbers: Numbers, rail: Guardrail) -> latency.LatencyTest:
+    edges, enough = (*numbers.buckets, math.inf), max(rail.min_sample, latency.SMALLEST_SAMPLE)
+    return latency.LatencyTest(edges, rail.margin, sums=numbers.sums, dispersion=rail.dispersion, min_sample=enough)
+
+
 def _latency(
-    numbers: Numbers,
-    rail: Guardrail,
+    test: latency.LatencyTest,
     control: Sample,
     treatment: Sample,
     stored: dict[str, Any] | None,
     *,
     burning_in: bool,
 ) -> tuple[Verdict, dict[str, Any]]:
-    edges, enough = (*numbers.buckets, math.inf), max(rail.min_sample, latency.SMALLEST_SAMPLE)
-    test = latency.LatencyTest(edges, rail.margin, sums=numbers.sums, dispersion=rail.dispersion, min_sample=enough)
     evidence = latency.LatencyEvidence.from_json(stored) if stored else latency.LatencyEvidence.start(test)
-    arms = [_histogram(edges, arm, sums=numbers.sums) for arm in (control, treatment)]
+    arms = [_histogram(test.edges, arm, sums=test.sums) for arm in (control, treatment)]
     evidence = latency.update(test, evidence, *arms, burning_in=burning_in)
     return latency.judge(test, evidence), evidence.to_json()
 
