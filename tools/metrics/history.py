@@ -110,8 +110,6 @@ class History:
         if self.kind is MetricKind.LATENCY:
             return scores.estimate_dispersion(self.histograms)
         return self._dispersion_of_means
-            case MetricKind.ASSIGNMENTS:
-                return 1.0
 
     @property
     def histograms(self) -> list[Histogram]:

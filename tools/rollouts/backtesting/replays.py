@@ -6,8 +6,9 @@ controller does: promoted when every guardrail passes and the stage has its bake
 harm, and left to a person when harm is suspected or the stage's limit comes. Its treatment is made of the history
 (`tools.rollouts.backtesting.streams`), without harm (A/A) and with.
 
-What it can't see: blind metrics, error budgets, the sample ratio, people. A shared incident is in both arms, but does not hold a replay as it holds a
-rollout. Where history is dealt by counts: what differs between users for longer than an interval.
+What it can't see: blind metrics, error budgets, the sample ratio, people. A shared incident is in both arms, but does
+not hold a replay as it holds a rollout. Where history is dealt by counts: what differs between users for longer than an
+interval.
 """
 
 import math

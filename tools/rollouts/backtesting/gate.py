@@ -1,0 +1,191 @@
+"""The gate's own tests, run for many replays together: what is learnt of a metric in one look, and the verdicts on it.
+
+As `tools.rollouts.judging` has it, but for evidence that is never stored.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tools import gates
+from tools.gates import (
+    CeilingEvidence,
+    CeilingTest,
+    CountEvidence,
+    Counts,
+    CountTest,
+    Outcome,
+    Verdict,
+    counts,
+    latency,
+    means,
+)
+from tools.gates.combined import ALPHA_PAUSE, shared
+from tools.gates.histograms import Histogram
+from tools.gates.judging import BURN_IN_STAKE
+from tools.gates.wealth import Ledger
+from tools.metrics.catalogue import MetricKind
+from tools.metrics.history import History
+from tools.plans.model import Guardrail, Plan
+from tools.rollouts.backtesting.streams import Arms
+from tools.rollouts.checks import ceiling_for
+
+Evidence = dict[tuple[str, str], Any]
+"""What one replay's gates carry: by metric, and by the mode of the exposure or `whole`."""
+WHOLE = "whole"
+ALPHA_SAFE = 0.05
+"""The level at which every test here proves safety."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One replay's look at one guardrail.
+
+    `row` is the replay's in the arms, `mode` is None where everyone is exposed, and `due` says that the bake time is
+    over, so that a proof of safety promotes.
+    """
+
+    row: int
+    rail: Guardrail
+    mode: str | None
+    evidence: Evidence
+    burning_in: bool
+    due: bool
+
+
+def weight_of(plan: Plan) -> float:
+    """Each metric's part of the gate's levels."""
+    return 1 / len({rail.metric for stage in plan.stages for rail in stage.guardrails})
+
+
+def judged(history: History, weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[int, Verdict]]:
+    """The verdicts on the metric, by the replays' rows; none where nothing stands in for control."""
+    alone = [look for look in looks if look.mode is None]
+    if history.kind is MetricKind.RATIO:
+        for look in alone:
+            verdict = _alone(weight, look, _counts(arms, look.row, 1))
+            if verdict is not None:
+                yield look.row, verdict
+    compared = [look for look in looks if look.mode is not None]
+    match history.kind:
+        case MetricKind.RATIO:
+            yield from _rates(weight, compared, arms)
+        case MetricKind.MEAN:
+            yield from _means(history, weight, compared, arms)
+        case MetricKind.LATENCY:
+            yield from _latencies(history, weight, compared, arms)
+
+
+def _rates(weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[int, Verdict]]:
+    intervals = []
+    for look in looks:
+        test = _count_test(look.rail, weight)
+        evidence = look.evidence.get(_key(look))
+        if not isinstance(evidence, CountEvidence) or evidence.margin != test.margin:
+            evidence = CountEvidence.start(test)
+        both = _counts(arms, look.row, 0), _counts(arms, look.row, 1)
+        intervals.append(counts.Interval(test, evidence, *both, look.burning_in))
+    found = counts.update_all(intervals)
+    for look, one, after, said in zip(looks, intervals, found, _unsaid(looks, found), strict=True):
+        look.evidence[_key(look)] = after
+        yield look.row, said or counts.judge(one.test, after)
+
+
+def _latencies(history: History, weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[int, Verdict]]:
+    intervals = []
+    for look in looks:
+        test = _latency_test(look.rail, history.edges, history.sums, weight)
+        evidence = look.evidence.get(_key(look))
+        if evidence is None or evidence.test != test.asked:
+            evidence = latency.LatencyEvidence.start(test)
+        both = [_histogram(history, arms, look.row, arm) for arm in (0, 1)]
+        intervals.append(latency.Interval(test, evidence, both[0], both[1], look.burning_in))
+    found = latency.update_all(intervals)
+    for look, one, after, said in zip(looks, intervals, found, _unsaid(looks, found), strict=True):
+        look.evidence[_key(look)] = after
+        yield look.row, said or latency.judge(one.test, after)
+
+
+def _means(history: History, weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[int, Verdict]]:
+    assert history.cap is not None, "the catalogue demands it of a mean"
+    for look in looks:
+        rail, enough = look.rail, max(look.rail.min_sample, means.SMALLEST_SAMPLE)
+        plain = means.MeanTest(rail.direction, history.cap, rail.margin, dispersion=rail.dispersion, min_sample=enough)
+        test = shared(plain, weight)
+        evidence = look.evidence.get(_key(look))
+        if evidence is None or evidence.test != test.asked:
+            evidence = means.MeanEvidence.start(test)
+        both = [
+            means.Sums(*(column[look.row, arm].item() for column in (arms.exposures, arms.totals, arms.squares)))
+            for arm in (0, 1)
+        ]
+        after = means.update(test, evidence, both[0], both[1], burning_in=look.burning_in)
+        look.evidence[_key(look)] = after
+        yield look.row, means.judge(test, after)
+
+
+@lru_cache(maxsize=256)
+def _count_test(rail: Guardrail, weight: float) -> CountTest:
+    test = CountTest(rail.direction, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample)
+    return shared(test, weight)
+
+
+@lru_cache(maxsize=256)
+def _latency_test(rail: Guardrail, edges: tuple[float, ...], sums: bool, weight: float) -> latency.LatencyTest:
+    enough = max(rail.min_sample, latency.SMALLEST_SAMPLE)
+    test = latency.LatencyTest(edges, rail.margin, sums=sums, dispersion=rail.dispersion, min_sample=enough)
+    return shared(test, weight)
+
+
+def _alone(weight: float, look: Look, treatment: Counts) -> Verdict | None:
+    """At 100 %: against the plan's ceiling or control's rate so far; None when there is neither."""
+    rail, kept = look.rail, look.evidence.get((look.rail.metric, WHOLE))
+    if isinstance(kept, CeilingEvidence):
+        ceiling: float | None = kept.ceiling
+    else:
+        live = look.evidence.get((rail.metric, "live"))
+        ceiling = ceiling_for(rail, live.control if isinstance(live, CountEvidence) else Counts(0, 0))
+    if ceiling is None:
+        return None
+    plain = CeilingTest(rail.direction, ceiling, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample)
+    test = shared(plain, weight)
+    before = kept if isinstance(kept, CeilingEvidence) else CeilingEvidence.start(test)
+    after = gates.update_ceiling(test, before, treatment, burning_in=look.burning_in)
+    look.evidence[rail.metric, WHOLE] = after
+    return gates.judge_ceiling(test, after)
+
+
+def _unsaid(
+    looks: Sequence[Look], found: Sequence[CountEvidence] | Sequence[latency.LatencyEvidence]
+) -> list[Verdict | None]:
+    """Where nothing would come of a verdict, one without a sentence, which takes most of the time; None elsewhere."""
+    if not found:
+        return []
+    books = [one.books for one in found]
+    harm, burn_in, safe = (
+        Ledger.of([(book,) for book in column]).log_e[:, 0]
+        for column in zip(*((one.harm, one.burn_in, one.safe) for one in books), strict=True)
+    )
+    harm = np.logaddexp(math.log1p(-BURN_IN_STAKE) + harm, math.log(BURN_IN_STAKE) + burn_in)
+    telling = harm >= -math.log(ALPHA_PAUSE)
+    telling |= np.array([look.due for look in looks]) & (safe >= -math.log(ALPHA_SAFE))
+    undecided = (Verdict(Outcome.INCONCLUSIVE, "", harm_e=one) for one in np.exp(np.minimum(harm, 700)).tolist())
+    return [None if tells else verdict for tells, verdict in zip(telling.tolist(), undecided, strict=True)]
+
+
+def _key(look: Look) -> tuple[str, str]:
+    assert look.mode is not None, "only with a control there is anything to compare"
+    return look.rail.metric, look.mode
+
+
+def _counts(arms: Arms, row: int, arm: int) -> Counts:
+    return Counts(arms.exposures[row, arm].item(), arms.events[row, arm].item())
+
+
+def _histogram(history: History, arms: Arms, row: int, arm: int) -> Histogram:
+    sums = (arms.totals[row, arm].item(), arms.squares[row, arm].item()) if history.sums else ()
+    return Histogram(history.edges, tuple(arms.buckets[row, arm].tolist()), *sums)

@@ -1,0 +1,215 @@
+"""What is asked of a backtest, and what it answers."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from tools.clock import in_words
+from tools.errors import InvalidInput
+from tools.gates import Direction, Minutes
+from tools.metrics.catalogue import MetricKind
+
+USUAL_HARMS = {
+    MetricKind.RATIO: (1.5, 2.0, 5.0),
+    MetricKind.LATENCY: (1.1, 1.25, 1.5),
+    MetricKind.MEAN: (1.05, 1.1, 1.25),
+}
+"""By how much treatment is made worse where nobody says: rates and latencies are far from alike."""
+TYPICAL = {MetricKind.RATIO: 2.0, MetricKind.LATENCY: 1.25, MetricKind.MEAN: 1.1}
+"""What the summary speaks of, where it was replayed."""
+ORDER = (MetricKind.RATIO, MetricKind.LATENCY, MetricKind.MEAN)
+SEED = 14_000
+
+
+class NothingToReplay(InvalidInput):
+    """A plan or a question that no history can answer."""
+
+
+class Ending(StrEnum):
+    """How a replay ends."""
+
+    PROMOTED = "promoted"  # to the plan's end
+    ROLLED_BACK = "rolled_back"
+    ASKED = "asked"  # suspected, or not proven within a stage's limit: a person decides
+
+
+class Dealt(StrEnum):
+    """How a metric's history was dealt to the arms."""
+
+    UNITS = "units"  # each user was put into an arm by hash, as the flag does
+    COUNTS = "counts"  # counts were drawn, in lumps as large as the history's bursts
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How many replays without harm, and for each size of harm.
+
+    `harms` are factors above 1, for all kinds of metrics; empty for none, None for the usual ones of each kind. Raises
+    NothingToReplay.
+    """
+
+    replays: int = 200
+    harms: tuple[float, ...] | None = None
+    seed: int = SEED
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.replays <= 10_000:
+            raise NothingToReplay(f"There must be 1 to 10,000 replays, not {self.replays:,}.")
+        if not all(1.001 <= harm <= 100 for harm in self.harms or ()):
+            raise NothingToReplay("A harm is a factor between 1.001 and 100; 2 means twice as many events.")
+
+    def harms_to(self, kind: MetricKind) -> tuple[float, ...]:
+        """The factors by which metrics of that kind are made worse, the smallest first."""
+        return tuple(sorted(USUAL_HARMS[kind] if self.harms is None else self.harms))
+
+
+@dataclass(frozen=True)
+class Hurt:
+    """What a replay makes worse: metrics of one kind and direction, one in each replay, by a factor above 1."""
+
+    kind: MetricKind
+    direction: Direction
+    metrics: tuple[str, ...]
+    factor: float
+
+    @property
+    def sign(self) -> str:
+        """`×2`, or `÷2` where less is harm."""
+        return f"{'×' if self.direction is Direction.INCREASE else '÷'}{self.factor:g}"
+
+    @property
+    def words(self) -> str:
+        """In words, for a sentence."""
+        if self.kind is MetricKind.LATENCY:
+            return f"latencies {self.sign}"
+        if self.kind is MetricKind.MEAN:
+            return f"amounts {self.sign}"
+        if self.factor == 2:
+            return "a doubling" if self.direction is Direction.INCREASE else "a halving"
+        return f"a harm of {self.sign}"
+
+
+@dataclass(frozen=True)
+class StageCatch:
+    """How many were rolled back in a stage, and how long after its begin, in minutes; None when none was."""
+
+    exposure: str
+    caught: int
+    minutes: Minutes | None
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What became of the replays with one harm (None: without).
+
+    `minutes` are those from the start to the rollback, and `curve` is the part that is rolled back by each tenth of the
+    longest of them.
+    """
+
+    hurt: Hurt | None
+    replays: int
+    rolled_back: int
+    asked: int
+    promoted: int
+    minutes: Minutes | None
+    by_stage: tuple[StageCatch, ...]
+    curve: tuple[float, ...]
+
+    @property
+    def at_most(self) -> float:
+        """What the part that is rolled back does not exceed, with 95 % confidence (Wilson, 1927)."""
+        z, trials = 1.645, self.replays
+        part = self.rolled_back / trials
+        centre, spread = part + z**2 / (2 * trials), z * math.sqrt((part * (1 - part) + z**2 / (4 * trials)) / trials)
+        return (centre + spread) / (1 + z**2 / trials)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The history of a metric that was replayed, and how bursty it is, besides what the plan reckons with.
+
+    `level` is events per request of a rate, the mean of amounts, and None of latencies.
+    """
+
+    metric: str
+    kind: MetricKind
+    dealt: Dealt
+    units: int | None
+    requests_per_minute: float
+    level: float | None
+    dispersion: float
+    planned_dispersion: float
+    silent: float
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A metric that guards the plan and could not be replayed, and why, in a sentence."""
+
+    metric: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of it: `span` is how long the history is, `looked_every` the time between two looks at a gate."""
+
+    flag: str
+    environment: str
+    plan_sha256: str
+    span: timedelta
+    looked_every: timedelta
+    sources: tuple[Source, ...]
+    left_out: tuple[LeftOut, ...]
+    harmless: Replayed
+    harmful: tuple[Replayed, ...]
+
+    @property
+    def summary(self) -> str:
+        """One line for the plan's card."""
+        first = (
+            f"Over the last {_spoken(self.span)} these gates would have rolled back {self.harmless.rolled_back} of "
+            f"{self.harmless.replays:,} times"
+        )
+        rest = f" Not replayed: {', '.join(one.metric for one in self.left_out)}." if self.left_out else ""
+        shown = min(self.harmful, key=_untypical, default=None)
+        if shown is None or shown.hurt is None:
+            return f"{first}.{rest}"
+        harm = shown.hurt.words
+        if shown.minutes is None:
+            return f"{first}, and would not have caught {harm}.{rest}"
+        where = max(shown.by_stage, key=lambda one: one.caught)
+        part = "" if shown.rolled_back == shown.replays else f" ({shown.rolled_back} of {shown.replays:,} times)"
+        took = in_words(timedelta(minutes=max(1, round(shown.minutes.median))))
+        return f"{first} and caught {harm} in {took} at {where.exposure}{part}.{rest}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values, durations in seconds."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain | {"summary": self.summary}
+
+
+def _untypical(one: Replayed) -> tuple[int, bool, float]:
+    """How little the summary speaks of it: of rates first, of more before fewer, of what is nearest to the usual."""
+    assert one.hurt is not None
+    hurt = one.hurt
+    return ORDER.index(hurt.kind), hurt.direction is Direction.DECREASE, abs(hurt.factor - TYPICAL[hurt.kind])
+
+
+def _spoken(span: timedelta) -> str:
+    """`14 days`, `36 hours`, `90 minutes`."""
+    for size, unit in ((timedelta(days=1), "days"), (timedelta(hours=1), "hours")):
+        if span >= 2 * size:
+            return f"{span / size:.3g} {unit}"
+    return f"{span / timedelta(minutes=1):.0f} minutes"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(one) for one in value]
+    return value.total_seconds() if isinstance(value, timedelta) else value
