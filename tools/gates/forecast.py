@@ -11,10 +11,12 @@ variance). Bets, ratios and late starts are the gate's own code. `DRAWS` courses
 the same question always gets the same answer. What is left out: the burn-in question (a harm beyond the burn-in margin
 is caught sooner than is said), traffic that changes over the day, and the time that people take to approve.
 
-P(false rollback) ≤ Σα over the guardrails (Ville). What is expected is less, because a plan ends: with P_δ for the law
-under the ratio δ, and E about 1/α when it is reached,
+Guardrails share the gate's level as `tools.gates.combined` has it: it rolls back from Σ w·E ≥ 1/α, with w one over the
+number of metrics that share it, so that P(false rollback) ≤ α for each question that is asked of them (Ville): while
+there is a control, in shadow, and at 100 %. What is expected is less, because a plan ends: with P_δ for
+the law under the ratio δ, and E about 1/(α·w) when a guardrail reaches the level,
 
-    P(false) = Σ_δ π(δ) · E_δ[1/E_τ; τ ≤ T] ≈ α · Σ_δ π(δ) · P_δ(τ ≤ T)
+    P(false) = Σ_δ π(δ) · E_δ[1/E_τ; τ ≤ T] ≈ α·w · Σ_δ π(δ) · P_δ(τ ≤ T), summed over the guardrails
 
 by a change of measure (Wald, 1945; Siegmund, "Sequential Analysis", 1985, ch. II), for the bets that are placed at
 once. τ·I is taken to be lognormal with the median and the ninth decile that the calculators were calibrated to. Where
@@ -32,11 +34,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.gates import calculators
-from tools.gates.calculators import BadQuestion, Minutes, Traffic
+from tools.gates.calculators import BadQuestion, Minutes, Traffic, Workload
 from tools.gates.ceiling import log_likelihood_ratios as ceiling_ratios
 from tools.gates.counts import COMMON, LARGEST_RATE, CountTest, log_likelihood_ratios
 from tools.gates.judging import BURN_IN_STAKE, OVERSHOOT, SAFE_LOG_HEADROOM, Direction, harm_prior, safe_prior
-from tools.gates.wealth import Floats, Prior, advance, log_total
+from tools.gates.wealth import Floats, Prior, advance, log_sum, log_total
 
 DRAWS = 800
 SEED = 20_000
@@ -119,7 +121,7 @@ class Step:
 class Schedule:
     """A plan as far as its gates go: what guards, the stages, and how it is looked at. Times are in minutes.
 
-    Raises BadQuestion.
+    `sharing` is how many metrics share the levels of harm, where more than those watched do. Raises BadQuestion.
     """
 
     watched: tuple[Watched, ...]
@@ -129,6 +131,7 @@ class Schedule:
     alpha_pause: float = CountTest.alpha_pause
     alpha_rollback: float = CountTest.alpha_rollback
     alpha_safe: float = CountTest.alpha_safe
+    sharing: int = 0
 
     def __post_init__(self) -> None:
         if not self.watched or not self.steps:
@@ -137,6 +140,11 @@ class Schedule:
             raise BadQuestion("A stage needs a smallest sample for each metric, or none.")
         if self.burn_in < 0 or not 0 < self.check_every < math.inf:
             raise BadQuestion("The burn-in must be 0 minutes or more, and the time between two checks above 0.")
+
+    @property
+    def weight(self) -> float:
+        """Each metric's part of the levels of harm."""
+        return 1 / max(self.sharing, len(self.watched))
 
     @property
     def live(self) -> tuple[int, ...]:
@@ -260,7 +268,7 @@ class HarmForecast:
 
 
 def catch_in_stage(
-    traffic: Traffic, direction: Direction, harm: float, *, burn_in: float = 0.0, check_every: float = 1.0
+    traffic: Workload, direction: Direction, harm: float, *, burn_in: float = 0.0, check_every: float = 1.0
 ) -> Caught:
     """A harm that is there from the start of a rollout's first stage, as long as that stage lasts. Raises BadQuestion.
 
@@ -306,8 +314,7 @@ def false_rollback(schedule: Schedule, minutes: Sequence[float]) -> Chance:
     At 100 % what is expected is nothing: there a harmless treatment is as far from the ceiling as the margin is wide.
     """
     books = {step.book for step in schedule.steps}
-    # Each question of each metric has evidence of its own, and its own level.
-    bound = len(books) * len(schedule.watched) * schedule.alpha_rollback
+    bound = len(books) * schedule.alpha_rollback
     expected = 0.0
     for book in sorted(books - {"whole"}):
         spans = [
@@ -320,15 +327,16 @@ def false_rollback(schedule: Schedule, minutes: Sequence[float]) -> Chance:
 
 
 def _false(schedule: Schedule, one: Watched, spans: Sequence[tuple[float, float]]) -> float:
-    """α · Σ_δ π(δ)·P_δ(caught by the end), for the bets that are placed at once; what is overshot lowers it."""
-    prior, level = harm_prior(one.margin), -math.log(schedule.alpha_rollback)
+    """α·w · Σ_δ π(δ)·P_δ(caught by the end), for the bets that are placed at once; what is overshot lowers it."""
+    prior, alpha = harm_prior(one.margin), schedule.alpha_rollback * schedule.weight
+    level = -math.log(alpha)
     ratios, nats, warming = one.direction.away(prior.factors), np.zeros(len(prior.factors)), schedule.burn_in
     for share, length in spans:
         a_minute = [calculators.information(one.traffic(share), float(ratio)) for ratio in ratios]
         nats += np.array(a_minute) * max(length - warming, 0.0)
         warming = max(warming - length, 0.0)
     chance = float(np.exp(prior.log_weights) @ _reached(nats, level, prior.factors))
-    return schedule.alpha_rollback * (1 - BURN_IN_STAKE) * prior.at_once * chance / math.sqrt(OVERSHOOT)
+    return alpha * (1 - BURN_IN_STAKE) * prior.at_once * chance / math.sqrt(OVERSHOOT)
 
 
 def _reached(nats: Floats, level: float, factors: Floats) -> Floats:
@@ -345,7 +353,7 @@ def _stage_forecast(schedule: Schedule, courses: "_Courses", index: int) -> Stag
     counted = step.limit - _warming(schedule, index)
     smallest = {
         one.name: calculators.smallest_harm(
-            one.traffic(step.share), one.direction, counted, alpha=schedule.alpha_rollback
+            one.traffic(step.share), one.direction, counted, alpha=schedule.alpha_rollback * schedule.weight
         )
         if step.share < 1 and counted > 0
         else None
@@ -541,7 +549,9 @@ class _Walk:
             for evidence in book:
                 evidence.count(self.rng, step, minutes, courses, SAFE_LOG_HEADROOM - math.log(plan.alpha_safe))
             age = looked
-            harm = np.max([evidence.harm.log_e(courses) for evidence in book], axis=0)
+            harm = math.log(plan.weight) + log_sum(
+                np.stack([evidence.harm.log_e(courses) for evidence in book], axis=-1)
+            )
             safe = np.min([evidence.safe.log_e(courses) for evidence in book], axis=0)
             self.told[courses] |= harm >= -math.log(plan.alpha_pause)
             caught = harm >= -math.log(plan.alpha_rollback)

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from tests.benchmarks.gates import Book, Rule
 from tools.gates import CeilingEvidence, CeilingTest, Counts, CountTest, Outcome, judge_ceiling, update_ceiling
+from tools.gates.combined import shared
 from tools.gates.forecast import Ending, Schedule, Step, Watched
-from tools.gates.wealth import Floats
+from tools.gates.wealth import Floats, log_sum
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Arms:
     events: Floats
 
     @classmethod
-    def start(cls, one: Watched, ratio: float, rollouts: int) -> "Arms":
-        test = CountTest(one.direction, one.margin)
+    def start(cls, one: Watched, ratio: float, rollouts: int, weight: float) -> "Arms":
+        test = shared(CountTest(one.direction, one.margin), weight)
         books = Book.start(Rule.harm(test, test.alpha_rollback), rollouts), Book.start(Rule.safe(test), rollouts)
         return cls(one, ratio, *books, np.zeros(rollouts), np.zeros(rollouts))
 
@@ -55,7 +56,7 @@ class Arms:
 def roll_out(schedule: Schedule, ratios: dict[str, float], rollouts: int, seed: int) -> Rollouts:
     """Rollouts through stages that leave a control, promoted and taken back as the controller does it."""
     rng = np.random.default_rng(seed)
-    arms = [Arms.start(one, ratios.get(one.name, 1.0), rollouts) for one in schedule.watched]
+    arms = [Arms.start(one, ratios.get(one.name, 1.0), rollouts, schedule.weight) for one in schedule.watched]
     stage, ending = np.zeros(rollouts, np.int64), np.full(rollouts, -1)
     lengths, told = np.zeros((rollouts, len(schedule.steps))), np.zeros(rollouts, bool)
     shares, bakes, limits = (np.array(column) for column in zip(*map(_numbers, schedule.steps), strict=True))
@@ -67,12 +68,10 @@ def roll_out(schedule: Schedule, ratios: dict[str, float], rollouts: int, seed: 
         going = ending < 0
         lengths[going, stage[going]] += 1
         age = lengths[np.arange(rollouts), stage]
-        harm, safe = (
-            np.max([one.harm.log_e for one in arms], axis=0),
-            np.min([one.safe.log_e for one in arms], axis=0),
-        )
-        told |= going & (harm >= np.log(20))
-        caught = going & (harm >= arms[0].harm.rule.log_level)
+        together = np.log(schedule.weight) + log_sum(np.stack([one.harm.log_e for one in arms], axis=-1))
+        safe = np.min([one.safe.log_e for one in arms], axis=0)
+        told |= going & (together >= np.log(20))
+        caught = going & (together >= np.log(50))
         passed = going & ~told & (safe >= np.log(20)) & (age >= bakes[stage])
         asked = going & ~caught & ~passed & (age >= limits[stage])
         ending[caught], ending[asked] = Ending.ROLLED_BACK, Ending.ASKED

@@ -173,6 +173,16 @@ def test_shadow_exposes_nobody_and_has_evidence_of_its_own() -> None:
     assert forecast(shadowed).false_rollback.bound == 0.04
 
 
+def test_guardrails_share_one_level() -> None:
+    alone, three = forecast(PLAN), forecast(replace(PLAN, sharing=3))
+    assert forecast(TWO).false_rollback.bound == three.false_rollback.bound == alone.false_rollback.bound == 0.02
+    assert three.false_rollback.expected < alone.false_rollback.expected
+    caught = [forecast_harm(plan, "errors", 2.0).minutes for plan in (PLAN, replace(PLAN, sharing=3))]
+    assert caught[0] is not None
+    assert caught[1] is not None
+    assert 1.05 < caught[1].median / caught[0].median < (math.log(50) + math.log(3)) / math.log(50) + 0.1
+
+
 def test_a_stage_needs_its_smallest_sample() -> None:
     waiting = replace(PLAN, steps=(replace(STEPS[0], min_samples=(8000,)), *STEPS[1:]))
     verdict = forecast(waiting).stages[0].verdict
