@@ -53,7 +53,14 @@ async def run(services: Services, wanted: Wanted, environment: str, *, plain_jso
     kinds = {history.metric: history.kind for history in recorded.histories}
     runs = wanted.asked.replays * (1 + len(hurts_of(guards_of(plan), kinds, wanted.asked)))
     with typer.progressbar(length=runs, label="Replaying the plan ", file=sys.stderr) as bar:
-        report = backtest(plan, recorded.histories, wanted.asked, left_out=recorded.left_out, progress=bar.update)
+        report = backtest(
+            plan,
+            recorded.histories,
+            wanted.asked,
+            weights=recorded.weights,
+            left_out=recorded.left_out,
+            progress=bar.update,
+        )
     typer.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2) if plain_json else "\n".join(_lines(report)))
 
 

@@ -172,7 +172,7 @@ def prepare(rollout: Rollout, plan: Plan, *, at: datetime, define: Callable[[str
     assert rollout.stage is not None
     stage, since = plan.stages[rollout.stage], rollout.exposed_since
     expected = {one.metric: one for one in plan.expected}
-    weights = _weights(rollout, plan, define)
+    parts = _weights(rollout, plan, define)
     settled = Exposure.model_validate(rollout.settled)
     in_force = rollout.stage_since if settled == stage.exposure else None
     burn_in_ends = since + plan.burn_in if since is not None else None
@@ -189,7 +189,7 @@ def prepare(rollout: Rollout, plan: Plan, *, at: datetime, define: Callable[[str
         guardrails=tuple(
             # Bare: what a plan rests on is kept with the plan, not four times a minute with each check.
             _guardrail_input(guardrail.bare, rollout, burn_in_ends, in_force, at, define).model_copy(
-                update={"expected": expected.get(guardrail.metric), "weight": weights[guardrail.metric]}
+                update={"expected": expected.get(guardrail.metric), "weight": parts[guardrail.metric]}
             )
             for guardrail in stage.guardrails
         ),
@@ -262,12 +262,15 @@ def _weights(rollout: Rollout, plan: Plan, define: Callable[[str], MetricDefinit
     shares the level among more, and gives nothing back to those that stay (`tools.gates.combined` says what that is
     worth).
     """
+    fresh = weights(plan, define)
+    return {metric: weight and min(weight, _weight_so_far(metric, rollout)) for metric, weight in fresh.items()}
+
+
+def weights(plan: Plan, define: Callable[[str], MetricDefinition]) -> dict[str, float]:
+    """Each metric's part of the gate's levels of harm before anything is seen; 0 for what shares none."""
     metrics = {guardrail.metric for stage in plan.stages for guardrail in stage.guardrails}
     sharing = {metric for metric in metrics if _shares_level(metric, define)}
-    return {
-        metric: min(1 / len(sharing), _weight_so_far(metric, rollout)) if metric in sharing else 0.0
-        for metric in metrics
-    }
+    return {metric: 1 / len(sharing) if metric in sharing else 0.0 for metric in metrics}
 
 
 def _shares_level(metric: str, define: Callable[[str], MetricDefinition]) -> bool:

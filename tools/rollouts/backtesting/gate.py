@@ -30,7 +30,7 @@ from tools.gates.judging import BURN_IN_STAKE
 from tools.gates.wealth import Ledger
 from tools.metrics.catalogue import MetricKind
 from tools.metrics.history import History
-from tools.plans.model import Guardrail, Plan
+from tools.plans.model import Guardrail
 from tools.rollouts.backtesting.streams import Arms
 from tools.rollouts.checks import ceiling_for
 
@@ -55,11 +55,6 @@ class Look:
     evidence: Evidence
     burning_in: bool
     due: bool
-
-
-def weight_of(plan: Plan) -> float:
-    """Each metric's part of the gate's levels."""
-    return 1 / len({rail.metric for stage in plan.stages for rail in stage.guardrails})
 
 
 def judged(history: History, weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[int, Verdict]]:

@@ -1,7 +1,7 @@
 """Reads the history that a plan is to be replayed over."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tools.clock import in_words
@@ -12,6 +12,7 @@ from tools.metrics.router import Metrics
 from tools.plans.model import Plan
 from tools.rollouts.backtesting.replays import grain_for, guards_of
 from tools.rollouts.backtesting.report import ORDER, LeftOut, NothingToReplay
+from tools.rollouts.checks import weights
 
 SHORTEST = timedelta(hours=1)
 """A history shorter than this shows too few moments to begin at."""
@@ -19,10 +20,11 @@ SHORTEST = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Recorded:
-    """The histories of a plan's metrics, of one span and step, and the metrics that have none."""
+    """The histories of a plan's metrics, of one span and step, the metrics that have none, and each one's weight."""
 
     histories: tuple[History, ...]
     left_out: tuple[LeftOut, ...]
+    weights: Mapping[str, float]
 
 
 async def read_recorded(
@@ -50,7 +52,7 @@ async def read_recorded(
         step = step_for(since, grain_for(plan), most=most_reads)
         found = await _read(metrics, plan, Window(end - step * (since // step), end), step, reads, progress)
         begun = max((one.silent_at_first for one in found.histories), default=0)
-    return _checked(plan, Recorded(tuple(one.since(begun) for one in found.histories), found.left_out))
+    return _checked(plan, replace(found, histories=tuple(one.since(begun) for one in found.histories)))
 
 
 def _settle(metrics: Metrics, plan: Plan) -> timedelta:
@@ -78,7 +80,7 @@ async def _read(
             histories.append(await read_history(metrics, query, step, without=plan.treatment, progress=progress))
         except (NoHistory, UnknownMetric, BadMetricAnswer, BadCounts) as error:
             left_out.append(LeftOut(name, str(error)))
-    return Recorded(tuple(histories), tuple(left_out))
+    return Recorded(tuple(histories), tuple(left_out), weights(plan, metrics.define))
 
 
 def _checked(plan: Plan, found: Recorded) -> Recorded:

@@ -23,7 +23,7 @@ from tools.gates.combined import ALPHA_PAUSE, combine
 from tools.metrics.catalogue import MetricKind
 from tools.metrics.history import Floats, History, Ints
 from tools.plans.model import Guardrail, Mode, OnFail, Plan, Stage
-from tools.rollouts.backtesting.gate import Evidence, Look, judged, weight_of
+from tools.rollouts.backtesting.gate import Evidence, Look, judged
 from tools.rollouts.backtesting.report import (
     ORDER,
     Asked,
@@ -80,13 +80,15 @@ def backtest(
     histories: Sequence[History],
     asked: Asked = USUAL,
     *,
+    weights: Mapping[str, float] | None = None,
     left_out: Sequence[LeftOut] = (),
     progress: Callable[[int], None] = lambda done: None,
     enough: Callable[[], bool] = lambda: False,
 ) -> Report:
     """Replay the plan over the histories of its metrics, all of one span and step.
 
-    `progress` is told how many more replays have ended; `left_out` are guardrails whose history can't be replayed. Once
+    `weights` are the metrics' parts of the gate's levels (`checks.weights`), the same for all unless given. `progress`
+    is told how many more replays have ended; `left_out` are guardrails whose history can't be replayed. Once
     it is `enough` there are fewer replays than asked for, of each harm alike, but some. Raises NothingToReplay.
     """
     guards = guards_of(plan)
@@ -94,7 +96,8 @@ def backtest(
     if not used:
         raise NothingToReplay(f"None of the metrics that guard {plan.flag} can be replayed.")
     hurts = hurts_of(guards, {history.metric: history.kind for history in used}, asked)
-    replays = _Replays(plan, guards, used, grain_for(plan), asked.seed)
+    parts = dict.fromkeys(guards, 1 / len(guards)) if weights is None else weights
+    replays = _Replays(plan, guards, used, parts, grain_for(plan), asked.seed)
     ended: list[list[_Replay]] = [[] for _ in (None, *hurts)]
     for numbers in _batches(asked.replays):
         for found, batch in zip(ended, replays.batch(numbers, (None, *hurts), progress), strict=True):
@@ -149,6 +152,7 @@ class _Replays:
     plan: Plan
     guards: Mapping[str, Guardrail]
     histories: Sequence[History]
+    weights: Mapping[str, float]
     grain: timedelta
     seed: int
 
@@ -210,7 +214,7 @@ class _Replays:
             for row in looks:
                 served = going[row].served
                 served[history.metric] = served.get(history.metric, 0) + arms.exposures[row, 1].item()
-            for row, verdict in judged(history, weight_of(self.plan), list(looks.values()), arms):
+            for row, verdict in judged(history, self.weights[history.metric], list(looks.values()), arms):
                 found[row].append((looks[row].rail, verdict))
         for one, verdicts in zip(going, found, strict=True):
             self._act(one, self._together(verdicts))
@@ -226,11 +230,12 @@ class _Replays:
 
     def _together(self, found: list[tuple[Guardrail, Verdict]]) -> list[tuple[Guardrail, Verdict]]:
         """What the guardrails say together, which none may say alone."""
-        weight = weight_of(self.plan)
-        if len(found) < 2 or weight * sum(verdict.harm_e for _, verdict in found) < 1 / ALPHA_PAUSE:
+        weights = [self.weights[rail.metric] for rail, _ in found]
+        together = sum(part * verdict.harm_e for part, (_, verdict) in zip(weights, found, strict=True))
+        if len(found) < 2 or together < 1 / ALPHA_PAUSE:
             return found
         failing = [rail.on_fail is OnFail.ROLL_BACK for rail, _ in found]
-        combined = combine([verdict for _, verdict in found], [weight] * len(found), rolls_back=failing)
+        combined = combine([verdict for _, verdict in found], weights, rolls_back=failing)
         return [(rail, verdict) for (rail, _), verdict in zip(found, combined.by_guardrail, strict=True)]
 
     def _act(self, one: _Replay, found: list[tuple[Guardrail, Verdict]]) -> None:
