@@ -463,17 +463,16 @@ def _noise(test: MeanTest, control: Sums, treatment: Sums, matched: Matched, rat
 
 def _information(test: MeanTest, matched: Matched) -> float:
     """Over that for which the confidence sequence at the level of a rollback is tightest, times its ρ² there."""
-    return relative_information(matched.weight, test.dispersion, test.alpha_rollback, test.tightest_at)
+    return relative_information(matched.weight, test.dispersion, test.tightest_at)
 
 
-def relative_information(
-    weight: float,
-    dispersion: float,
-    alpha: float = MeanTest.alpha_rollback,
-    tightest_at: float = MeanTest.tightest_at,
-) -> float:
-    """Of the effective number of units `weight`, over that for which the test is tightest."""
-    level = -2 * math.log(2 * min(alpha, 0.4))
+def relative_information(weight: float, dispersion: float, tightest_at: float = MeanTest.tightest_at) -> float:
+    """Of the effective number of units `weight`, over that for which the test is tightest.
+
+    At the level that a guardrail alone has, whatever the test's is: where guardrails come to share theirs on the way,
+    the evidence so far must stay what it was.
+    """
+    level = -2 * math.log(2 * MeanTest.alpha_rollback)
     return (level + math.log1p(level)) * weight / (dispersion * tightest_at)
 
 

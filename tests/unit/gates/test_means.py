@@ -314,3 +314,14 @@ def test_the_dispersion_is_found_and_weakens_the_evidence() -> None:
         judge(wide, after(wide, shop(30, 13, factor=0.8))).harm_e
         < judge(REVENUE, after(REVENUE, shop(30, 13, factor=0.8))).harm_e
     )
+
+
+def test_evidence_does_not_depend_on_the_level_that_it_is_judged_at() -> None:
+    """So that it goes on when a plan in flight gets one more guardrail to share the level with."""
+    test = MeanTest(Direction.DECREASE, 100.0)
+    evidence = MeanEvidence.start(test)
+    for _ in range(30):
+        evidence = update(test, evidence, Sums(900, 18_000.0, 450_000.0), Sums(100, 1_850.0, 43_000.0))
+    alone, sharing = judge(test, evidence), judge(replace(test, alpha_pause=0.01, alpha_rollback=0.004), evidence)
+    assert alone.harm_e == sharing.harm_e > 1
+    assert (sharing.pause_from, sharing.rollback_from) == (100, 250)
