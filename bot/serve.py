@@ -15,6 +15,7 @@ from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from starlette.applications import Starlette
 
+from bot import backtests
 from bot.app import build_app
 from bot.bootstrap import running_services
 from bot.http import build_http
@@ -67,6 +68,7 @@ async def running(settings: Settings, *, http: bool) -> AsyncIterator[str]:
         stack.push_async_callback(notifier.close)
         scheduler = _scheduler(services, notifier)
         stack.push_async_callback(scheduler.stop)
+        backtests.register(services)
         await services.jobs.start()
         scheduler.start()
         # Once nothing comes in any more, and while everything that it needs is still there.
@@ -137,6 +139,7 @@ def _scheduler(services: Services, notifier: Notifier) -> Scheduler:
         lambda: retention.delete_ended(services.database, now=services.clock.now()),
     )
     scheduler.every(conversing.FORGOTTEN_EVERY, "conversations", lambda: conversing.take_up_forgotten(services))
+    scheduler.every(backtests.LOOKED_FOR_EVERY, "backtests", lambda: backtests.take_up(services))
     keep = services.settings.database.keep_checks
     scheduler.every(
         retention.EVERY,

@@ -142,6 +142,12 @@ class PlanningSettings(PlanningDefaults):
     bake: Pause = timedelta(minutes=30)
 
 
+class BacktestSettings(Section):
+    """Over how much of the past a proposed plan's gates are replayed by themselves; 0: they are not."""
+
+    over: Pause = timedelta(days=14)
+
+
 def _check_slack_user(person: str) -> str:
     if SLACK_USER.fullmatch(person) is None:
         raise ValueError(
@@ -210,6 +216,7 @@ class Settings(BaseSettings):
     sources: dict[Name, SourceSettings] = Field(default_factory=dict)
     metrics: dict[Name, MetricSettings] = Field(default_factory=dict)
     planning: PlanningSettings = PlanningSettings()
+    backtest: BacktestSettings = BacktestSettings()
     ofrep: OfrepSettings = OfrepSettings()
     jobs: JobSettings = JobSettings()
     model: ModelOptions = ModelOptions()

@@ -167,6 +167,7 @@ BASES = {
     "policy": "policy: {text}",
     "default": "{text}",
 }
+PLAN_BACKTEST = "*Backtest* · {summary}"
 PLAN_WHY = "*Why this plan*"
 PLAN_BLIND = "Without data nothing is promoted; after {budget} without data it is taken back."
 PLAN_MORE = "… and {count} more"
@@ -357,6 +358,7 @@ LINES: dict[Happening, str] = {
     Happening.PLAN_PROPOSED: "✎ {actor} proposed plan v{version}.",
     Happening.PLAN_REVISED: "✎ {actor} changed the plan to v{version}{changes}{asked}; "
     "earlier approvals no longer count.",
+    Happening.BACKTESTED: "⏪ {actor} replayed the plan. {summary}",
     Happening.CANCELLED: "✖ {actor} dropped the plan: {reason}",
     Happening.STARTED: "▶ {actor} started it at {exposure}; before, it was {known_good}.",
     Happening.PROMOTED: "▶ {actor} promoted it from {before} to {after}: {why}",

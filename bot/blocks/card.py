@@ -54,6 +54,8 @@ def card(view: RolloutView, decisions: Sequence[Event] = (), *, buttons: bool = 
     blocks += _what_matters(view, decisions)
     if view.phase is Phase.PROPOSED:
         blocks += plan_blocks(view.plan)
+        if view.backtest is not None:
+            blocks.append(parts.context(texts.PLAN_BACKTEST.format(summary=escape(view.backtest.summary, 600))))
     if view.check is not None and view.phase in LIVE:
         blocks += [parts.divider(), *_guardrails(view, view.check)]
     if decisions:

@@ -23,6 +23,7 @@ from tools.gates import Minutes
 from tools.metrics.catalogue import MetricKind
 from tools.plans.model import Plan
 from tools.records.models import PlanVersion
+from tools.rollouts.backtesting.keeping import keep
 from tools.rollouts.backtesting.reading import SHORTEST, Recorded, read_recorded
 from tools.rollouts.backtesting.replays import backtest, guards_of, hurts_of
 from tools.rollouts.backtesting.report import Asked, Dealt, Replayed, Report, Source
@@ -61,6 +62,7 @@ async def run(services: Services, wanted: Wanted, environment: str, *, plain_jso
             left_out=recorded.left_out,
             progress=bar.update,
         )
+    await keep(services.database, report.to_json(), at=services.clock.now(), actor=actor())
     typer.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2) if plain_json else "\n".join(_lines(report)))
 
 

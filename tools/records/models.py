@@ -282,6 +282,21 @@ class PlanVersion(Record):
     created_at: Mapped[datetime]
 
 
+class Backtest(Record):
+    """What a plan's gates would have done over recorded history; `summary` is its line for the plan's card."""
+
+    __tablename__ = "backtests"
+    __table_args__ = (Index("ix_backtests_plan_at", "plan_sha256", "at"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    plan_sha256: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+    code_version: Mapped[str]
+    span_seconds: Mapped[float]
+    replays: Mapped[int]
+    summary: Mapped[str] = mapped_column(Text)
+    report: Mapped[dict[str, Any]]
+
+
 class GateCheck(Record):
     """One look at a gate, with everything needed to compute its verdict again."""
 

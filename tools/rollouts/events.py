@@ -17,6 +17,7 @@ SLUICE = "sluice"
 class Happening(StrEnum):
     PLAN_PROPOSED = "plan.proposed"
     PLAN_REVISED = "plan.revised"
+    BACKTESTED = "plan.backtested"
     CANCELLED = "rollout.cancelled"
     STARTED = "rollout.started"
     PROMOTED = "rollout.promoted"

@@ -9,6 +9,7 @@ from tools.gates import Verdict
 from tools.plans.model import Exposure, Guardrail, Plan, Stage
 from tools.records.models import Approval, Conversation, GateCheck, Rollout
 from tools.rollouts import approvals, store
+from tools.rollouts.backtesting import keeping
 from tools.rollouts.phases import Phase
 
 
@@ -48,6 +49,14 @@ class PlaceView:
 
 
 @dataclass(frozen=True, slots=True)
+class BacktestView:
+    """What the plan's gates would have done, in a sentence, and when that was found."""
+
+    at: datetime
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutView:
     """A rollout. `exposure` is what was last confirmed; `setting` is what is being set right now, and `error` why it
     has not worked yet."""
@@ -77,6 +86,7 @@ class RolloutView:
     created_at: datetime
     ended_at: datetime | None
     place: PlaceView | None
+    backtest: BacktestView | None = None
 
     def is_seen_by(self, workspace: str) -> bool:
         """Whether people of that workspace may see it: it is theirs, or was made for nobody's."""
@@ -120,6 +130,7 @@ async def view(session: AsyncSession, rollout: Rollout) -> RolloutView:
         created_at=rollout.created_at,
         ended_at=rollout.ended_at,
         place=await _place_view(session, rollout),
+        backtest=await _backtest_view(session, plan),
     )
 
 
@@ -156,6 +167,11 @@ async def _approval_view(session: AsyncSession, rollout_id: str) -> ApprovalView
         needed=approval.needed,
         expires_at=approval.expires_at,
     )
+
+
+async def _backtest_view(session: AsyncSession, plan: Plan) -> BacktestView | None:
+    row = await keeping.newest(session, plan.sha256)
+    return None if row is None else BacktestView(row.at, row.summary)
 
 
 async def _place_view(session: AsyncSession, rollout: Rollout) -> PlaceView | None:

@@ -40,7 +40,7 @@ from tools.plans.model import Audience, Basis, Exposure, Facet, Guardrail, Mode,
 from tools.rollouts.approvals import Purpose
 from tools.rollouts.events import Happening
 from tools.rollouts.phases import Phase
-from tools.rollouts.views import RolloutView
+from tools.rollouts.views import BacktestView, RolloutView
 
 
 def test_where_it_stands() -> None:
@@ -263,3 +263,11 @@ def test_the_largest_card_there_can_be_is_cut_and_not_refused() -> None:
 def test_the_limits_of_a_safe_sentence() -> None:
     both = replace(CHECK, guardrails=((ERRORS, SAFE, NOW), (CONVERSION, SAFE, NOW)))
     assert read(card(replace(PROGRESSING, check=both))).count("proven safe") == 2
+
+
+def test_what_a_backtest_found_stands_below_the_plan_until_it_starts() -> None:
+    found = BacktestView(NOW, "Over the last 14 days: 0 of 200 times & <none> caught.")
+    shown = read(card(replace(PROPOSED, backtest=found)))
+    assert "*Backtest* · Over the last 14 days: 0 of 200 times &amp; &lt;none&gt; caught." in shown
+    assert "Backtest" not in read(card(PROPOSED))
+    assert "Backtest" not in read(card(replace(PROPOSED, backtest=found, phase=Phase.CANCELLED)))
