@@ -24,6 +24,7 @@ from agent.turns import Ending
 from tools.clock import Clock
 from tools.flags.base import FlagRef, FlagService
 from tools.metrics.router import Metrics
+from tools.plans.kinds import is_sized
 from tools.plans.planner import Baseline, Draft, PlanningDefaults
 from tools.plans.policy import Policy
 from tools.plans.revision import Changes, revise_plan
@@ -54,9 +55,9 @@ class Planner:
         database: Database | None = None,
     ) -> None:
         circumstances = Circumstances(metrics, policy, defaults, clock, database)
-        titles = {metric.name: metric.title for metric in metrics.catalogue}
+        titles = {metric.name: metric.title for metric in metrics.catalogue if is_sized(metric.kind)}
         self._archive = Archive(specs, flags, Telemetry(metrics, defaults, clock), circumstances)
-        self._rules = Rules(policy, defaults, flags.capabilities, titles)
+        self._rules = Rules(policy, defaults, flags.capabilities, titles, metrics.catalogue.kinds)
         self._graph = PlanningGraph(self._archive, drafter)
 
     async def propose(
@@ -89,7 +90,7 @@ class Planner:
         """
         plan, rules = view.plan, self._rules
         baselines, missing = await self._archive.remeasure(plan, changes.add_metrics)
-        draft = revise_plan(plan, changes, baselines, rules.policy, rules.defaults, words=words)
+        draft = revise_plan(plan, changes, baselines, rules.policy, rules.defaults, words=words, kinds=rules.kinds)
         rules.check(draft.plan)
         spec, outdated = await self._archive.spec_behind(plan)
         return _proposal(draft, spec, (*outdated, *missing))

@@ -71,7 +71,8 @@ async def running_services(
         model = SharedModel(settings.model, opened)
         drafter = Drafter(settings.model, model, database, clock)
         planner = Planner(specs, flags, metrics, settings.policy, settings.planning, clock, drafter, database)
-        rollouts = RolloutService(database, flags, settings.policy, clock, wake=controller.carry_out)
+        kinds = metrics.catalogue.kinds
+        rollouts = RolloutService(database, flags, settings.policy, clock, wake=controller.carry_out, kinds=kinds)
         desk = Desk(database, clock, flags, metrics, specs, settings.policy, planner, rollouts)
         yield Services(
             settings=settings,

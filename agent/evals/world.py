@@ -241,7 +241,7 @@ async def open_world(
         flags, source, clock = deepcopy(still.flags), deepcopy(still.source), ManualClock(still.at)
     catalogue = Catalogue(metrics)
     router = Metrics(catalogue, {one.source: source for one in metrics})
-    rollouts = RolloutService(database, flags, policy, clock)
+    rollouts = RolloutService(database, flags, policy, clock, kinds={metric.name: metric.kind for metric in metrics})
     controller = Controller(database, flags, router, policy, clock, owner="world")
     rollouts.wake = controller.carry_out
     defaults = defaults or PlanningDefaults(check_every=CHECK_EVERY)

@@ -18,6 +18,7 @@ from agent.planning.sentences import Evidence, Quote
 from agent.planning.sketch import Choices, Sketch, SketchedGuardrail, SketchedStage
 from tools.clock import in_words
 from tools.plans import sizing
+from tools.plans.kinds import watching_splits
 from tools.plans.model import Audience, Basis, Exposure, Facet, Mode, Plan, Source, Stage, Strategy
 from tools.plans.planner import Baseline, Draft, audience_note, shadow_stage
 from tools.plans.sizing import Rail
@@ -62,6 +63,16 @@ class Frame:
     def first(self) -> float:
         """The largest first live step, in percent."""
         return self.live[0].exposure.percent
+
+    @property
+    def last(self) -> float:
+        """The last live step, in percent: 100 wherever something can guard it."""
+        return 100.0 if self.reaches_everyone else self.live[-1].exposure.percent
+
+    @property
+    def reaches_everyone(self) -> bool:
+        """Whether some metric can guard a stage without a control."""
+        return bool(sizing.judged_alone([*self.rails.values()]))
 
     @property
     def widest(self) -> float:
@@ -111,7 +122,7 @@ class _Drawing:
         if faults:
             raise InvalidPlan(faults)
         frame, rails = self.frame, self._rails()
-        stages = self._stages(rails)
+        stages = watching_splits(self._stages(rails), frame.rules.kinds)
         summaries = tuple(rail.summary(frame.rules.defaults.traffic_window) for rail in rails)
         plan = frame.plan.model_copy(
             update={
@@ -147,8 +158,10 @@ class _Drawing:
                     f"The step from {before:g} % to {after:g} % is larger than {frame.widest:g} points; "
                     "put a stage between."
                 )
-        if percents[-1] < 100 and not frame.evidence.asked_percent(percents[-1]):
-            yield f"The last stage is {percents[-1]:g} %; end with 100 %."
+        if percents[-1] >= 100 and not frame.reaches_everyone:
+            yield f"The last stage is {percents[-1]:g} %; end with {frame.last:g} %, as these metrics need a control."
+        elif percents[-1] < frame.last and not frame.evidence.asked_percent(percents[-1]):
+            yield f"The last stage is {percents[-1]:g} %; end with {frame.last:g} %."
         yield from self._hold_faults()
 
     def _hold_faults(self) -> Iterator[str]:
@@ -284,8 +297,10 @@ class _Drawing:
         if quote := self.frame.evidence.find(self.sketch.because):
             yield f"Why {plan.strategy}: “{quote.text}”"
         yield from doubts
-        if not plan.stages[-1].exposure.leaves_no_control and plan.stages[-1].exposure.percent < 100:
+        ending = sizing.ending_notes(plan.stages, rails)
+        if plan.stages[-1].exposure.percent < 100 and not ending:
             yield f"It ends at {plan.stages[-1].exposure}, not with everyone."
+        yield from ending
         for audience in dict.fromkeys(stage.exposure.audience for stage in plan.stages):
             yield from audience_note(audience)
         yield from sizing.blast_radius(plan, rails)

@@ -12,7 +12,7 @@ from agent.planning.telemetry import Telemetry
 from agent.redaction import redacted
 from tools.errors import InvalidInput, NotFound, Unavailable
 from tools.flags.base import FlagNotFound, FlagRef, FlagService, FlagState
-from tools.metrics.catalogue import MetricKind
+from tools.plans.kinds import is_sized, without_splits
 from tools.plans.model import Audience, Guardrail, Plan
 from tools.plans.planner import Baseline, CannotBeProven, Feature
 from tools.specs.base import InvalidSpec, Kpi, Spec, SpecNotFound, SpecSource
@@ -77,7 +77,8 @@ class Archive:
         ref = FlagRef(plan.flag, plan.environment)
         flag = await self.flags.read(ref)
         found, missing = list[Baseline](), list[str]()
-        for rail in {rail.metric: rail for stage in plan.stages for rail in stage.guardrails}.values():
+        rails = without_splits(rail for stage in plan.stages for rail in stage.guardrails)
+        for rail in {rail.metric: rail for rail in rails}.values():
             try:
                 found.append(await self._known(rail, flag))
             except (CannotBeProven, NotFound, Unavailable) as error:
@@ -114,11 +115,10 @@ class Archive:
         return replace(base, stated=redacted(stated)) if stated is not None else base
 
     def _kpis(self, spec: Spec | None) -> Sequence[Kpi]:
-        if spec is not None and spec.kpis:
-            return spec.kpis
         catalogue = self.telemetry.metrics.catalogue
-        rates = [definition.name for definition in catalogue if definition.kind is MetricKind.RATIO]
-        return [self.telemetry.of_catalogue(name) for name in rates]
+        if spec is not None and spec.kpis:
+            return [kpi for kpi in spec.kpis if is_sized(catalogue.get(kpi.metric).kind)]
+        return [self.telemetry.of_catalogue(metric) for metric, kind in catalogue.kinds.items() if is_sized(kind)]
 
     async def _dependencies(self, spec: Spec | None, environment: str) -> list[str]:
         """A sentence for each flag that this one needs and that not everyone has yet."""

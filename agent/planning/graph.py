@@ -158,7 +158,8 @@ class PlanningGraph:
     async def _calculate(self, state: State) -> State:
         """The calculators' plan."""
         facts, rules = state["facts"], state["rules"]
-        draft = draft_plan(facts.feature, facts.baselines, rules.policy, rules.defaults, facts.request.strategy)
+        strategy = facts.request.strategy
+        draft = draft_plan(facts.feature, facts.baselines, rules.policy, rules.defaults, strategy, rules.kinds)
         rules.check(draft.plan)
         return {"draft": draft}
 

@@ -1,9 +1,10 @@
 """What every plan is held to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tools.flags.base import Capabilities
+from tools.plans.kinds import Kinds
 from tools.plans.model import Plan
 from tools.plans.planner import PlanningDefaults
 from tools.plans.policy import Policy
@@ -12,14 +13,22 @@ from tools.plans.validation import check_plan
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Policy, defaults, what the flag service is able to do, and what each metric measures, by its name."""
+    """Policy, defaults, what the flag service is able to do, what each metric measures and its kind, by its name."""
 
     policy: Policy
     defaults: PlanningDefaults
     able: Capabilities
     titles: Mapping[str, str]
+    kinds: Kinds = field(default_factory=dict)
 
     def check(self, plan: Plan) -> None:
         """Raise InvalidPlan unless the plan is sound, within policy, and within what the flag service can serve."""
         able = self.able
-        check_plan(plan, self.policy, granularity=able.granularity, audiences=able.audiences, shadow=able.shadow)
+        check_plan(
+            plan,
+            self.policy,
+            granularity=able.granularity,
+            audiences=able.audiences,
+            shadow=able.shadow,
+            kinds=self.kinds,
+        )

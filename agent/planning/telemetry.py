@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from agent.planning.levels import level_of, without
 from tools.clock import Clock, in_words
 from tools.flags.base import FlagState
-from tools.gates import Counts, estimate_dispersion
-from tools.metrics.base import MetricQuery, Reading, Window
-from tools.metrics.catalogue import MetricKind
+from tools.metrics.base import MetricQuery, Window
 from tools.metrics.router import Metrics
+from tools.plans.kinds import is_sized
 from tools.plans.planner import Baseline, CannotBeProven, PlanningDefaults
 from tools.specs.base import Kpi
 
@@ -25,35 +25,36 @@ class Telemetry:
     clock: Clock
 
     async def baseline(self, kpi: Kpi, flag: FlagState, *, stated: str | None = None) -> Baseline:
-        """What the metric did, without treatment. Raises CannotBeProven for a silent metric, UnknownMetric, …"""
+        """What the metric did, without treatment.
+
+        Raises CannotBeProven for a silent metric and for one that no stage is sized with, UnknownMetric, …
+        """
         definition = self.metrics.define(kpi.metric)
-        if definition.kind is not MetricKind.RATIO:
+        if not is_sized(definition.kind):
             raise CannotBeProven(
-                f"{kpi.metric} is a {definition.kind}, and stages can only be sized for rates of events so far: leave "
-                "it out of the plan, or count in a metric of its own what is too slow or too little."
+                f"{kpi.metric} counts assignments: it watches every stage that has a control by itself, and no stage "
+                "is sized with it."
             )
         window, slices = self._windows(kpi.metric)
         queries = [MetricQuery(kpi.metric, flag.ref.flag, flag.ref.environment, piece) for piece in (window, *slices)]
         # One after the other: planning must not crowd out the gates' own reads.
-        whole, *pieces = [_without(await self.metrics.read(query), flag.treatment) for query in queries]
-        if not whole.events:
-            raise CannotBeProven(
-                f"{kpi.metric} has {whole.exposures:,} exposures and no events for {flag.ref} in the last "
-                f"{in_words(self.defaults.traffic_window)}, so no length of a stage can be computed. "
-                "Check the metric's query, or name another metric in the spec."
-            )
+        whole, *pieces = [without(await self.metrics.read(query), flag.treatment) for query in queries]
+        over = f"for {flag.ref} in the last {in_words(self.defaults.traffic_window)}"
+        level = level_of(definition, whole, pieces, over)
         minutes = max((window.end - window.start).total_seconds() / 60, 1e-9)
         paces = [piece.exposures / (minutes / SLICES) for piece in pieces]
         return Baseline(
             metric=kpi.metric,
             direction=kpi.direction,
             requests_per_minute=whole.exposures / minutes,
-            base_rate=min(whole.events / whole.exposures, 0.999),
-            dispersion=estimate_dispersion(pieces),
+            base_rate=level.base_rate,
+            dispersion=level.dispersion,
             margin=kpi.margin,
             stated=stated,
             quietest=min(paces),
             busiest=max(paces),
+            values=level.values,
+            unit=definition.unit,
         )
 
     def of_catalogue(self, metric: str) -> Kpi:
@@ -66,9 +67,3 @@ class Telemetry:
         start = end - self.defaults.traffic_window
         step: timedelta = self.defaults.traffic_window / SLICES
         return Window(start, end), [Window(start + step * i, start + step * (i + 1)) for i in range(SLICES)]
-
-
-def _without(reading: Reading, treatment: str) -> Counts:
-    """Everything that treatment did not serve."""
-    samples = [sample for variant, sample in reading.by_variant.items() if variant != treatment]
-    return Counts(sum(sample.exposures for sample in samples), sum(sample.events for sample in samples))

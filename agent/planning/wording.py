@@ -106,7 +106,7 @@ def _limits(frame: Frame, choices: Choices) -> Iterable[str]:
         yield 'stages: [{"percent": 100, "because": …}]'
         return
     yield f"first stage at most {frame.first:g} %, unless the person names a larger one"
-    yield f"no step larger than {frame.widest:g} points; the last stage is 100 %"
+    yield f"no step larger than {frame.widest:g} points; the last stage is {frame.last:g} %"
     hours = f"{hold.total_seconds() / 3600:.3g}"
     yield f"each stage is held at least {hours} h; leave hold_hours out for that"
     yield "margins: " + ", ".join(_margin(rail) for rail in frame.rails.values())

@@ -13,7 +13,6 @@ from tools.clock import in_words
 from tools.errors import SluiceError
 from tools.gates import Direction
 from tools.gates.calculators import (
-    Traffic,
     minimum_sample,
     smallest_harm,
     time_to_prove,
@@ -64,7 +63,7 @@ async def run(context: Context, arguments: Question) -> Result:
         try:
             base = await context.desk.planner.traffic(ref.flag, ref.environment, metric)
             lines += _lines(base, percent, harm, margin)
-            if view is not None and arguments.percent is None and metric in margins:
+            if view is not None and arguments.percent is None and metric in margins and base.base_rate is not None:
                 lines.append(await _foretold(view.plan, base, harm))
         except SluiceError as error:
             failures.append(str(error))
@@ -74,12 +73,12 @@ async def run(context: Context, arguments: Question) -> Result:
 
 
 def _lines(base: Baseline, percent: float, harm: float, margin: float) -> list[str]:
-    traffic = Traffic(base.requests_per_minute, base.base_rate, percent / 100, base.dispersion)
+    traffic = base.traffic(percent, margin)
     caught = catch_in_stage(traffic, base.direction, harm)
     prove = time_to_prove(traffic, base.direction, margin)
     smallest = smallest_harm(traffic, base.direction, A_DAY)
     return [
-        f"{base.metric}: {base.requests_per_minute:,.0f} requests/min, base rate {100 * base.base_rate:.3g} %.",
+        f"{base.metric}: {base.pace}, {base.measured}.",
         f"A harm of {_factor(base, harm)} is caught after about {_minutes(caught.minutes.median)} "
         f"(9 of 10 within {_minutes(caught.minutes.p90)}), having met about {caught.requests.median:,.0f} requests.",
         f"Proof that it stays within {_factor(base, margin)} takes about {_minutes(prove.median)} "

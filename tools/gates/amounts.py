@@ -58,6 +58,33 @@ class Amounts:
 
 
 @dataclass(frozen=True)
+class Latencies:
+    """What latencies were lately: `buckets` are all upper edges but infinity, `counts` the requests in each and above.
+
+    `total` and `squares` are their sums, None where the source gives none. `histogram` raises BadCounts.
+    """
+
+    buckets: tuple[float, ...]
+    counts: tuple[int, ...]
+    total: float | None = None
+    squares: float | None = None
+
+    @property
+    def histogram(self) -> Histogram:
+        """As the gate takes it."""
+        return Histogram((*self.buckets, math.inf), self.counts, self.total, self.squares)
+
+    def within(self, part: float) -> float:
+        """The smallest edge that at least this part of the requests stays within; infinity where it is not known."""
+        reached, wanted = 0, part * sum(self.counts)
+        for edge, count in zip((*self.buckets, math.inf), self.counts, strict=True):
+            reached += count
+            if reached >= wanted:
+                return edge
+        return math.inf
+
+
+@dataclass(frozen=True)
 class MeanTraffic:
     """What a stage has to work with where a mean is compared: `requests_per_minute` are units of both arms together.
 

@@ -28,6 +28,10 @@ from tools.gates.judging import Direction, percent
 LARGEST_FACTOR = 100.0
 LARGEST_SHARE_PERCENT = 90
 
+# Requests of which the average evidence is taken: the gate takes an arm to have one at least.
+MANY = 1e9
+# Nats a minute below which an answer never comes.
+SLOWEST = 1e-12
 # Nats beyond ln 1/α: what the mixture costs, what one event overshoots (a part of the log of the effect), and chance.
 HARM_MEDIAN, HARM_OVERSHOOT, HARM_P90 = 0.1, 0.6, 6.0
 # Where events are common the gate's bets are not raised near the proof.
@@ -116,19 +120,19 @@ class Traffic:
         """From the information rate. Raises BadQuestion."""
         if self.base_rate * ratio > 1:
             raise BadQuestion(f"A base rate of {self.base_rate:g} can't become {ratio:g} times as high.")
-        rate, needed = information(self, ratio), level(alpha)
+        rate, needed = max(information(self, ratio), SLOWEST), level(alpha)
         overshoot = HARM_OVERSHOOT * abs(math.log(ratio))
         median = HARM_MEDIAN_OF_COMMON if self.base_rate >= COMMON else HARM_MEDIAN
         return Minutes((needed + median + overshoot) / rate, (needed + HARM_P90) / rate)
 
     def proven(self, ratio: float, null: float, alpha: float) -> Minutes:
         """From the information rate."""
-        rate, needed = information(self, ratio, null), level(alpha)
+        rate, needed = max(information(self, ratio, null), SLOWEST), level(alpha)
         return Minutes((needed + SAFE_MEDIAN) / rate, (needed + SAFE_P90) / rate)
 
     def sample(self, null: float, alpha: float) -> int:
         """From the information rate."""
-        per_exposure = information(self, 1.0, null) / (self.requests_per_minute * self.share)
+        per_exposure = max(information(self, 1.0, null), SLOWEST) / (self.requests_per_minute * self.share)
         return math.ceil(level(alpha) / per_exposure)
 
 
@@ -164,12 +168,11 @@ class Unprovable:
 
 def information(traffic: Traffic, ratio: float, null_ratio: float = 1.0) -> float:
     """Nats a minute by which the truth `ratio` speaks against `null_ratio` (both treatment's rate over control's)."""
-    requests = traffic.requests_per_minute
-    exposures = np.array(requests * (1 - traffic.share)), np.array(requests * traffic.share)
+    exposures = np.array(MANY * (1 - traffic.share)), np.array(MANY * traffic.share)
     events = exposures[0] * traffic.base_rate, exposures[1] * traffic.base_rate * ratio
-    pooled = np.array((events[0] + events[1]) / requests)
+    pooled = np.array((events[0] + events[1]) / MANY)
     log_lr, _ = compare(null_ratio, np.array([ratio / null_ratio]), pooled, exposures, events)
-    return max(float(log_lr[0]), 0.0) / traffic.dispersion
+    return max(float(log_lr[0]), 0.0) / MANY * traffic.requests_per_minute / traffic.dispersion
 
 
 def time_to_catch(
@@ -277,10 +280,21 @@ def _needed(traffic: Workload, direction: Direction, margin: float, harm: float)
 def _larger_share(
     traffic: Workload, direction: Direction, margin: float, harm: float, budget_minutes: float
 ) -> float | None:
-    for hundredths in range(math.floor(traffic.share * 100) + 1, LARGEST_SHARE_PERCENT + 1):
-        if _needed(traffic.sharing(hundredths / 100), direction, margin, harm).minutes <= budget_minutes:
-            return hundredths / 100
-    return None
+    def enough(percent: int) -> bool:
+        return _needed(traffic.sharing(percent / 100), direction, margin, harm).minutes <= budget_minutes
+
+    # The time falls with the share up to about a half, then rises.
+    low = math.floor(traffic.share * 100)
+    high = next(
+        (percent for percent in range(low // 10 * 10 + 10, LARGEST_SHARE_PERCENT + 1, 10) if enough(percent)), 0
+    )
+    if not high:
+        return None
+    low = max(low, high - 10)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high / 100
 
 
 def _wider_margin(traffic: Workload, direction: Direction, needed: StageLength, budget_minutes: float) -> float | None:

@@ -126,6 +126,11 @@ class Catalogue:
             raise UnknownMetric(f"No metric is called {name!r}. {self._known(name)}")
         return self._by_name[name]
 
+    @property
+    def kinds(self) -> dict[str, MetricKind]:
+        """What each metric's numbers are, by its name."""
+        return {definition.name: definition.kind for definition in self}
+
     def of_source(self, source: str) -> "Catalogue":
         """The metrics that this source answers."""
         return Catalogue(definition for definition in self if definition.source == source)

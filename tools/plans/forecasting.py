@@ -13,7 +13,7 @@ LARGEST_COMPARED = 0.99
 
 
 def schedule_of(plan: Plan, baselines: Sequence[Baseline]) -> Schedule:
-    """The plan's stages with what its metrics did lately; a metric without a baseline is left out.
+    """The plan's stages with what its rates did lately; a metric without a baseline, a mean and a latency are left out.
 
     Raises CannotBeProven when no baseline is of a metric that guards, BadQuestion for one that makes no sense.
     """
@@ -28,7 +28,7 @@ def schedule_of(plan: Plan, baselines: Sequence[Baseline]) -> Schedule:
             max([base.dispersion, *_dispersions(plan, base.metric)]),
         )
         for base in baselines
-        if base.metric in margins
+        if base.metric in margins and base.base_rate is not None
     )
     if not watched:
         raise CannotBeProven(f"None of the metrics that guard {plan.flag} was measured, so nothing can be foretold.")
@@ -37,6 +37,7 @@ def schedule_of(plan: Plan, baselines: Sequence[Baseline]) -> Schedule:
         tuple(_step(stage, watched) for stage in plan.stages if stage.exposure.percent > 0),
         burn_in=_in_minutes(plan.burn_in),
         check_every=max(_in_minutes(plan.check_every), 1 / 60),
+        sharing=len({rail.metric for stage in plan.stages for rail in stage.guardrails if not rail.of_split}),
     )
 
 

@@ -140,6 +140,7 @@ class Guardrail(Value):
     `margin` is a ratio above 1: with direction *increase* (errors) treatment's rate must stay below margin × control,
     with *decrease* (conversions) above control / margin. `min_sample` counts treatment's exposures. `ceiling` is the
     absolute rate that stands in for control once everyone is exposed; without it control's history is used.
+    `of_split`: the metric counts assignments, which must be split as planned; direction and margin mean nothing then.
     """
 
     metric: Name
@@ -150,6 +151,8 @@ class Guardrail(Value):
     ceiling: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
     on_fail: OnFail = OnFail.ROLL_BACK
     on_no_data: OnNoData = OnNoData.ROLL_BACK
+    # Left out where it is not so, as the bases are.
+    of_split: Annotated[bool, Field(exclude_if=lambda is_so: not is_so)] = False
     basis: Bases = ()
 
     @property
@@ -174,11 +177,12 @@ class Stage(Value):
 class Expected(Value):
     """What a plan was made for: control's rate, and the quietest and the busiest pace, in requests a minute.
 
+    `base_rate` is None for what is no rate: a mean may drift as long as it drifts in both arms.
     The pace is that of both arms together. Drift is what leaves a range around it (`tools.gates.drift`).
     """
 
     metric: Name
-    base_rate: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+    base_rate: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None
     quietest: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     busiest: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

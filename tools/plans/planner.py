@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tools.plans import sizing
+from tools.plans.kinds import NO_KINDS, Kinds, watching_splits
 from tools.plans.model import Audience, Basis, Exposure, Facet, Mode, Plan, Source, Stage, Strategy
 from tools.plans.policy import Policy
 from tools.plans.sizing import Baseline, CannotBeProven, PlanningDefaults, Rail
@@ -49,8 +50,12 @@ def draft_plan(
     policy: Policy,
     defaults: PlanningDefaults,
     strategy: Strategy | None = None,
+    kinds: Kinds = NO_KINDS,
 ) -> Draft:
-    """A plan whose every stage can be proven, or that says which can't. Raises CannotBeProven."""
+    """A plan whose every stage can be proven, or that says which can't. Raises CannotBeProven.
+
+    `kinds` are those of the catalogue's metrics: what watches the split of users comes along by itself.
+    """
     if not baselines:
         raise CannotBeProven(
             f"No metric guards {feature.flag}: name at least one under kpis in its spec, or define one in sluice.toml."
@@ -64,7 +69,7 @@ def draft_plan(
         control=feature.control,
         treatment=feature.treatment,
         strategy=kind,
-        stages=tuple(_limited(stage, feature) for stage in stages),
+        stages=watching_splits((_limited(stage, feature) for stage in stages), kinds),
         tags=feature.tags,
         depends_on=feature.depends_on,
         burn_in=defaults.burn_in,
@@ -76,13 +81,17 @@ def draft_plan(
         spec_author=feature.spec_author,
         spec_sha256=feature.spec_sha256,
     )
-    return Draft(plan, (*doubts, *audience_note(feature.audience), *sizing.blast_radius(plan, rails)))
+    notes = (*doubts, *sizing.ending_notes(plan.stages, rails), *audience_note(feature.audience))
+    return Draft(plan, (*notes, *sizing.blast_radius(plan, rails)))
 
 
 def usual_stages(
     kind: Strategy, rails: Sequence[Rail], tags: tuple[str, ...], policy: Policy, defaults: PlanningDefaults
 ) -> tuple[tuple[Stage, ...], list[str]]:
-    """The stages for everyone that a strategy has where nobody says otherwise, and what can't be proven in time."""
+    """The stages for everyone that a strategy has where nobody says otherwise, and what can't be proven in time.
+
+    They end below 100 % where no metric can guard that stage. Raises CannotBeProven.
+    """
     bake, why_bake = sizing.usual_bake(tags, policy, defaults)
     if kind is Strategy.FULL:
         why = sizing.basis(Source.DEFAULT, Facet.EXPOSURE, "the strategy is full: everyone at once")
@@ -96,7 +105,9 @@ def usual_stages(
         )
         for percent in percents
     ]
-    stages = [*live, sizing.whole(rails, bake, alone=False, basis=(usual, why_bake))]
+    stages = [*live]
+    if sizing.judged_alone(rails):
+        stages.append(sizing.whole(rails, bake, alone=False, basis=(usual, why_bake)))
     if kind is Strategy.SHADOW:
         stages.insert(0, shadow_stage(rails, first, bake, defaults, (why_bake,)))
     return tuple(stages), doubts

@@ -14,6 +14,7 @@ from pydantic import Field
 from tools.clock import in_words
 from tools.errors import InvalidInput
 from tools.plans import sizing
+from tools.plans.kinds import NO_KINDS, Kinds, needs_control, watching_splits, without_splits
 from tools.plans.model import (
     MOST_STAGES,
     Audience,
@@ -76,15 +77,18 @@ def revise_plan(
     defaults: PlanningDefaults,
     *,
     words: str,
+    kinds: Kinds = NO_KINDS,
 ) -> Draft:
-    """The plan with the changes; `words` are those of the person who asked.
+    """The plan with the changes; `words` are those of the person who asked, `kinds` those of the catalogue's metrics.
 
     `baselines` are of the plan's metrics and of those to be added; one that is missing is only missed where a stage has
     to be sized with it. The draft's rationale and notes speak of the new plan. Raises InvalidInput for a change that
     can't be made or changes nothing, and CannotBeProven.
     """
-    revision = _Revision(plan, changes, {base.metric: base for base in baselines}, policy, defaults, words)
+    chosen = plan.model_copy(update={"stages": tuple(map(_chosen, plan.stages))})
+    revision = _Revision(chosen, changes, {base.metric: base for base in baselines}, policy, defaults, words)
     revised = revision.revised()
+    revised = revised.model_copy(update={"stages": watching_splits(revised.stages, kinds)})
     if _bare(revised) == _bare(plan):
         raise InvalidInput("That is how the plan is already, so nothing would change; say what should be different.")
     rails = revision.known_rails()
@@ -108,6 +112,7 @@ class _Revision:
         self.doubts: list[str] = []
         self.demands = {rail.metric: rail.bare for stage in self.plan.stages for rail in stage.guardrails}
         self._why = {rail.metric: rail.basis for stage in self.plan.stages for rail in stage.guardrails}
+        self.compared = self._compared_only()
         self._has_ceilings = any(rail.ceiling is not None for rail in self.plan.stages[-1].guardrails)
 
     def revised(self) -> Plan:
@@ -131,6 +136,13 @@ class _Revision:
         old = {one.metric for one in self.plan.expected}
         new = [self.baselines[metric] for metric in self.demands if metric in self.baselines and metric not in old]
         return (*kept, *(base.expected for base in new))
+
+    def _compared_only(self) -> set[str]:
+        """The metrics that need a control: as they were measured, or as the plan has it where they were not."""
+        whole = [stage for stage in self.plan.stages if stage.exposure.percent >= 100]
+        left_out = {metric for metric in self.demands for stage in whole if metric not in _metrics(stage)}
+        measured = {metric for metric, base in self.baselines.items() if needs_control(base.kind)}
+        return measured | {metric for metric in left_out if metric not in self.baselines}
 
     # -- what guards --------------------------------------------------------------------------------------------
 
@@ -181,7 +193,11 @@ class _Revision:
 
     def _guarded(self, stage: Stage, *, first: bool) -> Stage:
         """The stage held to what is demanded now: as it is, or sized anew."""
-        wanted = [(metric, rail.direction, rail.margin) for metric, rail in self.demands.items()]
+        wanted = [
+            (metric, rail.direction, rail.margin)
+            for metric, rail in self.demands.items()
+            if stage.exposure.percent < 100 or metric not in self.compared
+        ]
         if [(rail.metric, rail.direction, rail.margin) for rail in stage.guardrails] == wanted:
             return self._with_ceilings(stage) if first and stage.exposure.leaves_no_control else stage
         return self._sized(stage.exposure, stage.bake, _without(stage.basis, Facet.LIMIT), first=first)
@@ -330,9 +346,10 @@ class _Revision:
 
 def _notes(plan: Plan, rails: Sequence[Rail], doubts: Iterable[str]) -> list[str]:
     notes = [*dict.fromkeys(doubts)]
-    last = plan.stages[-1].exposure
-    if not last.leaves_no_control:
+    last, ending = plan.stages[-1].exposure, sizing.ending_notes(plan.stages, rails)
+    if not last.leaves_no_control and not ending:
         notes.append(f"It ends at {last}, not with everyone.")
+    notes += ending
     audiences = dict.fromkeys(stage.exposure.audience for stage in plan.stages)
     notes += [note for audience in audiences for note in audience_note(audience)]
     return [*notes, *sizing.blast_radius(plan, rails)]
@@ -340,6 +357,15 @@ def _notes(plan: Plan, rails: Sequence[Rail], doubts: Iterable[str]) -> list[str
 
 def _without(basis: Iterable[Basis], *facets: Facet) -> tuple[Basis, ...]:
     return tuple(one for one in basis if one.of not in facets)
+
+
+def _metrics(stage: Stage) -> set[str]:
+    return {rail.metric for rail in stage.guardrails}
+
+
+def _chosen(stage: Stage) -> Stage:
+    """The stage without what comes along by itself."""
+    return stage.model_copy(update={"guardrails": without_splits(stage.guardrails)})
 
 
 def _bare(plan: Plan) -> Plan:

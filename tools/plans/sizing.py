@@ -14,8 +14,11 @@ from pydantic import Field
 from tools.clock import in_words
 from tools.errors import InvalidInput
 from tools.gates import Direction
-from tools.gates.calculators import StageLength, Traffic, Unprovable, minimum_sample, stage_length
+from tools.gates.amounts import Amounts, Latencies, LatencyTraffic, MeanTraffic
+from tools.gates.calculators import StageLength, Traffic, Unprovable, Workload, minimum_sample, stage_length
 from tools.gates.forecast import catch_in_stage
+from tools.metrics.catalogue import MetricKind
+from tools.plans.kinds import needs_control
 from tools.plans.model import (
     LONGEST_BASIS,
     Basis,
@@ -33,9 +36,17 @@ from tools.plans.model import (
 )
 from tools.plans.policy import Policy, risks
 
+NOTHING_ALONE = (
+    "Once everyone is exposed nobody is left to compare with, and none of these metrics can be judged alone: plan it "
+    "in stages that end below 100 %, or let a metric of events guard it too."
+)
 LONGEST_STAGE = timedelta(days=14)
-USUAL_MARGIN = 2.0
-STRICT_MARGIN = 1.5
+# What guards where the spec does not say otherwise. Errors are rare and double before anybody minds; latencies of all
+# requests are known well, and everybody minds a quarter more.
+USUAL_MARGINS = {MetricKind.RATIO: 2.0, MetricKind.LATENCY: 1.25}
+STRICT_MARGINS = {MetricKind.RATIO: 1.5, MetricKind.LATENCY: 1.1}
+# A mean is money more often than not, so that its margin is the smallest of these that the traffic proves.
+MEAN_MARGINS = (1.02, 1.05, 1.1, 1.2, 1.5)
 RISKY_BAKE = 2
 # A flag without risk tags starts where a stage takes at most this part of the budget: speed over a smaller first step.
 QUICK_PART = 1 / 6
@@ -71,19 +82,61 @@ class PlanningDefaults(Value):
 class Baseline:
     """What a metric did lately, all variants but treatment together. `margin` is the spec's, None where it has none.
 
-    `stated` is the spec's own line about the metric, None where no spec names it. `quietest` and `busiest` are requests
-    a minute in pieces of that time; None where it was not cut into pieces.
+    Of a rate `base_rate` is known, events per request; of a mean or a latency `values`, in `unit`. `stated` is the
+    spec's own line about the metric, None where no spec names it. `quietest` and `busiest` are requests a minute in
+    pieces of that time; None where it was not cut into pieces.
     """
 
     metric: str
     direction: Direction
     requests_per_minute: float
-    base_rate: float
+    base_rate: float | None
     dispersion: float
     margin: float | None
     stated: str | None = None
     quietest: float | None = None
     busiest: float | None = None
+    values: Amounts | Latencies | None = None
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.base_rate is None) == (self.values is None):
+            raise InvalidInput(f"The baseline of {self.metric} needs a base rate or what its values were, not both.")
+
+    @property
+    def kind(self) -> MetricKind:
+        """What its numbers are."""
+        if self.values is None:
+            return MetricKind.RATIO
+        return MetricKind.MEAN if isinstance(self.values, Amounts) else MetricKind.LATENCY
+
+    def traffic(self, percent: float, margin: float) -> Workload:
+        """What a stage of that share has to work with, held to that margin. Raises BadQuestion."""
+        pace, share = self.requests_per_minute, percent / 100
+        match self.values:
+            case Amounts() as amounts:
+                return MeanTraffic(pace, amounts, share, self.dispersion)
+            case Latencies() as latencies:
+                return LatencyTraffic(pace, latencies.histogram, share, margin, self.dispersion)
+            case None:
+                assert self.base_rate is not None, "a baseline has one or the other"
+                return Traffic(pace, self.base_rate, share, self.dispersion)
+
+    @property
+    def pace(self) -> str:
+        """How many came, in words: "6,000 requests/min"."""
+        return f"{self.requests_per_minute:,.0f} {'units' if self.kind is MetricKind.MEAN else 'requests'}/min"
+
+    @property
+    def measured(self) -> str:
+        """What it was, in words: "a base rate of 0.5 %", "a mean of 21.4 EUR"."""
+        match self.values:
+            case Amounts(mean=mean):
+                return f"a mean of {_in_unit(mean, self.unit)}"
+            case Latencies() as latencies:
+                return _latencies_measured(latencies, self.unit)
+            case None:
+                return f"a base rate of {100 * (self.base_rate or 0):.3g} %"
 
     @property
     def expected(self) -> Expected:
@@ -92,7 +145,7 @@ class Baseline:
         quietest, busiest = (pace if one is None else one for one in (self.quietest, self.busiest))
         return Expected(
             metric=self.metric,
-            base_rate=float(f"{self.base_rate:.4g}"),
+            base_rate=None if self.base_rate is None else float(f"{self.base_rate:.4g}"),
             quietest=float(f"{min(quietest, pace):.4g}"),
             busiest=float(f"{max(busiest, pace):.4g}"),
         )
@@ -116,10 +169,18 @@ class Rail:
             budget_minutes=max(budget.total_seconds() / 60, 1),
         )
 
-    def traffic(self, percent: float) -> Traffic:
+    def needed(self, percent: float) -> timedelta:
+        """How long nine of ten rollouts need in a stage of that share."""
+        return _needed(self.length(percent, timedelta(days=10**4)))
+
+    def traffic(self, percent: float) -> Workload:
         """What a stage of that share has to work with."""
-        base = self.baseline
-        return Traffic(base.requests_per_minute, base.base_rate, percent / 100, base.dispersion)
+        return self.baseline.traffic(percent, self.margin)
+
+    @property
+    def needs_control(self) -> bool:
+        """Whether it can't guard a stage that leaves nobody to compare with."""
+        return needs_control(self.baseline.kind)
 
     def guardrail(self, percent: float, *, alone: bool) -> Guardrail:
         """`alone`: this stage exposes everyone without a stage before it, so that the ceiling must be in the plan."""
@@ -127,20 +188,28 @@ class Rail:
         sample = SMALLEST_SAMPLE
         if percent < 100:
             sample = max(sample, minimum_sample(self.traffic(percent), base.direction, self.margin))
-        worst = base.base_rate * self.margin if base.direction is Direction.INCREASE else base.base_rate / self.margin
         return Guardrail(
             metric=base.metric,
             direction=base.direction,
             margin=self.margin,
             min_sample=sample,
             dispersion=round(base.dispersion, 2),
-            ceiling=round(min(worst, 0.999), 6) if alone else None,
+            ceiling=self._ceiling() if alone else None,
             basis=self.basis,
         )
 
-    def watch(self) -> timedelta:
-        """How long nine of ten rollouts need to prove the rate at 100 % against control's history with the margin."""
+    def _ceiling(self) -> float | None:
+        """The worst rate that is within the margin; of what is no rate there is none."""
         base = self.baseline
+        if base.base_rate is None:
+            return None
+        worst = base.base_rate * self.margin if base.direction is Direction.INCREASE else base.base_rate / self.margin
+        return round(min(worst, 0.999), 6)
+
+    def watch(self) -> timedelta:
+        """How long nine of ten rollouts need to prove a rate at 100 % against control's history with the margin."""
+        base = self.baseline
+        assert base.base_rate is not None, "only rates are watched without a control"
         null = self.margin if base.direction is Direction.INCREASE else 1 / self.margin
         nats = base.requests_per_minute * base.base_rate * (null - 1 - math.log(null)) / base.dispersion
         return timedelta(minutes=math.ceil(WATCH_NATS / nats))
@@ -202,7 +271,13 @@ def staged(
 
 
 def whole(rails: Sequence[Rail], bake: timedelta, *, alone: bool, basis: tuple[Basis, ...] = ()) -> Stage:
-    """Everyone, watched against control's history; `alone`: without a stage before it."""
+    """Everyone, watched against control's history by what needs no control; `alone`: without a stage before it.
+
+    Raises CannotBeProven where nothing is left to watch it.
+    """
+    rails = judged_alone(rails)
+    if not rails:
+        raise CannotBeProven(NOTHING_ALONE)
     needed, slowest = max(((rail.watch(), rail) for rail in rails), key=lambda pair: pair[0])
     return Stage(
         exposure=Exposure(percent=100),
@@ -211,6 +286,27 @@ def whole(rails: Sequence[Rail], bake: timedelta, *, alone: bool, basis: tuple[B
         guardrails=tuple(rail.guardrail(100, alone=alone) for rail in rails),
         basis=(*basis, _proof_takes(slowest, needed)),
     )
+
+
+def judged_alone(rails: Sequence[Rail]) -> list[Rail]:
+    """Those that can guard a stage that leaves nobody to compare with."""
+    return [rail for rail in rails if not rail.needs_control]
+
+
+def ending_notes(stages: Sequence[Stage], rails: Sequence[Rail]) -> list[str]:
+    """What follows for the last stage from metrics that need a control: who is not reached, or what is not watched."""
+    last = stages[-1].exposure
+    lacking = [rail.baseline.metric for rail in rails if rail.needs_control]
+    if last.percent < 100 and lacking and not judged_alone(rails):
+        return [
+            f"It ends at {last}, not with everyone: at 100 % nobody is left to compare {_listed(lacking)} with. "
+            "To go there, let a metric of events guard it too."
+        ]
+    if last.percent < 100 or not lacking:
+        return []
+    does = "does" if len(lacking) == 1 else "do"
+    where = "that stage" if len(stages) > 1 else "this plan"
+    return [f"At {last} nobody is left to compare with, so {_listed(lacking)} {does} not guard {where}."]
 
 
 def limit_for(needed: timedelta, burn_in: timedelta) -> timedelta:
@@ -239,10 +335,8 @@ def first_exposure(
         for percent in able:
             if not doubts(rails, percent, budget):
                 traffic = max(rails, key=lambda rail: _needed(rail.length(percent, budget))).baseline
-                why = (
-                    f"{percent:g} % is the smallest step that {traffic.requests_per_minute:,.0f} requests/min of "
-                    f"{traffic.metric} prove within {in_words(budget)}"
-                )
+                pace = f"{traffic.pace} of {traffic.metric}"
+                why = f"{percent:g} % is the smallest step that {pace} prove within {in_words(budget)}"
                 return percent, basis(Source.TELEMETRY, Facet.EXPOSURE, why), []
     why = f"the largest first step within {limit:g} %, as nothing smaller is proven in time"
     return able[-1], basis(Source.POLICY, Facet.EXPOSURE, why), doubts(rails, able[-1], defaults.stage_budget)
@@ -307,10 +401,22 @@ def _why_guarded(baseline: Baseline, defaults: PlanningDefaults) -> tuple[Basis,
 
 def _measured(baseline: Baseline, window: timedelta) -> str:
     bursts = f" (bursts: φ = {baseline.dispersion:.1f})" if baseline.dispersion > 1 else ""
-    return (
-        f"{baseline.requests_per_minute:,.0f} requests/min and a base rate of {100 * baseline.base_rate:.3g} % "
-        f"over the last {in_words(window)}{bursts}"
-    )
+    return f"{baseline.pace} and {baseline.measured} over the last {in_words(window)}{bursts}"
+
+
+def _latencies_measured(latencies: Latencies, unit: str) -> str:
+    seen, slow = latencies.histogram, latencies.within(0.95)
+    typical = "" if seen.mean is None else f"a mean of {_in_unit(seen.mean, unit)}, "
+    beyond = f"over {_in_unit(latencies.buckets[-1], unit)}" if math.isinf(slow) else f"within {_in_unit(slow, unit)}"
+    return f"{typical}19 of 20 {beyond}"
+
+
+def _in_unit(value: float, unit: str) -> str:
+    return f"{value:,.3g} {unit}".rstrip()
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _proof_takes(slowest: Rail, needed: timedelta) -> Basis:
@@ -329,14 +435,35 @@ def _margin(
             return loosest, basis(Source.POLICY, Facet.MARGIN, why)
         stated = baseline.stated or f"margin: {baseline.margin:g}"
         return baseline.margin, basis(Source.SPEC, Facet.MARGIN, stated)
-    strict = Rail(baseline, min(STRICT_MARGIN, loosest), ())
-    share, risk = policy.largest_first_exposure, ", ".join(risks(policy, tags))
-    if risk and 0 < share < 100 and isinstance(strict.length(share, defaults.stage_budget), StageLength):
-        why = f"×{strict.margin:g} instead of ×{USUAL_MARGIN:g}, because the flag is {risk}"
+    if baseline.kind is MetricKind.MEAN:
+        return _mean_margin(baseline, policy, defaults)
+    usual = USUAL_MARGINS[baseline.kind]
+    strict = Rail(baseline, min(STRICT_MARGINS[baseline.kind], loosest), ())
+    risk = ", ".join(risks(policy, tags))
+    if risk and _is_provable(strict, policy, defaults.stage_budget):
+        why = f"×{strict.margin:g} instead of ×{usual:g}, because the flag is {risk}"
         return strict.margin, basis(Source.POLICY, Facet.MARGIN, why)
-    if loosest < USUAL_MARGIN:
+    if loosest < usual:
         return loosest, basis(Source.POLICY, Facet.MARGIN, f"policy allows at most ×{loosest:g}")
-    return USUAL_MARGIN, basis(Source.DEFAULT, Facet.MARGIN, f"×{USUAL_MARGIN:g} is usual where no spec says otherwise")
+    of = " of latencies" if baseline.kind is MetricKind.LATENCY else ""
+    return usual, basis(Source.DEFAULT, Facet.MARGIN, f"×{usual:g} is usual{of} where no spec says otherwise")
+
+
+def _mean_margin(baseline: Baseline, policy: Policy, defaults: PlanningDefaults) -> tuple[float, Basis]:
+    """The smallest that the traffic proves quickly, else in time, else the largest of the usual ones."""
+    able = [margin for margin in MEAN_MARGINS if margin <= policy.loosest_margin] or [policy.loosest_margin]
+    for budget in (defaults.stage_budget * QUICK_PART, defaults.stage_budget):
+        for margin in able:
+            if _is_provable(Rail(baseline, margin, ()), policy, budget):
+                why = f"×{margin:g} is the smallest that this traffic proves within {in_words(budget)}"
+                return margin, basis(Source.TELEMETRY, Facet.MARGIN, why)
+    return able[-1], basis(Source.DEFAULT, Facet.MARGIN, f"×{able[-1]:g}, as nothing smaller is proven in time")
+
+
+def _is_provable(rail: Rail, policy: Policy, budget: timedelta) -> bool:
+    """Whether a first step as large as policy lets it be proves it in that time."""
+    share = policy.largest_first_exposure
+    return 0 < share < 100 and rail.needed(share) <= budget
 
 
 def _needed(length: StageLength | Unprovable) -> timedelta:

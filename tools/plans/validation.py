@@ -6,6 +6,7 @@ from itertools import pairwise
 from tools.clock import in_words
 from tools.errors import InvalidInput
 from tools.gates import Direction
+from tools.plans.kinds import NO_KINDS, Kinds, control_faults
 from tools.plans.model import LONGEST_PAUSE, Exposure, Guardrail, Mode, Plan, Stage, Strategy
 from tools.plans.policy import Policy
 
@@ -18,12 +19,16 @@ class InvalidPlan(InvalidInput):
         super().__init__("The plan can't be used: " + " ".join(self.problems))
 
 
-def check_plan(plan: Plan, policy: Policy, *, granularity: float, audiences: bool, shadow: bool) -> None:
+def check_plan(
+    plan: Plan, policy: Policy, *, granularity: float, audiences: bool, shadow: bool, kinds: Kinds = NO_KINDS
+) -> None:
     """Raise InvalidPlan unless the plan is sound, within policy, and within what the flag service can serve.
 
-    `granularity` is the finest share in percent; `audiences` and `shadow` say whether those are supported.
+    `granularity` is the finest share in percent; `audiences` and `shadow` say whether those are supported. `kinds` are
+    those of the catalogue's metrics.
     """
     problems = [*_shape(plan), *_service(plan, granularity, audiences, shadow), *_policy(plan, policy)]
+    problems += control_faults(plan, kinds)
     for number, stage in enumerate(plan.stages, start=1):
         problems += [f"Stage {number}: {problem}" for problem in _stage(stage)]
     if problems:
@@ -108,7 +113,7 @@ def _policy(plan: Plan, policy: Policy) -> Iterator[str]:
     if plan.strategy is not Strategy.FULL and first is not None and first.percent > policy.largest_first_exposure:
         yield f"The first live stage is {first}; policy allows at most {policy.largest_first_exposure:g} %."
     for guardrail in {guardrail for stage in plan.stages for guardrail in stage.guardrails}:
-        if guardrail.margin > policy.loosest_margin:
+        if guardrail.margin > policy.loosest_margin and not guardrail.of_split:
             yield (
                 f"{guardrail.metric} has the margin ×{guardrail.margin:g}; policy allows at most "
                 f"×{policy.loosest_margin:g}."

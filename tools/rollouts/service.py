@@ -15,6 +15,7 @@ from tools.clock import Clock
 from tools.errors import Conflict, InvalidInput, NotAllowed
 from tools.flags.base import FlagRef, FlagService
 from tools.plans import policy as policies
+from tools.plans.kinds import NO_KINDS, Kinds
 from tools.plans.model import Exposure, Plan
 from tools.plans.policy import Answer, Policy, may_approve
 from tools.plans.validation import check_plan
@@ -46,16 +47,25 @@ class Place:
 class RolloutService:
     """Requests about rollouts.
 
-    `wake` is awaited with a rollout's id (None: a flag without one) once an exposure is to be set.
+    `wake` is awaited with a rollout's id (None: a flag without one) once an exposure is to be set. `kinds` are those of
+    the catalogue's metrics, to which plans are held.
     """
 
     def __init__(
-        self, database: Database, flags: FlagService, policy: Policy, clock: Clock, *, wake: Wake = no_wake
+        self,
+        database: Database,
+        flags: FlagService,
+        policy: Policy,
+        clock: Clock,
+        *,
+        wake: Wake = no_wake,
+        kinds: Kinds = NO_KINDS,
     ) -> None:
         self._database = database
         self._flags = flags
         self._policy = policy
         self._clock = clock
+        self._kinds = kinds
         self.wake = wake
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -427,7 +437,14 @@ class RolloutService:
 
     def _check_plan(self, plan: Plan) -> None:
         able = self._flags.capabilities
-        check_plan(plan, self._policy, granularity=able.granularity, audiences=able.audiences, shadow=able.shadow)
+        check_plan(
+            plan,
+            self._policy,
+            granularity=able.granularity,
+            audiences=able.audiences,
+            shadow=able.shadow,
+            kinds=self._kinds,
+        )
 
     async def _seen(self, flag: str, environment: str, workspace: str) -> RolloutView | None:
         """The flag's rollout, if it is that workspace's or nobody's."""

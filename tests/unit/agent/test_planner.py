@@ -1,5 +1,7 @@
 """Planning from real parts in memory: spec, flag, metrics in; a checked plan or a sentence out."""
 
+from typing import Any
+
 import pytest
 
 from agent.planning.telemetry import Telemetry
@@ -36,14 +38,21 @@ async def test_a_plan_rests_on_the_spec_and_on_what_the_metrics_did(desk: Desk) 
     ]
 
 
-async def test_a_metric_that_is_no_rate_is_not_planned_with(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ({"kind": MetricKind.MEAN, "cap": 10.0}, "errors has no units"),
+        ({"kind": MetricKind.LATENCY, "buckets": (0.1,)}, "errors has no requests"),
+        ({"kind": MetricKind.ASSIGNMENTS}, "errors counts assignments"),
+    ],
+)
+async def test_nothing_is_sized_with_a_silent_metric_or_a_split(desk: Desk, kind: dict[str, Any], words: str) -> None:
     await desk.flag()
-    for kind in ({"kind": MetricKind.MEAN, "cap": 10.0}, {"kind": MetricKind.LATENCY, "buckets": (0.1,)}):
-        definition = desk.metrics.define("errors").model_copy(update=kind)
-        telemetry = Telemetry(Metrics(Catalogue([definition]), desk.metrics.sources), PlanningDefaults(), desk.clock)
-        state = await desk.flags.read(FlagRef("new-checkout", "production"))
-        with pytest.raises(CannotBeProven, match=f"errors is a {definition.kind}"):
-            await telemetry.baseline(telemetry.of_catalogue("errors"), state)
+    definition = desk.metrics.define("errors").model_copy(update=kind)
+    telemetry = Telemetry(Metrics(Catalogue([definition]), desk.metrics.sources), PlanningDefaults(), desk.clock)
+    state = await desk.flags.read(FlagRef("new-checkout", "production"))
+    with pytest.raises(CannotBeProven, match=words):
+        await telemetry.baseline(telemetry.of_catalogue("errors"), state)
 
 
 @pytest.mark.parametrize(
