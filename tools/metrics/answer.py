@@ -83,7 +83,8 @@ def _checked_columns(
     names = [name.lower() for name in columns]
     required = REQUIRED.union(more) | REQUIRED_BY_KIND[definition.kind] | (SUMS if definition.sums else set())
     for name in sorted(required - set(names)):
-        raise _bad(definition, name, f"is missing; a {definition.kind} needs {', '.join(sorted(required))}")
+        who = "assignments need" if definition.kind is MetricKind.ASSIGNMENTS else f"a {definition.kind} needs"
+        raise _bad(definition, name, f"is missing; {who} {', '.join(sorted(required))}")
     for name in sorted(set(names) - required - OPTIONAL):
         raise _bad(definition, name, f"is unknown; allowed are {', '.join(sorted(required | OPTIONAL))}")
     for name in names:

@@ -76,6 +76,8 @@ class MetricDefinition(BaseModel):
 
     @model_validator(mode="after")
     def _check_objective(self) -> Self:
+        if self.objective is not None and self.kind is MetricKind.ASSIGNMENTS:
+            raise ValueError("assignments are held against the plan's share and have no objective")
         if self.objective is not None and self.direction is not Direction.INCREASE:
             raise ValueError("an objective is the highest acceptable rate, so the metric's harm must be an increase")
         if self.objective is not None and self.kind is not MetricKind.RATIO:
@@ -94,6 +96,8 @@ class MetricDefinition(BaseModel):
             raise ValueError("a latency does harm when it increases")
         if self.unit_query is not None and self.kind is MetricKind.LATENCY:
             raise ValueError("a latency's buckets are dealt as they are, so it has no unit_query")
+        if self.unit_query is not None and self.kind is MetricKind.ASSIGNMENTS:
+            raise ValueError("a backtest deals the units itself, so assignments have no unit_query")
         if self.buckets and (wrong := wrong_edges(self.edges)) is not None:
             raise ValueError(wrong)
         return self

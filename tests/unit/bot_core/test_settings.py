@@ -134,6 +134,9 @@ class TestSources:
         assert settings.policy.approval_ttl == expected
         assert settings.metrics["errors"].settle == expected
 
+    def test_a_metric_may_count_assignments(self, written: Path) -> None:
+        assert read(written, f'{METRIC}kind = "assignments"\n').metrics["errors"].kind is MetricKind.ASSIGNMENTS
+
 
 class TestRefusals:
     @pytest.mark.parametrize(

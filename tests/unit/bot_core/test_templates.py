@@ -109,7 +109,7 @@ class TestSettingsFile:
         path.write_text(text, encoding="utf-8")
         settings = load_settings(path, {})
         assert list(settings.sources) == ["shop"]
-        assert list(settings.metrics) == ["checkout_errors"]
+        assert list(settings.metrics) == ["checkout_errors", "checkout_split"]
         assert settings.metrics["checkout_errors"].objective == 0.01
         assert str(settings.policy.freezes[0]) == "the freeze 'year end' lasts until 04 Jan 2027 08:00 UTC"
 

@@ -51,6 +51,19 @@ def test_each_kind_needs_its_columns(kind: dict[str, Any], missing: str) -> None
         reading_of(definition(**kind), ("variant", "exposures"), [("a", 1)], query="SELECT")
 
 
+def test_assignments_have_exposures_alone() -> None:
+    split, columns = definition(kind="assignments"), ("variant", "exposures")
+    assert reading_of(split, columns, [("a", 3), ("b", 2)], query="SELECT").by_variant == {
+        "a": Sample(3),
+        "b": Sample(2),
+    }
+    for wrong in (-1, math.nan, 0.5, None):
+        with pytest.raises(BadMetricAnswer, match="'exposures' is"):
+            reading_of(split, columns, [("a", wrong)], query="SELECT")
+    with pytest.raises(BadMetricAnswer, match="'exposures' is missing; assignments need exposures, variant"):
+        reading_of(split, ("variant",), [], query="SELECT")
+
+
 def test_the_sums_of_a_latency_are_added_over_its_buckets() -> None:
     latency = definition(kind="latency", buckets=(0.1,), sums=True)
     columns = ("variant", "exposures", "bucket", "total", "total_squares")

@@ -45,6 +45,10 @@ def test_a_wrong_definition_is_refused(change: dict[str, Any]) -> None:
         ({"kind": "latency"}, "a latency needs buckets"),
         ({"kind": "latency", "buckets": (0.1,), "unit_query": "SELECT"}, "so it has no unit_query"),
         ({"buckets": (0.1, 0.5)}, "a latency needs buckets"),
+        ({"kind": "assignments", "objective": 0.01}, "have no objective"),
+        ({"kind": "assignments", "cap": 10.0}, "a mean needs a cap"),
+        ({"kind": "assignments", "buckets": (0.1,)}, "a latency needs buckets"),
+        ({"kind": "assignments", "unit_query": "SELECT"}, "assignments have no unit_query"),
         ({"kind": "latency", "buckets": (0.5, 0.1)}, "must be above 0 and rise"),
         ({"kind": "latency", "buckets": (0.1, 0.5), "direction": "decrease"}, "a latency does harm when it increases"),
     ],
@@ -59,6 +63,7 @@ def test_means_and_latencies_have_what_their_tests_need() -> None:
     latency = definition(kind="latency", buckets=(0.1, 0.5), sums=True)
     assert latency.edges == (0.1, 0.5, math.inf)
     assert definition().edges == ()
+    assert definition(kind="assignments").kind is MetricKind.ASSIGNMENTS
 
 
 def test_a_name_is_defined_once() -> None:
