@@ -406,9 +406,10 @@ def _measured(baseline: Baseline, window: timedelta) -> str:
 
 def _latencies_measured(latencies: Latencies, unit: str) -> str:
     seen, slow = latencies.histogram, latencies.within(0.95)
-    typical = "" if seen.mean is None else f"a mean of {_in_unit(seen.mean, unit)}, "
     beyond = f"over {_in_unit(latencies.buckets[-1], unit)}" if math.isinf(slow) else f"within {_in_unit(slow, unit)}"
-    return f"{typical}19 of 20 {beyond}"
+    if seen.mean is None:
+        return f"19 of 20 {beyond}"
+    return f"a mean of {_in_unit(seen.mean, unit)} (19 of 20 {beyond})"
 
 
 def _in_unit(value: float, unit: str) -> str:
