@@ -20,7 +20,19 @@ from tools.rollouts.service import Place
 from tools.rollouts.views import ApprovalView, CheckView, RolloutView
 
 HEADS = ("FLAG", "ENVIRONMENT", "PHASE", "STAGE", "SERVES", "GATE")
-DETAILS = ("exposure", "before", "after", "target", "known_good", "version", "reason", "why", "answer", "error")
+DETAILS = (
+    "exposure",
+    "before",
+    "after",
+    "target",
+    "known_good",
+    "version",
+    "reason",
+    "why",
+    "answer",
+    "summary",
+    "error",
+)
 """The facts of an event that its line shows, in this order."""
 
 
@@ -128,6 +140,8 @@ def _status_lines(view: RolloutView) -> Iterator[str]:
     if view.error:
         yield f"  trouble    {view.error}"
     yield f"  plan       version {view.plan_version} ({view.plan.sha256[:8]}), asked for by {view.requester}"
+    if view.backtest is not None and view.phase is Phase.PROPOSED:
+        yield f"  backtest   {view.backtest.summary}"
     if view.pause_reason and view.phase is Phase.PAUSED:
         yield f"  paused     {view.pause_reason} {view.pause_ends or ''}".rstrip()
     if view.rollback_reason:

@@ -6,8 +6,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from tools.gates import BadCounts
+from tools.metrics import answer
+from tools.metrics import history as history_module
 from tools.metrics.base import MetricQuery, Sample, Window
-from tools.metrics.catalogue import Catalogue, MetricDefinition
+from tools.metrics.catalogue import Catalogue, MetricDefinition, MetricKind
 from tools.metrics.history import MOST_READS, History, NoHistory, read_history, step_for
 from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.router import Metrics
@@ -82,3 +85,70 @@ def test_bursts_are_seen_and_an_outage_is_not_taken_for_them() -> None:
 def test_a_history_that_tells_nothing_of_bursts_has_none() -> None:
     assert history_of([5]).dispersion == 1.0
     assert replace(history_of([5]), pieces=(Sample(0), Sample(10), Sample(10))).dispersion == 1.0
+
+
+BY_UNIT = DEFINITION.model_copy(update={"unit_query": "-"})
+
+
+def of_users(*observations: Observation) -> Metrics:
+    source = MemoryMetricSource([BY_UNIT])
+    source.add("errors", "new-checkout", "production", *observations)
+    return Metrics(Catalogue([BY_UNIT]), {"memory": source})
+
+
+async def test_a_metric_that_can_say_whose_its_numbers_are_is_read_by_unit() -> None:
+    metrics = of_users(
+        Observation("old", END - 6 * HOUR, 5, 1, unit="anna"),
+        Observation("old", END - 6 * HOUR, 3, 0, unit="ben"),
+        Observation("new", END - 6 * HOUR, 9, 9, unit="ben"),
+        Observation("old", END - 2 * HOUR, 4, 2, unit="anna"),
+    )
+    history = await read_history(metrics, QUERY, HOUR, without="new")
+    units = history.units
+    assert units is not None
+    assert history.pieces == (Sample(8, 1), *[Sample(0)] * 3, Sample(4, 2), Sample(0))
+    assert len(units.ids) == 2
+    assert units.first.tolist() == [0, 2, 2, 2, 2, 3, 3]
+    assert units.of.tolist() == [0, 1, 0]
+    later = history.since(4)
+    assert later.pieces == (Sample(4, 2), Sample(0))
+    assert later.start == END - 2 * HOUR
+    assert later.units is not None
+    assert (later.units.first.tolist(), later.units.of.tolist()) == ([0, 1, 1], [0])
+    assert later.units.events.tolist() == [2]
+
+
+async def test_too_many_users_are_read_as_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    users = [Observation("old", END - HOUR, 1, number % 2, unit=f"user {number}") for number in range(30)]
+    monkeypatch.setattr(history_module, "MOST_UNIT_ROWS", 29)
+    history = await read_history(of_users(*users), QUERY, HOUR, without="new")
+    assert history.units is None
+    assert history.total == Sample(30, 15)
+    monkeypatch.undo()
+    monkeypatch.setattr(answer, "MAX_UNIT_ROWS", 29)
+    assert (await read_history(of_users(*users), QUERY, HOUR, without="new")).units is None
+
+
+async def test_latencies_whose_buckets_were_others_are_refused() -> None:
+    latency = MetricDefinition(
+        name="errors", source="memory", title="Latency", query="-", kind=MetricKind.LATENCY, buckets=(0.1, 0.5)
+    )
+    source = MemoryMetricSource([latency])
+    metrics = Metrics(Catalogue([latency]), {"memory": source})
+    source.add("errors", "new-checkout", "production", Observation("old", END - HOUR, 9, bucket=0.1))
+    assert (await read_history(metrics, QUERY, HOUR, without="new")).histograms[5].counts == (9, 0, 0)
+    source.add("errors", "new-checkout", "production", Observation("old", END - 3 * HOUR, 9, bucket=0.2))
+    with pytest.raises(BadCounts, match=r"A bucket ends at 0\.2"):
+        await read_history(metrics, QUERY, HOUR, without="new")
+
+
+def test_amounts_that_move_more_than_by_chance_are_bursty() -> None:
+    rng = np.random.default_rng(3)
+
+    def amounts(spread: float) -> History:
+        totals = 100 * (50 + spread * rng.normal(0, 3, 400))
+        pieces = tuple(Sample(100, 0, total, 100 * 900 + total**2 / 100) for total in totals.tolist())
+        return History("revenue", END, HOUR, pieces, kind=MetricKind.MEAN, cap=1000.0)
+
+    assert amounts(1.0).dispersion == pytest.approx(1, abs=0.3)
+    assert amounts(2.0).dispersion == pytest.approx(4, rel=0.3)
