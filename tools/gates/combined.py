@@ -95,25 +95,34 @@ def combine(
         min(weight * verdict.harm_e, 1 / alpha_rollback) if weight else 0.0
         for verdict, weight in zip(verdicts, weights, strict=True)
     ]
+    sharing = [index for index, weight in enumerate(weights) if weight]
     levels = f"it pauses from {1 / alpha_pause:.4g}, rolls back from {1 / alpha_rollback:.4g}"
-    judged = list(verdicts)
-    for harm, level, taking_part in (
-        (Harm.SUSPECTED, 1 / alpha_pause, [weight > 0 for weight in weights]),
-        (Harm.PROVEN, 1 / alpha_rollback, [weight > 0 and may for weight, may in zip(weights, failing, strict=True)]),
-    ):
-        those = [index for index, takes_part in enumerate(taking_part) if takes_part]
-        total = sum(parts[index] for index in those)
-        if total < level or any(verdicts[index].harm.severity >= harm.severity for index in those):
-            continue
-        foremost = max(those, key=parts.__getitem__)
-        why = f"their evidence of harm is {amount(total)}; {levels}"
-        for index in those:
-            if index == foremost:
-                by = f"{len(those)} guardrails together, this one foremost"
-                judged[index] = _raised(verdicts[index], harm, f"{by}: {why}")
-            elif harm is Harm.SUSPECTED and verdicts[index].harm_e > 1:
-                judged[index] = _raised(verdicts[index], harm, f"{len(those)} guardrails together: {why}")
-    return Combined(worst(judged), tuple(judged), min(sum(parts), math.exp(LARGEST_LOG_E)))
+    suspected = _told(verdicts, parts, sharing, Harm.SUSPECTED, 1 / alpha_pause, levels)
+    rolling_back = [index for index in sharing if failing[index]]
+    proven = _told(verdicts, parts, rolling_back, Harm.PROVEN, 1 / alpha_rollback, levels)
+    judged = tuple({**dict(enumerate(verdicts)), **suspected, **proven}.values())
+    return Combined(worst(judged), judged, min(sum(parts), math.exp(LARGEST_LOG_E)))
+
+
+def _told(
+    verdicts: Sequence[Verdict],
+    parts: Sequence[float],
+    those: Sequence[int],
+    harm: Harm,
+    level: float,
+    levels: str,
+) -> dict[int, Verdict]:
+    """The verdicts that change, by their place, where `those` reach the level only together."""
+    total = sum(parts[index] for index in those)
+    if total < level or any(verdicts[index].harm.severity >= harm.severity for index in those):
+        return {}
+    foremost, found = max(those, key=parts.__getitem__), dict[int, Verdict]()
+    for index in those:
+        first = index == foremost
+        if first or (harm is Harm.SUSPECTED and verdicts[index].harm_e > 1):
+            by = f"{len(those)} guardrails together{', this one foremost' if first else ''}"
+            found[index] = _raised(verdicts[index], harm, f"{by}: their evidence of harm is {amount(total)}; {levels}")
+    return found
 
 
 def _raised(verdict: Verdict, harm: Harm, by: str) -> Verdict:

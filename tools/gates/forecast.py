@@ -268,13 +268,21 @@ class HarmForecast:
 
 
 def catch_in_stage(
-    traffic: Workload, direction: Direction, harm: float, *, burn_in: float = 0.0, check_every: float = 1.0
+    traffic: Workload,
+    direction: Direction,
+    harm: float,
+    *,
+    burn_in: float = 0.0,
+    check_every: float = 1.0,
+    weight: float = 1.0,
 ) -> Caught:
     """A harm that is there from the start of a rollout's first stage, as long as that stage lasts. Raises BadQuestion.
 
-    Closed form: `calculators.time_to_catch` after the burn-in, in which only the far worse is caught.
+    Closed form: `calculators.time_to_catch` after the burn-in, in which only the far worse is caught. `weight` is the
+    metric's part of the level: one over the number of those that share it.
     """
-    catch = calculators.time_to_catch(traffic, direction, harm, check_minutes=check_every)
+    alpha = CountTest.alpha_rollback * weight
+    catch = calculators.time_to_catch(traffic, direction, harm, alpha=alpha, check_minutes=check_every)
     minutes = Minutes(catch.median + burn_in, catch.p90 + burn_in)
     served = traffic.requests_per_minute * traffic.share
     return Caught(minutes, Minutes(minutes.median * served, minutes.p90 * served))

@@ -283,7 +283,8 @@ def _shares_level(metric: str, define: Callable[[str], MetricDefinition]) -> boo
 
 def _weight_so_far(metric: str, rollout: Rollout) -> float:
     carried = [rollout.evidence.get(f"{metric}:{book}") for book in BOOKS]
-    return min([float(one.get("weight", 1.0)) for one in carried if one is not None], default=1.0)
+    found = [_number(one, "weight") for one in carried]
+    return min([weight for weight in found if 0 < weight <= 1], default=1.0)
 
 
 def _guardrail_input(
@@ -451,8 +452,6 @@ def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[V
         return verdict, carried
     drift, carried["drift"], incident_before = _drift(inputs, item, reading)
     verdict, carried["gate"] = _judge(inputs, item, reading, unproven=incident_before)
-    if verdict.outcome is Outcome.NO_DATA:
-        verdict = replace(verdict, harm_e=_harm_so_far(item))
     if item.weight < 1:
         carried |= {"weight": item.weight, "harm_e": verdict.harm_e}
     if item.numbers.objective is not None:
@@ -468,7 +467,13 @@ def _unasked(item: GuardrailInput, why: str) -> Verdict:
 
 def _harm_so_far(item: GuardrailInput) -> float:
     """The e-value that the last check left; kept only where guardrails share a level."""
-    return float(item.carried.get("harm_e", 1.0)) if item.carried else 1.0
+    return max(_number(item.carried, "harm_e"), 0.0)
+
+
+def _number(carried: Any, name: str) -> float:
+    """A number that is carried; 1 where there is none, or none that can be read."""
+    value = carried.get(name) if isinstance(carried, dict) else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 1.0
 
 
 def _together(inputs: Inputs, verdicts: Sequence[Verdict]) -> tuple[Verdict, tuple[Verdict, ...]]:
@@ -592,12 +597,16 @@ def _judge(inputs: Inputs, item: GuardrailInput, reading: Reading, *, unproven: 
     """
     stored = item.carried["gate"] if item.carried else None
     try:
-        return _judge_on(inputs, item, reading, stored, unproven=unproven)
+        verdict, evidence = _judge_on(inputs, item, reading, stored, unproven=unproven)
     except BadEvidence:
         if stored is None:
             raise
         verdict, evidence = _judge_on(inputs, item, reading, None, unproven=unproven)
         return replace(verdict, why=f"{verdict.why} {OF_ANOTHER_TEST}"), evidence
+    if verdict.outcome is Outcome.NO_DATA:
+        # Nothing new was compared, so what was shown before stands.
+        verdict = replace(verdict, harm_e=_harm_so_far(item))
+    return verdict, evidence
 
 
 def _judge_on(

@@ -181,6 +181,11 @@ def test_guardrails_share_one_level() -> None:
     assert caught[0] is not None
     assert caught[1] is not None
     assert 1.05 < caught[1].median / caught[0].median < (math.log(50) + math.log(3)) / math.log(50) + 0.1
+    closed = [
+        catch_in_stage(ERRORS.traffic(0.02), ERRORS.direction, 2.0, weight=weight).minutes.median
+        for weight in (1, 1 / 3)
+    ]
+    assert closed[1] / closed[0] == pytest.approx(caught[1].median / caught[0].median, rel=0.25)
 
 
 def test_a_stage_needs_its_smallest_sample() -> None:

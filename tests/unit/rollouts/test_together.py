@@ -161,6 +161,17 @@ async def test_a_metric_that_the_catalogue_lost_keeps_its_part() -> None:
     assert found.by_guardrail[1].outcome is Outcome.ERROR
 
 
+@pytest.mark.parametrize("damage", [{"weight": "much"}, {"weight": -1}, {"weight": None}, {"harm_e": "some"}])
+async def test_damaged_parts_count_as_none(damage: dict[str, object]) -> None:
+    house = gate(*FIVE)
+    await house.looks(3, dict.fromkeys(FIVE, WORSE))
+    house.rollout.evidence["orders:live"].update(damage)
+    found = await house.look({**dict.fromkeys(FIVE, WORSE), "orders": (None, -1)})
+    assert weights_of(house) == dict.fromkeys(FIVE, 0.2)
+    assert found.by_guardrail[2].outcome is Outcome.ERROR
+    assert found.by_guardrail[2].harm_e == pytest.approx(1.0 if "harm_e" in damage else found.by_guardrail[2].harm_e)
+
+
 async def test_a_guardrail_that_is_alone_is_judged_and_stored_as_ever() -> None:
     house = gate("errors")
     found = await house.looks(3, {"errors": WORSE})
