@@ -1,6 +1,6 @@
 """Replays in a process of their own, of low priority and bounded in time: whatever watches a rollout goes first.
 
-The process is this module, run by the same Python: it reads what to replay from its input and writes the report's JSON.
+The process is `main`, run by the same Python: it reads what to replay from its input and writes the report's JSON.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ async def backtest_apart(plan: Plan, recorded: Recorded, asked: Asked, *, second
 
     Raises NothingToReplay, ReplaysFailed.
     """
-    # Without the present folder on the path, where anybody may have put a module of any name.
-    arguments = (sys.executable, *(("-P",) if sys.flags.safe_path else ()), "-m", __name__)
+    # The same modules as here, and nothing that happens to lie in the present folder.
+    code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main()"
     process = await asyncio.create_subprocess_exec(
-        *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+        sys.executable, "-P", "-c", code, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
     )
     question = pickle.dumps((plan, recorded, asked, seconds))
     try:
@@ -75,7 +75,3 @@ def main() -> None:
     except SluiceError as error:
         report = {"refused": str(error)}
     sys.stdout.write(json.dumps(report))
-
-
-if __name__ == "__main__":
-    main()

@@ -75,7 +75,7 @@ async def _read(
         query = MetricQuery(name, plan.flag, plan.environment, window)
         try:
             if metrics.define(name).kind not in ORDER:
-                left_out.append(LeftOut(name, "Who gets which variant is not replayed, but dealt."))
+                # Who gets which variant is no history: replays deal it themselves.
                 continue
             histories.append(await read_history(metrics, query, step, without=plan.treatment, progress=progress))
         except (NoHistory, UnknownMetric, BadMetricAnswer, BadCounts) as error:
