@@ -462,7 +462,12 @@ def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[V
 
 def _unasked(item: GuardrailInput, why: str) -> Verdict:
     """ERROR; what the guardrail has shown so far still counts towards what all show together."""
-    return replace(gates.error(why), harm_e=_harm_so_far(item))
+    return _of_kind(item, replace(gates.error(why), harm_e=_harm_so_far(item)))
+
+
+def _of_kind(item: GuardrailInput, verdict: Verdict) -> Verdict:
+    """A sample ratio never rolls back, for blindness neither."""
+    return verdict if item.numbers.by_chance else replace(verdict, rollback_from=None)
 
 
 def _harm_so_far(item: GuardrailInput) -> float:
@@ -514,7 +519,7 @@ def _judge_assignments(
         verdict = replace(verdict, outcome=Outcome.NO_DATA, no_data=gap.kind, why=f"{gap.sentence} {verdict.why}")
     elif verdict.harm is Harm.NONE:
         verdict = replace(verdict, outcome=Outcome.PASS, no_data=None)
-    return verdict, evidence
+    return _of_kind(item, verdict), evidence
 
 
 def _weigh_budget(

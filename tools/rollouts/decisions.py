@@ -145,7 +145,9 @@ def _on_an_unseen_flag(situation: Situation) -> Action | None:
 
 def _rolls_back_blind(situation: Situation) -> bool:
     return any(
-        guardrail.on_no_data is OnNoData.ROLL_BACK for guardrail, verdict in situation.by_guardrail if is_blind(verdict)
+        guardrail.on_no_data is OnNoData.ROLL_BACK
+        for guardrail, verdict in situation.by_guardrail
+        if is_blind(verdict) and verdict.rollback_from is not None
     )
 
 

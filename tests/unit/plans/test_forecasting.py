@@ -9,7 +9,7 @@ from tests.unit.plans.test_planner import ERRORS, ORDERS, draft
 from tools.gates import Minutes
 from tools.gates.forecast import BlastRadius, HarmForecast, Reach, StageCatch, catch_in_stage, forecast_harm
 from tools.plans.forecasting import schedule_of, told
-from tools.plans.model import Audience, Strategy
+from tools.plans.model import Audience, Guardrail, Strategy
 from tools.plans.planner import CannotBeProven
 
 
@@ -37,6 +37,14 @@ def test_bursts_of_the_plan_or_of_late_count_whichever_are_larger() -> None:
     plan = draft(replace(ERRORS, dispersion=3.0)).plan
     assert schedule_of(plan, [ERRORS]).watched[0].dispersion == 3.0
     assert schedule_of(plan, [replace(ERRORS, dispersion=4.0)]).watched[0].dispersion == 4.0
+
+
+def test_metrics_that_were_not_measured_share_the_level_and_a_split_does_not() -> None:
+    plan = draft(ERRORS, ORDERS).plan
+    assert schedule_of(plan, [ERRORS]).weight == 0.5
+    split = Guardrail(metric="split", of_split=True)
+    stages = tuple(stage.model_copy(update={"guardrails": (*stage.guardrails, split)}) for stage in plan.stages)
+    assert schedule_of(plan.model_copy(update={"stages": stages}), [ERRORS]).weight == 0.5
 
 
 def test_a_plan_none_of_whose_metrics_was_measured_foretells_nothing() -> None:

@@ -100,7 +100,7 @@ class Gatehouse:
         """Leave out of the source what was counted so far, which was read already."""
         self.source = MemoryMetricSource(self.definitions)
 
-    def action(self, found: checks.Assessment) -> decisions.Action:
+    def action(self, found: checks.Assessment, *, blind_since: datetime | None = None) -> decisions.Action:
         """What the controller would do."""
         assert self.rollout.stage is not None
         stage = self.plan.stages[self.rollout.stage]
@@ -113,7 +113,7 @@ class Gatehouse:
             by_guardrail=tuple(zip(stage.guardrails, found.by_guardrail, strict=True)),
             stage_since=self.rollout.stage_since,
             limit_from=self.rollout.stage_since,
-            blind_since=None,
+            blind_since=blind_since,
             blind_paged=False,
             harm_accepted=self.rollout.harm_accepted,
             exposed=True,

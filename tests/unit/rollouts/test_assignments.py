@@ -11,7 +11,7 @@ from tools.gates import Harm, NoData, Outcome, Verdict
 from tools.metrics.catalogue import Catalogue
 from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.router import Metrics
-from tools.plans.model import Audience, Guardrail, Mode
+from tools.plans.model import Audience, Guardrail, Mode, OnNoData
 from tools.rollouts import checks
 from tools.rollouts.controller import Controller
 from tools.rollouts.decisions import Hold, Page, Pause, Promote, RollBack
@@ -100,6 +100,20 @@ async def test_a_blind_source_is_an_error() -> None:
     found = await house.look()
     assert split_of(found).outcome is Outcome.ERROR
     assert isinstance(house.action(found), Hold | Page)
+
+
+async def test_blind_for_long_it_pauses_where_a_rate_would_roll_back() -> None:
+    house = gate()
+    await house.looks(3, {"errors": GOOD, "split": KEPT})
+    found = await house.looks(8, {"errors": GOOD})
+    assert house.plan.stages[0].guardrails[1].on_no_data is OnNoData.ROLL_BACK
+    long_ago = house.at - timedelta(minutes=6)
+    assert isinstance(house.action(found, blind_since=long_ago), Pause)
+    failing = await house.look({"errors": GOOD, "split": (None, -1)})
+    assert split_of(failing).outcome is Outcome.ERROR
+    assert isinstance(house.action(failing, blind_since=long_ago), Pause)
+    both = await house.looks(3, {})
+    assert isinstance(house.action(both, blind_since=long_ago), RollBack)
 
 
 @pytest.mark.parametrize("wrong", [-1, math.nan, 0.5, math.inf])
