@@ -131,16 +131,19 @@ class Replay:
         """One check, as it is stored."""
         inputs = checks.Inputs.model_validate(plain_inputs)
         self.metrics |= {item.guardrail.metric for item in inputs.guardrails}
-        rows = zip(inputs.guardrails, plain_answers, plain_verdict["guardrails"], strict=True)
-        row = next((row for row in rows if row[0].guardrail.metric == self._metric), None)
-        if row is None:
+        metrics = [item.guardrail.metric for item in inputs.guardrails]
+        if self._metric not in metrics:
             return
-        item, answer, verdict = row
-        changed = inputs.model_copy(update={"guardrails": (self._changed(item),)})
-        judged = checks.assess(changed, [checks.Answer.model_validate(answer)])
+        index = metrics.index(self._metric)
+        # The others are judged as they were: what several show together is a guardrail's verdict too.
+        items = (self._changed(item) if item.guardrail.metric == self._metric else item for item in inputs.guardrails)
+        changed = inputs.model_copy(update={"guardrails": tuple(items)})
+        judged = checks.assess(changed, [checks.Answer.model_validate(answer) for answer in plain_answers])
         self._carried |= judged.evidence
-        self.was.setdefault(inputs.stage, Course()).note(inputs.at, Verdict.from_json(verdict))
-        self.would.setdefault(inputs.stage, Course()).note(inputs.at, judged.verdict)
+        self.was.setdefault(inputs.stage, Course()).note(
+            inputs.at, Verdict.from_json(plain_verdict["guardrails"][index])
+        )
+        self.would.setdefault(inputs.stage, Course()).note(inputs.at, judged.by_guardrail[index])
 
     def _changed(self, item: checks.GuardrailInput) -> checks.GuardrailInput:
         rail = item.guardrail

@@ -10,6 +10,7 @@ from tools.metrics.catalogue import MetricDefinition, MetricKind
 from tools.plans.model import Guardrail, OnFail
 from tools.rollouts import checks
 from tools.rollouts.decisions import Pause, Promote, RollBack
+from tools.rollouts.whatif import Replay
 
 FIVE = ("carts", "logins", "orders", "searches", "uploads")
 GOOD, WORSE = ((950, 10), (50, 0)), ((950, 10), (50, 1))
@@ -205,3 +206,18 @@ async def test_rows_of_an_earlier_release_are_judged_as_they_were() -> None:
     assert all("another test" not in verdict.why for verdict in again.by_guardrail)
     assert again.by_guardrail[0].rollback_from == 250
     assert replace(again.by_guardrail[0], why="").harm_e > old.by_guardrail[0].harm_e
+
+
+async def test_what_another_margin_would_have_meant_is_told_of_all_together() -> None:
+    house, same, wider = gate(*FIVE), Replay("orders", 2.0), Replay("orders", 3.0)
+    for _ in range(30):
+        found = await house.look(dict.fromkeys(FIVE, ((1900, 20), (100, 2))))
+        assert house.row is not None
+        for replay in (same, wider):
+            replay.judge(house.row.inputs, house.row.answers, house.row.verdict)
+        if found.verdict.outcome is Outcome.FAIL:
+            break
+    assert found.verdict.outcome is Outcome.FAIL
+    assert same.would == same.was
+    assert same.would[0].suspected is not None
+    assert wider.would[0].suspected is not None
