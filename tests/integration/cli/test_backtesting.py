@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.cli.conftest import Sluice
 
-FEW = ("--since", "20h", "--replays", "5", "--harm", "5", "--json")
+FEW = ("--since", "12h", "--replays", "5", "--harm", "5", "--json")
 
 
 def test_the_plan_that_people_were_shown_is_replayed_by_flag_and_by_hash(shop: Path, sluice: Sluice) -> None:

@@ -12,7 +12,7 @@ from tests.unit.rollouts.world import make_plan
 from tools.gates import Direction
 from tools.metrics.base import Sample
 from tools.metrics.history import History
-from tools.plans.model import Exposure, Guardrail, Mode, OnFail, Plan, Stage
+from tools.plans.model import Expected, Exposure, Guardrail, Mode, OnFail, Plan, Stage
 from tools.rollouts.backtesting import gate
 from tools.rollouts.backtesting.replays import backtest, grain_for
 from tools.rollouts.backtesting.report import Asked, NothingToReplay, Replayed, Report
@@ -140,6 +140,17 @@ def test_silence_in_the_history_is_told_and_breaks_nothing() -> None:
     report = backtest(plan_of(), [History("errors", AT, MINUTE, broken)], Asked(replays=20, harms=(2.0,)))
     assert report.sources[0].silent == 0.25
     assert report.harmless.rolled_back <= 1
+
+
+def test_nothing_is_promoted_on_what_an_incident_proves() -> None:
+    pieces = (*[Sample(3000, 30)] * 5, *[Sample(3000, 1200)] * 595)
+    outage = History("errors", AT, MINUTE, pieces)
+    plan = plan_of(stage(50, bake=5, limit=60))
+    expected = Expected(metric="errors", base_rate=0.01, quietest=2000, busiest=4000)
+    unplanned = backtest(plan, [outage], Asked(replays=20, harms=()))
+    planned = backtest(plan.model_copy(update={"expected": (expected,)}), [outage], Asked(replays=20, harms=()))
+    assert unplanned.harmless.promoted == 20
+    assert planned.harmless.asked == 20
 
 
 def test_the_summary_is_one_line_for_a_card() -> None:

@@ -5,7 +5,7 @@ As `tools.rollouts.judging` has it, but for evidence that is never stored.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -24,7 +24,9 @@ from tools.gates import (
     latency,
     means,
 )
+from tools.gates import drift as drifting
 from tools.gates.combined import ALPHA_PAUSE, shared
+from tools.gates.drift import Drift, DriftEvidence, DriftTest
 from tools.gates.histograms import Histogram
 from tools.gates.judging import BURN_IN_STAKE
 from tools.gates.wealth import Ledger
@@ -32,11 +34,12 @@ from tools.metrics.catalogue import MetricKind
 from tools.metrics.history import History
 from tools.plans.model import Guardrail
 from tools.rollouts.backtesting.streams import Arms
-from tools.rollouts.checks import ceiling_for
+from tools.rollouts.checks import BASE_RATE_RANGE, ceiling_for
 
 Evidence = dict[tuple[str, str], Any]
 """What one replay's gates carry: by metric, and by the mode of the exposure or `whole`."""
 WHOLE = "whole"
+NO_DRIFT = Drift()
 ALPHA_SAFE = 0.05
 """The level at which every test here proves safety."""
 
@@ -45,8 +48,9 @@ ALPHA_SAFE = 0.05
 class Look:
     """One replay's look at one guardrail.
 
-    `row` is the replay's in the arms, `mode` is None where everyone is exposed, and `due` says that the bake time is
-    over, so that a proof of safety promotes.
+    `row` is the replay's in the arms, `mode` is None where everyone is exposed, `due` says that the bake time is over,
+    so that a proof of safety promotes, and `minutes` is the time since the look before. `base_rate` is control's as
+    planned, None where the plan does not say.
     """
 
     row: int
@@ -55,6 +59,8 @@ class Look:
     evidence: Evidence
     burning_in: bool
     due: bool
+    minutes: float = 1.0
+    base_rate: float | None = None
 
 
 def judged(history: History, weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[int, Verdict]]:
@@ -84,10 +90,33 @@ def _rates(weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[i
             evidence = CountEvidence.start(test)
         both = _counts(arms, look.row, 0), _counts(arms, look.row, 1)
         intervals.append(counts.Interval(test, evidence, *both, look.burning_in))
-    found = counts.update_all(intervals)
-    for look, one, after, said in zip(looks, intervals, found, _unsaid(looks, found), strict=True):
+    updated = counts.update_all(intervals)
+    drifts = [_drift(look, one) for look, one in zip(looks, intervals, strict=True)]
+    found = [
+        # What a shared incident proves is that the arms fail alike.
+        replace(after, books=replace(after.books, safe=one.evidence.books.safe)) if before.incident else after
+        for one, after, (before, _) in zip(intervals, updated, drifts, strict=True)
+    ]
+    for look, one, after, (_, now), said in zip(looks, intervals, found, drifts, _unsaid(looks, found), strict=True):
         look.evidence[_key(look)] = after
-        yield look.row, said or counts.judge(one.test, after)
+        yield look.row, said or drifting.weigh(counts.judge(one.test, after), now, compared=True)
+
+
+def _drift(look: Look, one: counts.Interval) -> tuple[Drift, Drift]:
+    """Whether there is a shared incident, before this interval and after it."""
+    if look.base_rate is None:
+        return NO_DRIFT, NO_DRIFT
+    test, key = _drift_test(look.rail, look.base_rate), (look.rail.metric, f"{look.mode}: drift")
+    before = look.evidence.get(key, DriftEvidence())
+    after = drifting.update(test, before, look.minutes, one.control, one.treatment)
+    look.evidence[key] = after
+    return _drifted(test, before), _drifted(test, after)
+
+
+def _drifted(test: DriftTest, evidence: DriftEvidence) -> Drift:
+    """As `drifting.judge`, at once where nothing has drifted, as it is nearly always."""
+    quiet = max(evidence.below[0], evidence.above[0]) < test.level
+    return NO_DRIFT if quiet else drifting.judge(test, evidence)
 
 
 def _latencies(history: History, weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[int, Verdict]]:
@@ -127,6 +156,12 @@ def _means(history: History, weight: float, looks: Sequence[Look], arms: Arms) -
 def _count_test(rail: Guardrail, weight: float) -> CountTest:
     test = CountTest(rail.direction, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample)
     return shared(test, weight)
+
+
+@lru_cache(maxsize=256)
+def _drift_test(rail: Guardrail, base_rate: float) -> DriftTest:
+    planned = drifting.within(base_rate, BASE_RATE_RANGE)
+    return DriftTest(rail.direction, base_rate=planned, dispersion=rail.dispersion)
 
 
 @lru_cache(maxsize=256)

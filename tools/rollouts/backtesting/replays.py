@@ -6,9 +6,8 @@ controller does: promoted when every guardrail passes and the stage has its bake
 harm, and left to a person when harm is suspected or the stage's limit comes. Its treatment is made of the history
 (`tools.rollouts.backtesting.streams`), without harm (A/A) and with.
 
-What it can't see: blind metrics, error budgets, the sample ratio, people. A shared incident is in both arms, but does
-not hold a replay as it holds a rollout. Where history is dealt by counts: what differs between users for longer than an
-interval.
+What it can't see: blind metrics, error budgets, the sample ratio, people. Where history is dealt by counts: what
+differs between users for longer than an interval.
 """
 
 import math
@@ -220,13 +219,18 @@ class _Replays:
             self._act(one, self._together(verdicts))
 
     def _looks(self, metric: str, going: Sequence[_Replay]) -> Iterable[Look | None]:
+        base_rate = next((one.base_rate for one in self.plan.expected if one.metric == metric), None)
         for row, one in enumerate(going):
             stage = self._stage(one)
             rail = next((rail for rail in stage.guardrails if rail.metric == metric), None)
             mode = None if stage.exposure.leaves_no_control else stage.exposure.mode.value
             burning_in = one.warm < self.plan.burn_in / GRAIN
             due = (one.looks + 1) * self.grain >= stage.bake
-            yield None if rail is None else Look(row, rail, mode, one.evidence, burning_in, due)
+            yield (
+                None
+                if rail is None
+                else Look(row, rail, mode, one.evidence, burning_in, due, self.grain / GRAIN, base_rate)
+            )
 
     def _together(self, found: list[tuple[Guardrail, Verdict]]) -> list[tuple[Guardrail, Verdict]]:
         """What the guardrails say together, which none may say alone."""
