@@ -14,9 +14,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from bot import texts
-from tools.gates import CountTest, Direction, Harm, Outcome
+from tools.gates import CountTest, Direction, Harm, Outcome, Verdict
 from tools.gates.intervals import rate_interval
-from tools.plans.model import Guardrail
+from tools.metrics.catalogue import MetricKind
+from tools.metrics.units import in_unit
 from tools.rollouts.trace import Point, Trace
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH_IN, HEIGHT_IN, DOTS_PER_INCH = 8.0, 5.4, 200
-PAUSES, ROLLS_BACK, PROMOTES = 1 / CountTest.alpha_pause, 1 / CountTest.alpha_rollback, 1 / CountTest.alpha_safe
+PROMOTES = 1 / CountTest.alpha_safe
 LEAST_EVIDENCE, MOST_EVIDENCE = 0.1, 1e4
 LEAST_STAGE, LEAST_APART = 0.06, 0.2
 """How near two names of stages or of verdicts may stand, in parts of the width, before one of them is left out."""
@@ -74,15 +75,15 @@ def described(trace: Trace) -> str:
     last, rail = trace.last.verdict, trace.guardrail
     span = trace.last.at - trace.points[0].at
     worst = max(trace.points, key=lambda point: point.verdict.harm_e)
-    treatment = texts.rate(last.treatment_rate) + _range_of(last.treatment_n, last.treatment_events, rail)
-    control = texts.rate(last.control_rate) + _range_of(last.control_n, last.control_events, rail)
+    seen, compared = (_shown(trace, value) for value in _values(trace, trace.last))
+    treatment = seen + _range_of(last.treatment_n, last.treatment_events, trace)
+    control = compared + _range_of(last.control_n, last.control_events, trace)
     lines = [
         f"{rail.metric} of {trace.flag} in {trace.environment} over {texts.duration(span)}, "
         f"{len(trace.points):,} checks shown.",
         f"Treatment {treatment}, control {control}; {_limit_said(trace)}.",
-        f"Evidence of harm was at most {texts.evidence(worst.verdict.harm_e)} ({texts.evidence(PAUSES)} pauses, "
-        f"{texts.evidence(ROLLS_BACK)} rolls back); of safety it is {texts.evidence(last.safe_e)} of "
-        f"{texts.evidence(PROMOTES)}.",
+        f"Evidence of harm was at most {texts.evidence(worst.verdict.harm_e)} ({_levels_said(last)})"
+        + ("." if rail.of_split else f"; of safety it is {texts.evidence(last.safe_e)} of {texts.evidence(PROMOTES)}."),
         f"Stages: {', '.join(_stage_said(trace, point) for point in trace.stages)}.",
     ]
     lines += [f"{_verdict_said(trace, point)}." for point in _events(trace)]
@@ -119,8 +120,8 @@ def _draw_rates(axes: "Axes", trace: Trace, palette: Palette) -> None:
 
     times, rail = _times(trace), trace.guardrail
     arms = (
-        ("control", [point.verdict.control_rate for point in trace.points], palette.control, "--"),
-        ("treatment", [point.verdict.treatment_rate for point in trace.points], palette.treatment, "-"),
+        ("control", [_values(trace, point)[1] for point in trace.points], palette.control, "--"),
+        ("treatment", [_values(trace, point)[0] for point in trace.points], palette.treatment, "-"),
     )
     for name, values, colour, style in arms:
         lows, highs = zip(*(_interval(point, name, rail.dispersion) for point in trace.points), strict=True)
@@ -129,7 +130,7 @@ def _draw_rates(axes: "Axes", trace: Trace, palette: Palette) -> None:
     limits = [_limit(trace, point) for point in trace.points]
     axes.plot(times, _numbers(limits), color=palette.limit, linestyle=":", linewidth=2.2)
     axes.set_ylim(*_rate_range(trace, limits))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(trace, value)))
     ends = [(values[-1], name, colour) for name, values, colour, _ in arms] + [(limits[-1], "limit", palette.limit)]
     _label_ends(axes, [(value, name, colour) for value, name, colour in ends if value is not None])
 
@@ -145,7 +146,7 @@ def _draw_evidence(axes: "Axes", trace: Trace, palette: Palette) -> None:
     axes.set_ylim(LEAST_EVIDENCE, min(top, MOST_EVIDENCE))
     axes.plot(times, safe, color=palette.safe, linewidth=2.2)
     axes.plot(times, harm, color=palette.limit, linestyle="-.", linewidth=2.2)
-    for level, said in ((PAUSES, f"{PAUSES:g} pauses, promotes"), (ROLLS_BACK, f"{ROLLS_BACK:g} rolls back")):
+    for level, said in _levels(trace.last.verdict):
         axes.axhline(level, color=palette.faint, linestyle=(0, (1, 2)), linewidth=1.2)
         axes.annotate(
             said,
@@ -189,7 +190,7 @@ def _draw_events(axes: "Axes", trace: Trace, palette: Palette) -> None:
     width, last_named = max(_times(trace)[-1], 1e-9), -math.inf
     # The gravest is named first, whatever stands beside it.
     for point in sorted(_events(trace), key=lambda point: (-point.verdict.outcome.severity, point.at)):
-        rate = point.verdict.treatment_rate
+        rate, _ = _values(trace, point)
         if rate is None:
             continue
         word, marker, colour = _mark(point, palette)
@@ -259,20 +260,63 @@ def _interval(point: Point, arm: str, dispersion: float) -> tuple[float | None, 
     return rate_interval(exposures, events, dispersion=dispersion)
 
 
+def _values(trace: Trace, point: Point) -> tuple[float | None, float | None]:
+    """Treatment's and control's rate, mean or latency; of a histogram without sums treatment's in units of control."""
+    verdict = point.verdict
+    if _is_relative(trace):
+        return verdict.ratio, None if verdict.ratio is None else 1.0
+    return verdict.treatment_rate, verdict.control_rate
+
+
+def _is_relative(trace: Trace) -> bool:
+    return trace.numbers.kind is MetricKind.LATENCY and not trace.numbers.sums
+
+
+def _shown(trace: Trace, value: float | None) -> str:
+    if value is not None and _is_relative(trace):
+        return texts.VALUE_TIMES_CONTROL.format(times=f"{value:.3g}")
+    return texts.measured(value, trace.numbers)
+
+
+def _tick(trace: Trace, value: float) -> str:
+    """A number on the axis of rates."""
+    if _is_relative(trace):
+        return f"×{value:.3g}"
+    if trace.numbers.kind in (MetricKind.MEAN, MetricKind.LATENCY):
+        return in_unit(value, trace.numbers.unit)
+    return f"{100 * value:.3g} %"
+
+
+def _levels(verdict: Verdict) -> list[tuple[float, str]]:
+    """From which evidence on what happens, for the picture."""
+    levels = dict[float, list[str]]()
+    for level, said in ((verdict.pause_from, "pauses"), (PROMOTES, "promotes"), (verdict.rollback_from, "rolls back")):
+        if level is not None:
+            levels.setdefault(level, []).append(said)
+    return [(level, f"{texts.evidence(level)} {', '.join(said)}") for level, said in levels.items()]
+
+
+def _levels_said(verdict: Verdict) -> str:
+    pairs = ((verdict.pause_from, "pauses"), (verdict.rollback_from, "rolls back"))
+    return ", ".join(f"{texts.evidence(level)} {said}" for level, said in pairs if level is not None)
+
+
 def _limit(trace: Trace, point: Point) -> float | None:
     """The rate that treatment must be proven to be better than."""
-    rate, margin = point.verdict.control_rate, trace.guardrail.margin
+    (_, rate), margin = _values(trace, point), trace.guardrail.margin
     if rate is None:
         return trace.guardrail.ceiling
+    if trace.guardrail.of_split:
+        return rate
     return rate * margin if trace.guardrail.direction is Direction.INCREASE else rate / margin
 
 
 def _rate_range(trace: Trace, limits: Sequence[float | None]) -> tuple[float, float]:
     """Both arms' rates and the limit, late enough to be steady; the bands of the first minutes may leave it."""
     late = trace.points[len(trace.points) // 10 :]
-    seen = [rate for point in late for rate in (point.verdict.treatment_rate, point.verdict.control_rate) if rate]
+    seen = [value for point in late for value in _values(trace, point) if value]
     seen += [limit for limit in limits[len(trace.points) // 10 :] if limit]
-    seen += [point.verdict.treatment_rate for point in _events(trace) if point.verdict.treatment_rate]
+    seen += [value for point in _events(trace) for value in _values(trace, point)[:1] if value]
     if not seen:
         return 0.0, 1.0
     low, high = min(seen), max(seen)
@@ -320,16 +364,21 @@ def _shown_evidence(e_value: float) -> float:
     return min(max(e_value, LEAST_EVIDENCE), MOST_EVIDENCE)
 
 
-def _range_of(exposures: int, events: int, rail: Guardrail) -> str:
+def _range_of(exposures: int, events: int, trace: Trace) -> str:
     if not exposures:
         return ""
-    low, high = rate_interval(exposures, events, dispersion=rail.dispersion)
+    if trace.numbers.kind is not MetricKind.RATIO:
+        return f" (of {texts.count(exposures)})"
+    low, high = rate_interval(exposures, events, dispersion=trace.guardrail.dispersion)
     return f" ({texts.rate(low)} to {texts.rate(high)}, of {texts.count(exposures)})"
 
 
 def _limit_said(trace: Trace) -> str:
+    limit = _shown(trace, _limit(trace, trace.last))
+    if trace.guardrail.of_split:
+        return f"{limit} are planned"
     word = "below" if trace.guardrail.direction is Direction.INCREASE else "above"
-    return f"it must stay {word} {texts.rate(_limit(trace, trace.last))}"
+    return f"it must stay {word} {limit}"
 
 
 def _after(trace: Trace, point: Point) -> str:

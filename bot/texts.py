@@ -8,8 +8,11 @@ import math
 from datetime import timedelta
 
 from tools.gates import NoData
+from tools.metrics.catalogue import MetricKind
+from tools.metrics.units import in_unit
 from tools.rollouts.confirmations import Action, Status
 from tools.rollouts.events import Happening
+from tools.rollouts.judging import Numbers
 from tools.rollouts.phases import Phase
 
 # -- numbers ------------------------------------------------------------------------------------------------------
@@ -25,6 +28,13 @@ def percentage(share: float) -> str:
 def rate(share: float | None) -> str:
     """A rate that is given as a fraction, in percent; a question mark when it is not known."""
     return "?" if share is None else percentage(share * 100)
+
+
+def measured(value: float | None, numbers: Numbers) -> str:
+    """What a metric was: a rate in percent, a mean or a latency in its unit; a question mark when it is not known."""
+    if value is None or numbers.kind not in (MetricKind.MEAN, MetricKind.LATENCY):
+        return rate(value)
+    return in_unit(value, numbers.unit)
 
 
 def count(number: int) -> str:
@@ -104,6 +114,8 @@ MORE_GUARDRAILS = "… and {count} more guardrails; `/rollout why {flag}` shows 
 # -- guardrails ---------------------------------------------------------------------------------------------------
 
 GUARDRAIL_SAFE = ("✔", "proven safe")
+GUARDRAIL_AS_PLANNED = ("✔", "as planned")
+GUARDRAIL_TOO_FEW_TO_TELL = ("◌", "too few to tell yet")
 GUARDRAIL_OPEN = ("◌", "not proven yet")
 GUARDRAIL_WARMING = ("◌", "warming up, not counted yet")
 GUARDRAIL_TOO_FEW = ("◌", "looks safe, sample too small")
@@ -121,12 +133,15 @@ NO_DATA_KINDS: dict[NoData, str] = {
 }
 VALUE_AT_MOST = "{value} · at most {limit}"
 VALUE_AT_LEAST = "{value} · at least {limit}"
+VALUE_OF_SPLIT = "{value} of new assignments · {limit} planned"
+VALUE_TIMES_CONTROL = "{times} × control"
 LIMIT_TIMES_CONTROL = "{limit} ({margin} × control's {control})"
 LIMIT_PART_OF_CONTROL = "{limit} (control's {control} ÷ {margin})"
 LIMIT_TIMES_UNKNOWN = "{margin} × control"
 LIMIT_PART_OF_UNKNOWN = "control ÷ {margin}"
 EVIDENCE_OF_SAFETY = "{bar} evidence {have} of {needed} needed"
 EVIDENCE_OF_HARM = "⚠ evidence of harm {have}; {needed} rolls back"
+EVIDENCE_PAUSES = "⚠ evidence of harm {have}; {needed} pauses"
 SAMPLE = "sample {have} of {needed}"
 DATA_AGE = "newest data {age} old"
 DATA_NONE = "no data seen"
@@ -140,10 +155,14 @@ PLAN_STRATEGY = "*{strategy}* · `{control}` → `{treatment}` · {stages} · at
 PLAN_ONE_STAGE = "1 stage"
 PLAN_STAGES = "{count} stages"
 PLAN_GUARDRAILS = "*Must hold in every stage*"
+PLAN_GUARDRAILS_OF_SOME = "*Must hold*"
 PLAN_GUARDRAIL_AT_MOST = "`{metric}` at most {margin} × control"
 PLAN_GUARDRAIL_AT_LEAST = "`{metric}` at least control ÷ {margin}"
+PLAN_GUARDRAIL_OF_SPLIT = "`{metric}`: assignments split as planned"
+PLAN_NOT_IN_STAGE = ", not in stage {numbers}"
 PLAN_GUARDRAIL_SHORT_AT_MOST = "{metric} ≤ {margin} × control"
 PLAN_GUARDRAIL_SHORT_AT_LEAST = "{metric} ≥ control ÷ {margin}"
+PLAN_GUARDRAIL_SHORT_OF_SPLIT = "{metric} as planned"
 PLAN_CEILING_AT_MOST = ", at 100 % at most {ceiling}"
 PLAN_CEILING_AT_LEAST = ", at 100 % at least {ceiling}"
 PLAN_ON_FAIL = {"roll_back": "proven harm rolls back", "pause": "proven harm pauses"}

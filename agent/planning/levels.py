@@ -8,7 +8,7 @@ from tools.errors import InvalidInput
 from tools.gates import Counts, estimate_dispersion, means, scores
 from tools.gates.amounts import Amounts, Latencies
 from tools.gates.histograms import Histogram
-from tools.metrics.base import Reading, Sample
+from tools.metrics.base import Reading, Sample, together
 from tools.metrics.catalogue import MetricDefinition, MetricKind
 from tools.plans.planner import CannotBeProven
 
@@ -24,17 +24,7 @@ class Level:
 
 def without(reading: Reading, treatment: str) -> Sample:
     """Everything that treatment did not serve, together."""
-    samples = [sample for variant, sample in reading.by_variant.items() if variant != treatment]
-    buckets = dict[float, int]()
-    for edge, count in (pair for sample in samples for pair in sample.buckets):
-        buckets[edge] = buckets.get(edge, 0) + count
-    return Sample(
-        sum(sample.exposures for sample in samples),
-        sum(sample.events for sample in samples),
-        math.fsum(sample.total for sample in samples),
-        math.fsum(sample.total_squares for sample in samples),
-        tuple(sorted(buckets.items())),
-    )
+    return together(sample for variant, sample in reading.by_variant.items() if variant != treatment)
 
 
 def level_of(definition: MetricDefinition, whole: Sample, pieces: Sequence[Sample], over: str) -> Level:

@@ -40,6 +40,8 @@ def guardrail_line(guardrail: Guardrail, verdict: Verdict) -> str:
 
 def limit(guardrail: Guardrail) -> str:
     """What must hold."""
+    if guardrail.of_split:
+        return f"{guardrail.metric} split as planned"
     if guardrail.direction is Direction.INCREASE:
         return f"{guardrail.metric} at most {guardrail.margin:g} × control"
     return f"{guardrail.metric} at least control ÷ {guardrail.margin:g}"

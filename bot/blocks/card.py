@@ -229,9 +229,9 @@ def _guardrails(view: RolloutView, check: CheckView) -> list[Block]:
     for guardrail, verdict, newest in check.guardrails[:MOST_GUARDRAILS]:
         left = [
             guardrails.judgement(guardrail, verdict),
-            guardrails.value(guardrail, verdict, against_ceiling=whole),
+            guardrails.value(guardrail, verdict, check.numbers_of(guardrail), against_ceiling=whole),
         ]
-        right = [*guardrails.evidence(verdict), guardrails.sample(guardrail, verdict, newest, check.at)]
+        right = [*guardrails.evidence(verdict, guardrail), guardrails.sample(guardrail, verdict, newest, check.at)]
         blocks.append(parts.columns("\n".join(left), "\n".join(right)))
     rest = len(check.guardrails) - MOST_GUARDRAILS
     if rest > 0:

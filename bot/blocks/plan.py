@@ -24,8 +24,10 @@ def plan_blocks(plan: Plan) -> list[Block]:
     """Strategy and length, the stages as a table, what must hold, and the plan's reasons."""
     blocks = [parts.section(_overview(plan)), _stages(plan)]
     if (common := _common_guardrails(plan)) is not None:
-        lines = _limited([f"• {guardrail_sentence(one)}{_because(one)}" for one in common], MOST_GUARDRAILS)
-        blocks.append(parts.section(texts.PLAN_GUARDRAILS, *lines))
+        lines = [f"• {guardrail_sentence(one)}{_absent(one, plan)}{_because(one)}" for one in common]
+        everywhere = not any(_absent(one, plan) for one in common)
+        head = texts.PLAN_GUARDRAILS if everywhere else texts.PLAN_GUARDRAILS_OF_SOME
+        blocks.append(parts.section(head, *_limited(lines, MOST_GUARDRAILS)))
     if bases := _stage_bases(plan):
         blocks.append(parts.context(texts.PLAN_RESTS_ON, *_limited(bases, MOST_BASES)))
     blind = texts.PLAN_BLIND.format(budget=texts.duration(plan.blind_budget))
@@ -40,6 +42,8 @@ def guardrail_sentence(guardrail: Guardrail) -> str:
     """What a guardrail demands, as mrkdwn."""
     more_is_harm = guardrail.direction is Direction.INCREASE
     sentence = texts.PLAN_GUARDRAIL_AT_MOST if more_is_harm else texts.PLAN_GUARDRAIL_AT_LEAST
+    if guardrail.of_split:
+        sentence = texts.PLAN_GUARDRAIL_OF_SPLIT
     on_fail = texts.PLAN_ON_FAIL[guardrail.on_fail.value]
     demanded = sentence.format(metric=name(guardrail.metric), margin=f"{guardrail.margin:g}")
     return f"{demanded}{_ceiling(guardrail)} · {on_fail}"
@@ -103,24 +107,40 @@ def _stages(plan: Plan) -> Block:
 
 
 def _common_guardrails(plan: Plan) -> tuple[Guardrail, ...] | None:
-    """The guardrails of every stage, when only their samples differ; else None."""
-    first = plan.stages[0].guardrails
-    alike = all(_without_sample(stage.guardrails) == _without_sample(first) for stage in plan.stages)
-    return first if alike else None
+    """The plan's guardrails, when those of one metric differ in their samples only; else None."""
+    found = dict[str, Guardrail]()
+    for rail in (rail for stage in plan.stages for rail in stage.guardrails):
+        if _without_sample(found.setdefault(rail.metric, rail)) != _without_sample(rail):
+            return None
+    return tuple(found.values())
 
 
-def _without_sample(rails: Sequence[Guardrail]) -> list[Guardrail]:
-    return [one.bare.model_copy(update={"min_sample": 1}) for one in rails]
+def _without_sample(rail: Guardrail) -> Guardrail:
+    return rail.bare.model_copy(update={"min_sample": 1})
+
+
+def _absent(guardrail: Guardrail, plan: Plan) -> str:
+    """In which stages it does not guard."""
+    numbers = [
+        str(number)
+        for number, stage in enumerate(plan.stages, start=1)
+        if all(rail.metric != guardrail.metric for rail in stage.guardrails)
+    ]
+    return texts.PLAN_NOT_IN_STAGE.format(numbers=", ".join(numbers)) if numbers else ""
 
 
 def _short_guardrails(stage: Stage) -> str:
-    short = {
-        Direction.INCREASE: texts.PLAN_GUARDRAIL_SHORT_AT_MOST,
-        Direction.DECREASE: texts.PLAN_GUARDRAIL_SHORT_AT_LEAST,
-    }
     return "; ".join(
-        short[one.direction].format(metric=one.metric, margin=f"{one.margin:g}") for one in stage.guardrails
+        _short_sentence(one).format(metric=one.metric, margin=f"{one.margin:g}") for one in stage.guardrails
     )
+
+
+def _short_sentence(guardrail: Guardrail) -> str:
+    if guardrail.of_split:
+        return texts.PLAN_GUARDRAIL_SHORT_OF_SPLIT
+    if guardrail.direction is Direction.INCREASE:
+        return texts.PLAN_GUARDRAIL_SHORT_AT_MOST
+    return texts.PLAN_GUARDRAIL_SHORT_AT_LEAST
 
 
 def _ceiling(guardrail: Guardrail) -> str:

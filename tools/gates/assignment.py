@@ -186,14 +186,18 @@ def judge(test: AssignmentTest, evidence: AssignmentEvidence) -> Verdict:
             "lost, counted twice, or assigned by something else."
         )
         return replace(numbers, harm=Harm.SUSPECTED, why=why)
-    level = -math.log(test.alpha)
-    found_by = 2 * (level + ENOUGH_BEYOND) / math.log(test.tolerance) ** 2
+    found_by = information_needed(test)
     if evidence.information < found_by:
         part = percent(evidence.information / found_by)
         why = f"Too few to tell: {facts}. That is {part} of what shows odds ×{test.tolerance:g}."
         return replace(numbers, why=why)
     why = f"The assignments are as planned: {facts}. Odds ×{test.tolerance:g} would have shown by now."
     return replace(numbers, outcome=Outcome.PASS, why=why)
+
+
+def information_needed(test: AssignmentTest) -> float:
+    """After how much Σ share·(1 − share) of assignments odds as far off as the tolerance would have shown."""
+    return 2 * (-math.log(test.alpha) + ENOUGH_BEYOND) / math.log(test.tolerance) ** 2
 
 
 def _log_e(share: float, control: int, treatment: int, deviation: float) -> float:

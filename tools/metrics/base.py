@@ -1,6 +1,7 @@
 """The port to a metric source: one question (this metric, per variant, over this window), one answer."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
@@ -66,6 +67,21 @@ class Sample:
     total: float = 0.0
     total_squares: float = 0.0
     buckets: tuple[tuple[float, int], ...] = ()
+
+
+def together(samples: Iterable[Sample]) -> Sample:
+    """All of them as one: of several variants, or of windows that do not overlap."""
+    found = list(samples)
+    buckets = dict[float, int]()
+    for edge, count in (pair for sample in found for pair in sample.buckets):
+        buckets[edge] = buckets.get(edge, 0) + count
+    return Sample(
+        sum(sample.exposures for sample in found),
+        sum(sample.events for sample in found),
+        math.fsum(sample.total for sample in found),
+        math.fsum(sample.total_squares for sample in found),
+        tuple(sorted(buckets.items())),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,8 @@ def _rails(stages: Iterable[Stage]) -> dict[str, Guardrail]:
 
 
 def _demand(rail: Guardrail) -> str:
+    if rail.of_split:
+        return "assignments must be split as planned"
     if rail.direction is Direction.INCREASE:
         return f"must stay below {rail.margin:g} × control"
     return f"must stay above control ÷ {rail.margin:g}"

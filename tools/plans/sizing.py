@@ -18,6 +18,7 @@ from tools.gates.amounts import Amounts, Latencies, LatencyTraffic, MeanTraffic
 from tools.gates.calculators import StageLength, Traffic, Unprovable, Workload, minimum_sample, stage_length
 from tools.gates.forecast import catch_in_stage
 from tools.metrics.catalogue import MetricKind
+from tools.metrics.units import in_unit
 from tools.plans.kinds import needs_control
 from tools.plans.model import (
     LONGEST_BASIS,
@@ -132,7 +133,7 @@ class Baseline:
         """What it was, in words: "a base rate of 0.5 %", "a mean of 21.4 EUR"."""
         match self.values:
             case Amounts(mean=mean):
-                return f"a mean of {_in_unit(mean, self.unit)}"
+                return f"a mean of {in_unit(mean, self.unit)}"
             case Latencies() as latencies:
                 return _latencies_measured(latencies, self.unit)
             case None:
@@ -406,14 +407,10 @@ def _measured(baseline: Baseline, window: timedelta) -> str:
 
 def _latencies_measured(latencies: Latencies, unit: str) -> str:
     seen, slow = latencies.histogram, latencies.within(0.95)
-    beyond = f"over {_in_unit(latencies.buckets[-1], unit)}" if math.isinf(slow) else f"within {_in_unit(slow, unit)}"
+    beyond = f"over {in_unit(latencies.buckets[-1], unit)}" if math.isinf(slow) else f"within {in_unit(slow, unit)}"
     if seen.mean is None:
         return f"19 of 20 {beyond}"
-    return f"a mean of {_in_unit(seen.mean, unit)} (19 of 20 {beyond})"
-
-
-def _in_unit(value: float, unit: str) -> str:
-    return f"{value:,.3g} {unit}".rstrip()
+    return f"a mean of {in_unit(seen.mean, unit)} (19 of 20 {beyond})"
 
 
 def _listed(names: Sequence[str]) -> str:

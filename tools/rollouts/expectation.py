@@ -6,19 +6,27 @@ evidence that is carried already. `expect` and `outlook` are pure; `expectations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
 from tools.clock import in_words
-from tools.gates import Counts, CountTest, Direction, Minutes, Outcome, Traffic, Verdict, amount, information
-from tools.gates.calculators import SAFE_MEDIAN, SAFE_P90
+from tools.errors import InvalidInput
+from tools.gates import CountTest, Direction, Harm, Minutes, Outcome, Traffic, Verdict, amount, information
+from tools.gates.amounts import Amounts, LatencyTraffic, MeanTraffic
+from tools.gates.assignment import AssignmentTest, information_needed
+from tools.gates.calculators import SAFE_MEDIAN, SAFE_P90, Workload
+from tools.gates.histograms import Histogram
+from tools.gates.means import SMALLEST_SAMPLE, Sums
+from tools.metrics.base import Sample, together
+from tools.metrics.catalogue import MetricKind
 from tools.plans.model import Guardrail
 from tools.records.database import Database
 from tools.records.models import GateCheck
 from tools.rollouts import checks
 from tools.rollouts.decisions import is_blind
+from tools.rollouts.judging import Numbers
 from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.views import RolloutView
 
@@ -36,8 +44,18 @@ class Pace:
     """What was counted lately, in `minutes` of data."""
 
     minutes: float
-    treatment: Counts
-    control: Counts
+    treatment: Sample
+    control: Sample
+
+    @property
+    def requests_per_minute(self) -> float:
+        """Of both arms."""
+        return (self.treatment.exposures + self.control.exposures) / self.minutes
+
+    @property
+    def share(self) -> float:
+        """Treatment's part of the requests."""
+        return self.treatment.exposures / (self.treatment.exposures + self.control.exposures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +63,7 @@ class Awaited:
     """A guardrail and where it stands.
 
     `in_stage` are treatment's exposures of this stage; everyone is exposed if `whole`, and then `ceiling` stands in for
-    control. `burn_in_left` passes before anything counts.
+    control. `burn_in_left` passes before anything counts; `numbers` is what the metric's numbers are.
     """
 
     guardrail: Guardrail
@@ -55,6 +73,7 @@ class Awaited:
     whole: bool = False
     ceiling: float | None = None
     burn_in_left: timedelta = timedelta(0)
+    numbers: Numbers = field(default_factory=Numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +100,8 @@ def expect(awaited: Awaited) -> Expectation:
         return Expectation(rail.metric, None, f"{rail.metric} waits for data: {verdict.why}")
     if verdict.outcome is Outcome.FAIL:
         return Expectation(rail.metric, None, f"{rail.metric} is proven harmful, so it waits for nothing.")
+    if awaited.numbers.kind is MetricKind.ASSIGNMENTS:
+        return _split(awaited)
     proof, said = _proof(awaited)
     sample = _sample(awaited)
     if proof is None or sample is None:
@@ -135,14 +156,13 @@ def _proof(awaited: Awaited) -> tuple[Minutes | None, str]:
     if not awaited.pace.treatment.exposures or awaited.pace.minutes <= 0:
         return None, f"{have}; lately nothing was counted, so there is no telling how long it takes"
     ratio = _ratio(awaited)
-    rate = _nats_a_minute(awaited, ratio)
-    if rate is None:
+    if not _is_within(awaited, ratio):
         return None, f"{have}; at ×{ratio:.2f} it is not within the margin {margin}, so more data will not prove it"
-    remaining = NEEDED - math.log(max(verdict.safe_e, 1e-12))
-    # Evidence is a random walk: its spread grows with the root of what is still to come.
-    spread = (SAFE_P90 - SAFE_MEDIAN) * math.sqrt(remaining / NEEDED)
+    left = _from_now_on(awaited, ratio)
+    if left is None:
+        return None, f"{have}; control was not seen lately, so there is no telling how long it takes"
     first = awaited.burn_in_left.total_seconds() / 60
-    proof = Minutes(first + remaining / rate, first + (remaining + spread) / rate)
+    proof = Minutes(first + left.median, first + left.p90)
     if first:
         have = f"burns in for {_words(first)} more, then {have}"
     return proof, (
@@ -154,6 +174,9 @@ def _proof(awaited: Awaited) -> tuple[Minutes | None, str]:
 def _ratio(awaited: Awaited) -> float:
     """Treatment's rate over control's or the ceiling, drawn towards "no difference" while few events were seen."""
     verdict, rail, alike = awaited.verdict, awaited.guardrail, 1.0
+    if awaited.numbers.kind is not MetricKind.RATIO:
+        seen = 1.0 if verdict.ratio is None else verdict.ratio
+        return (verdict.treatment_n * seen + SMALLEST_SAMPLE) / (verdict.treatment_n + SMALLEST_SAMPLE)
     if awaited.whole:
         alike = 1 / rail.margin if rail.direction is Direction.INCREASE else rail.margin
     expected = verdict.treatment_n * _base_rate(awaited)
@@ -163,28 +186,85 @@ def _ratio(awaited: Awaited) -> float:
 def _base_rate(awaited: Awaited) -> float:
     if awaited.whole:
         return awaited.ceiling or 0.5
-    seen = Counts(awaited.verdict.control_n, awaited.verdict.control_events)
+    seen = Sample(awaited.verdict.control_n, awaited.verdict.control_events)
     control = seen if seen.exposures else awaited.pace.control
     return min((control.events + 0.5) / (control.exposures + 1), 0.999)
 
 
-def _nats_a_minute(awaited: Awaited, ratio: float) -> float | None:
-    """How fast evidence of safety grows if treatment stays at `ratio`; None when it does not."""
-    rail, pace = awaited.guardrail, awaited.pace
-    more_is_harm = rail.direction is Direction.INCREASE
-    margin = 1.0 if awaited.whole else rail.margin
-    null = margin if more_is_harm else 1 / margin
-    if (ratio >= null) if more_is_harm else (ratio <= null):
+def _null(awaited: Awaited) -> float:
+    """The ratio that is to be disproven."""
+    margin = 1.0 if awaited.whole else awaited.guardrail.margin
+    return margin if awaited.guardrail.direction is Direction.INCREASE else 1 / margin
+
+
+def _is_within(awaited: Awaited, ratio: float) -> bool:
+    more_is_harm = awaited.guardrail.direction is Direction.INCREASE
+    return ratio < _null(awaited) if more_is_harm else ratio > _null(awaited)
+
+
+def _from_now_on(awaited: Awaited, ratio: float) -> Minutes | None:
+    """How long the rest of the proof takes if treatment stays at `ratio`; None when it can't be told."""
+    remaining = NEEDED - math.log(max(awaited.verdict.safe_e, 1e-12))
+    # Evidence is a random walk: its spread grows with the root of what is still to come.
+    spread = math.sqrt(remaining / NEEDED)
+    if awaited.numbers.kind is MetricKind.RATIO:
+        rate = _nats_a_minute(awaited, ratio)
+        if rate is None:
+            return None
+        return Minutes(remaining / rate, (remaining + (SAFE_P90 - SAFE_MEDIAN) * spread) / rate)
+    traffic = _traffic(awaited)
+    if traffic is None:
         return None
+    whole = traffic.proven(ratio, _null(awaited), CountTest.alpha_safe)
+    median = whole.median * remaining / NEEDED
+    return Minutes(median, median + (whole.p90 - whole.median) * spread)
+
+
+def _traffic(awaited: Awaited) -> Workload | None:
+    """What the gate of a mean or a latency works with at the present pace; None where nothing stands for control."""
+    numbers, pace, phi = awaited.numbers, awaited.pace, awaited.guardrail.dispersion
+    if not (pace.control.exposures and pace.treatment.exposures):
+        return None
+    try:
+        if numbers.kind is MetricKind.MEAN:
+            sums = Sums(pace.control.exposures, pace.control.total, pace.control.total_squares)
+            amounts = Amounts(sums.mean, math.sqrt(sums.variance), numbers.cap or math.inf)
+            return MeanTraffic(pace.requests_per_minute, amounts, pace.share, phi)
+        edges, sample = (*numbers.buckets, math.inf), pace.control
+        seen = Histogram.of(edges, sample.buckets, *((sample.total, sample.total_squares) if numbers.sums else ()))
+        return LatencyTraffic(pace.requests_per_minute, seen, pace.share, awaited.guardrail.margin, phi)
+    except InvalidInput:
+        # What can't have been counted is an error of the check itself, which says so.
+        return None
+
+
+def _split(awaited: Awaited) -> Expectation:
+    """What a sample ratio waits for: enough assignments to have shown a mismatch."""
+    metric, verdict, pace = awaited.guardrail.metric, awaited.verdict, awaited.pace
+    if verdict.outcome is Outcome.PASS:
+        return Expectation(metric, Minutes(0, 0), f"{metric} is split as planned.")
+    assigned = verdict.treatment_n + verdict.control_n
+    planned = verdict.control_rate or 0.0
+    a_minute = pace.requests_per_minute * planned * (1 - planned) if pace.minutes > 0 else 0.0
+    if verdict.harm is not Harm.NONE or not a_minute:
+        return Expectation(metric, None, f"{metric}: {verdict.why}")
+    needed = information_needed(AssignmentTest()) - planned * (1 - planned) * assigned
+    wait = max(needed, 0.0) / a_minute
+    why = f"{metric} has too few assignments to tell; at this pace about {_words(wait)} more."
+    return Expectation(metric, Minutes(wait, wait), why)
+
+
+def _nats_a_minute(awaited: Awaited, ratio: float) -> float | None:
+    """How fast evidence of a rate's safety grows if treatment stays at `ratio`; None when control was not seen."""
+    rail, pace, null = awaited.guardrail, awaited.pace, _null(awaited)
     if awaited.whole:
         # Kullback-Leibler rate of Poisson events at `ratio` times the ceiling against the ceiling itself.
         expected = pace.treatment.exposures / pace.minutes * _base_rate(awaited)
         return expected * (ratio * math.log(ratio) - ratio + 1) / rail.dispersion
-    both = pace.treatment.exposures + pace.control.exposures
     if not pace.control.exposures:
         return None
-    share = pace.treatment.exposures / both
-    return information(Traffic(both / pace.minutes, _base_rate(awaited), share, rail.dispersion), ratio, null) or None
+    traffic = Traffic(pace.requests_per_minute, _base_rate(awaited), pace.share, rail.dispersion)
+    return information(traffic, ratio, null) or None
 
 
 def _sample(awaited: Awaited) -> float | None:
@@ -229,11 +309,12 @@ def _awaited(
         whole=item.whole,
         ceiling=item.ceiling,
         burn_in_left=max(warm, timedelta(0)),
+        numbers=item.numbers,
     )
 
 
 def _pace(metric: str, seen: Sequence[tuple[checks.Inputs, dict[str, checks.Answer]]]) -> Pace:
-    minutes, treatment, control = 0.0, Counts(0, 0), Counts(0, 0)
+    minutes, treatment, control = 0.0, list[Sample](), list[Sample]()
     for inputs, answers in seen:
         item = next((one for one in inputs.guardrails if one.guardrail.metric == metric), None)
         answer = answers.get(metric)
@@ -242,11 +323,11 @@ def _pace(metric: str, seen: Sequence[tuple[checks.Inputs, dict[str, checks.Answ
         minutes += (item.end - item.start).total_seconds() / 60
         treatment += _counted(answer, inputs.treatment)
         control += _counted(answer, inputs.control)
-    return Pace(minutes, treatment, control)
+    return Pace(minutes, together(treatment), together(control))
 
 
-def _counted(answer: checks.Answer, variant: str) -> Counts:
-    return next((Counts(one.exposures, one.events) for one in answer.variants if one.variant == variant), Counts(0, 0))
+def _counted(answer: checks.Answer, variant: str) -> list[Sample]:
+    return [one.sample for one in answer.variants if one.variant == variant]
 
 
 def _answers(check: GateCheck) -> dict[str, checks.Answer]:
@@ -264,8 +345,7 @@ def _timing(view: RolloutView, inputs: checks.Inputs, now: datetime) -> Timing:
 
 
 def _per_minute(pace: Pace) -> str:
-    both = pace.treatment.exposures + pace.control.exposures
-    return f"{both / pace.minutes:,.0f} requests/min"
+    return f"{pace.requests_per_minute:,.0f} requests/min"
 
 
 def _words(minutes: float) -> str:

@@ -39,7 +39,8 @@ class NoControl(InvalidInput):
 class Numbers(Value):
     """What a metric's numbers are: what the catalogue says of them, as a check's row keeps it.
 
-    `buckets` are a latency's upper edges but infinity; `objective` is the highest acceptable rate, if there is one.
+    `buckets` are a latency's upper edges but infinity, `unit` is what values are in; `objective` is the highest
+    acceptable rate, if there is one.
     """
 
     kind: MetricKind = MetricKind.RATIO
@@ -48,6 +49,7 @@ class Numbers(Value):
     sums: bool = False
     # Left out where there is none, so that rows without it are what they were.
     objective: Annotated[float | None, Field(exclude_if=lambda objective: objective is None)] = None
+    unit: Annotated[str, Field(exclude_if=lambda unit: not unit)] = ""
 
     @classmethod
     def of(cls, definition: MetricDefinition) -> "Numbers":
@@ -58,6 +60,7 @@ class Numbers(Value):
             buckets=definition.buckets,
             sums=definition.sums,
             objective=definition.objective,
+            unit=definition.unit,
         )
 
     @property

@@ -1,7 +1,7 @@
 """How a guardrail went from check to check: both arms' rates and the evidence, for charts and their text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from tools.plans.model import Exposure, Guardrail
 from tools.records.database import Database
 from tools.records.models import GateCheck
 from tools.rollouts import store
+from tools.rollouts.judging import Numbers
 
 MOST_POINTS = 600
 """More than a picture can show. Of a longer rollout every so manieth check is taken, and the last."""
@@ -34,12 +35,13 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The points of one guardrail, the oldest first."""
+    """The points of one guardrail, the oldest first; `numbers` says what its metric's numbers are."""
 
     flag: str
     environment: str
     guardrail: Guardrail
     points: tuple[Point, ...]
+    numbers: Numbers = field(default_factory=Numbers)
 
     @property
     def stages(self) -> tuple[Point, ...]:
@@ -89,25 +91,25 @@ async def trace(database: Database, rollout_id: str, metric: str | None = None) 
         rows = (await session.execute(query)).all()
     if not rows:
         raise NothingToTrace(f"The gate of {rollout.flag} has not been checked yet, so there is nothing to draw.")
-    guardrail = _gravest(rows[-1]) if metric is None else _named(rows, metric)
+    item = _gravest(rows[-1]) if metric is None else _named(rows, metric)
+    guardrail, numbers = Guardrail.model_validate(item["guardrail"]), Numbers.model_validate(item.get("numbers", {}))
     points = tuple(point for row in rows if (point := _point(row, guardrail.metric)) is not None)
-    return Trace(rollout.flag, rollout.environment, guardrail, points)
+    return Trace(rollout.flag, rollout.environment, guardrail, points, numbers)
 
 
-def _gravest(row: Any) -> Guardrail:
-    """The guardrail that the check thought the worst of."""
-    rails = [Guardrail.model_validate(item["guardrail"]) for item in row.inputs["guardrails"]]
+def _gravest(row: Any) -> dict[str, Any]:
+    """The input of the guardrail that the check thought the worst of."""
     verdicts = [Verdict.from_json(plain) for plain in row.verdict["guardrails"]]
-    pairs = zip(rails, verdicts, strict=True)
+    pairs: zip[tuple[dict[str, Any], Verdict]] = zip(row.inputs["guardrails"], verdicts, strict=True)
     return max(pairs, key=lambda pair: (pair[1].outcome.severity, pair[1].harm_e))[0]
 
 
-def _named(rows: Sequence[Any], metric: str) -> Guardrail:
+def _named(rows: Sequence[Any], metric: str) -> dict[str, Any]:
     known = set[str]()
     for row in reversed(rows):
         for item in row.inputs["guardrails"]:
             if item["guardrail"]["metric"] == metric:
-                return Guardrail.model_validate(item["guardrail"])
+                return dict(item)
             known.add(item["guardrail"]["metric"])
     raise NothingToTrace(f"{metric} guards nothing in this rollout; it is guarded by {', '.join(sorted(known))}.")
 

@@ -1,6 +1,7 @@
 """A rollout as it is shown: everything a card, a status line or an export needs, read in one transaction."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,17 +11,26 @@ from tools.plans.model import Exposure, Guardrail, Plan, Stage
 from tools.records.models import Approval, Conversation, GateCheck, Rollout
 from tools.rollouts import approvals, store
 from tools.rollouts.backtesting import keeping
+from tools.rollouts.judging import Numbers
 from tools.rollouts.phases import Phase
 
 
 @dataclass(frozen=True, slots=True)
 class CheckView:
-    """The newest look at the gate: its verdict and each guardrail's, and the newest sample's time by metric."""
+    """The newest look at the gate: its verdict and each guardrail's, and the newest sample's time by metric.
+
+    `numbers` says what each metric's numbers are, by its name.
+    """
 
     id: str
     at: datetime
     verdict: Verdict
     guardrails: tuple[tuple[Guardrail, Verdict, datetime | None], ...]
+    numbers: Mapping[str, Numbers] = field(default_factory=dict)
+
+    def numbers_of(self, guardrail: Guardrail) -> Numbers:
+        """What its metric's numbers are; those of a rate where that was not kept."""
+        return self.numbers.get(guardrail.metric, Numbers())
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +158,10 @@ def _check_view(check: GateCheck) -> CheckView:
         at=check.at,
         verdict=Verdict.from_json(check.verdict["gate"]),
         guardrails=tuple(zip(guardrails, verdicts, newest, strict=True)),
+        numbers={
+            item["guardrail"]["metric"]: Numbers.model_validate(item.get("numbers", {}))
+            for item in check.inputs["guardrails"]
+        },
     )
 
 

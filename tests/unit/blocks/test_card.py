@@ -35,10 +35,12 @@ from tests.unit.blocks.examples import (
     read,
     stage,
 )
-from tools.gates import Harm, NoData, Outcome, Verdict
-from tools.plans.model import Audience, Basis, Exposure, Facet, Guardrail, Mode, Source
+from tools.gates import Direction, Harm, NoData, Outcome, Verdict
+from tools.metrics.catalogue import MetricKind
+from tools.plans.model import Audience, Basis, Exposure, Facet, Guardrail, Mode, OnFail, Source
 from tools.rollouts.approvals import Purpose
 from tools.rollouts.events import Happening
+from tools.rollouts.judging import Numbers
 from tools.rollouts.phases import Phase
 from tools.rollouts.views import BacktestView, RolloutView
 
@@ -128,10 +130,78 @@ def test_a_proposed_plan_shows_what_will_happen() -> None:
 
 
 def test_a_plan_whose_stages_differ_says_what_holds_in_each() -> None:
-    plan = PLAN.model_copy(update={"stages": (stage(1, ERRORS), stage(10))})
+    paused = ERRORS.model_copy(update={"on_fail": OnFail.PAUSE})
+    plan = PLAN.model_copy(update={"stages": (stage(1, paused), stage(10))})
     [table] = [block for block in plain_blocks(plan_blocks(plan)) if block["type"] == "table"]
     assert table["rows"][2][-1]["text"] == "errors ≤ 2 × control; conversion ≥ control ÷ 1.25"
     assert "Must hold in every stage" not in read(plan_blocks(plan))
+
+
+def test_a_plan_says_which_guardrails_a_stage_lacks() -> None:
+    plan = PLAN.model_copy(update={"stages": (stage(1), stage(10, ERRORS))})
+    shown = read(plan_blocks(plan))
+    assert "*Must hold*\n• `errors` at most 2 × control · proven harm rolls back" in shown
+    assert "• `conversion` at least control ÷ 1.25 · proven harm pauses, not in stage 2" in shown
+
+
+def test_a_plan_watches_the_split_in_words_of_its_own() -> None:
+    split = ERRORS.model_copy(update={"metric": "assignments", "of_split": True, "on_fail": OnFail.PAUSE})
+    shown = read(plan_blocks(PLAN.model_copy(update={"stages": (stage(1, ERRORS, split), stage(10, ERRORS))})))
+    assert "• `assignments`: assignments split as planned · proven harm pauses, not in stage 2" in shown
+
+
+REVENUE = Guardrail(metric="revenue", direction=Direction.DECREASE, margin=1.05)
+LATENCY = Guardrail(metric="latency", margin=1.25)
+SPLIT = Guardrail(metric="assignments", of_split=True, on_fail=OnFail.PAUSE)
+EUR, SECONDS = (
+    Numbers(kind=MetricKind.MEAN, cap=100.0, unit="EUR"),
+    Numbers(kind=MetricKind.LATENCY, sums=True, unit="s"),
+)
+
+
+@pytest.mark.parametrize(
+    ("rail", "numbers", "rates", "words"),
+    [
+        (REVENUE, EUR, (21.4312, 22.0), "*21.43 EUR* · at least 20.95 EUR (control's 22 EUR ÷ 1.05)"),
+        (LATENCY, SECONDS, (0.0983, 0.1), "*0.0983 s* · at most 0.125 s (1.25 × control's 0.1 s)"),
+        (LATENCY, Numbers(kind=MetricKind.LATENCY), (None, None), "*1.03 × control* · at most 1.25 × control"),
+        (SPLIT, Numbers(kind=MetricKind.ASSIGNMENTS), (0.0512, 0.05), "*5.12 %* of new assignments · 5 % planned"),
+        (REVENUE, EUR.model_copy(update={"unit": "<!channel>"}), (2e6, 1.0), "*2,000,000 &lt;!channel&gt;*"),
+    ],
+)
+def test_means_and_latencies_are_given_in_their_unit_and_splits_in_words_of_their_own(
+    rail: Guardrail, numbers: Numbers, rates: tuple[float | None, float | None], words: str
+) -> None:
+    verdict = replace(OPEN, treatment_rate=rates[0], control_rate=rates[1], ratio=1.03)
+    check = replace(CHECK, guardrails=((rail, verdict, None),), numbers={rail.metric: numbers})
+    assert words in read(card(replace(PROGRESSING, check=check)))
+
+
+@pytest.mark.parametrize(
+    ("rail", "levels", "words"),
+    [
+        (ERRORS, (20.0, 50.0), "50 rolls back"),
+        (ERRORS, (40.0, 100.0), "100 rolls back"),
+        (SPLIT, (1000.0, None), "over 1,000 pauses"),
+        (ERRORS.model_copy(update={"on_fail": OnFail.PAUSE}), (20.0, 50.0), "20 pauses"),
+    ],
+)
+def test_the_evidence_that_is_needed_is_the_verdicts(
+    rail: Guardrail, levels: tuple[float, float | None], words: str
+) -> None:
+    verdict = replace(OPEN, harm_e=12.0, pause_from=levels[0], rollback_from=levels[1])
+    shown = read(card(replace(PROGRESSING, check=replace(CHECK, guardrails=((rail, verdict, None),)))))
+    assert f"⚠ evidence of harm 12; {words}" in shown
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"), [(Outcome.PASS, "as planned"), (Outcome.INCONCLUSIVE, "too few to tell")]
+)
+def test_a_split_is_as_planned_and_never_proven_safe(outcome: Outcome, words: str) -> None:
+    verdict = replace(OPEN, outcome=outcome)
+    shown = read(card(replace(PROGRESSING, check=replace(CHECK, guardrails=((SPLIT, verdict, None),)))))
+    assert f"*assignments* {words}" in shown
+    assert "needed" not in shown
 
 
 def test_a_plan_says_what_its_numbers_rest_on_with_foreign_words_escaped() -> None:

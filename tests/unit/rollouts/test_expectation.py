@@ -22,12 +22,18 @@ from tools.gates import (
     update,
     update_ceiling,
 )
+from tools.metrics.base import Sample
 from tools.plans.model import Guardrail
 from tools.rollouts.expectation import Awaited, Expectation, Pace, Timing, expect, expectations, outlook
 from tools.rollouts.phases import Phase
 
 GOOD = {"old": (950, 19), "new": (50, 1)}
 ORDERS = Guardrail(metric="orders", direction=Direction.DECREASE, margin=1.5, min_sample=1)
+
+
+def sample(counts: Counts) -> Sample:
+    """As a source answers them."""
+    return Sample(counts.exposures, counts.events)
 
 
 def _binomial(rng: random.Random, number: int, rate: float) -> int:
@@ -63,7 +69,7 @@ def test_the_time_to_proof_is_about_what_the_test_then_takes(rail: Guardrail, ra
                 verdict = judge(test, evidence)
                 if verdict.outcome is Outcome.PASS:
                     break
-                foretold = expect(Awaited(rail, verdict, Pace(5, total[1], total[0]), 1000)).wait
+                foretold = expect(Awaited(rail, verdict, Pace(5, sample(total[1]), sample(total[0])), 1000)).wait
             if minute > 400:
                 break
         if foretold is not None:
@@ -82,7 +88,7 @@ def test_at_100_percent_the_ceiling_stands_in_for_control() -> None:
         counted = Counts(100, _binomial(rng, 100, 0.02))
         evidence, total = update_ceiling(test, evidence, counted), total + counted
         if minute == 2:
-            awaited = Awaited(RAIL, judge_ceiling(test, evidence), Pace(2, total, Counts(0, 0)), 99, True, 0.04)
+            awaited = Awaited(RAIL, judge_ceiling(test, evidence), Pace(2, sample(total), Sample(0)), 99, True, 0.04)
             foretold = expect(awaited).wait
     assert foretold is not None
     assert foretold.median / 3 < minute < foretold.p90 * 3
@@ -92,7 +98,7 @@ def _verdict(treatment: Counts, control: Counts, margin: float = 2.0) -> Awaited
     test = CountTest(Direction.INCREASE, margin)
     evidence = update(test, CountEvidence.start(test), control, treatment)
     rail = RAIL.model_copy(update={"min_sample": 5000, "margin": margin})
-    return Awaited(rail, judge(test, evidence), Pace(10, treatment, control), treatment.exposures)
+    return Awaited(rail, judge(test, evidence), Pace(10, sample(treatment), sample(control)), treatment.exposures)
 
 
 def test_a_sample_that_is_missing_is_waited_for_at_the_present_pace() -> None:
@@ -110,7 +116,7 @@ def test_what_is_beyond_the_margin_is_not_promised() -> None:
 
 def test_silence_and_blindness_are_not_promised() -> None:
     silent = _verdict(Counts(100, 2), Counts(2000, 40))
-    silent = Awaited(silent.guardrail, silent.verdict, Pace(10, Counts(0, 0), Counts(0, 0)), 100)
+    silent = Awaited(silent.guardrail, silent.verdict, Pace(10, Sample(0), Sample(0)), 100)
     assert expect(silent).wait is None
     assert "nothing was counted" in expect(silent).why
     blind = Awaited(RAIL, error("The source is down."), silent.pace, 0)
