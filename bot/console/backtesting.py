@@ -166,7 +166,7 @@ def _source_line(report: Report, number: int) -> str:
     if one.dispersion > 1.5 * one.planned_dispersion:
         bursts += f" where the plan reckons with {one.planned_dispersion:.2g}"
     silent = f", silent {100 * one.silent:.2g} % of the time" if one.silent else ""
-    units = f" of {one.units:,} users" if one.units is not None else ""
+    units = f", {one.units:,} users told apart" if one.units is not None else ""
     return f"  {one.metric}: {one.requests_per_minute:,.0f} a minute{units}{_level(one)}{bursts}{silent}"
 
 

@@ -30,7 +30,7 @@ REQUIRED_BY_KIND: Mapping[MetricKind, set[str]] = {
 SUMS = {"total", "total_squares"}
 OPTIONAL = {"events", "total", "total_squares", "newest", "bucket"}
 MAX_ROWS = 1_000
-MAX_UNIT_ROWS = 20_000
+MAX_UNIT_ROWS = 50_000
 MAX_LABEL = 200
 UNIT = "unit"
 UNIT_DIGITS = 16
@@ -145,11 +145,13 @@ class _Reader:
         row = self.row(has_buckets=False)
         return UnitSample(self._unit(), row.variant, row.exposures, row.events, row.total, row.total_squares)
 
-    def _unit(self) -> str:
+    def _unit(self) -> str | None:
         unit = self._values[UNIT]
-        if unit is None or isinstance(unit, bool) or not isinstance(unit, str | int | uuid.UUID):
-            shown = "NULL" if unit is None else f"a {type(unit).__name__}"
-            raise self._bad(UNIT, f"is {shown}; it must be text or a whole number: leave out rows of nobody")
+        if unit is None:
+            return None
+        if isinstance(unit, bool) or not isinstance(unit, str | int | uuid.UUID):
+            shown = f"is a {type(unit).__name__}"
+            raise self._bad(UNIT, f"{shown}; it must be text or a whole number, or NULL for who is not told apart")
         # Half a surrogate pair may come from a database that does not check its text.
         return hashlib.sha256(str(unit).encode("utf-8", "surrogatepass")).hexdigest()[:UNIT_DIGITS]
 

@@ -101,10 +101,11 @@ class Reading:
 class UnitSample:
     """One unit's numbers in a window, as `Sample`'s.
 
-    `unit` is the first 64 bits of the SHA-256 of its id, as hex digits: who it is does not leave the source.
+    `unit` is the first 64 bits of the SHA-256 of its id, as hex digits: who it is does not leave the source. None: of
+    units that are not told apart.
     """
 
-    unit: str
+    unit: str | None
     variant: str | None
     exposures: int
     events: int = 0

@@ -53,8 +53,9 @@ class MetricDefinition(BaseModel):
     query answers the latencies' sum and sum of squares as well, which decides sooner. Assignments have exposures alone:
     each unit once, in the window in which it first got its variant.
 
-    `unit_query` is the same question, answered unit by unit (a user, a session): the query's columns and `unit`. Only
-    backtests ask it: with it they deal users to the arms, as the flag does, instead of counts.
+    `unit_query` is the same question, answered unit by unit (a user, a session): the query's columns and `unit`, which
+    is NULL for those that need not be told apart, such as users without an event. Only backtests ask it: with it they
+    deal users to the arms, as the flag does, instead of counts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -37,7 +37,8 @@ class Units:
     """Whose the numbers of a history are: a row for each unit and piece, in the pieces' order.
 
     `ids` name the U units; `first` (P + 1) is the number of each piece's first row, `of` (N) the place of a row's unit
-    in `ids`, the others (N) its numbers.
+    in `ids`, the others (N) its numbers. `rest` (P) is what no unit is named for, or one without events: in which arm
+    these are makes no difference but for how many.
     """
 
     ids: tuple[str, ...]
@@ -47,6 +48,7 @@ class Units:
     events: Ints
     totals: Floats
     squares: Floats
+    rest: tuple[Sample, ...]
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class History:
                 events=units.events[row:],
                 totals=units.totals[row:],
                 squares=units.squares[row:],
+                rest=units.rest[piece:],
             )
         return replace(self, start=self.start + piece * self.step, pieces=self.pieces[piece:], units=units)
 
@@ -207,22 +210,29 @@ async def _read_units(
     """None where the metric can't be asked so, or has too many units to look at each."""
     if definition.unit_query is None:
         return None
-    ids, rows, first, pieces = dict[str, int](), list[tuple[float, ...]](), [0], list[Sample]()
+    ids, rows, first = dict[str, int](), list[tuple[float, ...]](), [0]
+    pieces, rest = list[Sample](), list[Sample]()
     for piece in _pieces(query, step):
         try:
             found = [one for one in await metrics.read_units(piece) if one.variant != without]
         except TooManyUnits:
             return None
-        rows += [_row(ids.setdefault(one.unit, len(ids)), one) for one in found]
+        rows += [_row(ids.setdefault(one.unit, len(ids)), one) for one in found if one.unit and _tells(definition, one)]
         if len(rows) > MOST_UNIT_ROWS:
             return None
         first.append(len(rows))
         pieces.append(_sum(found))
+        rest.append(_sum([one for one in found if not (one.unit and _tells(definition, one))]))
         progress()
     columns = np.array(rows, float).reshape(-1, 5).T
     of, exposures, events = columns[:3].astype(np.int64)
-    units = Units(tuple(ids), np.array(first), of, exposures, events, columns[3], columns[4])
+    units = Units(tuple(ids), np.array(first), of, exposures, events, columns[3], columns[4], tuple(rest))
     return replace(_history(definition, query, step, pieces), units=units)
+
+
+def _tells(definition: MetricDefinition, one: UnitSample) -> bool:
+    """Whether it matters which arm this unit is in: every amount does, of rates the events do."""
+    return definition.kind is not MetricKind.RATIO or one.events > 0
 
 
 def _row(unit: int, one: UnitSample) -> tuple[float, ...]:

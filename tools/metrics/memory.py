@@ -53,16 +53,15 @@ class MemoryMetricSource:
         return reading_of(plain, columns, rows, query=_shown(query))
 
     async def read_units(self, query: MetricQuery) -> tuple[UnitSample, ...]:
-        """The metric over the window, unit by unit; observations of nobody known are left out.
+        """The metric over the window, unit by unit; those of nobody known are together.
 
         Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable.
         """
         definition = self._catalogue.get(query.metric)
         await self.check()
-        groups = defaultdict[tuple[str | None, str], list[Observation]](list)
+        groups = defaultdict[tuple[str | None, str | None], list[Observation]](list)
         for one in self._inside(query):
-            if one.unit is not None:
-                groups[one.variant, one.unit].append(one)
+            groups[one.variant, one.unit].append(one)
         rows = [(*_row(group)[:-2], unit) for (_, unit), group in groups.items()]
         return units_of(definition, (*COLUMNS[:-1], "unit"), rows)
 

@@ -43,7 +43,7 @@ ERRORS = MetricDefinition(
     unit_query="""
         SELECT unit, variant, SUM(exposures) AS exposures, SUM(events) AS events
         FROM observations
-        WHERE flag = :flag AND environment = :environment AND at >= :start AND at < :end AND unit IS NOT NULL
+        WHERE flag = :flag AND environment = :environment AND at >= :start AND at < :end
         GROUP BY unit, variant
     """,
 )

@@ -67,7 +67,7 @@ def test_users_are_dealt_where_the_metric_can_tell_them_apart(shop: Path, sluice
     connection.close()
     ran = sluice("backtest", "new-checkout", *FEW[:-1])
     assert ran.status == 0, ran.err
-    assert re.search(r"errors: 60 a minute of 700 users, base rate 2 %", ran.out)
+    assert re.search(r"errors: 60 a minute, 14 users told apart, base rate 2 %", ran.out)
     assert "Dealt by user, each hashed into an arm as the flag does, anew in each replay: errors." in ran.out
 
 

@@ -107,23 +107,25 @@ async def test_a_metric_that_can_say_whose_its_numbers_are_is_read_by_unit() -> 
     units = history.units
     assert units is not None
     assert history.pieces == (Sample(8, 1), *[Sample(0)] * 3, Sample(4, 2), Sample(0))
-    assert len(units.ids) == 2
-    assert units.first.tolist() == [0, 2, 2, 2, 2, 3, 3]
-    assert units.of.tolist() == [0, 1, 0]
+    assert len(units.ids) == 1, "Ben had no event"
+    assert units.rest == (Sample(3, 0), *[Sample(0)] * 5)
+    assert units.first.tolist() == [0, 1, 1, 1, 1, 2, 2]
+    assert units.of.tolist() == [0, 0]
     later = history.since(4)
     assert later.pieces == (Sample(4, 2), Sample(0))
     assert later.start == END - 2 * HOUR
     assert later.units is not None
     assert (later.units.first.tolist(), later.units.of.tolist()) == ([0, 1, 1], [0])
+    assert len(later.units.rest) == 2
     assert later.units.events.tolist() == [2]
 
 
 async def test_too_many_users_are_read_as_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    users = [Observation("old", END - HOUR, 1, number % 2, unit=f"user {number}") for number in range(30)]
+    users = [Observation("old", END - HOUR, 1, 1, unit=f"user {number}") for number in range(30)]
     monkeypatch.setattr(history_module, "MOST_UNIT_ROWS", 29)
     history = await read_history(of_users(*users), QUERY, HOUR, without="new")
     assert history.units is None
-    assert history.total == Sample(30, 15)
+    assert history.total == Sample(30, 30)
     monkeypatch.undo()
     monkeypatch.setattr(answer, "MAX_UNIT_ROWS", 29)
     assert (await read_history(of_users(*users), QUERY, HOUR, without="new")).units is None

@@ -45,7 +45,8 @@ def by_users(
     columns = np.array(rows, float).T
     minute, of, exposures, events = columns[:4].astype(np.int64)
     first = np.searchsorted(minute, np.arange(minutes + 1))
-    units = Units(tuple(f"{user:016x}" for user in range(users)), first, of, exposures, events, columns[4], columns[5])
+    named = tuple(f"{user:016x}" for user in range(users))
+    units = Units(named, first, of, exposures, events, columns[4], columns[5], (Sample(0),) * minutes)
     pieces = tuple(
         Sample(*(column[a:b].sum().item() for column in (exposures, events, columns[4], columns[5])))
         for a, b in pairwise(first.tolist())

@@ -131,7 +131,8 @@ class Replayed:
 class Source:
     """The history of a metric that was replayed, and how bursty it is, besides what the plan reckons with.
 
-    `level` is events per request of a rate, the mean of amounts, and None of latencies.
+    `units` are the users that were told apart. `level` is events per request of a rate, the mean of amounts, and None
+    of latencies.
     """
 
     metric: str

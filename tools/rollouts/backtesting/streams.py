@@ -1,8 +1,8 @@
 """A metric's history at the grain of the looks, and how it is dealt to control and treatment.
 
 By units where the history has them: each user is put into an arm by the flag's own hash, under a salt that each replay
-has of its own, so that whatever is peculiar to users is there: some make many requests, and all of theirs fail. The
-unit's rows stay whole: nobody's requests are in both arms.
+has of its own, so that whatever is peculiar to users is there: some make many requests, and all of theirs fail. Users
+that are not told apart, or had no event, are dealt by counts.
 
 By counts otherwise. Each look's exposures are drawn into treatment at the stage's share, and with them its events (the
 requests of each bucket of latencies), hypergeometrically, or, where the history is bursty by φ, beta-binomially with φ
@@ -15,7 +15,7 @@ harm. Latencies all become longer, so that requests move to later buckets. Amoun
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -190,9 +190,12 @@ class UnitStream:
         self.kind, self.dispersion, self.more = history.kind, history.dispersion, more
         self.cap = math.inf if history.cap is None else history.cap
         self._assignment = assignment
+        rest = replace(history, pieces=units.rest, units=None)
+        deals = RateStream if history.kind is MetricKind.RATIO else MeanStream
+        self._rest = deals(rest, grain, rng, more=more)
 
     def deal(self, rng: Random, replays: Ints, at: Ints, percents: Floats) -> Arms:
-        arms = Arms.empty(len(at))
+        arms = self._rest.deal(rng, replays, at, percents)
         for row, (replay, look, percent) in enumerate(zip(replays, at, percents, strict=True)):
             inside = slice(self.first[look], self.first[look + 1])
             treated = self._assignment.treated(replay, self.of[inside], percent)
@@ -203,7 +206,7 @@ class UnitStream:
                 (arms.squares, self.squares),
             ):
                 whole, part = column[inside].sum(), column[inside][treated].sum()
-                found[row] = whole - part, part
+                found[row] += whole - part, part
         arms.squares[:] = np.maximum(arms.squares, 0.0)
         return arms
 
