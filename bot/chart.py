@@ -76,12 +76,13 @@ def described(trace: Trace) -> str:
     span = trace.last.at - trace.points[0].at
     worst = max(trace.points, key=lambda point: point.verdict.harm_e)
     seen, compared = (_shown(trace, value) for value in _values(trace, trace.last))
-    treatment = seen + _range_of(last.treatment_n, last.treatment_events, trace)
-    control = compared + _range_of(last.control_n, last.control_events, trace)
+    arms = seen + _range_of(last.treatment_n, last.treatment_events, trace)
+    if not _is_relative(trace):
+        arms += f", control {compared}" + _range_of(last.control_n, last.control_events, trace)
     lines = [
         f"{rail.metric} of {trace.flag} in {trace.environment} over {texts.duration(span)}, "
         f"{len(trace.points):,} checks shown.",
-        f"Treatment {treatment}, control {control}; {_limit_said(trace)}.",
+        f"Treatment {arms}; {_limit_said(trace)}.",
         f"Evidence of harm was at most {texts.evidence(worst.verdict.harm_e)} ({_levels_said(last)})"
         + ("." if rail.of_split else f"; of safety it is {texts.evidence(last.safe_e)} of {texts.evidence(PROMOTES)}."),
         f"Stages: {', '.join(_stage_said(trace, point) for point in trace.stages)}.",
@@ -142,11 +143,12 @@ def _draw_evidence(axes: "Axes", trace: Trace, palette: Palette) -> None:
     harm = [_shown_evidence(point.verdict.harm_e) for point in trace.points]
     safe = [_shown_evidence(point.verdict.safe_e) for point in trace.points]
     axes.set_yscale("log")
-    top = max(200.0, 2 * max(*harm, *safe))
+    levels = _levels(trace.last.verdict)
+    top = max(200.0, 2 * max(*harm, *safe), *(2 * level for level, _ in levels))
     axes.set_ylim(LEAST_EVIDENCE, min(top, MOST_EVIDENCE))
     axes.plot(times, safe, color=palette.safe, linewidth=2.2)
     axes.plot(times, harm, color=palette.limit, linestyle="-.", linewidth=2.2)
-    for level, said in _levels(trace.last.verdict):
+    for level, said in levels:
         axes.axhline(level, color=palette.faint, linestyle=(0, (1, 2)), linewidth=1.2)
         axes.annotate(
             said,

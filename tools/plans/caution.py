@@ -11,7 +11,7 @@ from tools.plans.model import Exposure, Guardrail, Mode, Plan, Stage
 from tools.plans.sizing import limit_for
 
 # What a revision of a running rollout may be about; everything else of a plan must be as it was approved.
-_FREE = {"stages", "rationale", "spec_sha256"}
+_FREE = {"stages", "rationale", "spec_sha256", "expected"}
 
 
 class NotMoreCautious(Conflict):
@@ -32,6 +32,8 @@ def _problems(running: Plan, revised: Plan, stage: int) -> Iterator[str]:
     for field in Plan.model_fields:
         if field not in _FREE and getattr(running, field) != getattr(revised, field):
             yield f"The {field.replace('_', ' ')} would be another than people approved."
+    if not set(running.expected) <= set(revised.expected):
+        yield "What the plan was made for would be another than people approved."
     if len(revised.stages) <= stage:
         yield f"Stage {stage + 1} is in force and would be gone."
         return

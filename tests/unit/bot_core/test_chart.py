@@ -2,15 +2,18 @@
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
 from bot.chart import PALETTES, Theme, described, drawn
-from tools.gates import CountEvidence, Counts, CountTest, Direction, Outcome, judge, no_data, update
+from tools.gates import CountEvidence, Counts, CountTest, Direction, Outcome, Verdict, judge, no_data, update
 from tools.gates.verdict import NoData
+from tools.metrics.catalogue import MetricKind
 from tools.plans.model import Exposure, Guardrail
+from tools.rollouts.judging import Numbers
 from tools.rollouts.trace import Point, Trace
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -103,3 +106,60 @@ def test_every_colour_can_be_told_from_the_ground(theme: Theme) -> None:
     for colour in (palette.text, palette.faint, palette.treatment, palette.control, palette.limit, palette.safe):
         low, high = sorted((ground, luminance(colour)))
         assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+MEAN = Numbers(kind=MetricKind.MEAN, cap=100.0, unit="EUR")
+BUCKETS = Numbers(kind=MetricKind.LATENCY, buckets=(0.1,))
+SPLIT = Numbers(kind=MetricKind.ASSIGNMENTS)
+
+
+def told(numbers: Numbers, rail: Guardrail, *verdicts: Verdict) -> Trace:
+    """A rollout checked each minute with these verdicts."""
+    exposure = Exposure(percent=5)
+    points = [Point(START + timedelta(minutes=at), 0, exposure, verdict) for at, verdict in enumerate(verdicts)]
+    return Trace("new-checkout", "production", rail, tuple(points), numbers)
+
+
+SEEN = Verdict(Outcome.INCONCLUSIVE, "", ratio=0.974, harm_e=3.0, safe_e=2.0, treatment_n=900, control_n=9000)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "rail", "rates", "words"),
+    [
+        (
+            MEAN,
+            Guardrail(metric="revenue", direction=Direction.DECREASE, margin=1.05),
+            (21.43, 22.0),
+            "Treatment 21.43 EUR (of 900), control 22 EUR (of 9,000); it must stay above 20.95 EUR.",
+        ),
+        (
+            BUCKETS,
+            Guardrail(metric="latency", margin=1.25),
+            (None, None),
+            "Treatment 0.974 × control (of 900); it must stay below 1.25 × control.",
+        ),
+        (
+            SPLIT,
+            Guardrail(metric="split", of_split=True),
+            (0.091, 0.1),
+            "Treatment 9.1 % (of 900), control 10 % (of 9,000); 10 % are planned.",
+        ),
+    ],
+)
+def test_means_and_latencies_are_never_percentages(
+    numbers: Numbers, rail: Guardrail, rates: tuple[float | None, float | None], words: str
+) -> None:
+    verdict = replace(SEEN, treatment_rate=rates[0], control_rate=rates[1])
+    trace = told(numbers, rail, *[verdict] * 5)
+    assert words in described(trace)
+    assert size(drawn(trace)) == (1600, 1080)
+
+
+def test_the_levels_are_the_verdicts() -> None:
+    rail = Guardrail(metric="errors")
+    shared = replace(SEEN, treatment_rate=0.01, control_rate=0.01, pause_from=40.0, rollback_from=100.0)
+    assert "(40 pauses, 100 rolls back); of safety it is 2.0 of 20." in described(told(Numbers(), rail, shared, shared))
+    only_pauses = replace(shared, pause_from=1000.0, rollback_from=None)
+    trace = told(SPLIT, Guardrail(metric="split", of_split=True), only_pauses, only_pauses)
+    assert "Evidence of harm was at most 3.0 (over 1,000 pauses).\n" in described(trace)
+    assert size(drawn(trace)) == (1600, 1080)

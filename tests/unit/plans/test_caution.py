@@ -7,7 +7,20 @@ import pytest
 from tests.unit.rollouts.world import RAIL, make_plan, stage
 from tools.gates import Direction
 from tools.plans.caution import NotMoreCautious, check_caution
-from tools.plans.model import Audience, Basis, Exposure, Facet, Guardrail, Mode, OnFail, Plan, Source, Stage, Strategy
+from tools.plans.model import (
+    Audience,
+    Basis,
+    Expected,
+    Exposure,
+    Facet,
+    Guardrail,
+    Mode,
+    OnFail,
+    Plan,
+    Source,
+    Stage,
+    Strategy,
+)
 
 RUNNING = make_plan(stage(5), stage(25), stage(50), stage(100))
 ORDERS = Guardrail(metric="orders", direction=Direction.DECREASE, margin=1.5)
@@ -107,6 +120,16 @@ def test_a_shadow_stage_is_not_cut_short_and_an_audience_not_widened() -> None:
     check_caution(running, make_plan(shadow(50), narrower, stage(100), strategy=Strategy.SHADOW), 0)
     with pytest.raises(NotMoreCautious, match="was approved for that step"):
         check_caution(make_plan(shadow(5), shadow(50), stage(100)), make_plan(shadow(5), stage(20), stage(100)), 0)
+
+
+def test_what_was_measured_of_a_new_metric_may_be_added_and_nothing_else_of_it_changes() -> None:
+    errors = Expected(metric=RAIL.metric, base_rate=0.01, quietest=90, busiest=110)
+    orders = Expected(metric="orders", base_rate=None, quietest=90, busiest=110)
+    running = RUNNING.model_copy(update={"expected": (errors,)})
+    check_caution(running, running.model_copy(update={"expected": (errors, orders)}), 0)
+    for changed in ((), (errors.model_copy(update={"busiest": 900}),)):
+        with pytest.raises(NotMoreCautious, match="What the plan was made for would be another"):
+            check_caution(running, running.model_copy(update={"expected": changed}), 0)
 
 
 def test_what_a_plan_rests_on_is_no_difference() -> None:

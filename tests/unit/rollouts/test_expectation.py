@@ -1,9 +1,12 @@
 """What a gate waits for and how long that takes: as the gate itself then does, and never a promise it can't keep."""
 
+import math
 import random
 import statistics
+from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from tests.unit.rollouts.world import ERRORS, RAIL, SAM, World, make_plan, stage
@@ -16,15 +19,19 @@ from tools.gates import (
     Direction,
     Minutes,
     Outcome,
+    assignment,
     error,
     judge,
     judge_ceiling,
     update,
     update_ceiling,
 )
-from tools.metrics.base import Sample
+from tools.metrics.base import Sample, together
+from tools.metrics.catalogue import MetricKind
 from tools.plans.model import Guardrail
+from tools.rollouts import judging
 from tools.rollouts.expectation import Awaited, Expectation, Pace, Timing, expect, expectations, outlook
+from tools.rollouts.judging import Numbers
 from tools.rollouts.phases import Phase
 
 GOOD = {"old": (950, 19), "new": (50, 1)}
@@ -172,3 +179,75 @@ async def test_while_it_burns_in_that_is_said(world: World) -> None:
     view = await world.live(view.id, 6, **GOOD)
     lines = await expectations(world.database, view, now=world.clock.now())
     assert "burns in for 9 min more" in lines[0]
+
+
+EDGES = (0.05, 0.1, 0.2, 0.4)
+REVENUE, LATENCY = Numbers(kind=MetricKind.MEAN, cap=100.0), Numbers(kind=MetricKind.LATENCY, buckets=EDGES, sums=True)
+OF_REVENUE = Guardrail(metric="revenue", direction=Direction.DECREASE, margin=1.05, min_sample=200)
+OF_LATENCY = Guardrail(metric="latency", margin=1.1, min_sample=200)
+
+
+def drawn(rng: np.random.Generator, numbers: Numbers, requests: int, factor: float = 1.0) -> Sample:
+    """A minute of one arm."""
+    if numbers.kind is MetricKind.MEAN:
+        values = np.minimum(rng.lognormal(3.0, 0.5, requests) * factor, 100.0)
+        return Sample(requests, 0, float(values.sum()), float((values**2).sum()))
+    took = rng.lognormal(-2.5, 0.6, requests) * factor
+    counts = np.bincount(np.searchsorted(EDGES, took), minlength=len(EDGES) + 1).tolist()
+    return Sample(
+        requests,
+        0,
+        float(took.sum()),
+        float((took**2).sum()),
+        tuple(zip((*EDGES, math.inf), counts, strict=True)),
+    )
+
+
+@pytest.mark.parametrize(("rail", "numbers"), [(OF_REVENUE, REVENUE), (OF_LATENCY, LATENCY)])
+def test_the_time_to_proof_of_means_and_latencies_is_about_what_the_gate_then_takes(
+    rail: Guardrail, numbers: Numbers
+) -> None:
+    rng, ratios, nine_in_ten = np.random.default_rng(6), [], 0
+    for _ in range(60):
+        minute, foretold, stored, verdict = 0, None, None, None
+        arms: list[tuple[Sample, Sample]] = []
+        while minute < 400 and (verdict is None or verdict.outcome is not Outcome.PASS):
+            minute += 1
+            arms.append((drawn(rng, numbers, 240), drawn(rng, numbers, 60)))
+            verdict, stored = judging.judge(numbers, rail, *arms[-1], stored, burning_in=False)
+            if minute == 5 and verdict.outcome is not Outcome.PASS:
+                pace = Pace(5, together(arm for _, arm in arms), together(arm for arm, _ in arms))
+                foretold = expect(Awaited(rail, verdict, pace, 10**6, numbers=numbers)).wait
+        if foretold is not None:
+            ratios.append((minute - 5) / foretold.median)
+            nine_in_ten += minute - 5 <= foretold.p90
+    assert len(ratios) > 30
+    assert 0.5 < statistics.median(ratios) < 2
+    assert nine_in_ten >= 0.75 * len(ratios)
+
+
+def test_a_mean_beyond_its_margin_waits_for_nothing() -> None:
+    rng = np.random.default_rng(7)
+    arms = drawn(rng, REVENUE, 4000), drawn(rng, REVENUE, 1000, 0.93)
+    verdict, _ = judging.judge(REVENUE, OF_REVENUE, *arms, None, burning_in=False)
+    held = replace(verdict, outcome=Outcome.INCONCLUSIVE)
+    found = expect(Awaited(OF_REVENUE, held, Pace(5, arms[1], arms[0]), 1000, numbers=REVENUE))
+    assert found.wait is None
+    assert "is not within the margin ×1.05, so more data will not prove it" in found.why
+
+
+def test_a_split_waits_until_a_mismatch_would_have_shown() -> None:
+    test, numbers = assignment.AssignmentTest(), Numbers(kind=MetricKind.ASSIGNMENTS)
+    rail = Guardrail(metric="split", of_split=True, min_sample=1)
+    evidence, minutes = assignment.AssignmentEvidence(), 0.0
+    for _ in range(10):
+        evidence = assignment.update(evidence, 0.1, 900, 100)
+    verdict = assignment.judge(test, evidence)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    wait = expect(Awaited(rail, verdict, Pace(10, Sample(1000), Sample(9000)), 1000, numbers=numbers)).wait
+    assert wait is not None
+    while assignment.judge(test, evidence).outcome is not Outcome.PASS:
+        evidence, minutes = assignment.update(evidence, 0.1, 900, 100), minutes + 1
+    assert minutes == pytest.approx(wait.median, abs=1)
+    planned = expect(Awaited(rail, assignment.judge(test, evidence), Pace(0, Sample(0), Sample(0)), 0, numbers=numbers))
+    assert (planned.wait, planned.why) == (Minutes(0, 0), "split is split as planned.")
