@@ -4,15 +4,26 @@ The unmodified slack_sdk and slack_bolt talk to it over HTTP and WebSocket. It k
 """
 
 from bot.workspace.server import RunningWorkspace, build_workspace, running_workspace
-from bot.workspace.settings import Person, Room, SlashCommand, Switch, UserGroup, WorkspaceSettings
+from bot.workspace.settings import (
+    Person,
+    Room,
+    Shortcut,
+    SlashCommand,
+    Switch,
+    TourStep,
+    UserGroup,
+    WorkspaceSettings,
+)
 from bot.workspace.state import Workspace
 
 __all__ = [
     "Person",
     "Room",
     "RunningWorkspace",
+    "Shortcut",
     "SlashCommand",
     "Switch",
+    "TourStep",
     "UserGroup",
     "Workspace",
     "WorkspaceSettings",

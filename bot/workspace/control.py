@@ -1,6 +1,7 @@
 """/control/…: what people do and what can go wrong, over JSON, for the page and for tests in another process."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypeVar
 
 import httpx
@@ -72,6 +73,13 @@ class Suggest(_Model):
     ts: str = ""
 
 
+class UseShortcut(_Model):
+    callback_id: str
+    user: str
+    channel: str = ""
+    ts: str = ""
+
+
 class React(_Model):
     channel: str
     ts: str
@@ -99,6 +107,7 @@ class Remove(_Model):
 
 
 class RateLimitOrder(_Model):
+    on: bool = True
     method: str = EVERY_METHOD
     times: Annotated[int, Field(ge=1)] | None = None
     seconds: Annotated[float, Field(gt=0)] | None = None
@@ -146,6 +155,7 @@ class Control:
             "/control/command": self._command,
             "/control/click": self._click,
             "/control/suggest": self._suggest,
+            "/control/shortcut": self._shortcut,
             "/control/views/{view_id}/submit": self._submit,
             "/control/views/{view_id}/close": self._close,
             "/control/react": self._react,
@@ -177,7 +187,10 @@ class Control:
             "app": {"id": settings.app_id, "bot_user_id": settings.bot_user_id, "name": settings.bot_real_name},
             "people": [person.id for person in settings.people],
             "users": [workspace.user_json(person) for person in workspace.users.values()],
-            "groups": [{"id": group.id, "handle": group.handle} for group in workspace.groups.values()],
+            "groups": [
+                {"id": group.id, "handle": group.handle, "members": list(group.members)}
+                for group in workspace.groups.values()
+            ],
             "channels": [
                 {**channel.as_json(settings.bot_user_id), "members": channel.members}
                 for channel in workspace.channels.values()
@@ -201,10 +214,11 @@ class Control:
                 {"name": command.name, "description": command.description, "usage_hint": command.usage_hint}
                 for command in settings.commands
             ],
-            "switches": [
-                {"label": switch.label, "description": switch.description, "danger": switch.danger}
-                for switch in settings.switches
-            ],
+            "shortcuts": [asdict(shortcut) for shortcut in settings.shortcuts],
+            "switches": workspace.switches_json(),
+            "faults": workspace.faults.as_json(),
+            "tour": [asdict(step) for step in settings.tour],
+            "parts": {person.id: person.part for person in settings.people if person.part},
             "connections": len(self._sockets.connections),
             "http_mode": settings.request_url is not None,
         }
@@ -289,6 +303,10 @@ class Control:
         order = await _read(request, Suggest)
         return {"options": await self._people.suggest(**order.model_dump())}
 
+    async def _shortcut(self, request: Request) -> Json:
+        order = await _read(request, UseShortcut)
+        return _outcome_json(await self._people.shortcut(**order.model_dump()))
+
     async def _submit(self, request: Request) -> Json:
         order = await _read(request, Submit)
         return _outcome_json(await self._people.submit(request.path_params["view_id"], order.user, order.values))
@@ -331,10 +349,12 @@ class Control:
 
     async def _rate_limit(self, request: Request) -> Json:
         order = await _read(request, RateLimitOrder)
-        self._workspace.faults.limit(
-            order.method, times=order.times, seconds=order.seconds, retry_after=order.retry_after
-        )
-        return self._workspace.faults.as_json()
+        faults = self._workspace.faults
+        if order.on:
+            faults.limit(order.method, times=order.times, seconds=order.seconds, retry_after=order.retry_after)
+        else:
+            faults.limits.clear()
+        return self._faults()
 
     async def _outage(self, request: Request) -> Json:
         order = await _read(request, OutageOrder)
@@ -343,7 +363,7 @@ class Control:
             await self._sockets.disconnect_all(abruptly=True)
         else:
             self._workspace.faults.end_outage()
-        return self._workspace.faults.as_json()
+        return self._faults()
 
     async def _disconnect(self, request: Request) -> Json:
         order = await _read(request, DisconnectOrder)
@@ -351,17 +371,24 @@ class Control:
 
     async def _duplicates(self, request: Request) -> Json:
         self._workspace.faults.duplicate((await _read(request, DuplicatesOrder)).copies)
-        return self._workspace.faults.as_json()
+        return self._faults()
 
     async def _clear(self, request: Request) -> Json:
         self._workspace.faults.clear()
-        return self._workspace.faults.as_json()
+        return self._faults()
+
+    def _faults(self) -> Json:
+        faults = self._workspace.faults.as_json()
+        self._workspace.feed.publish("faults", faults)
+        return faults
 
     async def _press(self, request: Request) -> Json:
         index, switches = request.path_params["index"], self._workspace.settings.switches
         if index >= len(switches):
             raise NotFound(f"There is no switch {index}; there are {len(switches)}.")
-        return {"status": await press(switches[index])}
+        status = await press(switches[index])
+        self._workspace.press(index)
+        return {"status": status}
 
 
 async def press(switch: Switch) -> int:

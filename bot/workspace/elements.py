@@ -67,7 +67,18 @@ def _option(text_rule: Rule, *, with_url: bool = False) -> Rule:
 _PLAIN_OPTION = _option(plain(most=75))
 _RICH_OPTION = _option(text(most=75))
 _OVERFLOW_OPTION = _option(plain(most=75), with_url=True)
+_PLAIN_OPTIONS = array(_PLAIN_OPTION, most=100, least=0)
 _GROUP = obj({"label": plain(most=75), "options": array(_PLAIN_OPTION, most=100)})
+_GROUPS = array(_GROUP, most=100, least=0)
+
+
+def complaint_of_options(answer: Mapping[str, Any]) -> str | None:
+    """Why Slack would not offer what an app answered when it was asked for an external select's options."""
+    around = Surroundings("modal")
+    for name, rule in (("options", _PLAIN_OPTIONS), ("option_groups", _GROUPS)):
+        for complaint in rule(answer.get(name) or [], f"/{name}", around):
+            return complaint
+    return None
 
 
 def _initial_among_options(value: Any, pointer: str, around: Surroundings) -> Iterator[str]:

@@ -23,7 +23,6 @@ _PLAIN = {
     "multi_users_select": ("selected_users", "initial_users"),
     "multi_channels_select": ("selected_channels", "initial_channels"),
     "multi_conversations_select": ("selected_conversations", "initial_conversations"),
-    "rich_text_input": ("rich_text_value", "initial_value"),
 }
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
@@ -107,6 +106,8 @@ def element_state(placed: Placed, given: Mapping[str, Any]) -> Json | None:
             element.get("initial_options", []) if raw is missing else [_option(element, item) for item in raw or []]
         )
         return {"type": kind, "selected_options": options}
+    if kind == "rich_text_input":
+        return {"type": kind, "rich_text_value": element.get("initial_value") if raw is missing else _rich_text(raw)}
     if kind in _PLAIN:
         selected, initial = _PLAIN[kind]
         return {"type": kind, selected: element.get(initial) if raw is missing else raw}
@@ -156,6 +157,14 @@ def _number_complaint(element: Json, content: str) -> str | None:
     if most is not None and number > float(most):
         return f"Please enter a number of at most {most}."
     return None
+
+
+def _rich_text(raw: Any) -> Json | None:
+    """What was typed as a rich_text block with one section; one that is given as a block stays as it is."""
+    if raw in (None, "") or isinstance(raw, dict):
+        return raw or None
+    section = {"type": "rich_text_section", "elements": [{"type": "text", "text": str(raw)}]}
+    return {"type": "rich_text", "elements": [section]}
 
 
 def _lookup(placed: Placed, given: Mapping[str, Any], missing: object) -> Any:

@@ -76,6 +76,44 @@ def message_action(workspace: Workspace, person: Person, message: Message, actio
     return payload
 
 
+def attachment_action(
+    workspace: Workspace, person: Person, message: Message, attachment: Json, action: Json, state: Json
+) -> Json:
+    """block_actions from what a link was unfurled to."""
+    payload = message_action(workspace, person, message, action, state)
+    unfurled = {"is_app_unfurl": True, "app_unfurl_url": attachment["from_url"]}
+    container = {**payload["container"], **unfurled, "type": "message_attachment", "attachment_id": attachment["id"]}
+    return {**payload, "container": container, "app_unfurl": attachment}
+
+
+def message_shortcut(workspace: Workspace, person: Person, message: Message, callback_id: str) -> Json:
+    """message_action: a shortcut in a message's menu."""
+    channel = workspace.channels[message.channel]
+    token = workspace.tickets.issue_response(
+        channel=channel.id, user=person.id, message_ts=message.ts, thread_ts=message.thread_ts
+    )
+    return {
+        **_interaction(workspace, person, "message_action"),
+        "callback_id": callback_id,
+        "action_ts": f"{time.time():.6f}",
+        "trigger_id": workspace.tickets.issue_trigger(person.id),
+        "response_url": f"{workspace.base_url}/response/{token}",
+        "message_ts": message.ts,
+        "channel": {"id": channel.id, "name": "directmessage" if channel.kind == "im" else channel.name},
+        "message": workspace.message_json(message),
+    }
+
+
+def global_shortcut(workspace: Workspace, person: Person, callback_id: str) -> Json:
+    """shortcut: one beside the composer. It knows no channel."""
+    return {
+        **_interaction(workspace, person, "shortcut"),
+        "callback_id": callback_id,
+        "action_ts": f"{time.time():.6f}",
+        "trigger_id": workspace.tickets.issue_trigger(person.id),
+    }
+
+
 def view_action(workspace: Workspace, person: Person, view: View, action: Json, state: Json) -> Json:
     """block_actions from a modal or a Home tab."""
     return {

@@ -7,6 +7,7 @@ from typing import Any
 
 from bot.workspace import payloads
 from bot.workspace.delivery import Acknowledgement, Courier
+from bot.workspace.elements import complaint_of_options
 from bot.workspace.errors import Refusal
 from bot.workspace.inputs import Placed, complaints, element_state, placed_elements, state_values
 from bot.workspace.records import Channel, Json, Message, View
@@ -126,12 +127,17 @@ class People:
         workspace = self._workspace
         room, person = workspace.channel(channel), workspace.person_named(user)
         message = self._seen_message(room, ts, person)
-        placed = _find(message.blocks, action_id, block_id)
+        blocks, attachment = _around(message, action_id, block_id)
+        placed = _find(blocks, action_id, block_id)
         if placed.element.get("confirm") and not confirm:
             return Outcome()
         given = {**(values or {}), **_given(placed, value)}
         action = payloads.action_of(placed.element, placed.block_id, _chosen(placed, given, value))
-        payload = payloads.message_action(workspace, person, message, action, state_values(message.blocks, given))
+        state = state_values(blocks, given)
+        if attachment is None:
+            payload = payloads.message_action(workspace, person, message, action, state)
+        else:
+            payload = payloads.attachment_action(workspace, person, message, attachment, action, state)
         return self._clicked(await self._courier.ask("interactive", payload))
 
     async def click_in_view(
@@ -156,6 +162,25 @@ class People:
         payload = payloads.view_action(self._workspace, person, view, action, state_values(view.blocks, given))
         return self._clicked(await self._courier.ask("interactive", payload))
 
+    async def shortcut(self, callback_id: str, user: str, *, channel: str = "", ts: str = "") -> Outcome:
+        """Use one of the app's shortcuts: a message's, when `channel` and `ts` name one, else a global one."""
+        workspace, person = self._workspace, self._workspace.person_named(user)
+        kind = "message" if ts else "global"
+        offered = {one.callback_id for one in workspace.settings.shortcuts if one.kind == kind}
+        if callback_id not in offered:
+            raise NotFound(
+                f"The app has no {kind} shortcut {callback_id}; it has: {', '.join(sorted(offered)) or 'none'}."
+            )
+        if kind == "global":
+            return self._clicked(
+                await self._courier.ask("interactive", payloads.global_shortcut(workspace, person, callback_id))
+            )
+        message = self._seen_message(workspace.channel(channel), ts, person)
+        if message.ephemeral_to is not None:
+            raise Conflict("A message that only one person sees has no shortcuts.")
+        payload = payloads.message_shortcut(workspace, person, message, callback_id)
+        return self._clicked(await self._courier.ask("interactive", payload))
+
     async def suggest(
         self, action_id: str, user: str, typed: str, *, view_id: str | None = None, channel: str = "", ts: str = ""
     ) -> list[Json]:
@@ -172,8 +197,11 @@ class People:
             action = {"action_id": action_id, "block_id": placed.block_id}
             payload = payloads.message_suggestion(self._workspace, person, message, action, typed)
         ack = await self._courier.ask("interactive", payload)
+        complaint = complaint_of_options(ack.body)
+        if complaint:
+            raise Refusal("invalid_options", [complaint])
         groups = ack.body.get("option_groups") or []
-        return [*(ack.body.get("options") or []), *(option for group in groups for option in group.get("options", []))]
+        return [*(ack.body.get("options") or []), *(option for group in groups for option in group["options"])]
 
     async def submit(self, view_id: str, user: str, values: Mapping[str, Any] | None = None) -> Outcome:
         """Press a modal's submit button. Slack's own checks come first; then the app decides what happens next."""
@@ -303,6 +331,15 @@ def _find(blocks: list[Json], action_id: str, block_id: str | None) -> Placed:
             return placed
     offered = ", ".join(placed.action_id for placed in placed_elements(blocks)) or "none"
     raise NotFound(f"There is nothing with the action_id {action_id} here; it offers: {offered}.")
+
+
+def _around(message: Message, action_id: str, block_id: str | None) -> tuple[list[Json], Json | None]:
+    """The blocks in which an element stands: the message's own, or an attachment's (and then that attachment)."""
+    for attachment in message.attachments:
+        blocks: list[Json] = attachment.get("blocks", [])
+        if any(one.action_id == action_id and block_id in (None, one.block_id) for one in placed_elements(blocks)):
+            return blocks, attachment
+    return message.blocks, None
 
 
 def _given(placed: Placed, value: Any) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Stream:
 
 @dataclass
 class Message:
-    """A message. `ephemeral_to` names the only person who sees it."""
+    """A message. `ephemeral_to` is who alone sees it, `attachments` are what its links were unfurled to."""
 
     ts: str
     channel: str
@@ -79,6 +79,7 @@ class Message:
     reactions: dict[str, list[str]] = field(default_factory=dict)
     ephemeral_to: str | None = None
     stream: Stream | None = None
+    attachments: list[Json] = field(default_factory=list)
 
     @property
     def is_reply(self) -> bool:

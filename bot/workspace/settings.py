@@ -1,11 +1,30 @@
 """What a local workspace consists of before anybody says anything: its team, people, channels, app and tokens."""
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+from bot.workspace.manifest import BUNDLED, Manifest, Prompt, Shortcut, SlashCommand
+
+__all__ = [
+    "DEFAULT_EVENTS",
+    "DEFAULT_PEOPLE",
+    "DEFAULT_PROMPTS",
+    "DEFAULT_ROOMS",
+    "Person",
+    "Prompt",
+    "Room",
+    "Shortcut",
+    "SlashCommand",
+    "Switch",
+    "TourStep",
+    "UserGroup",
+    "WorkspaceSettings",
+]
 
 
 @dataclass(frozen=True)
 class Person:
-    """A member of the workspace. `id` starts with U, `tz` is an IANA zone name."""
+    """A member of the workspace. `id` starts with U, `tz` is an IANA zone; `part` is what they play on the page."""
 
     id: str
     name: str
@@ -14,6 +33,7 @@ class Person:
     title: str = ""
     tz: str = "Europe/Berlin"
     is_bot: bool = False
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,23 +57,6 @@ class UserGroup:
 
 
 @dataclass(frozen=True)
-class SlashCommand:
-    """A command that the app registered, with the slash."""
-
-    name: str
-    description: str = ""
-    usage_hint: str = ""
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A button in the conversation with the app, and what a person says by pressing it."""
-
-    title: str
-    message: str
-
-
-@dataclass(frozen=True)
 class Switch:
     """A button of the page beside the conversation: the server POSTs `body` as JSON to `url` when it is pressed."""
 
@@ -64,22 +67,46 @@ class Switch:
     body: dict[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class TourStep:
+    """A step of the page's guided tour: what to do, as whom (a user id), where, and how one sees that it is done.
+
+    The page points at `target`, which `name` tells apart: the composer (in which it writes `name`), the button, switch
+    or message called so. A step is done when one of the app's messages since the tour began says all of `done`, or when
+    a later step is.
+    """
+
+    title: str
+    text: str
+    person: str
+    channel: str
+    target: Literal["composer", "button", "switch", "message"]
+    name: str
+    done: tuple[str, ...]
+
+
 DEFAULT_PEOPLE = (
-    Person("UMIRA0001", "mira", "Mira Castellan", "mira@acme.example", "Payments engineer"),
-    Person("UJONAS001", "jonas", "Jonas Okafor", "jonas@acme.example", "Release manager"),
-    Person("UAIKO0001", "aiko", "Aiko Lindqvist", "aiko@acme.example", "Site reliability", tz="Asia/Tokyo"),
-    Person("USAM00001", "sam", "Sam Whitfield", "sam@acme.example", "Product", tz="America/New_York"),
+    Person("UMIRA0001", "mira", "Mira Castellan", "mira@acme.example", "Payments engineer", part="asks"),
+    Person("UJONAS001", "jonas", "Jonas Okafor", "jonas@acme.example", "Release manager", part="approves"),
+    Person(
+        "UAIKO0001",
+        "aiko",
+        "Aiko Lindqvist",
+        "aiko@acme.example",
+        "Site reliability",
+        tz="Asia/Tokyo",
+        part="approves, too",
+    ),
+    Person("USAM00001", "sam", "Sam Whitfield", "sam@acme.example", "Product", tz="America/New_York", part="looks on"),
 )
 DEFAULT_ROOMS = (
     Room("CRELEASES", "releases", "What is going out, and how it is doing"),
     Room("CPAYMENTS", "payments", "The payments team"),
     Room("CALERTS01", "alerts", "Only what needs a person"),
 )
-DEFAULT_PROMPTS = (
-    Prompt("What is rolling out?", "What is rolling out right now?"),
-    Prompt("What can you do?", "What can you do?"),
-)
-DEFAULT_EVENTS = ("app_mention", "app_home_opened", "message.channels", "message.im", "reaction_added")
+DEFAULT_APP: Manifest = BUNDLED
+DEFAULT_PROMPTS = DEFAULT_APP.prompts
+DEFAULT_EVENTS = DEFAULT_APP.events
 
 
 @dataclass(frozen=True)
@@ -89,7 +116,9 @@ class WorkspaceSettings:
     `request_url`: where events, commands and interactions are POSTed; None means Socket Mode.
     `options_url`: where option loads of external selects are POSTed in HTTP mode (default: `request_url`).
     `events`: the app's event subscriptions, named as in an app manifest.
+    `shortcuts`, `unfurl_domains`: the app's shortcuts, and the domains (with theirs below) whose links it shows.
     `prompts`: what the manifest suggests in everybody's conversation with the app, until the app suggests other things.
+    `tour`: the steps of the page's guided tour, none without one.
     `ack_seconds`: how long the app may take to acknowledge a delivery.
     `retry_delays`: seconds before each redelivery of an event that was not acknowledged.
     `messages_per_second`: the pace of `chat.postMessage` per channel, with bursts of `message_burst`; None: no limit.
@@ -112,10 +141,13 @@ class WorkspaceSettings:
     groups: tuple[UserGroup, ...] = (
         UserGroup("SAPPROVER", "release-approvers", "Release approvers", ("UJONAS001", "UAIKO0001")),
     )
-    commands: tuple[SlashCommand, ...] = (SlashCommand("/rollout", "Ramp a feature flag", "help"),)
+    commands: tuple[SlashCommand, ...] = DEFAULT_APP.commands
+    shortcuts: tuple[Shortcut, ...] = DEFAULT_APP.shortcuts
+    unfurl_domains: tuple[str, ...] = DEFAULT_APP.unfurl_domains
     events: tuple[str, ...] = DEFAULT_EVENTS
     prompts: tuple[Prompt, ...] = DEFAULT_PROMPTS
     switches: tuple[Switch, ...] = ()
+    tour: tuple[TourStep, ...] = ()
     request_url: str | None = None
     options_url: str | None = None
     ack_seconds: float = 3.0

@@ -18,6 +18,7 @@ from bot.workspace.errors import Refusal
 from bot.workspace.faults import Faults
 from bot.workspace.feed import Feed
 from bot.workspace.inputs import name_elements
+from bot.workspace.links import links_in
 from bot.workspace.records import Channel, File, Json, Message, Stream, View, user_json
 from bot.workspace.settings import Person, UserGroup, WorkspaceSettings
 from bot.workspace.tickets import TicketOffice
@@ -67,6 +68,7 @@ class Workspace:
         self.statuses: dict[tuple[str, str], Json] = {}
         self.thread_titles: dict[tuple[str, str], str] = {}
         self.prompts: dict[str, Json] = {}
+        self.pressed: dict[str, int] = {}
         self.tickets = TicketOffice(self.clock)
         self.calls: deque[ApiCall] = deque(maxlen=CALL_LOG_LENGTH)
         self.call_counts: Counter[str] = Counter()
@@ -299,6 +301,8 @@ class Workspace:
         body.update({name: value for name, value in optional.items() if value is not None})
         if message.edited_ts:
             body["edited"] = {"user": message.user, "ts": message.edited_ts}
+        if message.attachments:
+            body["attachments"] = deepcopy(message.attachments)
         if message.files:
             body["files"] = [self.files[file].as_json(self.base_url) for file in message.files]
         if message.reactions:
@@ -348,9 +352,29 @@ class Workspace:
             return
         event = {**self.message_json(message), "channel": channel.id, "event_ts": message.ts}
         mentioned = f"<@{self.settings.bot_user_id}" in message.text and message.user != self.settings.bot_user_id
+        self._announce_links(channel, message)
         if mentioned and channel.kind != "im":
             self.announce("app_mention", {**event, "type": "app_mention"})
         self.announce(f"message.{_plural(channel)}", {**event, "channel_type": channel.kind})
+
+    def _announce_links(self, channel: Channel, message: Message) -> None:
+        links = [] if message.bot_id else links_in(message.text, self.settings.unfurl_domains)
+        if not links:
+            return
+        event: Json = {
+            "type": "link_shared",
+            "channel": channel.id,
+            "is_bot_user_member": True,
+            "user": message.user,
+            "message_ts": message.ts,
+            "unfurl_id": f"{channel.id}-{message.ts}",
+            "source": "conversations_history",
+            "links": links,
+            "event_ts": message.ts,
+        }
+        if message.is_reply:
+            event["thread_ts"] = message.thread_ts
+        self.announce("link_shared", event)
 
     def _announce_change(self, channel: Channel, subtype: str, before: Json, message: Message | None) -> None:
         if not self._app_listens_in(channel):
@@ -512,6 +536,26 @@ class Workspace:
         self.call_counts[method] += 1
         if error is not None:
             self.error_counts[f"{method} {error}"] += 1
+
+    def press(self, index: int) -> None:
+        """Remember that a switch was pressed; of those that switch the same thing, the last one counts."""
+        self.pressed[self.settings.switches[index].url] = index
+        self.feed.publish("switches", {"switches": self.switches_json()})
+
+    def switches_json(self) -> list[Json]:
+        """The switches as the page shows them; those of one `group` switch the same thing."""
+        switches = self.settings.switches
+        groups = list(dict.fromkeys(switch.url for switch in switches))
+        return [
+            {
+                "label": switch.label,
+                "description": switch.description,
+                "danger": switch.danger,
+                "group": groups.index(switch.url),
+                "pressed": self.pressed.get(switch.url) == index,
+            }
+            for index, switch in enumerate(switches)
+        ]
 
     def user_json(self, person: Person) -> Json:
         """The user object."""

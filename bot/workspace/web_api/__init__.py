@@ -13,7 +13,7 @@ from bot.workspace.dropped import DropConnection
 from bot.workspace.errors import Refusal
 from bot.workspace.records import Json
 from bot.workspace.state import Workspace
-from bot.workspace.web_api import apps, assistant, chat, conversations, files, people, reactions, views
+from bot.workspace.web_api import apps, assistant, chat, conversations, files, people, reactions, unfurls, views
 from bot.workspace.web_api.calling import Call, Method, read_arguments
 
 log = logging.getLogger(__name__)
@@ -26,11 +26,12 @@ METHODS: dict[str, Method] = {
     **files.methods.table,
     **people.methods.table,
     **reactions.methods.table,
+    **unfurls.methods.table,
     **views.methods.table,
 }
 SCOPES = (
     "app_mentions:read,assistant:write,channels:history,channels:read,chat:write,commands,files:write,groups:history,"
-    "groups:read,im:history,im:read,im:write,reactions:read,reactions:write,usergroups:read,users:read,users:read.email"
+    "groups:read,im:history,im:read,im:write,links:read,links:write,reactions:read,reactions:write,usergroups:read,users:read,users:read.email"
 )
 
 

@@ -12,7 +12,7 @@ from bot.workspace.state import Workspace
 
 TokenKind = Literal["bot", "app", "none"]
 _JSON_ARGUMENTS = frozenset(
-    {"blocks", "view", "files", "prompts", "metadata", "attachments", "chunks", "loading_messages"}
+    {"blocks", "view", "files", "prompts", "metadata", "attachments", "chunks", "loading_messages", "unfurls"}
 )
 _TRUE = frozenset({"1", "true", "True", "on"})
 
@@ -134,5 +134,5 @@ def _decoded(name: str, value: Any) -> Any:
     try:
         return json.loads(value)
     except ValueError as error:
-        code = f"invalid_{name}_format" if name in ("blocks", "metadata") else "invalid_arguments"
+        code = f"invalid_{name}_format" if name in ("blocks", "metadata", "unfurls") else "invalid_arguments"
         raise Refusal(code) from error
