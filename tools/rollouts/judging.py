@@ -29,6 +29,7 @@ from tools.gates.combined import shared
 from tools.gates.histograms import Histogram
 from tools.metrics.base import Sample
 from tools.metrics.catalogue import MetricDefinition, MetricKind
+from tools.plans.kinds import needs_control
 from tools.plans.model import Guardrail, Value
 
 
@@ -113,7 +114,7 @@ def judge_alone(
     weight: float = 1.0,
 ) -> tuple[Verdict, dict[str, Any]]:
     """As `judge`, once everyone is exposed: against `ceiling`, a rate. Raises NoControl too."""
-    if numbers.kind is not MetricKind.RATIO:
+    if needs_control(numbers.kind):
         raise NoControl(
             f"Everyone is exposed, and {rail.metric} can only be compared with a control: leave it out of the last "
             "stage, or let that stage end below 100 %."
