@@ -171,7 +171,8 @@ def test_what_is_not_seen_in_few_replays_is_not_called_impossible() -> None:
 
 def test_long_stages_are_looked_at_more_rarely() -> None:
     assert grain_for(plan_of()) == MINUTE
-    assert grain_for(plan_of(stage(10, bake=4000, limit=8000))) == 10 * MINUTE
+    assert grain_for(plan_of(stage(10, bake=4000, limit=8000))) == 20 * MINUTE
+    assert grain_for(plan_of(stage(10, bake=10, limit=3000))) == 3 * MINUTE
 
 
 def test_what_nothing_would_come_of_is_not_judged_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +186,10 @@ def test_what_nothing_would_come_of_is_not_judged_and_changes_nothing(monkeypatc
 
 def test_there_are_fewer_replays_when_there_is_no_time_for_all() -> None:
     report = backtest(plan_of(), [history()], Asked(replays=200, harms=(5.0,)), enough=lambda: True)
-    assert report.harmless.replays == report.harmful[0].replays == 25
+    assert report.harmless.replays == report.harmful[0].replays == 10
+    calls = iter([False] * 30)
+    report = backtest(plan_of(), [history()], Asked(replays=200, harms=(5.0,)), enough=lambda: next(calls, True))
+    assert report.harmless.replays == report.harmful[0].replays == 10, "the second batch was not at its end"
 
 
 def test_progress_is_told_of_every_replay() -> None:

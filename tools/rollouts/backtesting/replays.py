@@ -39,12 +39,14 @@ from tools.rollouts.backtesting.report import (
 from tools.rollouts.backtesting.streams import Assignment, Random, Stream, stream_of
 
 GRAIN = timedelta(minutes=1)
-MOST_LOOKS = 400
-"""How often a stage's gate is looked at in its bake times together, before the looks become rarer."""
+MOST_LOOKS = 200
+"""How often a plan's gates are looked at in the time that it likely takes, before the looks become rarer."""
+LIKELY = 5
+"""A proof likely takes this part of what its stage is given at most."""
 LONGEST = 2_000
 """Looks after which a replay is given up: a person would have been asked."""
-FIRST_BATCH, LARGEST_BATCH = 25, 200
-"""Replays of each harm that run side by side: few at first, for between batches it may be enough."""
+FIRST_BATCH, LARGEST_BATCH = 10, 200
+"""Replays of each harm that run side by side: few at first, for these are run whatever time they take."""
 
 
 USUAL = Asked()
@@ -52,8 +54,8 @@ USUAL = Asked()
 
 def grain_for(plan: Plan) -> timedelta:
     """The time between two looks in replays of the plan: a minute, or more where its stages are long."""
-    bakes = sum((stage.bake for stage in plan.stages), timedelta(0))
-    return GRAIN * max(1, math.ceil(bakes / (GRAIN * MOST_LOOKS)))
+    likely = sum((max(stage.bake, stage.time_limit / LIKELY) for stage in plan.stages), timedelta(0))
+    return GRAIN * max(1, math.ceil(likely / (GRAIN * MOST_LOOKS)))
 
 
 def guards_of(plan: Plan) -> dict[str, Guardrail]:
@@ -74,6 +76,10 @@ def hurts_of(guards: Mapping[str, Guardrail], kinds: Mapping[str, MetricKind], a
     ]
 
 
+def _never() -> bool:
+    return False
+
+
 def backtest(
     plan: Plan,
     histories: Sequence[History],
@@ -82,7 +88,7 @@ def backtest(
     weights: Mapping[str, float] | None = None,
     left_out: Sequence[LeftOut] = (),
     progress: Callable[[int], None] = lambda done: None,
-    enough: Callable[[], bool] = lambda: False,
+    enough: Callable[[], bool] = _never,
 ) -> Report:
     """Replay the plan over the histories of its metrics, all of one span and step.
 
@@ -99,7 +105,11 @@ def backtest(
     replays = _Replays(plan, guards, used, parts, grain_for(plan), asked.seed)
     ended: list[list[_Replay]] = [[] for _ in (None, *hurts)]
     for numbers in _batches(asked.replays):
-        for found, batch in zip(ended, replays.batch(numbers, (None, *hurts), progress), strict=True):
+        until = enough if numbers.start else _never
+        batches = list(replays.batch(numbers, (None, *hurts), progress, until))
+        if len(batches) < len(ended):
+            break
+        for found, batch in zip(ended, batches, strict=True):
             found += batch
         if enough():
             break
@@ -156,9 +166,16 @@ class _Replays:
     seed: int
 
     def batch(
-        self, numbers: range, hurts: Sequence[Hurt | None], progress: Callable[[int], None]
+        self,
+        numbers: range,
+        hurts: Sequence[Hurt | None],
+        progress: Callable[[int], None],
+        enough: Callable[[], bool],
     ) -> Iterable[list[_Replay]]:
-        """The replays of these numbers with each harm. One number begins at one moment, with the same users treated."""
+        """The replays of these numbers with each harm, or with some once it is `enough`.
+
+        One number begins at one moment, with the same users treated.
+        """
         rng = np.random.default_rng((self.seed, numbers.start))
         ids = list(dict.fromkeys(one for history in self.histories if history.units for one in history.units.ids))
         assignment = Assignment(self.plan.flag, ids, self.seed, numbers)
@@ -175,7 +192,8 @@ class _Replays:
                 _Replay(row, start, None if hurt is None else hurt.metrics[number % len(hurt.metrics)])
                 for row, (number, start) in enumerate(zip(numbers, starts, strict=True))
             ]
-            self._run(of_its_own, streams, replays, 1.0 if hurt is None else hurt.factor, progress)
+            if not self._run(of_its_own, streams, replays, 1.0 if hurt is None else hurt.factor, progress, enough):
+                return
             yield replays
 
     def _run(
@@ -185,18 +203,23 @@ class _Replays:
         replays: list[_Replay],
         harm: float,
         progress: Callable[[int], None],
-    ) -> None:
+        enough: Callable[[], bool],
+    ) -> bool:
+        """Whether they came to their end."""
         going = replays
         for look in range(LONGEST):
+            if enough():
+                return False
             self._look(rng, streams, going, look, harm)
             left = [one for one in going if one.ending is None]
             progress(len(going) - len(left))
             going = left
             if not going:
-                return
+                return True
         for one in going:
             _end(one, Ending.ASKED)
         progress(len(going))
+        return True
 
     def _look(self, rng: Random, streams: Mapping[str, Stream], going: list[_Replay], look: int, harm: float) -> None:
         found: list[list[tuple[Guardrail, Verdict]]] = [[] for _ in going]
