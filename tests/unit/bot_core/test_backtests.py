@@ -1,9 +1,12 @@
 """The backtest that runs by itself after a plan was proposed, and the line that it leaves on the plan's card."""
 
+import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -144,6 +147,27 @@ async def test_the_settings_can_switch_it_off(desk: Desk) -> None:
     off = Settings(policy=desk.services.settings.policy.model_dump(), backtest=BacktestSettings(over=timedelta(0)))
     await run(replace(desk.services, settings=off))
     assert (await desk.world.service.get(view.id)).backtest is None
+
+
+async def test_whoever_is_interrupted_ends_the_process_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded(desk, 2)
+    view = await desk.world.proposed()
+    over, started = timedelta(hours=2), list[asyncio.subprocess.Process]()
+    found = await read_recorded(desk.services.metrics, view.plan, over, now=desk.world.clock.now())
+    start = asyncio.create_subprocess_exec
+
+    async def noted(*arguments: str, **options: Any) -> asyncio.subprocess.Process:
+        started.append(await start(*arguments, **options))
+        return started[0]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    waiting = asyncio.create_task(apart.backtest_apart(view.plan, found, Asked(replays=10_000), seconds=600.0))
+    while not started:
+        await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert started[0].returncode == -signal.SIGKILL
 
 
 async def test_a_process_that_dies_or_takes_too_long_is_an_error_that_says_so(

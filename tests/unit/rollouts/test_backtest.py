@@ -210,6 +210,8 @@ def test_senseless_questions_are_refused(wrong: dict[str, object], words: str) -
 def test_a_plan_without_a_metric_of_the_history_is_refused() -> None:
     with pytest.raises(NothingToReplay, match="None of the metrics"):
         backtest(plan_of(), [history("other")])
+    with pytest.raises(NothingToReplay, match="in pieces of some 3 min"):
+        backtest(plan_of(stage(10, bake=10, limit=3000)), [history()])
 
 
 @given(

@@ -17,6 +17,7 @@ from datetime import timedelta
 
 import numpy as np
 
+from tools.clock import in_words
 from tools.gates import Direction, Harm, Minutes, Outcome, Verdict
 from tools.gates.combined import ALPHA_PAUSE, combine
 from tools.metrics.catalogue import MetricKind
@@ -90,7 +91,7 @@ def backtest(
     progress: Callable[[int], None] = lambda done: None,
     enough: Callable[[], bool] = _never,
 ) -> Report:
-    """Replay the plan over the histories of its metrics, all of one span and step.
+    """Replay the plan over the histories of its metrics, all of one span and step: some of the plan's grains.
 
     `weights` are the metrics' parts of the gate's levels (`checks.weights`), the same for all unless given. `progress`
     is told how many more replays have ended; `left_out` are guardrails whose history can't be replayed. Once
@@ -100,6 +101,8 @@ def backtest(
     used = [history for history in histories if history.metric in guards]
     if not used:
         raise NothingToReplay(f"None of the metrics that guard {plan.flag} can be replayed.")
+    if any(history.step % grain_for(plan) for history in used):
+        raise NothingToReplay(f"The history must be in pieces of some {in_words(grain_for(plan))}.")
     hurts = hurts_of(guards, {history.metric: history.kind for history in used}, asked)
     parts = dict.fromkeys(guards, 1 / len(guards)) if weights is None else weights
     replays = _Replays(plan, guards, used, parts, grain_for(plan), asked.seed)
