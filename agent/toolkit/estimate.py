@@ -18,12 +18,14 @@ from tools.gates.calculators import (
     time_to_prove,
 )
 from tools.gates.forecast import catch_in_stage, forecast_harm
+from tools.metrics.catalogue import MetricKind
 from tools.plans.forecasting import schedule_of, told
+from tools.plans.kinds import is_sized, without_splits
 from tools.plans.model import Plan
 from tools.plans.sizing import Baseline
 
 USUAL_PERCENT = 5.0
-USUAL_FACTOR = 2.0
+USUAL_FACTORS = {MetricKind.RATIO: 2.0, MetricKind.MEAN: 1.05, MetricKind.LATENCY: 1.25}
 A_DAY = 24 * 60
 Factor = Annotated[float, Field(gt=1, le=100, allow_inf_nan=False)]
 
@@ -54,14 +56,15 @@ async def run(context: Context, arguments: Question) -> Result:
     view = await desk.find_or_none(context.turn.workspace, ref.flag, ref.environment)
     stage = view.plan.stages[min(view.stage or 0, len(view.plan.stages) - 1)] if view is not None else None
     percent = arguments.percent or (min(stage.exposure.percent, 99.0) if stage is not None else USUAL_PERCENT)
-    margins = {rail.metric: rail.margin for rail in stage.guardrails} if stage is not None else {}
-    metrics = [arguments.metric] if arguments.metric else list(margins) or [one.name for one in desk.metrics.catalogue]
+    margins = {rail.metric: rail.margin for rail in without_splits(stage.guardrails)} if stage is not None else {}
+    known = [metric for metric, kind in desk.metrics.catalogue.kinds.items() if is_sized(kind)]
+    metrics = [arguments.metric] if arguments.metric else list(margins) or known
     lines, failures = list[str](), list[str]()
     for metric in metrics:
-        margin = arguments.margin or margins.get(metric, USUAL_FACTOR)
-        harm = arguments.harm or margin
         try:
             base = await context.desk.planner.traffic(ref.flag, ref.environment, metric)
+            margin = arguments.margin or margins.get(metric, USUAL_FACTORS[base.kind])
+            harm = arguments.harm or margin
             lines += _lines(base, percent, harm, margin)
             if view is not None and arguments.percent is None and metric in margins and base.base_rate is not None:
                 lines.append(await _foretold(view.plan, base, harm))
