@@ -20,6 +20,7 @@ import httpx
 
 from bot.demo.processes import Child, run
 from bot.demo.slack import Slack
+from bot.demo.tour import tour
 from bot.workspace import RunningWorkspace, Switch, WorkspaceSettings, running_workspace
 from tools.errors import Unavailable
 
@@ -91,7 +92,7 @@ class DemoWorld:
             Switch(MEND, f"{shop}/fault", "The new checkout works again", body={"on": False}),
         )
         async with AsyncExitStack() as stack:
-            workspace = await stack.enter_async_context(running_workspace(switches=switches))
+            workspace = await stack.enter_async_context(running_workspace(switches=switches, tour=tour(FLAG, BREAK)))
             world = cls(directory, workspace, Addresses(workspace.url, sluice, shop), traffic, model or {})
             stack.push_async_callback(world.close)
             world._furnish()

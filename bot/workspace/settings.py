@@ -95,7 +95,7 @@ DEFAULT_PEOPLE = (
         "aiko@acme.example",
         "Site reliability",
         tz="Asia/Tokyo",
-        part="approves, too",
+        part="approves",
     ),
     Person("USAM00001", "sam", "Sam Whitfield", "sam@acme.example", "Product", tz="America/New_York", part="looks on"),
 )

@@ -22,7 +22,7 @@ function blockNode(block, surface) {
 
 export function picture(image, className = "") {
   const url = image.slack_file ? slackFileUrl(image.slack_file) : safeUrl(image.image_url);
-  if (!url) return h("span", { class: "missing-picture" }, image.alt_text);
+  if (!url) return h("span", { class: "missing-picture" }, icon("file"), image.alt_text);
   return h("img", { src: url, alt: image.alt_text, class: className, loading: "lazy" });
 }
 
@@ -56,18 +56,22 @@ const DRAW = {
   image: (block) => h("figure", {}, block.title && h("figcaption", {}, ...textObject(block.title)), picture(block)),
   input(block, surface) {
     const error = surface.errors?.[block.block_id];
+    const id = inputId(surface, block);
+    const element = elementNode(block, block.element, surface, { input: true, id });
+    const field = element.matches("input, textarea, select") ? element : element.querySelector("input[role=combobox]");
+    if (!field) element.id = id;
+    const told = [block.hint && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(" ");
+    if (told) (field || element).setAttribute("aria-describedby", told);
+    if (error) (field || element).setAttribute("aria-invalid", "true");
+    if (field && !block.optional) field.setAttribute("aria-required", "true");
     return h(
       "div",
       { class: error ? "invalid" : "" },
-      h(
-        "label",
-        { class: "label", for: inputId(surface, block) },
-        ...textObject(block.label),
-        block.optional && h("span", { class: "optional" }, " (optional)"),
-      ),
-      elementNode(block, block.element, surface, { input: true, id: inputId(surface, block) }),
-      error && h("p", { class: "error", role: "alert" }, icon("alert"), error),
-      block.hint && h("p", { class: "hint" }, ...textObject(block.hint)),
+      h(field ? "label" : "span", { class: "label", id: `${id}-label`, for: field ? id : null }, ...textObject(block.label),
+        block.optional && h("span", { class: "optional" }, " (optional)")),
+      element,
+      error && h("p", { class: "error", id: `${id}-error`, role: "alert" }, icon("alert"), error),
+      block.hint && h("p", { class: "hint", id: `${id}-hint` }, ...textObject(block.hint)),
     );
   },
   table(block) {
@@ -78,7 +82,7 @@ const DRAW = {
     const [head, ...rest] = block.rows;
     return h(
       "div",
-      { class: "table-frame", tabindex: "0", role: "region", "aria-label": "Table" },
+      { class: "table-frame", tabindex: "0", role: "group", "aria-label": "Table" },
       h(
         "table",
         {},

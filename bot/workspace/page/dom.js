@@ -30,6 +30,25 @@ export function fill(node, ...children) {
   return append(node, children);
 }
 
+const drawn = new WeakMap();
+
+/** As `fill`, but leaves `node` alone where nothing would change, and the focus on the part with the same data-key. */
+export function renew(node, ...children) {
+  const next = append(document.createElement("div"), children);
+  if (drawn.get(node) === next.innerHTML) return;
+  drawn.set(node, next.innerHTML);
+  const key = node.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  const scrolled = node.scrollTop;
+  node.replaceChildren(...next.childNodes);
+  node.scrollTop = scrolled;
+  if (key) focusOn(node, key);
+}
+
+/** Puts the focus on the element with that data-key. */
+export function focusOn(node, key) {
+  [...node.querySelectorAll("[data-key]")].find((one) => one.dataset.key === key)?.focus();
+}
+
 /** Only addresses that a person may safely follow. */
 export function safeUrl(url) {
   try {
@@ -58,6 +77,17 @@ const ICONS = {
   send: "M2.5 8 13.5 3l-3 10.5-2.7-4.3z",
   more: "M3.5 8h.1M8 8h.1M12.5 8h.1",
   file: "M4 2.5h5l3 3v8H4zM9 2.5v3h3",
+  bolt: "M9 2 3.5 9H8l-1 5 5.5-7H8z",
+  link: "M6.8 9.2 9.2 6.8M7 4.8l1-1a2.6 2.6 0 0 1 3.7 3.7l-1.2 1.2M9 11.2l-1 1a2.6 2.6 0 0 1-3.7-3.7l1.2-1.2",
+  down: "M8 3v9M4 8.5 8 12.5l4-4",
+  back: "M13 8H3.5M7 4 3 8l4 4",
+  search: "M7 11.5a4.5 4.5 0 1 0 0-9 4.5 4.5 0 0 0 0 9zM10.4 10.4 13.5 13.5",
+  sun: "M8 10.8a2.8 2.8 0 1 0 0-5.6 2.8 2.8 0 0 0 0 5.6zM8 1.5v1.2M8 13.3v1.2M1.5 8h1.2M13.3 8h1.2M3.4 3.4l.9.9M11.7 11.7l.9.9M12.6 3.4l-.9.9M4.3 11.7l-.9.9",
+  moon: "M13 9.6A5.5 5.5 0 0 1 6.4 3 5.5 5.5 0 1 0 13 9.6z",
+  screen: "M2 3.5h12v7.5H2zM6 13.5h4M8 11v2.5",
+  flag: "M4 14V2.5M4 3h8l-1.8 2.8L12 8.6H4",
+  check: "M3 8.5 6.5 12 13 4.5",
+  gate: "M3 5h10M3 8h7M3 11h4",
   alert: "M8 2.5 14.5 13.5h-13zM8 6.5v3.2M8 11.6v.1",
 };
 

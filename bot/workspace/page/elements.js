@@ -1,9 +1,11 @@
 // Interactive elements. Each shows the draft that its surface keeps, tells it of changes, and asks first where it must.
 
+import { combobox } from "/page/combobox.js";
+import { ask } from "/page/confirm.js";
 import { h, icon, safeUrl } from "/page/dom.js";
+import { menuButton } from "/page/menu.js";
 import { textObject, unescape } from "/page/mrkdwn.js";
-import { ask } from "/page/dialogs.js";
-import { state } from "/page/store.js";
+import { conversations, state, titleOf } from "/page/store.js";
 
 /** `input`: the element of an input block, which reports only when the view is submitted, unless dispatch_action is set. */
 export function elementNode(block, element, surface, { input = false, id = null } = {}) {
@@ -33,6 +35,8 @@ async function use(block, element, surface, value) {
 }
 
 const label = (text) => unescape(text?.text || "");
+const labelId = (id) => `${id}-label`;
+const named = (context) => (context.id ? { "aria-labelledby": labelId(context.id) } : { "aria-label": label(context.element.placeholder) || "Choose" });
 const options = (element) => [...(element.options || []), ...(element.option_groups || []).flatMap((group) => group.options)];
 
 function button(context, node) {
@@ -61,7 +65,37 @@ function typed(type, initial = "initial_value") {
       autofocus: element.focus_on_load, value: context.draft(element[initial] ?? "") ?? "",
     });
     node.addEventListener("input", () => context.keep(node.value));
-    node.addEventListener("change", () => context.change(node.value));
+    if (context.block.dispatch_action) dispatch(context, node);
+    return node;
+  };
+}
+
+const TYPING_MS = 350;
+
+/** Reports while one types, or on Enter (usual), as dispatch_action_config says. */
+function dispatch(context, node) {
+  const when = context.element.dispatch_action_config?.trigger_actions_on || ["on_enter_pressed"];
+  let timer = 0;
+  if (when.includes("on_character_entered")) {
+    node.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(() => context.change(node.value), TYPING_MS); });
+  }
+  if (when.includes("on_enter_pressed")) {
+    node.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      context.change(node.value);
+    });
+  }
+}
+
+function picked(type, initial) {
+  return (context) => {
+    const { element, id } = context;
+    const node = h("input", {
+      id, type, "aria-label": id ? null : label(element.placeholder) || type, autofocus: element.focus_on_load,
+      value: context.draft(element[initial] ?? "") ?? "",
+    });
+    node.addEventListener("change", () => context.change(node.value || null));
     return node;
   };
 }
@@ -83,9 +117,8 @@ function select(context, choices, initial) {
 const choice = (option) => h("option", { value: option.value }, label(option.text));
 
 function many(context, entries, initial) {
-  const { block, element } = context;
   const chosen = new Set(context.draft(initial ?? []));
-  return h("div", { class: "choices", role: "group", "aria-label": label(block.label) || label(element.placeholder) || "Choose" },
+  return h("div", { class: "choices", role: "group", ...named(context) },
     entries.map(({ value, content, description }) =>
       h("label", { class: "choice" },
         h("input", {
@@ -103,76 +136,59 @@ const entry = (option) => ({
   value: option.value, content: textObject(option.text), description: option.description && textObject(option.description),
 });
 const people = () => state.people.map((id) => ({ value: id, content: state.users.get(id).real_name }));
-const rooms = () => [...state.channels.values()].filter((c) => c.is_channel).map((c) => ({ value: c.id, content: `#${c.name}` }));
+const rooms = () => conversations().rooms.map((c) => ({ value: c.id, content: `#${c.name}` }));
+
+const KINDS = { public: (c) => c.is_channel, im: (c) => c.is_im, mpim: (c) => c.is_mpim, private: () => false };
+
+/** The conversations that a select offers: those of the acting person, as far as the element's filter lets them. */
+function places({ filter }) {
+  const kinds = filter?.include;
+  const { rooms: open, direct } = conversations();
+  const withBots = !filter?.exclude_bot_users;
+  return [...open, ...direct]
+    .filter((c) => !kinds || kinds.some((kind) => KINDS[kind](c)))
+    .filter((c) => withBots || !c.is_im || !c.members.includes(state.app.bot_user_id))
+    .map((c) => ({ value: c.id, content: c.is_channel ? `#${c.name}` : titleOf(c) }));
+}
+
+function here({ element }) {
+  const current = state.channels.has(state.place.channel) ? state.place.channel : undefined;
+  return element.default_to_current_conversation ? current : element.initial_conversation;
+}
 const asChoice = ({ value, content }) => h("option", { value }, content);
 
 function external(context, { multiple = false } = {}) {
   const { element, surface, id } = context;
-  const chosen = context.draft(multiple ? element.initial_options || [] : element.initial_option || null);
-  const list = h("ul", { class: "suggestions", role: "listbox", hidden: true });
-  const field = h("input", {
-    id, type: "text", role: "combobox", autocomplete: "off", "aria-expanded": "false",
-    placeholder: label(element.placeholder) || "Type to search", value: multiple ? "" : label(chosen?.text),
-  });
+  const before = context.draft(multiple ? element.initial_options || [] : element.initial_option || null);
+  const chosen = multiple ? [...before] : [];
   const tags = h("div", { class: "tags" });
-  const picked = multiple ? [...chosen] : [];
-  let number = 0;
-
-  const close = () => { list.hidden = true; field.setAttribute("aria-expanded", "false"); };
-  const pick = (option) => {
-    close();
-    if (!multiple) {
-      field.value = label(option.text);
-      return context.change(option);
-    }
-    if (!picked.some((other) => other.value === option.value)) picked.push(option);
-    field.value = "";
-    drawTags();
-    return context.change([...picked]);
-  };
-  const drawTags = () => tags.replaceChildren(...picked.map((option, index) =>
-    h("button", { type: "button", class: "tag", onclick: () => { picked.splice(index, 1); drawTags(); context.change([...picked]); } },
-      label(option.text), icon("close"))));
-  const search = async () => {
-    if (field.value.length < (element.min_query_length ?? 3)) return close();
-    const mine = ++number;
-    const found = await surface.suggest(element, field.value);
-    if (mine !== number) return undefined;
-    list.replaceChildren(...found.map((option) =>
-      h("li", { role: "option", tabindex: "-1", onmousedown: (event) => { event.preventDefault(); pick(option); },
-        onkeydown: (event) => { if (event.key === "Enter") { event.preventDefault(); pick(option); field.focus(); } } },
-        label(option.text), option.description && h("small", {}, label(option.description)))));
-    if (!found.length) list.replaceChildren(h("li", { class: "none" }, "Nothing found"));
-    list.hidden = false;
-    field.setAttribute("aria-expanded", "true");
-    return undefined;
-  };
-  field.addEventListener("input", () => { if (!multiple) context.keep(null); search(); });
-  field.addEventListener("focus", search);
-  field.addEventListener("blur", () => setTimeout(() => { if (!list.contains(document.activeElement)) close(); }, 100));
-  const move = (event, step) => {
-    const items = [...list.querySelectorAll("[role=option]")];
-    const at = items.indexOf(document.activeElement);
-    const next = items[at + step];
-    if (next) next.focus();
-    else field.focus();
-    event.preventDefault();
-  };
-  const keys = (event) => {
-    if (event.key === "ArrowDown") move(event, 1);
-    if (event.key === "ArrowUp") move(event, -1);
-    if (event.key === "Escape" && !list.hidden) { event.stopPropagation(); event.preventDefault(); close(); }
-  };
-  field.addEventListener("keydown", keys);
-  list.addEventListener("keydown", keys);
+  const drawTags = () => tags.replaceChildren(...chosen.map((option, index) =>
+    h("button", { type: "button", class: "tag", "aria-label": `Remove ${label(option.text)}`,
+      onclick: () => { chosen.splice(index, 1); drawTags(); context.change([...chosen]); } }, label(option.text), icon("close"))));
+  const box = combobox({
+    id: id || `select-${surface.name}-${context.block.block_id}-${element.action_id}`,
+    label: id ? null : label(element.placeholder) || "Choose",
+    placeholder: label(element.placeholder) || "Type to search", value: multiple ? "" : label(before?.text),
+    find: (typed) => (typed.length < (element.min_query_length ?? 3) ? null : surface.suggest(element, typed)),
+    show: (option) => [h("span", {}, label(option.text)), option.description && h("small", {}, label(option.description))],
+    typed: () => { if (!multiple) context.keep(null); },
+    pick: (option) => {
+      box.field.value = multiple ? "" : label(option.text);
+      if (!multiple) return context.change(option);
+      if (!chosen.some((other) => other.value === option.value)) chosen.push(option);
+      drawTags();
+      return context.change([...chosen]);
+    },
+  });
   drawTags();
-  return h("div", { class: "combobox" }, multiple && tags, field, list);
+  if (multiple) box.node.prepend(tags);
+  return box.node;
 }
 
 function radio(context) {
   const { block, element, surface } = context;
   const chosen = context.draft(element.initial_option?.value ?? null);
-  return h("div", { class: "choices", role: "radiogroup", "aria-label": label(block.label) || "Choose" },
+  return h("div", { class: "choices", role: "radiogroup", ...named(context) },
     element.options.map((option) => {
       const { value, content, description } = entry(option);
       return h("label", { class: "choice" },
@@ -184,15 +200,14 @@ function radio(context) {
 
 function overflow(context) {
   const { block, element, surface } = context;
-  const menu = h("details", { class: "menu" }, h("summary", { "aria-label": "More" }, icon("more")));
-  menu.append(h("div", { class: "menu-items", role: "menu" }, element.options.map((option) =>
-    h("button", { type: "button", role: "menuitem", onclick: () => {
-      menu.open = false;
+  return menuButton({ class: "button more", "aria-label": "More" }, icon("more"), () => element.options.map((option) => ({
+    label: label(option.text), note: option.description && label(option.description),
+    act: () => {
       const url = option.url && safeUrl(option.url);
       if (url) window.open(url, "_blank", "noopener,noreferrer");
       use(block, element, surface, option.value);
-    } }, label(option.text)))));
-  return menu;
+    },
+  })));
 }
 
 function feedback(context) {
@@ -226,15 +241,15 @@ const BUILD = {
   multi_users_select: (c) => many(c, people(), c.element.initial_users),
   channels_select: (c) => select(c, rooms().map(asChoice), c.element.initial_channel),
   multi_channels_select: (c) => many(c, rooms(), c.element.initial_channels),
-  conversations_select: (c) => select(c, rooms().map(asChoice), c.element.initial_conversation),
-  multi_conversations_select: (c) => many(c, rooms(), c.element.initial_conversations),
+  conversations_select: (c) => select(c, places(c.element).map(asChoice), here(c)),
+  multi_conversations_select: (c) => many(c, places(c.element), c.element.initial_conversations),
   plain_text_input: (c) => typed(c.element.multiline ? "textarea" : "text")(c),
   rich_text_input: typed("textarea", "none"),
   email_text_input: typed("email"),
   url_text_input: typed("url"),
   number_input: typed("number"),
-  datepicker: typed("date", "initial_date"),
-  timepicker: typed("time", "initial_time"),
+  datepicker: picked("date", "initial_date"),
+  timepicker: picked("time", "initial_time"),
   datetimepicker: (c) => {
     const pad = (n) => String(n).padStart(2, "0");
     const local = (seconds) => {

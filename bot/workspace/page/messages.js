@@ -2,23 +2,23 @@
 
 import { post } from "/page/api.js";
 import { blockNodes } from "/page/blocks.js";
-import { attempt } from "/page/dialogs.js";
-import { h, icon, safeUrl } from "/page/dom.js";
+import { h, icon, link, safeUrl } from "/page/dom.js";
 import { emoji, QUICK } from "/page/emoji.js";
+import { menuButton } from "/page/menu.js";
 import { mrkdwn } from "/page/mrkdwn.js";
+import { attempt, toast } from "/page/notices.js";
 import { state, user } from "/page/store.js";
+import { messageSurface } from "/page/surfaces.js";
 import { ago, clockTime, full, fromTs } from "/page/time.js";
-
-const drafts = new Map();
 
 export function avatar(person) {
   const hue = [...person.id].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 12, 7);
   const letters = (person.real_name || person.name).split(/\s+/).map((word) => word[0]).slice(0, 2).join("");
-  return h("span", { class: `avatar tint-${hue}${person.is_bot ? " bot" : ""}`, "aria-hidden": "true" }, letters);
+  return h("span", { class: `avatar tint-${hue}${person.is_bot ? " bot" : ""}`, "aria-hidden": "true" }, person.id === state.app.bot_user_id ? icon("gate") : letters);
 }
 
-/** `inThread`: without the summary of the thread; `grouped`: the same person just spoke. */
-export function messageNode(message, { inThread = false, grouped = false, onThread }) {
+/** `inThread`: without the summary of the thread; `grouped`: the same person just spoke; `fresh`: the thread has news. */
+export function messageNode(message, { inThread = false, grouped = false, fresh = false, onThread }) {
   const author = user(message.user);
   const date = fromTs(message.ts);
   return h(
@@ -38,41 +38,29 @@ export function messageNode(message, { inThread = false, grouped = false, onThre
         author.is_bot && h("span", { class: "badge" }, "App"),
         h("time", { title: full(date), datetime: date.toISOString() }, clockTime(date))),
       body(message),
+      message.attachments?.map((attachment) => attachmentNode(message, attachment)),
       message.files?.length && h("div", { class: "files" }, message.files.map(fileNode)),
       message.reactions?.length && h("div", { class: "reactions" }, message.reactions.map((reaction) => reactionNode(message, reaction))),
-      !inThread && message.reply_count > 0 && summary(message, onThread),
+      !inThread && message.reply_count > 0 && summary(message, fresh, onThread),
     ),
     toolbar(message, { inThread, onThread }),
   );
 }
 
 function body(message) {
-  if (message.blocks?.length) return h("div", { class: "blocks" }, blockNodes(message.blocks, surfaceOf(message)));
+  if (message.blocks?.length) return h("div", { class: "blocks" }, blockNodes(message.blocks, messageSurface(message)));
   return h("div", { class: "text" }, ...mrkdwn(message.text), message.edited && h("span", { class: "edited" }, " (edited)"));
 }
 
-function surfaceOf(message) {
-  const key = `${message.channel} ${message.ts}`;
-  return {
-    name: message.ts,
-    values: () => drafts.get(key) || {},
-    set(block, element, value) {
-      const kept = drafts.get(key) || {};
-      kept[block.block_id] = { ...kept[block.block_id], [element.action_id]: value };
-      drafts.set(key, kept);
-    },
-    use: (block, element, value) =>
-      attempt(() => post("/control/click", {
-        channel: message.channel, ts: message.ts, action_id: element.action_id, block_id: block.block_id,
-        user: state.acting, value: value ?? null, values: drafts.get(key) || {},
-      })),
-    async suggest(element, typed) {
-      const found = await attempt(() => post("/control/suggest", {
-        channel: message.channel, ts: message.ts, action_id: element.action_id, user: state.acting, typed,
-      }));
-      return found?.options || [];
-    },
-  };
+/** What a link was unfurled to. */
+function attachmentNode(message, attachment) {
+  const { blocks, from_url: from } = attachment;
+  return h("div", { class: "attachment" },
+    attachment.title && h("p", {}, h("strong", {}, attachment.title_link ? link(attachment.title_link, attachment.title) : attachment.title)),
+    blocks?.length ? h("div", { class: "blocks" }, blockNodes(blocks, messageSurface(message)))
+      : attachment.text && h("div", { class: "text" }, ...mrkdwn(attachment.text)),
+    attachment.image_url && h("img", { src: safeUrl(attachment.image_url), alt: attachment.fallback || attachment.title || "" }),
+    from && h("p", { class: "from" }, icon("link"), new URL(from).host));
 }
 
 function fileNode(file) {
@@ -96,11 +84,12 @@ function react(message, name, remove = false) {
   attempt(() => post("/control/react", { channel: message.channel, ts: message.ts, user: state.acting, name, remove }));
 }
 
-function summary(message, onThread) {
-  return h("button", { type: "button", class: "thread-summary", onclick: () => onThread(message.ts) },
+function summary(message, fresh, onThread) {
+  return h("button", { type: "button", class: fresh ? "thread-summary fresh" : "thread-summary", dataset: { key: "thread" }, onclick: () => onThread(message.ts) },
     message.reply_users.slice(0, 4).map((id) => avatar(user(id))),
-    h("span", { class: "count" }, `${message.reply_count} ${message.reply_count === 1 ? "reply" : "replies"}`),
-    h("span", { class: "last" }, `Last reply ${sinceReply(message)}`));
+    h("span", { class: "replies-count" }, `${message.reply_count} ${message.reply_count === 1 ? "reply" : "replies"}`),
+    h("span", { class: "last" }, `Last reply ${sinceReply(message)}`),
+    fresh && h("span", { class: "badge new" }, "New"));
 }
 
 function sinceReply(message) {
@@ -109,10 +98,18 @@ function sinceReply(message) {
 }
 
 function toolbar(message, { inThread, onThread }) {
-  const tool = (name, title, onclick) => h("button", { type: "button", class: "quiet", title, "aria-label": title, onclick }, icon(name));
+  const tool = (name, title, onclick) => h("button", { type: "button", class: "quiet", title, "aria-label": title, dataset: { key: `tool ${name}` }, onclick }, icon(name));
   const act = (path, more = {}) => attempt(() => post(path, { channel: message.channel, ts: message.ts, user: state.acting, ...more }));
-  if (message.ephemeral_to) return h("div", { class: "toolbar" }, tool("close", "Dismiss", () => act("/control/dismiss")));
   const mine = message.user === state.acting;
+  if (message.ephemeral_to) return h("div", { class: "toolbar" }, tool("close", "Dismiss", () => act("/control/dismiss")));
+  const more = () => [
+    ...state.shortcuts.filter(({ kind }) => kind === "message").map((shortcut) => ({
+      label: shortcut.name, note: state.app.name, icon: "bolt",
+      act: () => act("/control/shortcut", { callback_id: shortcut.callback_id }),
+    })),
+    { label: "Copy link", icon: "link", act: () => copyLink(message) },
+    ...(mine ? [{ label: "Edit", icon: "edit", act: () => edit(message, act) }, { label: "Delete", icon: "trash", act: () => act("/control/delete") }] : []),
+  ];
   return h(
     "div",
     { class: "toolbar" },
@@ -121,9 +118,18 @@ function toolbar(message, { inThread, onThread }) {
       onclick: () => react(message, name, message.reactions?.some((r) => r.name === name && r.users.includes(state.acting))),
     }, emoji(name))),
     !inThread && tool("reply", "Reply in thread", () => onThread(message.thread_ts || message.ts)),
-    mine && tool("edit", "Edit", () => edit(message, act)),
-    mine && tool("trash", "Delete", () => act("/control/delete")),
+    menuButton({ class: "quiet", title: "More", "aria-label": "More" }, icon("more"), more),
   );
+}
+
+async function copyLink(message) {
+  const link = `${location.origin}/archives/${message.channel}/p${message.ts.replace(".", "")}`;
+  try {
+    await navigator.clipboard.writeText(link);
+    toast("Link copied");
+  } catch {
+    toast(link);
+  }
 }
 
 function edit(message, act) {

@@ -1,20 +1,21 @@
 // What the page knows of the workspace, kept current by the server's feed.
 
 import { get } from "/page/api.js";
+import { kept, keep } from "/page/memory.js";
 
-const ACTING = "workspace.acting";
 const KINDS = [
-  "message", "message_deleted", "modals", "home", "channel", "status", "prompts", "connections", "reset", "resync",
+  "message", "message_deleted", "modals", "home", "channel", "status", "prompts", "connections", "faults", "switches",
+  "reset", "resync",
 ];
 
 export const state = {
   ready: false,
-  team: {}, app: {}, people: [], users: new Map(), groups: new Map(), channels: new Map(),
-  messages: new Map(), modals: {}, homes: {}, statuses: new Map(), prompts: {}, commands: [], switches: [],
+  team: {}, app: {}, people: [], parts: {}, users: new Map(), groups: new Map(), channels: new Map(),
+  messages: new Map(), modals: {}, homes: {}, statuses: new Map(), prompts: {}, commands: [], shortcuts: [],
+  switches: [], faults: { outage: null, copies: 1, limits: [] }, tour: [],
   connections: 0, httpMode: false, live: false,
-  acting: sessionStorage.getItem(ACTING) || "",
+  acting: kept("acting", ""),
   place: { channel: "", thread: null },
-  seen: new Map(),
 };
 
 const listeners = new Set();
@@ -30,11 +31,11 @@ export function changed(kind, data = {}) {
 
 export async function load() {
   const snapshot = await get("/control/state");
+  const { team, app, people, parts, modals, homes, prompts, commands, shortcuts, switches, faults, tour, connections } = snapshot;
   Object.assign(state, {
-    ready: true, team: snapshot.team, app: snapshot.app, people: snapshot.people, modals: snapshot.modals,
-    homes: snapshot.homes, prompts: snapshot.prompts, commands: snapshot.commands, switches: snapshot.switches,
-    connections: snapshot.connections, httpMode: snapshot.http_mode,
-    users: new Map(snapshot.users.map((user) => [user.id, user])),
+    ready: true, team, app, people, parts, modals, homes, prompts, commands, shortcuts, switches, faults, tour, connections,
+    httpMode: snapshot.http_mode,
+    users: new Map(snapshot.users.map((one) => [one.id, one])),
     groups: new Map(snapshot.groups.map((group) => [group.id, group])),
     channels: new Map(snapshot.channels.map((channel) => [channel.id, channel])),
     statuses: new Map(snapshot.statuses.map((s) => [`${s.channel} ${s.thread_ts}`, s.status])),
@@ -42,9 +43,6 @@ export async function load() {
   });
   for (const message of snapshot.messages) state.messages.get(message.channel).set(message.ts, message);
   if (!state.people.includes(state.acting)) state.acting = state.people[0];
-  for (const user of state.people) {
-    for (const channel of state.channels.keys()) markSeen(channel, user, { onlyIfNew: true });
-  }
   changed("all");
   return snapshot.number;
 }
@@ -58,30 +56,37 @@ export function follow(number) {
   }
 }
 
-function take(kind, data) {
-  if (kind === "reset" || kind === "resync") return void load();
-  if (kind === "message") state.messages.get(data.channel)?.set(data.ts, data);
-  if (kind === "message_deleted") state.messages.get(data.channel)?.delete(data.ts);
-  if (kind === "modals") state.modals[data.user] = data.views;
-  if (kind === "home") state.homes[data.user] = data.view;
-  if (kind === "prompts") state.prompts[data.channel] = data;
-  if (kind === "connections") state.connections = data.count;
-  if (kind === "status") {
+const TAKE = {
+  message: (data) => {
+    state.messages.get(data.channel)?.set(data.ts, data);
+    if (data.is_reply) state.statuses.delete(`${data.channel} ${data.thread_ts}`);
+  },
+  message_deleted: (data) => state.messages.get(data.channel)?.delete(data.ts),
+  modals: (data) => { state.modals[data.user] = data.views; },
+  home: (data) => { state.homes[data.user] = data.view; },
+  prompts: (data) => { state.prompts[data.channel] = data; },
+  connections: (data) => { state.connections = data.count; },
+  faults: (data) => { state.faults = data; },
+  switches: (data) => { state.switches = data.switches; },
+  status: (data) => {
     const key = `${data.channel} ${data.thread_ts}`;
     if (data.status) state.statuses.set(key, data.status);
     else state.statuses.delete(key);
-  }
-  if (kind === "channel") {
-    if (!state.messages.has(data.id)) return void load();
-    state.channels.set(data.id, { ...state.channels.get(data.id), ...data });
-  }
-  if (kind === "message" && data.is_reply) state.statuses.delete(`${data.channel} ${data.thread_ts}`);
-  changed(kind, data);
+  },
+  channel: (data) => { state.channels.set(data.id, { ...state.channels.get(data.id), ...data }); },
+};
+
+function take(kind, data) {
+  const unknown = kind === "channel" && !state.messages.has(data.id);
+  if (kind === "reset" || kind === "resync" || unknown) return void load();
+  const isNew = kind === "message" && !state.messages.get(data.channel)?.has(data.ts);
+  TAKE[kind](data);
+  changed(isNew ? "new" : kind, data);
 }
 
 export function actAs(user) {
   state.acting = user;
-  sessionStorage.setItem(ACTING, user);
+  keep("acting", user);
   changed("all");
 }
 
@@ -94,12 +99,12 @@ export function zone() {
   return user(state.acting).tz || undefined;
 }
 
-/** The conversations that the acting person may see: channels first, then direct messages. */
-export function conversations() {
+/** The conversations that a person may see: channels first, then direct messages. */
+export function conversations(person = state.acting) {
   const all = [...state.channels.values()];
   return {
     rooms: all.filter((channel) => channel.is_channel),
-    direct: all.filter((channel) => !channel.is_channel && channel.members?.includes(state.acting)),
+    direct: all.filter((channel) => !channel.is_channel && channel.members?.includes(person)),
   };
 }
 
@@ -109,32 +114,18 @@ export function titleOf(channel) {
   return others.map((member) => user(member).real_name).join(", ");
 }
 
-function visible(message) {
-  return !message.ephemeral_to || message.ephemeral_to === state.acting;
+/** The messages of a channel that a person sees, oldest first. */
+export function seenBy(person, channel) {
+  return [...(state.messages.get(channel)?.values() || [])]
+    .filter((message) => !message.ephemeral_to || message.ephemeral_to === person)
+    .sort((a, b) => (a.ts < b.ts ? -1 : 1));
 }
 
-export function topLevel(channel) {
-  const messages = [...(state.messages.get(channel)?.values() || [])];
-  return messages
-    .filter((message) => visible(message) && (!message.is_reply || message.reply_broadcast))
-    .sort((a, b) => (a.ts < b.ts ? -1 : 1));
+export function topLevel(channel, person = state.acting) {
+  return seenBy(person, channel).filter((message) => !message.is_reply || message.reply_broadcast);
 }
 
 export function threadOf(channel, ts) {
-  const messages = [...(state.messages.get(channel)?.values() || [])];
-  return messages
-    .filter((message) => visible(message) && (message.ts === ts || (message.is_reply && message.thread_ts === ts)))
-    .sort((a, b) => (a.ts < b.ts ? -1 : 1));
-}
-
-export function markSeen(channel, person = state.acting, { onlyIfNew = false } = {}) {
-  const key = `${person} ${channel}`;
-  if (onlyIfNew && state.seen.has(key)) return;
-  const newest = [...(state.messages.get(channel)?.keys() || [])].sort().at(-1) || "0";
-  state.seen.set(key, newest);
-}
-
-export function unread(channel) {
-  const since = state.seen.get(`${state.acting} ${channel}`) || "0";
-  return topLevel(channel).filter((message) => message.ts > since && message.user !== state.acting).length;
+  return seenBy(state.acting, channel)
+    .filter((message) => message.ts === ts || (message.is_reply && message.thread_ts === ts));
 }

@@ -1,0 +1,40 @@
+// A ring around what to click next in the tour. It is only for the eye: the strip says the same in words.
+
+import { drawer } from "/page/drawer.js";
+import { h } from "/page/dom.js";
+import { currentStep, nextMove } from "/page/tour.js";
+
+const MARGIN = 5;
+const ring = h("div", { class: "pointer", "aria-hidden": "true", hidden: true });
+document.body.append(ring);
+
+function target() {
+  const step = currentStep();
+  if (!step || document.querySelector("dialog[open]")) return null;
+  const move = nextMove(step);
+  if (!move.target) return null;
+  if (move.inSidebar && drawer.isHidden()) return document.querySelector(".drawer-button");
+  const node = typeof move.target === "string" ? document.querySelector(move.target) : move.target;
+  return node?.querySelector(":scope .blocks") || node;
+}
+
+/** The part of a node that its scrolling list does not hide. */
+function visibleBox(node) {
+  const box = node.getBoundingClientRect();
+  const frame = node.closest(".messages, .sidebar")?.getBoundingClientRect() || box;
+  const top = Math.max(box.top, frame.top);
+  const bottom = Math.min(box.bottom, frame.bottom);
+  return bottom - top < 8 ? null : { top, left: box.left, width: box.width, height: bottom - top };
+}
+
+export function drawPointer() {
+  const node = target();
+  const box = node && visibleBox(node);
+  ring.hidden = !box;
+  if (!box) return;
+  ring.style.transform = `translate(${box.left - MARGIN}px, ${box.top - MARGIN}px)`;
+  ring.style.width = `${box.width + 2 * MARGIN}px`;
+  ring.style.height = `${box.height + 2 * MARGIN}px`;
+}
+
+for (const moved of ["scroll", "resize", "input"]) addEventListener(moved, () => requestAnimationFrame(drawPointer), { capture: true, passive: true });
