@@ -24,8 +24,9 @@ from agent.turns import Ending
 from tools.clock import Clock
 from tools.flags.base import FlagRef, FlagService
 from tools.metrics.router import Metrics
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.kinds import is_sized
-from tools.plans.planner import Baseline, Draft, PlanningDefaults
+from tools.plans.planner import Baseline, Draft
 from tools.plans.policy import Policy
 from tools.plans.revision import Changes, revise_plan
 from tools.records.database import Database

@@ -28,8 +28,8 @@ from agent.model import ModelOptions
 from bot.settings_sources import Variables, dotted, explain, merged
 from tools.errors import ConfigurationError
 from tools.metrics.catalogue import Catalogue, MetricDefinition
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import Name
-from tools.plans.planner import PlanningDefaults
 from tools.plans.policy import Policy
 from tools.records.database import parse_url
 

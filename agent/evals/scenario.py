@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 
 from agent.turns import Ending
 from tools.gates import Direction
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import Percent, Strategy
-from tools.plans.planner import PlanningDefaults
 from tools.plans.policy import Policy
 
 REQUESTER = "UMIRA"

@@ -24,8 +24,8 @@ from tools.flags.memory import MemoryFlagService
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.router import Metrics
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import Strategy
-from tools.plans.planner import PlanningDefaults
 from tools.plans.policy import Policy
 from tools.records.database import Database
 from tools.records.models import Conversation, Record, new_id

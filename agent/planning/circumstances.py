@@ -10,7 +10,8 @@ from tools.clock import Clock
 from tools.errors import SluiceError
 from tools.metrics.budget import error_budget
 from tools.metrics.router import Metrics
-from tools.plans.planner import Feature, PlanningDefaults
+from tools.plans.defaults import PlanningDefaults
+from tools.plans.planner import Feature
 from tools.plans.policy import Policy, freeze_at
 from tools.records.database import Database
 from tools.rollouts.lessons import Lesson, lessons

@@ -21,6 +21,7 @@ from tools.plans import sizing
 from tools.plans.kinds import watching_splits
 from tools.plans.model import Audience, Basis, Exposure, Facet, Mode, Plan, Source, Stage, Strategy
 from tools.plans.planner import Baseline, Draft, audience_note, shadow_stage
+from tools.plans.reach import blast_radius
 from tools.plans.sizing import Rail
 from tools.plans.validation import InvalidPlan
 
@@ -303,7 +304,7 @@ class _Drawing:
         yield from ending
         for audience in dict.fromkeys(stage.exposure.audience for stage in plan.stages):
             yield from audience_note(audience)
-        yield from sizing.blast_radius(plan, rails)
+        yield from blast_radius(plan, rails, self.frame.rules.defaults.reachable_in(plan.environment))
 
     def _doubts(self, plan: Plan, rails: Sequence[Rail]) -> Iterator[str]:
         for exposure in (stage.exposure for stage in plan.stages):

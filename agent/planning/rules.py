@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tools.flags.base import Capabilities
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.kinds import Kinds
 from tools.plans.model import Plan
-from tools.plans.planner import PlanningDefaults
 from tools.plans.policy import Policy
 from tools.plans.validation import check_plan
 

@@ -8,8 +8,9 @@ from tools.clock import Clock, in_words
 from tools.flags.base import FlagState
 from tools.metrics.base import MetricQuery, Window
 from tools.metrics.router import Metrics
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.kinds import is_sized
-from tools.plans.planner import Baseline, CannotBeProven, PlanningDefaults
+from tools.plans.planner import Baseline, CannotBeProven
 from tools.specs.base import Kpi
 
 SLICES = 40

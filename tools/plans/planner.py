@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tools.plans import sizing
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.kinds import NO_KINDS, Kinds, watching_splits
 from tools.plans.model import Audience, Basis, Exposure, Facet, Mode, Plan, Source, Stage, Strategy
 from tools.plans.policy import Policy
-from tools.plans.sizing import Baseline, CannotBeProven, PlanningDefaults, Rail
+from tools.plans.reach import blast_radius
+from tools.plans.sizing import Baseline, CannotBeProven, Rail
 
 __all__ = ["Baseline", "CannotBeProven", "Draft", "Feature", "PlanningDefaults", "draft_plan"]
 
@@ -82,7 +84,7 @@ def draft_plan(
         spec_sha256=feature.spec_sha256,
     )
     notes = (*doubts, *sizing.ending_notes(plan.stages, rails), *audience_note(feature.audience))
-    return Draft(plan, (*notes, *sizing.blast_radius(plan, rails)))
+    return Draft(plan, (*notes, *blast_radius(plan, rails, defaults.reachable_in(plan.environment))))
 
 
 def usual_stages(

@@ -14,6 +14,7 @@ from pydantic import Field
 from tools.clock import in_words
 from tools.errors import InvalidInput
 from tools.plans import sizing
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.kinds import NO_KINDS, Kinds, needs_control, watching_splits, without_splits
 from tools.plans.model import (
     MOST_STAGES,
@@ -35,7 +36,8 @@ from tools.plans.model import (
 )
 from tools.plans.planner import Draft, audience_note, shadow_stage, usual_stages
 from tools.plans.policy import Policy
-from tools.plans.sizing import LONGEST_STAGE, Baseline, PlanningDefaults, Rail, limit_for
+from tools.plans.reach import blast_radius
+from tools.plans.sizing import LONGEST_STAGE, Baseline, Rail, limit_for
 
 StageNumber = Annotated[int, Field(ge=1, le=MOST_STAGES)]
 Percents = Annotated[tuple[Percent, ...], Field(max_length=MOST_STAGES)]
@@ -94,7 +96,7 @@ def revise_plan(
     rails = revision.known_rails()
     rationale = tuple(rail.summary(defaults.traffic_window) for rail in rails)
     update = {"rationale": rationale, "expected": revision.expected()}
-    return Draft(revised.model_copy(update=update), tuple(_notes(revised, rails, revision.doubts)))
+    return Draft(revised.model_copy(update=update), tuple(_notes(revised, rails, revision.doubts, defaults)))
 
 
 @dataclass
@@ -344,7 +346,7 @@ class _Revision:
         return sizing.basis(Source.PERSON, of, self.words)
 
 
-def _notes(plan: Plan, rails: Sequence[Rail], doubts: Iterable[str]) -> list[str]:
+def _notes(plan: Plan, rails: Sequence[Rail], doubts: Iterable[str], defaults: PlanningDefaults) -> list[str]:
     notes = [*dict.fromkeys(doubts)]
     last, ending = plan.stages[-1].exposure, sizing.ending_notes(plan.stages, rails)
     if not last.leaves_no_control and not ending:
@@ -352,7 +354,7 @@ def _notes(plan: Plan, rails: Sequence[Rail], doubts: Iterable[str]) -> list[str
     notes += ending
     audiences = dict.fromkeys(stage.exposure.audience for stage in plan.stages)
     notes += [note for audience in audiences for note in audience_note(audience)]
-    return [*notes, *sizing.blast_radius(plan, rails)]
+    return [*notes, *blast_radius(plan, rails, defaults.reachable_in(plan.environment))]
 
 
 def _without(basis: Iterable[Basis], *facets: Facet) -> tuple[Basis, ...]:

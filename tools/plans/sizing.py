@@ -7,33 +7,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated
-
-from pydantic import Field
 
 from tools.clock import in_words
 from tools.errors import InvalidInput
 from tools.gates import Direction
 from tools.gates.amounts import Amounts, Latencies, LatencyTraffic, MeanTraffic
 from tools.gates.calculators import StageLength, Traffic, Unprovable, Workload, minimum_sample, stage_length
-from tools.gates.forecast import catch_in_stage
 from tools.metrics.catalogue import MetricKind
 from tools.metrics.units import in_unit
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.kinds import needs_control
 from tools.plans.model import (
     LONGEST_BASIS,
     Basis,
-    Duration,
     Expected,
     Exposure,
     Facet,
     Guardrail,
-    Mode,
-    Percent,
-    Plan,
     Source,
     Stage,
-    Value,
 )
 from tools.plans.policy import Policy, risks
 
@@ -60,23 +52,6 @@ WATCH_NATS = math.log(20) + 3.5
 
 class CannotBeProven(InvalidInput):
     """No plan can be proven safe with this traffic; the message says what would help."""
-
-
-class PlanningDefaults(Value):
-    """What plans are made with where the spec does not say otherwise.
-
-    `stages` are the live percentages to choose from; `bake` is the least length of a stage; `stage_budget` how long a
-    stage may take to be proven.
-    """
-
-    burn_in: Duration = timedelta(minutes=10)
-    stale_after: Duration = timedelta(minutes=2)
-    blind_budget: Duration = timedelta(minutes=5)
-    check_every: Duration = timedelta(seconds=15)
-    traffic_window: Duration = timedelta(hours=24)
-    stage_budget: Duration = timedelta(hours=24)
-    stages: Annotated[tuple[Percent, ...], Field(min_length=1, max_length=20)] = (1, 5, 25, 50, 100)
-    bake: Duration = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,31 +335,6 @@ def doubts(rails: Sequence[Rail], percent: float, budget: timedelta) -> list[str
     """Why a stage of that share can't be proven within the budget."""
     lengths = [(rail, rail.length(percent, budget)) for rail in rails]
     return [f"{rail.baseline.metric}: {length.why}" for rail, length in lengths if isinstance(length, Unprovable)]
-
-
-def blast_radius(plan: Plan, rails: Sequence[Rail]) -> list[str]:
-    """How many requests a harm of the margin's size has met when it is caught in the first live stage."""
-    first = next((stage.exposure for stage in plan.stages if stage.exposure.mode is Mode.LIVE), None)
-    if first is None:
-        return []
-    if first.percent >= 100:
-        return [f"Everyone is exposed at once: {first} leaves no control to compare with."]
-    burn_in, check_every = (length.total_seconds() / 60 for length in (plan.burn_in, plan.check_every))
-    notes = []
-    for rail in rails:
-        traffic, direction = rail.traffic(first.percent), rail.baseline.direction
-        caught = catch_in_stage(traffic, direction, rail.margin, burn_in=burn_in, check_every=check_every)
-        warming = f", the burn-in of {in_words(plan.burn_in)} among it" if plan.burn_in else ""
-        notes.append(
-            f"At {first} a harm of {rail.harm()} in {rail.baseline.metric} is caught after about "
-            f"{_minutes(caught.minutes.median)}{warming} (9 of 10 within {_minutes(caught.minutes.p90)}), "
-            f"having met about {caught.requests.median:,.0f} requests."
-        )
-    return notes
-
-
-def _minutes(minutes: float) -> str:
-    return in_words(timedelta(minutes=min(minutes, 10**7)))
 
 
 def basis(source: Source, of: Facet, text: str) -> Basis:

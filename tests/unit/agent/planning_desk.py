@@ -19,8 +19,8 @@ from tools.gates import Direction
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.router import Metrics
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import Exposure, Strategy
-from tools.plans.planner import PlanningDefaults
 from tools.records.database import Database
 from tools.records.models import AgentRun, ModelCall, Record
 from tools.specs.memory import MemorySpecSource

@@ -9,8 +9,9 @@ from tests.unit.agent.planning_desk import CHECKOUT, Desk, request
 from tools.flags.base import FlagNotFound, FlagRef
 from tools.metrics.catalogue import Catalogue, MetricKind
 from tools.metrics.router import Metrics
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import Strategy
-from tools.plans.planner import CannotBeProven, PlanningDefaults
+from tools.plans.planner import CannotBeProven
 
 
 @pytest.fixture

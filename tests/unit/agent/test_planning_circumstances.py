@@ -8,7 +8,7 @@ from agent.planner import Planner
 from tests.unit.agent.planning_desk import PRODUCTION, Desk, request, talking
 from tests.unit.rollouts.world import SAM, running_world
 from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Reading
-from tools.plans.planner import PlanningDefaults
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.policy import Freeze
 
 SPEC = """---

@@ -18,8 +18,9 @@ from agent.planning.wording import evidence_of
 from tools.errors import InvalidInput
 from tools.flags.base import Capabilities
 from tools.gates import Direction
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import Audience, Mode, Plan, Strategy
-from tools.plans.planner import Baseline, Feature, PlanningDefaults, draft_plan
+from tools.plans.planner import Baseline, Feature, draft_plan
 from tools.plans.policy import Policy
 from tools.plans.sizing import LONGEST_STAGE
 from tools.specs.base import Kpi, Spec

@@ -20,7 +20,7 @@ from agent.planning.drafter import Drafter
 from agent.scripted import ScriptedModel
 from agent.turns import Ending
 from tools.metrics.catalogue import MetricDefinition
-from tools.plans.planner import PlanningDefaults
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.policy import Policy
 from tools.records.models import AgentRun, ModelCall, ToolCall
 

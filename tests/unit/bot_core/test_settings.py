@@ -6,7 +6,7 @@ import pytest
 from bot.settings import Settings, load_settings
 from tools.errors import ConfigurationError
 from tools.metrics.catalogue import MetricKind
-from tools.plans.planner import PlanningDefaults
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.policy import Policy
 
 METRIC = '[metrics.errors]\nsource = "shop"\ntitle = "Errors"\nquery = "SELECT 1"\n'

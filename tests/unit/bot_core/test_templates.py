@@ -121,6 +121,7 @@ class TestSettingsFile:
         )
         # An example: there is no freeze unless somebody declares one.
         assert [freeze["name"] for freeze in shown["policy"].pop("freezes")] == ["year end"]
+        assert shown["planning"].pop("reachable")["production"]["users"] == 120_000
         defaults = Settings()
         for section in ("http", "planning", "scheduler", "policy", "flags", "specs", "jobs", "ofrep"):
             again = Settings.model_validate({section: shown[section]})

@@ -13,9 +13,10 @@ from tools.gates import Direction
 from tools.gates.amounts import Amounts, Latencies
 from tools.metrics.catalogue import MetricKind
 from tools.metrics.units import in_unit
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.kinds import Kinds
 from tools.plans.model import Exposure, Mode, OnFail, Plan, Source, Strategy
-from tools.plans.planner import Baseline, CannotBeProven, Draft, PlanningDefaults, draft_plan
+from tools.plans.planner import Baseline, CannotBeProven, Draft, draft_plan
 from tools.plans.revision import Changes, revise_plan
 from tools.plans.sizing import rail_of
 from tools.plans.validation import InvalidPlan, check_plan

@@ -7,8 +7,9 @@ import pytest
 
 from tests.unit.rollouts.world import POLICY
 from tools.gates import Direction
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import Audience, Mode, Strategy
-from tools.plans.planner import Baseline, CannotBeProven, Draft, Feature, PlanningDefaults, draft_plan
+from tools.plans.planner import Baseline, CannotBeProven, Draft, Feature, draft_plan
 from tools.plans.validation import check_plan
 
 FEATURE = Feature("new-checkout", "production", "old", "new", (), (), None, None, Audience())

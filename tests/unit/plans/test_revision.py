@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from tests.unit.plans.test_planner import ERRORS, FEATURE, ORDERS, draft
 from tests.unit.rollouts.world import POLICY
 from tools.errors import InvalidInput
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.diff import differences
 from tools.plans.model import Audience, Facet, Mode, Plan, Source, Stage, Strategy
-from tools.plans.planner import CannotBeProven, Draft, PlanningDefaults, draft_plan
+from tools.plans.planner import CannotBeProven, Draft, draft_plan
 from tools.plans.revision import Changes, revise_plan
 from tools.plans.validation import InvalidPlan, check_plan
 

@@ -16,8 +16,9 @@ from tools.gates.wealth import Floats
 from tools.metrics.catalogue import Catalogue, MetricDefinition, MetricKind
 from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.router import Metrics
+from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import OnFail, Plan, Strategy
-from tools.plans.planner import CannotBeProven, PlanningDefaults
+from tools.plans.planner import CannotBeProven
 from tools.plans.policy import Policy
 from tools.plans.validation import InvalidPlan
 from tools.rollouts.controller import Controller
