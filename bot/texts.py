@@ -368,6 +368,7 @@ WHY_NO_CHECK = "The gate has not been checked yet."
 UNEXPECTED = (
     "Something went wrong on my side; nothing was changed that I know of. Tell whoever runs Sluice: `{reference}`."
 )
+NO_APPROVER = "You are not on the list of approvers, so you can't decide this; ask one of them."
 UNKNOWN_BUTTON = "That button is not one of mine any more; use the buttons on the rollout's newest card."
 DIALOG_NOT_OPENED = "Slack did not open the dialog in time. Please press the button once more."
 
@@ -392,6 +393,8 @@ LINES: dict[Happening, str] = {
     Happening.KILL_ORDERED: "◀ {actor} is taking {flag} in {environment} to 0 % for everyone: {reason}",
     Happening.KILLED: "↩ {flag} in {environment} is at 0 % for everyone.",
     Happening.APPROVAL_REQUESTED: "✋ Please decide: {question} Why ask: {why}. Expires {expires_at}.",
+    Happening.APPROVAL_REMINDED: "⏱ People were reminded that this is still open; it expires {expires_at}.",
+    Happening.APPROVAL_ESCALATED: "⏱ Still open, so the backup approvers may decide too; it expires {expires_at}.",
     Happening.APPROVAL_VOTED: "{vote} {actor} {voted} ({have} of {needed}).{because}",
     Happening.APPROVAL_GRANTED: "✔ Approved by {by}.",
     Happening.APPROVAL_REJECTED: "✖ {actor} rejected it: {reason}",

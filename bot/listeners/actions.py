@@ -16,8 +16,8 @@ from bot.listeners.handling import handle, handle_once
 from bot.listeners.opening import open_dialog
 from bot.listeners.replies import channel_of, person_of, reply
 from bot.services import Services
-from tools.errors import Conflict, NotFound, SluiceError
-from tools.plans.policy import check_approver
+from tools.errors import Conflict, NotAllowed, NotFound, SluiceError
+from tools.plans.policy import could_approve
 
 Do = Callable[[str, str], Awaitable[object]]
 """What a button does: takes the id it carries, and who pressed it."""
@@ -41,8 +41,9 @@ def register(app: AsyncApp, services: Services) -> None:
     )
 
     def reject(approval_id: str, who: str, channel: str | None) -> View:
-        # Who asked is only known to the database, and is checked again when the reason comes.
-        check_approver(services.settings.policy, who, askers=(), spec_author=None)
+        # Whether it is them is only known to the database and to Slack: looked at once the dialog is open.
+        if not could_approve(services.settings.policy, who):
+            raise NotAllowed(texts.NO_APPROVER)
         return dialogs.reject_dialog(approval_id, channel)
 
     _asks(app, services, card.REJECT, reject)

@@ -1,6 +1,6 @@
 """The policy: pure answers to "may this happen, and who must say so?". Lowering exposure is never asked about."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from tools.errors import NotAllowed
+from tools.errors import Conflict, NotAllowed
 from tools.plans.model import Duration, Exposure, Name, Percent, Plan, Strategy, Value
 
 
@@ -55,10 +55,43 @@ class Freeze(Value):
         return f"the freeze {self.name!r} lasts until {self.end.astimezone(UTC):%d %b %Y %H:%M} UTC"
 
 
+Part = Annotated[float, Field(gt=0, lt=1)]
+Members = Mapping[str, Collection[str]]
+"""The people of the groups that were asked about, as they were at that moment."""
+NOT_READ: Members = {}
+
+
+class ApprovalRule(Value):
+    """Who approves in those environments flags with those tags, and how many of them it takes.
+
+    No environments means all of them, no tags every flag. `approvers` and `backup` are ids of people and of groups;
+    the backup may answer a question that has been open for long.
+    """
+
+    environments: tuple[Name, ...] = ()
+    tags: tuple[Name, ...] = ()
+    approvers: Annotated[tuple[Name, ...], Field(min_length=1)]
+    needed: Annotated[int, Field(ge=1, le=20)] = 1
+    backup: tuple[Name, ...] = ()
+
+    def holds(self, environment: str, tags: Collection[str]) -> bool:
+        """Whether it is meant for a flag with those tags there."""
+        there = not self.environments or environment in self.environments
+        return there and (not self.tags or bool(_shared(tags, self.tags)))
+
+
 class Policy(Value):
-    """Who must approve what. Percentages are of users; a person is a Slack user id."""
+    """Who must approve what. Percentages are of users; a person is a Slack user id, a group a Slack user group's.
+
+    `approvers` and `backup` are for what no rule of `approval` is meant for. People are reminded of a question when
+    `approval_reminder` of its time is over, and the backup is asked too when `approval_escalation` is.
+    """
 
     approvers: tuple[Name, ...] = ()
+    backup: tuple[Name, ...] = ()
+    approval: Annotated[tuple[ApprovalRule, ...], Field(max_length=100)] = ()
+    approval_reminder: Part = 0.5
+    approval_escalation: Part = 0.75
     free_environments: tuple[Name, ...] = ("development",)
     approval_tags: tuple[Name, ...] = ("revenue-critical", "regulated")
     two_approver_tags: tuple[Name, ...] = ("regulated",)
@@ -69,11 +102,14 @@ class Policy(Value):
     freezes: Annotated[tuple[Freeze, ...], Field(max_length=200)] = ()
 
 
-def may_start(policy: Policy, plan: Plan, *, requester: str) -> Decision:
-    """Whether a proposed plan may start. Outside free environments people are always asked."""
+def may_start(policy: Policy, plan: Plan, *, requester: str, members: Members = NOT_READ) -> Decision:
+    """Whether a proposed plan may start. Outside free environments people are always asked.
+
+    `members` are the groups that were read, so that a question that nobody could answer is not asked.
+    """
     if plan.environment in policy.free_environments:
         return Decision(Answer.AUTO, 0, f"{plan.environment} needs no approval")
-    return ask(policy, plan, requester, [f"a start in {plan.environment} needs an approval"])
+    return ask(policy, plan, requester, [f"a start in {plan.environment} needs an approval"], members=members)
 
 
 def freeze_at(policy: Policy, environment: str, tags: Collection[str], at: datetime) -> Freeze | None:
@@ -90,7 +126,13 @@ def check_freeze(policy: Policy, plan: Plan, at: datetime) -> None:
 
 
 def may_promote(
-    policy: Policy, plan: Plan, to_stage: int, *, requester: str, concerns: Collection[str] = ()
+    policy: Policy,
+    plan: Plan,
+    to_stage: int,
+    *,
+    requester: str,
+    concerns: Collection[str] = (),
+    members: Members = NOT_READ,
 ) -> Decision:
     """Whether a proven stage may be followed by stage `to_stage` (an index) without asking.
 
@@ -108,7 +150,7 @@ def may_promote(
         reasons.append("the strategy is full")
     if not reasons:
         return Decision(Answer.AUTO, 0, f"a step from {before} to {after} needs no approval")
-    return ask(policy, plan, requester, reasons)
+    return ask(policy, plan, requester, reasons, members=members)
 
 
 def risks(policy: Policy, tags: Collection[str]) -> list[str]:
@@ -116,23 +158,82 @@ def risks(policy: Policy, tags: Collection[str]) -> list[str]:
     return _shared(tags, policy.approval_tags)
 
 
-def check_approver(policy: Policy, person: str, *, askers: Collection[str], spec_author: str | None) -> None:
-    """Raise NotAllowed unless `person` may approve; `askers` are all who asked for it or wrote its plan."""
-    if person not in policy.approvers:
-        raise NotAllowed("You are not on the list of approvers, so you can't decide this; ask one of them.")
+def is_group(name: str) -> bool:
+    """Whether the id is a group's and no person's, as Slack forms them."""
+    return name.startswith("S")
+
+
+def rule_for(policy: Policy, environment: str, tags: Collection[str]) -> ApprovalRule:
+    """The strictest rule that is meant for a flag with those tags there, or the one that the simple settings make.
+
+    Strictest is what takes the most approvals; of several alike one that names tags, then one that names environments,
+    then the one that was written first. A tag that takes two approvers does so by any rule.
+    """
+    meant = [rule for rule in policy.approval if rule.holds(environment, tags)]
+    least = 2 if _shared(tags, policy.two_approver_tags) else 1
+    if not meant:
+        # Built without validation: nobody may be named yet, and then everything is denied.
+        return ApprovalRule.model_construct(
+            environments=(), tags=(), approvers=policy.approvers, needed=least, backup=policy.backup
+        )
+    strictest = max(meant, key=lambda rule: (rule.needed, bool(rule.tags), bool(rule.environments)))
+    return strictest.model_copy(update={"needed": max(least, strictest.needed)})
+
+
+def rule_of(policy: Policy, plan: Plan) -> ApprovalRule:
+    """The rule by which a plan is approved."""
+    return rule_for(policy, plan.environment, plan.tags)
+
+
+def everybody_named(policy: Policy) -> frozenset[str]:
+    """The ids of all people and groups that may approve anything, now or as a backup."""
+    rules = [(policy.approvers, policy.backup), *((rule.approvers, rule.backup) for rule in policy.approval)]
+    return frozenset(name for lists in rules for names in lists for name in names)
+
+
+def could_approve(policy: Policy, person: str) -> bool:
+    """Whether the person may be able to approve something, as far as can be said without asking who is in a group."""
+    named = everybody_named(policy)
+    return person in named or any(map(is_group, named))
+
+
+def people_in(names: Collection[str], members: Members) -> list[str]:
+    """The people that the names stand for, each once in the order of the names; groups that were not read are left
+    out."""
+    found = [sorted(members.get(name, ())) if is_group(name) else [name] for name in names]
+    return list(dict.fromkeys(person for people in found for person in people))
+
+
+def check_approver(
+    rule: ApprovalRule,
+    person: str,
+    *,
+    members: Members = NOT_READ,
+    backup_too: bool = False,
+    askers: Collection[str],
+    spec_author: str | None,
+) -> None:
+    """Raise NotAllowed unless `person` may approve by the rule; `askers` are all who asked for it or wrote its plan.
+
+    Raises Conflict when that depends on a group that was not read, because the rule became another meanwhile.
+    """
+    check_not_barred(person, askers=askers, spec_author=spec_author)
+    names = (*rule.approvers, *(rule.backup if backup_too else ()))
+    if person in people_in(names, members):
+        return
+    if any(is_group(name) and name not in members for name in names):
+        raise Conflict("Who may approve this changed at the same moment. Look at the card and try again.")
+    if not backup_too and person in people_in(rule.backup, members):
+        raise NotAllowed("You stand in as a backup: you can decide this once the approvers have left it open for long.")
+    raise NotAllowed("You are not on the list of approvers, so you can't decide this; ask one of them.")
+
+
+def check_not_barred(person: str, *, askers: Collection[str], spec_author: str | None) -> None:
+    """Raise NotAllowed for who asked for it, or wrote a version of its plan or its spec, approver or not."""
     if person in askers:
         raise NotAllowed("You asked for this, so someone else has to approve it.")
     if spec_author is not None and person == spec_author:
         raise NotAllowed("You wrote the spec, so someone else has to approve it.")
-
-
-def may_approve(policy: Policy, person: str, *, askers: Collection[str], spec_author: str | None) -> bool:
-    """Whether `check_approver` lets the person approve."""
-    try:
-        check_approver(policy, person, askers=askers, spec_author=spec_author)
-    except NotAllowed:
-        return False
-    return True
 
 
 def _step_reasons(policy: Policy, before: Exposure, after: Exposure) -> list[str]:
@@ -154,18 +255,26 @@ def _is_known(person: str) -> bool:
     return ":" not in person
 
 
-def ask(policy: Policy, plan: Plan, requester: str, reasons: list[str]) -> Decision:
-    """People are asked for `reasons`; denied when too few of them could answer."""
-    needed = 2 if _shared(plan.tags, policy.two_approver_tags) else 1
+def ask(policy: Policy, plan: Plan, requester: str, reasons: list[str], *, members: Members = NOT_READ) -> Decision:
+    """People are asked for `reasons`; denied when too few of them could answer.
+
+    Who is in a group that was not read is not known, so that nothing is denied for it.
+    """
+    rule = rule_of(policy, plan)
+    needed = rule.needed
     if not _is_known(requester):
         needed += 1
         reasons = [*reasons, f"{requester} is nobody that Slack knows, so one more must agree"]
-    able = set(policy.approvers) - {plan.spec_author, requester}
-    if len(able) < needed:
+    able = set(people_in(rule.approvers, members)) - {plan.spec_author, requester}
+    counted = all(name in members for name in rule.approvers if is_group(name))
+    if counted and len(able) < needed:
+        by_rule = any(one.holds(plan.environment, plan.tags) for one in policy.approval)
+        where = "its rule in policy.approval" if by_rule else "policy.approvers"
+        groups = ", or people to its user groups" if any(map(is_group, rule.approvers)) else ""
         return Decision(
             Answer.DENY,
             needed,
             f"{'; '.join(reasons)}, which takes {needed}, but only {len(able)} people could approve it: "
-            "add approvers to policy.approvers in sluice.toml",
+            f"add approvers to {where} in sluice.toml{groups}",
         )
     return Decision(Answer.APPROVAL, needed, "; ".join(reasons))

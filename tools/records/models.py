@@ -320,7 +320,9 @@ class GateCheck(Record):
 class Approval(Record):
     """A question to people. Claimed once: its status leaves `pending` by compare-and-set.
 
-    `purpose` is start or promote; `snapshot` is the verdict that people were shown.
+    `purpose` is start or promote; `snapshot` is the verdict that people were shown, `served` the exposure that the flag
+    had when they were asked about a start. People are reminded at `remind_at` and the backup is asked too at
+    `escalate_at` (None: there is none), each once. `closed_why` says why a void one is void.
     """
 
     __tablename__ = "approvals"
@@ -338,6 +340,12 @@ class Approval(Record):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     decided_at: Mapped[datetime | None]
+    served: Mapped[dict[str, Any] | None]
+    remind_at: Mapped[datetime | None]
+    reminded_at: Mapped[datetime | None]
+    escalate_at: Mapped[datetime | None]
+    escalated_at: Mapped[datetime | None]
+    closed_why: Mapped[str | None] = mapped_column(Text)
 
 
 class ApprovalVote(Record):
@@ -349,6 +357,17 @@ class ApprovalVote(Record):
     answer: Mapped[str]
     reason: Mapped[str | None] = mapped_column(Text)
     at: Mapped[datetime]
+
+
+class ApprovalCall(Record):
+    """A person who was asked by direct message to decide; `channel` and `ts` say which message, once it was posted."""
+
+    __tablename__ = "approval_calls"
+    approval_id: Mapped[str] = mapped_column(ForeignKey("approvals.id"), primary_key=True)
+    person: Mapped[str] = mapped_column(primary_key=True)
+    called_at: Mapped[datetime]
+    channel: Mapped[str | None]
+    ts: Mapped[str | None]
 
 
 class Intent(Record):

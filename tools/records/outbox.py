@@ -1,7 +1,7 @@
 """The outbox: what people are to be told, written in the transaction of what it tells, delivered later by someone else.
 
 Kinds: `card` (bring the rollout's card up to date), `note` (a line in the rollout's thread), `alert` (a line that
-needs a person now), `direct` (to one person only).
+needs a person now), `nudge` (a line that reminds people of an open question), `direct` (to one person only).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ class Kind(StrEnum):
     CARD = "card"
     NOTE = "note"
     ALERT = "alert"
+    NUDGE = "nudge"
     DIRECT = "direct"
 
 

@@ -10,11 +10,13 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.errors import Conflict, NotFound
-from tools.plans.model import Plan
-from tools.plans.policy import Decision, Policy, check_approver
-from tools.records.models import Approval, ApprovalVote, Rollout
+from tools.plans import policy as policies
+from tools.plans.model import Exposure, Plan
+from tools.plans.policy import NOT_READ, Decision, Members, Policy
+from tools.records import outbox
+from tools.records.models import Approval, ApprovalCall, ApprovalVote, Rollout
 from tools.rollouts import store
-from tools.rollouts.events import Happening, Tell, happened
+from tools.rollouts.events import Happening, Tell, happened, lane
 
 
 class ApprovalNotFound(NotFound):
@@ -47,21 +49,33 @@ CLOSED_BECAUSE = {
     Status.GRANTED: "has already been approved",
     Status.REJECTED: "has already been rejected",
     Status.EXPIRED: "ran out of time",
-    Status.VOID: "is no longer asked, because the rollout moved on",
+    Status.VOID: "is no longer asked",
 }
+MOVED_ON = "The rollout moved on."
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Who has approved so far, of how many that are needed."""
+    """Who has approved so far and when, of how many that are needed."""
 
     approval_id: str
     by: tuple[str, ...]
+    at: tuple[datetime, ...]
     needed: int
 
     @property
     def complete(self) -> bool:
         return len(self.by) >= self.needed
+
+
+@dataclass(frozen=True, slots=True)
+class Electors:
+    """Who can still answer a question: those who are asked first, and the backup once it is asked too."""
+
+    is_asked: bool
+    approvers: tuple[str, ...]
+    backup: tuple[str, ...]
+    escalated: bool
 
 
 async def request(
@@ -76,8 +90,10 @@ async def request(
     requester: str,
     snapshot: dict[str, Any] | None,
     at: datetime,
+    served: Exposure | None = None,
 ) -> Approval:
-    """Ask people, in the caller's transaction."""
+    """Ask people, in the caller's transaction. `served` is what the flag serves before a start."""
+    backup = policies.rule_of(policy, plan).backup
     approval = Approval(
         rollout_id=rollout.id,
         purpose=purpose,
@@ -91,6 +107,9 @@ async def request(
         status=Status.PENDING,
         created_at=at,
         expires_at=at + policy.approval_ttl,
+        served=None if served is None else served.model_dump(mode="json"),
+        remind_at=at + policy.approval_ttl * policy.approval_reminder,
+        escalate_at=at + policy.approval_ttl * policy.approval_escalation if backup else None,
     )
     session.add(approval)
     await session.flush()
@@ -127,18 +146,19 @@ def check_pending(approval: Approval, *, at: datetime) -> None:
     if status is Status.PENDING and approval.expires_at <= at:
         status = Status.EXPIRED
     if status is not Status.PENDING:
-        raise _closed(status)
+        raise _closed(status, approval.closed_why)
 
 
 def check_open(approval: Approval, rollout: Rollout, plan: Plan, *, at: datetime) -> None:
     """Raise ApprovalClosed unless the question still stands: pending, in time, of this plan and this epoch."""
     check_pending(approval, at=at)
     if approval.epoch != rollout.epoch or approval.plan_sha256 != plan.sha256:
-        raise _closed(Status.VOID)
+        raise _closed(Status.VOID, None)
 
 
-def _closed(status: Status) -> ApprovalClosed:
-    return ApprovalClosed(f"This {CLOSED_BECAUSE[status]}. The rollout's card shows what can be done now.")
+def _closed(status: Status, why: str | None) -> ApprovalClosed:
+    because = f": {(why or MOVED_ON).rstrip('.')}" if status is Status.VOID else ""
+    return ApprovalClosed(f"This {CLOSED_BECAUSE[status]}{because}. The rollout's card shows what can be done now.")
 
 
 async def vote(
@@ -152,14 +172,15 @@ async def vote(
     answer: Vote,
     reason: str | None,
     at: datetime,
+    members: Members = NOT_READ,
 ) -> Tally:
     """Count a person's answer; the approval stays pending until somebody claims it.
 
-    Raises ApprovalClosed, NotAllowed, and Conflict for a second vote of one person.
+    `members` are the groups that were read for this answer. Raises ApprovalClosed, NotAllowed, and Conflict for a
+    second vote of one person.
     """
     check_open(approval, rollout, plan, at=at)
-    askers = {approval.requester, *await store.askers(session, rollout)}
-    check_approver(policy, person, askers=askers, spec_author=plan.spec_author)
+    await check_voter(session, approval, rollout, plan, policy, person=person, members=members)
     if await session.get(ApprovalVote, (approval.id, person)) is not None:
         raise Conflict("You have already answered this; it waits for someone else.")
     session.add(ApprovalVote(approval_id=approval.id, person=person, answer=answer, reason=reason, at=at))
@@ -177,26 +198,64 @@ async def vote(
         have=len(tally.by),
         needed=tally.needed,
     )
+    await tell_called(session, approval, at=at, only=person)
     return tally
+
+
+async def check_voter(
+    session: AsyncSession,
+    approval: Approval,
+    rollout: Rollout,
+    plan: Plan,
+    policy: Policy,
+    *,
+    person: str,
+    members: Members,
+) -> None:
+    """Raise NotAllowed unless the person may answer it, Conflict when that can't be said."""
+    policies.check_approver(
+        policies.rule_of(policy, plan),
+        person,
+        members=members,
+        backup_too=approval.escalated_at is not None,
+        askers=await barred(session, approval, rollout),
+        spec_author=plan.spec_author,
+    )
+
+
+async def barred(session: AsyncSession, approval: Approval, rollout: Rollout) -> frozenset[str]:
+    """Everybody who asked for it, or wrote a version of its plan."""
+    return frozenset({approval.requester, *await store.askers(session, rollout)})
 
 
 async def count(session: AsyncSession, approval: Approval) -> Tally:
     """The votes for it so far, in the order in which they came."""
-    query = select(ApprovalVote.person).where(
+    query = select(ApprovalVote.person, ApprovalVote.at).where(
         ApprovalVote.approval_id == approval.id, ApprovalVote.answer == Vote.APPROVE
     )
-    return Tally(approval.id, tuple((await session.scalars(query.order_by(ApprovalVote.at))).all()), approval.needed)
+    votes = [(person, at) for person, at in await session.execute(query.order_by(ApprovalVote.at))]
+    return Tally(approval.id, tuple(person for person, _ in votes), tuple(at for _, at in votes), approval.needed)
 
 
-async def claim(session: AsyncSession, approval: Approval, status: Status, *, at: datetime) -> bool:
-    """Close the approval; True for exactly one caller ever."""
+async def voters(session: AsyncSession, approval: Approval) -> Sequence[str]:
+    """Everybody who has answered."""
+    return (await session.scalars(select(ApprovalVote.person).where(ApprovalVote.approval_id == approval.id))).all()
+
+
+async def claim(
+    session: AsyncSession, approval: Approval, status: Status, *, at: datetime, why: str | None = None
+) -> bool:
+    """Close the approval; True for exactly one caller ever. Whoever was asked by direct message hears of it."""
     closed = await session.execute(
         update(Approval)
         .where(Approval.id == approval.id, Approval.status == Status.PENDING)
-        .values(status=status, decided_at=at)
+        .values(status=status, decided_at=at, closed_why=why)
         .returning(Approval.id)
     )
-    return closed.first() is not None
+    if closed.first() is None:
+        return False
+    await tell_called(session, approval, at=at)
+    return True
 
 
 async def pending(session: AsyncSession, rollout_id: str) -> Sequence[Approval]:
@@ -208,7 +267,109 @@ async def pending(session: AsyncSession, rollout_id: str) -> Sequence[Approval]:
 async def void_pending(session: AsyncSession, rollout: Rollout, *, at: datetime, why: str) -> None:
     """Withdraw every open question about the rollout."""
     for approval in await pending(session, rollout.id):
-        if await claim(session, approval, Status.VOID, at=at):
-            await happened(
-                session, rollout, Happening.APPROVAL_VOIDED, at=at, tell=Tell.NOBODY, approval=approval.id, why=why
-            )
+        await void(session, rollout, approval, at=at, why=why)
+
+
+async def void(
+    session: AsyncSession, rollout: Rollout, approval: Approval, *, at: datetime, why: str, tell: Tell = Tell.NOBODY
+) -> None:
+    """Withdraw a question, unless it is closed already; `why` is a sentence."""
+    if await claim(session, approval, Status.VOID, at=at, why=why):
+        await happened(session, rollout, Happening.APPROVAL_VOIDED, at=at, tell=tell, approval=approval.id, why=why)
+
+
+async def void_if_moved(
+    session: AsyncSession, rollout: Rollout, approval: Approval, served: Exposure, *, at: datetime
+) -> bool:
+    """Withdraw the question about a start when the flag no longer serves what it did as people were asked."""
+    if approval.purpose != Purpose.START or approval.served is None:
+        return False
+    before = Exposure.model_validate(approval.served)
+    if before == served:
+        return False
+    why = f"The flag was changed by hand from {before} to {served}."
+    await void(session, rollout, approval, at=at, why=why, tell=Tell.THREAD)
+    return True
+
+
+# -- questions that stay open ---------------------------------------------------------------------------------------
+
+
+async def mind(session: AsyncSession, rollout: Rollout, *, at: datetime) -> list[Approval]:
+    """Close what ran out of time, remind people of the rest once, ask the backup once; what is still asked."""
+    waiting = []
+    for approval in await pending(session, rollout.id):
+        if approval.expires_at > at:
+            waiting.append(approval)
+            await _nudge(session, rollout, approval, at=at)
+        elif await claim(session, approval, Status.EXPIRED, at=at):
+            await happened(session, rollout, Happening.APPROVAL_EXPIRED, at=at, approval=approval.id)
+    return waiting
+
+
+def due_next(approval: Approval) -> datetime:
+    """When the question is to be looked at again."""
+    nudges = [] if approval.reminded_at is not None else [approval.remind_at]
+    nudges += [] if approval.escalated_at is not None else [approval.escalate_at]
+    return min([approval.expires_at, *(moment for moment in nudges if moment is not None)])
+
+
+async def _nudge(session: AsyncSession, rollout: Rollout, approval: Approval, *, at: datetime) -> None:
+    """Say once that the question is still open, and once that the backup may answer it; one line when both are due."""
+    escalated = approval.escalated_at is None and approval.escalate_at is not None and approval.escalate_at <= at
+    reminded = approval.reminded_at is None and approval.remind_at is not None and approval.remind_at <= at
+    if not (escalated or reminded):
+        return
+    approval.reminded_at = approval.reminded_at or at
+    if escalated:
+        approval.escalated_at = at
+    what = Happening.APPROVAL_ESCALATED if escalated else Happening.APPROVAL_REMINDED
+    expires_at = approval.expires_at.isoformat()
+    await happened(session, rollout, what, at=at, tell=Tell.NOBODY, approval=approval.id, expires_at=expires_at)
+    await outbox.put(
+        session,
+        outbox.Kind.NUDGE,
+        lane=lane(rollout.id),
+        at=at,
+        payload={"approval": approval.id},
+        rollout_id=rollout.id,
+        replaces=f"nudge:{approval.id}",
+    )
+
+
+# -- whom it was put to by direct message ---------------------------------------------------------------------------
+
+
+async def call(session: AsyncSession, approval: Approval, people: Sequence[str], *, at: datetime) -> None:
+    """Have those people asked by direct message who were not yet; nobody once the question is closed."""
+    if approval.status != Status.PENDING:
+        return
+    for person in sorted(set(people) - set(await called(session, approval))):
+        session.add(ApprovalCall(approval_id=approval.id, person=person, called_at=at, channel=None, ts=None))
+        await _tell_directly(session, approval, person, at=at)
+
+
+async def called(session: AsyncSession, approval: Approval) -> Sequence[str]:
+    """The people who were asked by direct message."""
+    query = select(ApprovalCall.person).where(ApprovalCall.approval_id == approval.id)
+    return (await session.scalars(query.order_by(ApprovalCall.person))).all()
+
+
+async def tell_called(session: AsyncSession, approval: Approval, *, at: datetime, only: str | None = None) -> None:
+    """Have the direct messages say how the question stands now, or that of one person."""
+    for person in await called(session, approval):
+        if only is None or person == only:
+            await _tell_directly(session, approval, person, at=at)
+
+
+async def _tell_directly(session: AsyncSession, approval: Approval, person: str, *, at: datetime) -> None:
+    name = f"approval:{approval.id}:{person}"
+    await outbox.put(
+        session,
+        outbox.Kind.DIRECT,
+        lane=name,
+        at=at,
+        payload={"person": person, "approval": approval.id},
+        rollout_id=approval.rollout_id,
+        replaces=name,
+    )

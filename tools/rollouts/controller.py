@@ -25,8 +25,8 @@ from tools.plans.model import LONGEST_PAUSE, Exposure, Plan
 from tools.plans.policy import Policy
 from tools.records import leases
 from tools.records.database import Database
-from tools.records.models import Approval, GateCheck, Intent, Rollout, new_id
-from tools.rollouts import approvals, changes, checks, decisions, store
+from tools.records.models import GateCheck, Intent, Rollout, new_id
+from tools.rollouts import approvals, changes, checks, decisions, raising, store
 from tools.rollouts.budgets import spent_budgets
 from tools.rollouts.events import SLUICE, Happening, Tell, happened, refresh_card
 from tools.rollouts.executor import BACKOFF_CAP, Executor, backoff, confirm_stage, respect_hand
@@ -117,7 +117,7 @@ class Controller:
         elif phase is Phase.ROLLING_BACK:
             await self._come_back(rollout_id)
         elif phase is Phase.PROPOSED:
-            await self._expire_approvals(snapshot)
+            await self._mind_start(snapshot)
 
     async def carry_out(self, rollout_id: str | None) -> None:
         """Set what was just asked for, without waiting for the next tick or for a look that is under way.
@@ -202,24 +202,26 @@ class Controller:
             lowering = await store.is_lowering(session, rollout_id)
             return Snapshot(rollout, await store.plan_of(session, rollout), rollout.version, lowering)
 
-    async def _expire_approvals(self, snapshot: Snapshot) -> None:
+    async def _mind_start(self, snapshot: Snapshot) -> None:
+        """Withdraw the question about a start that stands no longer; remind people of one that does."""
+        flag = await self._read_flag(FlagRef(snapshot.rollout.flag, snapshot.rollout.environment))
+
         async def act(session: AsyncSession) -> None:
             rollout = await store.load(session, snapshot.rollout.id)
+            if Phase(rollout.phase) is not Phase.PROPOSED:
+                return
             at = self._clock.now()
-            waiting = await self._close_expired(session, rollout, at)
-            rollout.due_at = min((approval.expires_at for approval in waiting), default=None)
+            freeze = policies.freeze_at(self._policy, snapshot.plan.environment, snapshot.plan.tags, at)
+            for approval in await approvals.pending(session, rollout.id):
+                if freeze is not None:
+                    await approvals.void(session, rollout, approval, at=at, why=_sentence(freeze), tell=Tell.THREAD)
+                elif flag is not None:
+                    await approvals.void_if_moved(session, rollout, approval, flag.exposure, at=at)
+            waiting = await approvals.mind(session, rollout, at=at)
+            look = at + raising.LOOKS_AT_THE_FLAG_EVERY
+            rollout.due_at = min(look, *map(approvals.due_next, waiting)) if waiting else None
 
         await store.transact(self._database, act)
-
-    async def _close_expired(self, session: AsyncSession, rollout: Rollout, at: datetime) -> list[Approval]:
-        """The approvals that are still pending, once those that ran out of time are closed."""
-        waiting = []
-        for approval in await approvals.pending(session, rollout.id):
-            if approval.expires_at > at:
-                waiting.append(approval)
-            elif await approvals.claim(session, approval, approvals.Status.EXPIRED, at=at):
-                await happened(session, rollout, Happening.APPROVAL_EXPIRED, at=at, approval=approval.id)
-        return waiting
 
     async def _watch(self, snapshot: Snapshot) -> None:
         ref = FlagRef(snapshot.rollout.flag, snapshot.rollout.environment)
@@ -294,7 +296,7 @@ class Controller:
             if await store.is_lowering(session, rollout.id):
                 # Nothing else takes it up again, and it must not wait as long as a gate may.
                 rollout.due_at = min(rollout.due_at or at, at + BACKOFF_CAP)
-            await self._close_expired_promotion(session, rollout, at)
+            await self._mind_promotion(session, rollout, snapshot.plan, at)
             situation = _situation(rollout, snapshot.plan, assessment, at, flag_seen=flag_seen)
             await self._act(session, rollout, snapshot.plan, check, decisions.decide(situation), concerns, at)
             return bool(await store.open_intents(session, rollout.id))
@@ -326,10 +328,13 @@ class Controller:
         )
         await refresh_card(session, rollout, at=at)
 
-    async def _close_expired_promotion(self, session: AsyncSession, rollout: Rollout, at: datetime) -> None:
+    async def _mind_promotion(self, session: AsyncSession, rollout: Rollout, plan: Plan, at: datetime) -> None:
         if Phase(rollout.phase) is not Phase.WAITING_PROMOTION:
             return
-        if not await self._close_expired(session, rollout, at):
+        freeze = policies.freeze_at(self._policy, plan.environment, plan.tags, at)
+        if freeze is not None and rollout.stage is not None and rollout.stage + 1 < len(plan.stages):
+            await _pause_for(session, rollout, freeze, at=at)
+        elif not await approvals.mind(session, rollout, at=at):
             ends = "Resume to ask again, or roll back."
             await changes.pause(session, rollout, at=at, reason="Nobody approved the promotion in time.", ends=ends)
 
@@ -373,8 +378,7 @@ class Controller:
         to_stage = rollout.stage + 1
         freeze = policies.freeze_at(self._policy, plan.environment, plan.tags, at)
         if freeze is not None and to_stage < len(plan.stages):
-            ends = "Resume once it is over, or roll back."
-            await changes.pause(session, rollout, at=at, reason=_sentence(freeze), ends=ends, tell=Tell.PERSON)
+            await _pause_for(session, rollout, freeze, at=at)
             return
         decision = policies.may_promote(self._policy, plan, to_stage, requester=rollout.requester, concerns=concerns)
         if decision.answer is policies.Answer.AUTO:
@@ -397,6 +401,11 @@ class Controller:
                 snapshot=check.verdict,
                 at=at,
             )
+
+
+async def _pause_for(session: AsyncSession, rollout: Rollout, freeze: policies.Freeze, *, at: datetime) -> None:
+    ends = "Resume once it is over, or roll back."
+    await changes.pause(session, rollout, at=at, reason=_sentence(freeze), ends=ends, tell=Tell.PERSON)
 
 
 def _sentence(freeze: policies.Freeze) -> str:

@@ -31,6 +31,8 @@ class Happening(StrEnum):
     KILL_ORDERED = "kill.ordered"
     KILLED = "kill.completed"
     APPROVAL_REQUESTED = "approval.requested"
+    APPROVAL_REMINDED = "approval.reminded"
+    APPROVAL_ESCALATED = "approval.escalated"
     APPROVAL_VOTED = "approval.voted"
     APPROVAL_GRANTED = "approval.granted"
     APPROVAL_REJECTED = "approval.rejected"

@@ -3,7 +3,7 @@
 Policy says who is asked, and nothing here goes round it.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,16 +12,31 @@ from tools.errors import Conflict, NotAllowed
 from tools.gates import Harm, Outcome, Verdict
 from tools.plans import policy as policies
 from tools.plans.model import Exposure, Plan
-from tools.plans.policy import Answer, Policy, check_approver
+from tools.plans.policy import NOT_READ, Answer, Members, Policy
 from tools.records.models import Approval, GateCheck, Rollout
 from tools.rollouts import approvals, changes, checks, lowering, store
 from tools.rollouts.events import Happening, Tell, happened
 from tools.rollouts.phases import LIVE, Phase, words
 
+LOOKS_AT_THE_FLAG_EVERY = timedelta(seconds=30)
+"""How often the flag is looked at while people are asked about a start, so that no changed one is approved."""
 
-async def ask_to_start(session: AsyncSession, rollout: Rollout, plan: Plan, policy: Policy, *, at: datetime) -> bool:
-    """Whether people have to be asked; if so they are, unless they already were. Raises NotAllowed."""
-    decision = policies.may_start(policy, plan, requester=rollout.requester)
+
+async def ask_to_start(
+    session: AsyncSession,
+    rollout: Rollout,
+    plan: Plan,
+    policy: Policy,
+    *,
+    served: Exposure | None,
+    at: datetime,
+    members: Members = NOT_READ,
+) -> bool:
+    """Whether people have to be asked; if so they are, unless they already were. Raises NotAllowed.
+
+    `served` is what the flag serves now: who says yes says it to that.
+    """
+    decision = policies.may_start(policy, plan, requester=rollout.requester, members=members)
     if decision.answer is Answer.DENY:
         raise NotAllowed(f"{_sentence(decision.why)}.")
     if decision.answer is Answer.AUTO:
@@ -39,23 +54,31 @@ async def ask_to_start(session: AsyncSession, rollout: Rollout, plan: Plan, poli
             requester=rollout.requester,
             snapshot=None,
             at=at,
+            served=served,
         )
-        rollout.due_at = approval.expires_at
+        rollout.due_at = min(approvals.due_next(approval), at + LOOKS_AT_THE_FLAG_EVERY)
     return True
 
 
 async def ask_to_promote(
-    session: AsyncSession, rollout: Rollout, plan: Plan, policy: Policy, *, actor: str, at: datetime
+    session: AsyncSession,
+    rollout: Rollout,
+    plan: Plan,
+    policy: Policy,
+    *,
+    actor: str,
+    at: datetime,
+    members: Members = NOT_READ,
 ) -> None:
     """Put the next stage before people, whoever policy would have asked. Raises Conflict, NotAllowed."""
     assert rollout.stage is not None
     if rollout.stage_since is None:
         raise Conflict("The last change is still being confirmed; try again in a moment.")
     _check_freeze(policy, plan, rollout.stage + 1, at)
-    by_policy = policies.may_promote(policy, plan, rollout.stage + 1, requester=rollout.requester)
-    decision = by_policy
-    if by_policy.answer is Answer.AUTO:
-        decision = policies.ask(policy, plan, rollout.requester, ["the proof of safety is not complete"])
+    decision = policies.may_promote(policy, plan, rollout.stage + 1, requester=rollout.requester, members=members)
+    if decision.answer is Answer.AUTO:
+        reasons = ["the proof of safety is not complete"]
+        decision = policies.ask(policy, plan, rollout.requester, reasons, members=members)
     if decision.answer is Answer.DENY:
         raise NotAllowed(f"{_sentence(decision.why)}.")
     check = await store.last_check(session, rollout)
@@ -84,6 +107,7 @@ async def vote(
     actor: str,
     known_good: Exposure | None,
     at: datetime,
+    members: Members = NOT_READ,
 ) -> None:
     """Count an approval, and go ahead with what it is about if it was the last one needed.
 
@@ -91,7 +115,16 @@ async def vote(
     """
     _check_freeze(policy, plan, approval.to_stage, at)
     tally = await approvals.vote(
-        session, approval, rollout, plan, policy, person=actor, answer=approvals.Vote.APPROVE, reason=None, at=at
+        session,
+        approval,
+        rollout,
+        plan,
+        policy,
+        person=actor,
+        answer=approvals.Vote.APPROVE,
+        reason=None,
+        at=at,
+        members=members,
     )
     if not tally.complete or not await approvals.claim(session, approval, approvals.Status.GRANTED, at=at):
         return
@@ -129,7 +162,14 @@ async def check_sight(session: AsyncSession, rollout: Rollout, plan: Plan, *, at
 
 
 async def resume(
-    session: AsyncSession, rollout: Rollout, plan: Plan, policy: Policy, *, actor: str, at: datetime
+    session: AsyncSession,
+    rollout: Rollout,
+    plan: Plan,
+    policy: Policy,
+    *,
+    actor: str,
+    at: datetime,
+    members: Members = NOT_READ,
 ) -> None:
     """Go on where it paused, with an approver's word where harm is suspected or the flag was lowered by hand.
 
@@ -146,7 +186,8 @@ async def resume(
     accepted = checks.harm_by_metric(check) if check is not None else {}
     if accepted or settled != target:
         askers = await store.askers(session, rollout)
-        check_approver(policy, actor, askers=askers, spec_author=plan.spec_author)
+        rule = policies.rule_of(policy, plan)
+        policies.check_approver(rule, actor, members=members, askers=askers, spec_author=plan.spec_author)
     if settled != target:
         policies.check_freeze(policy, plan, at)
     store.move(

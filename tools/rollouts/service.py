@@ -4,20 +4,23 @@ Every method is one transaction that leaves rows behind; the executor then sets 
 named by their Slack user id. All errors are sentences for that person.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.clock import Clock
 from tools.errors import Conflict, InvalidInput, NotAllowed
 from tools.flags.base import FlagRef, FlagService
+from tools.people.base import People, PeopleUnavailable, UnknownGroup
+from tools.people.memory import MemoryPeople
 from tools.plans import policy as policies
 from tools.plans.kinds import NO_KINDS, Kinds
 from tools.plans.model import Exposure, Plan
-from tools.plans.policy import Answer, Policy, may_approve
+from tools.plans.policy import Answer, Members, Policy
 from tools.plans.validation import check_plan
 from tools.records.database import Database
 from tools.records.models import Approval, Conversation, Rollout
@@ -30,6 +33,10 @@ from tools.rollouts.views import RolloutView, view
 from tools.specs.base import Spec
 
 Wake = Callable[[str | None], Awaitable[None]]
+
+GROUP_NOT_READ = "approvals.group_not_read"
+
+logger = structlog.get_logger(__name__)
 
 
 async def no_wake(_rollout_id: str | None) -> None:
@@ -48,7 +55,7 @@ class RolloutService:
     """Requests about rollouts.
 
     `wake` is awaited with a rollout's id (None: a flag without one) once an exposure is to be set. `kinds` are those of
-    the catalogue's metrics, to which plans are held.
+    the catalogue's metrics, to which plans are held. `people` says who is in the groups that policy names.
     """
 
     def __init__(
@@ -60,7 +67,9 @@ class RolloutService:
         *,
         wake: Wake = no_wake,
         kinds: Kinds = NO_KINDS,
+        people: People | None = None,
     ) -> None:
+        self._people = people or MemoryPeople()
         self._database = database
         self._flags = flags
         self._policy = policy
@@ -96,13 +105,15 @@ class RolloutService:
         Raises InvalidPlan, FlagNotFound, FlagServiceUnavailable, and Conflict when the flag is rolling out already.
         """
         self._check_plan(plan)
-        changes.check_room(plan, (await self._flags.read(FlagRef(plan.flag, plan.environment))).exposure)
+        served = (await self._flags.read(FlagRef(plan.flag, plan.environment))).exposure
+        changes.check_room(plan, served)
+        members = await self._members_known(plan)
 
         async def act(session: AsyncSession) -> RolloutView:
             at = self._clock.now()
             rollout = await self._draft(session, plan, requester, place, at)
             await revisions.add_version(session, rollout, plan, author=requester, reason=reason, spec=spec, at=at)
-            await raising.ask_to_start(session, rollout, plan, self._policy, at=at)
+            await raising.ask_to_start(session, rollout, plan, self._policy, served=served, at=at, members=members)
             return await view(session, rollout)
 
         return await store.transact(self._database, act)
@@ -117,7 +128,7 @@ class RolloutService:
         FlagServiceUnavailable.
         """
         self._check_plan(plan)
-        served = await self._served(rollout_id)
+        served, members = await self._served(rollout_id), await self._members_known(plan)
 
         async def act(session: AsyncSession) -> None:
             rollout, running = await self._load(session, rollout_id)
@@ -127,7 +138,7 @@ class RolloutService:
                 changes.check_room(plan, served)
             await revisions.add_version(session, rollout, plan, author=actor, reason=reason, spec=spec, at=at)
             if Phase(rollout.phase) is Phase.PROPOSED:
-                await raising.ask_to_start(session, rollout, plan, self._policy, at=at)
+                await raising.ask_to_start(session, rollout, plan, self._policy, served=served, at=at, members=members)
 
         return await self._changed(rollout_id, act)
 
@@ -136,14 +147,15 @@ class RolloutService:
 
         Raises NotAllowed, FlagServiceUnavailable, IllegalTransition.
         """
-        known_good = await self._served(rollout_id)
+        known_good, members = await self._served(rollout_id), await self._members_known(await self._plan(rollout_id))
 
         async def act(session: AsyncSession) -> None:
             rollout, plan = await self._load(session, rollout_id)
             at = self._clock.now()
             policies.check_freeze(self._policy, plan, at)
-            is_proposed = Phase(rollout.phase) is Phase.PROPOSED
-            if is_proposed and await raising.ask_to_start(session, rollout, plan, self._policy, at=at):
+            if Phase(rollout.phase) is Phase.PROPOSED and await raising.ask_to_start(
+                session, rollout, plan, self._policy, served=known_good, at=at, members=members
+            ):
                 return
             await changes.start(session, rollout, plan, known_good=known_good, actor=actor, at=at)
 
@@ -163,33 +175,59 @@ class RolloutService:
     async def approve(self, approval_id: str, *, actor: str) -> RolloutView:
         """Count an approval, and go ahead if it was the last one needed.
 
-        Raises ApprovalNotFound, ApprovalClosed, NotAllowed, and Conflict while the gate is blind or sees harm.
+        Raises ApprovalNotFound, ApprovalClosed, NotAllowed, Conflict while the gate is blind or sees harm, and
+        PeopleUnavailable when that depends on who is in a group and nobody can say.
         """
-        known_good = await self._served(await self._rollout_of(approval_id))
+        rollout_id = await self._rollout_of(approval_id)
+        known_good = await self._served(rollout_id)
+        members = await self._members_about(await self._plan(rollout_id), actor)
 
-        async def act(session: AsyncSession) -> str:
+        async def act(session: AsyncSession) -> bool:
             approval, rollout, plan = await self._load_approval(session, approval_id)
             at = self._clock.now()
             approvals.check_open(approval, rollout, plan, at=at)
+            if known_good is not None and await approvals.void_if_moved(session, rollout, approval, known_good, at=at):
+                return False
             await raising.check_sight(session, rollout, plan, at=at)
             await raising.vote(
-                session, approval, rollout, plan, self._policy, actor=actor, known_good=known_good, at=at
+                session,
+                approval,
+                rollout,
+                plan,
+                self._policy,
+                actor=actor,
+                known_good=known_good,
+                at=at,
+                members=members,
             )
-            return rollout.id
+            return True
 
-        return await self._woken(await store.transact(self._database, act))
+        if not await store.transact(self._database, act):
+            # Withdrawn by this very vote: whoever voted is told why.
+            await self._rollout_of(approval_id)
+        return await self._woken(rollout_id)
 
     async def reject(self, approval_id: str, *, actor: str, reason: str) -> RolloutView:
         """One rejection decides: a start is cancelled, a promotion pauses the rollout.
 
-        Raises ApprovalNotFound, ApprovalClosed, NotAllowed.
+        Raises ApprovalNotFound, ApprovalClosed, NotAllowed, PeopleUnavailable.
         """
+        members = await self._members_about(await self._plan(await self._rollout_of(approval_id)), actor)
 
         async def act(session: AsyncSession) -> str:
             approval, rollout, plan = await self._load_approval(session, approval_id)
             at, vote = self._clock.now(), approvals.Vote.REJECT
             await approvals.vote(
-                session, approval, rollout, plan, self._policy, person=actor, answer=vote, reason=reason, at=at
+                session,
+                approval,
+                rollout,
+                plan,
+                self._policy,
+                person=actor,
+                answer=vote,
+                reason=reason,
+                at=at,
+                members=members,
             )
             await approvals.claim(session, approval, approvals.Status.REJECTED, at=at)
             await happened(
@@ -212,6 +250,48 @@ class RolloutService:
 
         return await self.get(await store.transact(self._database, act))
 
+    async def check_may_answer(self, approval_id: str, *, actor: str) -> None:
+        """Raise as `reject` would for that person now; nothing is counted."""
+        members = await self._members_about(await self._plan(await self._rollout_of(approval_id)), actor)
+        async with self._database.read() as session:
+            approval = await approvals.get(session, approval_id)
+            rollout = await store.load(session, approval.rollout_id, lock=False)
+            plan = await store.plan_of(session, rollout)
+            approvals.check_open(approval, rollout, plan, at=self._clock.now())
+            await approvals.check_voter(session, approval, rollout, plan, self._policy, person=actor, members=members)
+
+    async def electors(self, approval_id: str) -> approvals.Electors:
+        """Who can still answer, read from the groups at this moment. Raises ApprovalNotFound, PeopleUnavailable.
+
+        A group that does not exist any more is nobody, and is logged.
+        """
+        async with self._database.read() as session:
+            approval = await approvals.get(session, approval_id)
+            rollout = await store.load(session, approval.rollout_id, lock=False)
+            plan = await store.plan_of(session, rollout)
+            barred = {*await approvals.barred(session, approval, rollout), plan.spec_author}
+            voted = set(await approvals.voters(session, approval))
+        rule = policies.rule_of(self._policy, plan)
+        names = (*rule.approvers, *(rule.backup if approval.escalated_at is not None else ()))
+        members = await self._members(names)
+        first = [one for one in policies.people_in(rule.approvers, members) if one not in barred | voted]
+        backup = [one for one in policies.people_in(names, members) if one not in barred | voted and one not in first]
+        return approvals.Electors(
+            is_asked=approval.status == approvals.Status.PENDING and approval.expires_at > self._clock.now(),
+            approvers=tuple(first),
+            backup=tuple(backup),
+            escalated=approval.escalated_at is not None,
+        )
+
+    async def call(self, approval_id: str, people: Sequence[str]) -> None:
+        """Have those people asked by direct message who were not yet. Raises ApprovalNotFound."""
+
+        async def act(session: AsyncSession) -> None:
+            approval = await approvals.get(session, approval_id)
+            await approvals.call(session, approval, people, at=self._clock.now())
+
+        await store.transact(self._database, act)
+
     # -- while it runs ------------------------------------------------------------------------------------------
 
     async def promote(self, rollout_id: str, *, actor: str) -> RolloutView:
@@ -221,19 +301,28 @@ class RolloutService:
         IllegalTransition, NotAllowed.
         """
 
+        members = await self._members_known(await self._plan(rollout_id))
+
         async def act(session: AsyncSession) -> None:
             rollout, plan = await self._load(session, rollout_id)
             at = self._clock.now()
             if Phase(rollout.phase) is Phase.PROGRESSING:
-                await raising.ask_to_promote(session, rollout, plan, self._policy, actor=actor, at=at)
+                await raising.ask_to_promote(session, rollout, plan, self._policy, actor=actor, at=at, members=members)
             elif Phase(rollout.phase) is not Phase.WAITING_PROMOTION:
                 raise Conflict(f"The rollout is {words(Phase(rollout.phase))}; only a progressing one can be promoted.")
             await raising.check_sight(session, rollout, plan, at=at)
-            askers = await store.askers(session, rollout)
             for approval in await approvals.pending(session, rollout_id):
-                if may_approve(self._policy, actor, askers=askers, spec_author=plan.spec_author):
+                if await self._may_answer(session, approval, rollout, plan, actor, members):
                     await raising.vote(
-                        session, approval, rollout, plan, self._policy, actor=actor, known_good=None, at=at
+                        session,
+                        approval,
+                        rollout,
+                        plan,
+                        self._policy,
+                        actor=actor,
+                        known_good=None,
+                        at=at,
+                        members=members,
                     )
 
         return await self._changed(rollout_id, act)
@@ -253,10 +342,13 @@ class RolloutService:
         Going on despite suspected harm, or raising a flag that was lowered by hand, takes an approver who did not
         ask for the rollout. Raises IllegalTransition, NotAllowed.
         """
+        members = await self._members_known(await self._plan(rollout_id))
 
         async def act(session: AsyncSession) -> None:
             rollout, plan = await self._load(session, rollout_id)
-            await raising.resume(session, rollout, plan, self._policy, actor=actor, at=self._clock.now())
+            await raising.resume(
+                session, rollout, plan, self._policy, actor=actor, at=self._clock.now(), members=members
+            )
 
         return await self._changed(rollout_id, act)
 
@@ -455,15 +547,70 @@ class RolloutService:
 
     async def _request_promotion(self, rollout_id: str, actor: str) -> RolloutView:
         """Ask the approvers for the next stage, unless they are being asked. Raises Conflict, NotAllowed."""
+        members = await self._members_known(await self._plan(rollout_id))
 
         async def act(session: AsyncSession) -> None:
             rollout, plan = await self._load(session, rollout_id)
             at = self._clock.now()
             if Phase(rollout.phase) is not Phase.WAITING_PROMOTION:
                 await raising.check_sight(session, rollout, plan, at=at)
-                await raising.ask_to_promote(session, rollout, plan, self._policy, actor=actor, at=at)
+                await raising.ask_to_promote(session, rollout, plan, self._policy, actor=actor, at=at, members=members)
 
         return await self._changed(rollout_id, act)
+
+    async def _plan(self, rollout_id: str) -> Plan:
+        async with self._database.read() as session:
+            return await store.plan_of(session, await store.load(session, rollout_id, lock=False))
+
+    async def _may_answer(
+        self, session: AsyncSession, approval: Approval, rollout: Rollout, plan: Plan, actor: str, members: Members
+    ) -> bool:
+        try:
+            await approvals.check_voter(session, approval, rollout, plan, self._policy, person=actor, members=members)
+        except (NotAllowed, Conflict):
+            return False
+        return True
+
+    async def _members_about(self, plan: Plan, person: str) -> Members:
+        """The groups of the plan's rule, as far as it takes to tell whether the person is in one of them.
+
+        Nobody is asked about who is named. Raises PeopleUnavailable, UnknownGroup.
+        """
+        rule = policies.rule_of(self._policy, plan)
+        found, unknown = dict[str, frozenset[str]](), list[UnknownGroup]()
+        if person in rule.approvers:
+            return found
+        for group in filter(policies.is_group, dict.fromkeys((*rule.approvers, *rule.backup))):
+            try:
+                found[group] = await self._people.members(group)
+            except UnknownGroup as error:
+                unknown.append(error)
+            except PeopleUnavailable as error:
+                raise PeopleUnavailable(f"{error} Your answer was not counted, and nothing is lost.") from error
+            if person in found.get(group, ()):
+                return found
+        if unknown:
+            raise unknown[0]
+        return found
+
+    async def _members_known(self, plan: Plan) -> Members:
+        """The groups of the plan's rule; none of them when nobody can say now who is in one."""
+        try:
+            return await self._members(policies.rule_of(self._policy, plan).approvers)
+        except PeopleUnavailable as error:
+            # It is only to find out early that too few could answer: an answer is what is checked strictly.
+            logger.warning(GROUP_NOT_READ, reason=str(error))
+            return policies.NOT_READ
+
+    async def _members(self, names: Iterable[str]) -> Members:
+        """The members of the groups among the names that there are. Raises PeopleUnavailable."""
+        found = dict[str, frozenset[str]]()
+        for group in filter(policies.is_group, dict.fromkeys(names)):
+            try:
+                found[group] = await self._people.members(group)
+            except UnknownGroup as error:
+                logger.warning(GROUP_NOT_READ, reason=str(error))
+        return found
 
     async def _find(self, session: AsyncSession, flag: str, environment: str) -> Rollout:
         rollout = await store.find(session, flag, environment)

@@ -35,7 +35,8 @@ class CheckView:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalView:
-    """A question people are being asked."""
+    """A question people are being asked; `at` says when each of `by` approved, `escalated_at` when the backup was asked
+    too."""
 
     id: str
     purpose: approvals.Purpose
@@ -45,6 +46,8 @@ class ApprovalView:
     by: tuple[str, ...]
     needed: int
     expires_at: datetime
+    at: tuple[datetime, ...] = ()
+    escalated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,8 @@ async def _approval_view(session: AsyncSession, rollout_id: str) -> ApprovalView
         by=tally.by,
         needed=approval.needed,
         expires_at=approval.expires_at,
+        at=tally.at,
+        escalated_at=approval.escalated_at,
     )
 
 

@@ -51,7 +51,7 @@ async def test_a_button_of_an_older_plan_is_refused_and_the_card_is_fresh(office
     fresh = list(office.card().blocks)
     # A person who has not seen the newer card yet presses what is still on the screen.
     card.blocks = older
-    assert "no longer asked, because the rollout moved on" in (await office.press("approve", user=JONAS) or "")
+    assert "This is no longer asked: The plan has a newer version. The rollout's card shows" in (await office.press("approve", user=JONAS) or "")
     assert (await office.view()).phase is Phase.PROPOSED
     assert [block["type"] for block in office.card().blocks] == [block["type"] for block in fresh]
     assert office.buttons() == ["approve", "reject"]

@@ -5,7 +5,7 @@ import pytest
 from tests.unit.rollouts.world import AIKO, JONAS, MIRA, SAM, make_plan, stage
 from tools.errors import NotAllowed
 from tools.plans.model import Strategy
-from tools.plans.policy import Answer, Policy, check_approver, may_promote, may_start
+from tools.plans.policy import Answer, Policy, check_approver, may_promote, may_start, rule_of
 
 POLICY = Policy(approvers=(MIRA, JONAS, AIKO))
 
@@ -47,8 +47,8 @@ def test_a_question_that_nobody_could_answer_is_a_denial_that_says_what_to_do() 
 @pytest.mark.parametrize("person", [SAM, MIRA, AIKO])
 def test_strangers_requesters_and_authors_cannot_approve(person: str) -> None:
     with pytest.raises(NotAllowed):
-        check_approver(POLICY, person, askers=(MIRA,), spec_author=AIKO)
+        check_approver(rule_of(POLICY, make_plan()), person, askers=(MIRA,), spec_author=AIKO)
 
 
 def test_another_approver_can() -> None:
-    check_approver(POLICY, JONAS, askers=(MIRA,), spec_author=AIKO)
+    check_approver(rule_of(POLICY, make_plan()), JONAS, askers=(MIRA,), spec_author=AIKO)
