@@ -76,7 +76,8 @@ function reactionNode(message, reaction) {
   const names = reaction.users.map((id) => user(id).real_name).join(", ");
   return h("button", {
     type: "button", class: mine ? "reaction mine" : "reaction", title: `${names} reacted with :${reaction.name}:`,
-    "aria-pressed": String(mine), onclick: () => react(message, reaction.name, mine),
+    "aria-label": `${reaction.name}, ${reaction.count}`, "aria-pressed": String(mine), dataset: { key: `reaction ${reaction.name}` },
+    onclick: () => react(message, reaction.name, mine),
   }, emoji(reaction.name), h("span", {}, String(reaction.count)));
 }
 

@@ -38,7 +38,7 @@ function place(channel, mark) {
   return h("li", {}, h("a", {
     href: `#/${channel.id}`, class: count || mentions ? "unread" : "", "aria-current": here ? "page" : null, dataset: { key: channel.id },
   }, mark, h("span", { class: "name" }, titleOf(channel)),
-  count > 0 && mentions === 0 && h("span", { class: "unseen" }, `, ${count} unread`),
+  count > 0 && mentions === 0 && h("span", { class: "unseen" }, ` ${count} unread`),
   mentions > 0 && h("span", { class: "count" }, String(mentions), h("span", { class: "unseen" }, " for you"))));
 }
 

@@ -1,19 +1,26 @@
-"""A whole Sluice, and its workspace's page in a browser."""
+"""A workspace's page in a browser: with a whole Sluice in it, or with an app that shows everything Slack can."""
 
 import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, async_playwright
 
+from tests.acceptance.page.gallery import Gallery, open_gallery
 from tests.acceptance.slack.office import Office, make_blank, new_office
 from tests.conftest import NEEDS_SERVERS
+from tools.rollouts.phases import Phase
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+GRAVE = ("serious", "critical")
+NARROW = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +34,12 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def office(tmp_path: Path, blank: Path) -> AsyncIterator[Office]:
     async with new_office(tmp_path, blank) as running:
         yield running
+
+
+@pytest.fixture
+async def gallery() -> AsyncIterator[Gallery]:
+    async with open_gallery() as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -51,16 +64,52 @@ class Window:
     def __post_init__(self) -> None:
         self.page.on("console", lambda said: said.type in ("error", "warning") and self.complaints.append(said.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("response", lambda answer: answer.ok or self.complaints.append(f"{answer.status} {answer.url}"))
+        self.page.on("response", lambda answer: answer.status < 400 or self.complaints.append(f"{answer.status} {answer.url}"))
+
+    async def act_as(self, name: str) -> None:
+        """Become somebody else."""
+        await self.page.get_by_role("radiogroup", name="You are").get_by_role("radio", name=name).click()
+
+    async def barriers(self) -> list[str]:
+        """What axe finds on the page that keeps people out: rule, element and reason of every grave fault."""
+        violations: list[dict[str, Any]] = (await Axe().run(self.page)).response["violations"]
+        return [
+            f"{violation['id']}: {node['html']} ({node['failureSummary']})"
+            for violation in violations
+            if violation["impact"] in GRAVE
+            for node in violation["nodes"]
+        ]
+
+
+async def reached(office: Office, phase: Phase) -> None:
+    """Return when the rollout is in that phase and everybody was told."""
+    async with asyncio.timeout(10):
+        while (await office.view()).phase is not phase:
+            await office.settle()
+    await office.settle()
+
+
+@asynccontextmanager
+async def open_window(chromium: str, url: str, **context: Any) -> AsyncIterator[Window]:
+    """A browser with that page; `context` are Playwright's settings of it."""
+    async with async_playwright() as playwright:
+        # Root may not sandbox; the page is our own.
+        browser = await playwright.chromium.launch(executable_path=chromium, chromium_sandbox=os.geteuid() != 0)
+        opened = Window(await browser.new_page(**context))
+        await opened.page.goto(url)
+        yield opened
+        await browser.close()
 
 
 @pytest.fixture
 async def window(office: Office, chromium: str) -> AsyncIterator[Window]:
-    """The workspace's page, opened."""
-    async with async_playwright() as playwright:
-        # Root may not sandbox; the page is our own.
-        browser = await playwright.chromium.launch(executable_path=chromium, chromium_sandbox=os.geteuid() != 0)
-        opened = Window(await browser.new_page())
-        await opened.page.goto(office.running.url)
+    """The page of Sluice's workspace."""
+    async with open_window(chromium, office.running.url) as opened:
         yield opened
-        await browser.close()
+
+
+@pytest.fixture
+async def show(gallery: Gallery, chromium: str) -> AsyncIterator[Window]:
+    """The page of the gallery's workspace."""
+    async with open_window(chromium, gallery.running.url) as opened:
+        yield opened
