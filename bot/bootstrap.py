@@ -12,6 +12,7 @@ from agent.desk import Desk
 from agent.planner import Planner
 from agent.planning.drafter import Drafter
 from bot.brain import Brain, OpenModel, SharedModel
+from bot.people import SlackPeople
 from bot.services import Services
 from bot.settings import Settings
 from tools.clock import Clock, SystemClock
@@ -72,7 +73,15 @@ async def running_services(
         drafter = Drafter(settings.model, model, database, clock)
         planner = Planner(specs, flags, metrics, settings.policy, settings.planning, clock, drafter, database)
         kinds = metrics.catalogue.kinds
-        rollouts = RolloutService(database, flags, settings.policy, clock, wake=controller.carry_out, kinds=kinds)
+        rollouts = RolloutService(
+            database,
+            flags,
+            settings.policy,
+            clock,
+            wake=controller.carry_out,
+            kinds=kinds,
+            people=SlackPeople(settings.slack),
+        )
         desk = Desk(database, clock, flags, metrics, specs, settings.policy, planner, rollouts)
         yield Services(
             settings=settings,

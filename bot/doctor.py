@@ -27,12 +27,15 @@ from bot.bootstrap import (
     create_specs,
     shown_url,
 )
+from bot.people import SlackPeople
 from bot.settings import Settings, SlackSettings
 from tools.clock import Clock
 from tools.errors import SluiceError, Unavailable
 from tools.flags.base import FlagService
 from tools.metrics.base import MetricSource
 from tools.metrics.router import Metrics
+from tools.people.base import People
+from tools.plans.policy import ApprovalRule, Policy, is_group, people_in
 from tools.records.database import Database
 from tools.specs.base import SpecSource
 
@@ -114,7 +117,7 @@ async def examine(settings: Settings, clock: Clock) -> list[Finding]:
             *[finding async for finding in _metrics(settings, metrics)],
             await _look("specs", _specs(settings, specs)),
             *[finding async for finding in _slack(settings.slack, clock)],
-            _policy(settings),
+            await _look("policy", _policy(settings, SlackPeople(settings.slack))),
             await _look("model", _model(settings.model), PROBE_SECONDS * 2),
         ]
 
@@ -168,13 +171,42 @@ async def _source(source: MetricSource, settings: Settings, name: str) -> str:
     return f"answers: {', '.join(metrics) or 'no metrics'}"
 
 
-def _policy(settings: Settings) -> Finding:
-    approvers = len(settings.policy.approvers)
-    if not approvers:
+async def _policy(settings: Settings, people: People) -> str | Finding:
+    policy = settings.policy
+    if not policy.approvers and not policy.approval:
         return Finding("policy", State.FAIL, "policy.approvers is empty: name who may approve, by Slack user id")
-    if approvers == 1:
-        return Finding("policy", State.NOTE, "one approver only: nobody can approve what that person asks for")
-    return Finding("policy", State.OK, f"{approvers} approvers")
+    counts, tight = list[str](), list[str]()
+    for name, rule in _rules(policy):
+        approvers = await _named(rule.approvers, people)
+        await _named(rule.backup, people)
+        if approvers < rule.needed:
+            raise NotWell(f"{name}: {rule.needed} must approve, but it names {approvers}: add people")
+        counts.append(f"{name}: {rule.needed} of {approvers}")
+        if approvers == rule.needed:
+            tight.append(name)
+    if tight:
+        only = "one approver only" if tight == ["policy.approvers"] and len(policy.approvers) == 1 else "none to spare"
+        return Finding(
+            "policy", State.NOTE, f"{', '.join(tight)}: {only}; nobody can approve what one of them asks for"
+        )
+    if not policy.approvers and all(rule.environments or rule.tags for rule in policy.approval):
+        return Finding("policy", State.NOTE, "policy.approvers is empty: what no rule is meant for can't be approved")
+    return "; ".join(counts)
+
+
+def _rules(policy: Policy) -> list[tuple[str, ApprovalRule]]:
+    """Every rule with the key that it has in sluice.toml."""
+    rules = [(f"policy.approval[{number}]", rule) for number, rule in enumerate(policy.approval)]
+    if policy.approvers:
+        rules.append(("policy.approvers", ApprovalRule(approvers=policy.approvers, backup=policy.backup)))
+    return rules
+
+
+async def _named(names: Iterable[str], people: People) -> int:
+    """How many people the names stand for."""
+    names = tuple(names)
+    groups = {group: await people.members(group) for group in filter(is_group, names)}
+    return len(people_in(names, groups))
 
 
 async def _model(options: ModelOptions) -> str | Finding:

@@ -30,14 +30,14 @@ from tools.errors import ConfigurationError
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import Name
-from tools.plans.policy import Policy
+from tools.plans.policy import ApprovalRule, Policy
 from tools.records.database import parse_url
 
 DEFAULT_FILE = Path("sluice.toml")
 FILE_VARIABLE = "SLUICE_CONFIG"
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - a platform's router is on another address
 
-SLACK_USER = re.compile(r"[UW][A-Z0-9]{2,20}")
+SLACK_APPROVER = re.compile(r"[UWS][A-Z0-9]{2,20}")
 
 SECONDS_IN = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
@@ -84,7 +84,10 @@ class DatabaseSettings(Section):
 
 
 class SlackSettings(Section):
-    """The Slack app's tokens, and the channels: `releases_channel` takes rollouts that no channel asked for."""
+    """The Slack app's tokens, and the channels: `releases_channel` takes rollouts that no channel asked for.
+
+    With `direct_messages`, who can answer a question is told of it by direct message too.
+    """
 
     bot_token: SecretStr | None = None
     app_token: SecretStr | None = None
@@ -92,6 +95,7 @@ class SlackSettings(Section):
     api_url: str = "https://slack.com/api/"
     releases_channel: Annotated[str, Field(min_length=1)] | None = None
     alerts_channel: Annotated[str, Field(min_length=1)] | None = None
+    direct_messages: bool = True
 
     @field_validator("api_url")
     @classmethod
@@ -148,22 +152,31 @@ class BacktestSettings(Section):
     over: Pause = timedelta(days=14)
 
 
-def _check_slack_user(person: str) -> str:
-    if SLACK_USER.fullmatch(person) is None:
+def _check_approver(approver: str) -> str:
+    if SLACK_APPROVER.fullmatch(approver) is None:
         raise ValueError(
-            'name people by Slack user id, such as U0123ABCDEF ("Copy member ID" in a profile); '
-            "names and user groups can't approve"
+            'name people by Slack user id, such as U0123ABCDEF ("Copy member ID" in a profile), and user groups by '
+            'theirs, such as S0123ABCDEF ("Copy group ID"); names can\'t approve'
         )
-    return person
+    return approver
 
 
-SlackUser = Annotated[str, AfterValidator(_check_slack_user)]
+Approver = Annotated[str, AfterValidator(_check_approver)]
+
+
+class ApprovalSettings(ApprovalRule):
+    """A rule on approvals, with people and user groups as Slack knows them."""
+
+    approvers: Annotated[tuple[Approver, ...], Field(min_length=1)]
+    backup: tuple[Approver, ...] = ()
 
 
 class PolicySettings(Policy):
-    """The policy, with durations as people write them and people as Slack knows them."""
+    """The policy, with durations as people write them, people and user groups as Slack knows them."""
 
-    approvers: tuple[SlackUser, ...] = ()
+    approvers: tuple[Approver, ...] = ()
+    backup: tuple[Approver, ...] = ()
+    approval: Annotated[tuple[ApprovalSettings, ...], Field(max_length=100)] = ()
     approval_ttl: Span = timedelta(hours=24)
 
 

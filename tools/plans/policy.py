@@ -74,6 +74,12 @@ class ApprovalRule(Value):
     needed: Annotated[int, Field(ge=1, le=20)] = 1
     backup: tuple[Name, ...] = ()
 
+    @model_validator(mode="after")
+    def _check_enough(self) -> Self:
+        if len(set(self.approvers)) < self.needed and not any(map(is_group, self.approvers)):
+            raise ValueError("name at least as many approvers as are needed, or a user group")
+        return self
+
     def holds(self, environment: str, tags: Collection[str]) -> bool:
         """Whether it is meant for a flag with those tags there."""
         there = not self.environments or environment in self.environments
@@ -100,6 +106,12 @@ class Policy(Value):
     loosest_margin: Annotated[float, Field(gt=1, le=100)] = 3.0
     approval_ttl: Duration = timedelta(hours=24)
     freezes: Annotated[tuple[Freeze, ...], Field(max_length=200)] = ()
+
+    @model_validator(mode="after")
+    def _check_escalation(self) -> Self:
+        if self.approval_escalation <= self.approval_reminder:
+            raise ValueError("the backup is asked after the reminder: make approval_escalation the larger part")
+        return self
 
 
 def may_start(policy: Policy, plan: Plan, *, requester: str, members: Members = NOT_READ) -> Decision:

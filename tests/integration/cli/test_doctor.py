@@ -77,6 +77,14 @@ async def test_all_is_well(well: dict[str, Any]) -> None:
         ("slack", {"alerts_channel": "CNOPE"}, "slack alerts", "no such channel"),
         ("slack", {"alerts_channel": "COUT"}, "slack alerts", "Sluice is not in #outside"),
         ("policy", {"approvers": []}, "policy", "policy.approvers is empty"),
+        ("policy", {"approvers": ["SNOSUCH"]}, "policy", "Slack knows no user group SNOSUCH"),
+        ("policy", {"backup": ["SNOSUCH"]}, "policy", "Slack knows no user group SNOSUCH"),
+        (
+            "policy",
+            {"approval": [{"tags": ["regulated"], "approvers": ["SAPPROVER"], "needed": 3}]},
+            "policy",
+            "policy.approval[0]: 3 must approve, but it names 2",
+        ),
         ("specs", {"path": "/nowhere/at/all"}, "specs", "/nowhere/at/all"),
         ("sources", {"shop": {"url": "sqlite:////nowhere/shop.db"}}, "metrics shop", "/nowhere/shop.db"),
         ("database", {"url": "postgresql://u:hunter2@127.0.0.1:9/x?connect_timeout=2"}, "database", "can't be reached"),
@@ -154,6 +162,18 @@ async def test_what_should_be_known_is_no_failure(well: dict[str, Any]) -> None:
     notes = {finding.what for finding in findings.values() if finding.state is State.NOTE}
     assert notes == {"policy", "slack releases", "slack app token"}
     assert healthy(findings.values())
+
+
+async def test_members_of_user_groups_are_counted(well: dict[str, Any]) -> None:
+    rule = {"environments": ["production"], "approvers": ["SAPPROVER", "UMIRA0001"], "needed": 2}
+    policy = {"approvers": ["SAPPROVER"], "approval": [rule]}
+    findings = await found(well, policy=policy)
+    assert findings["policy"] == Finding("policy", State.OK, "policy.approval[0]: 2 of 3; policy.approvers: 1 of 2")
+    assert (await found(well, policy=policy, slack=well["slack"] | {"bot_token": None}))["policy"].state is State.FAIL
+    findings = await found(well, policy={"approval": [rule | {"needed": 3}]})
+    assert (findings["policy"].state, "none to spare" in findings["policy"].says) == (State.NOTE, True)
+    findings = await found(well, policy={"approval": [rule]})
+    assert "what no rule is meant for can't be approved" in findings["policy"].says
 
 
 CALL = AIMessage("", tool_calls=[{"id": "1", "name": "echo", "args": {"word": "sluice"}}])

@@ -194,17 +194,42 @@ class TestRefusals:
         assert refusal(written, text) == sentence.format(written)
 
     @pytest.mark.parametrize(
-        "person", ["jonas", "@jonas", "<@UJONAS001>", "ujonas001", "S0123ABCDE", "U", "UMIRA 1", ""]
+        "person", ["jonas", "@jonas", "<@UJONAS001>", "ujonas001", "@release-approvers", "S", "UMIRA 1", ""]
     )
     def test_an_approver_that_slack_can_not_know_is_refused(self, written: Path, person: str) -> None:
         sentence = (
-            'can\'t be used: name people by Slack user id, such as U0123ABCDEF ("Copy member ID" in a profile); names '
-            "and user groups can't approve."
+            'can\'t be used: name people by Slack user id, such as U0123ABCDEF ("Copy member ID" in a profile), and '
+            'user groups by theirs, such as S0123ABCDEF ("Copy group ID"); names can\'t approve.'
         )
         said = refusal(written, f"[policy]\napprovers = ['UMIRA0001', '{person}']")
         assert said == f"policy.approvers[1] in {written} {sentence}"
         if person:
             assert refusal(written, SLUICE_POLICY_APPROVERS=person) == f"SLUICE_POLICY_APPROVERS {sentence}"
+
+    @pytest.mark.parametrize(
+        ("rule", "sentence"),
+        [
+            (
+                "approvers = ['UMIRA0001']\nneeded = 2",
+                "policy.approval[0] in {} can't be used: name at least as many approvers as are needed, or a user group.",
+            ),
+            (
+                "approvers = ['@payments']",
+                "policy.approval[0].approvers[0] in {} can't be used: name people by Slack user id, such as "
+                'U0123ABCDEF ("Copy member ID" in a profile), and user groups by theirs, such as S0123ABCDEF ("Copy '
+                "group ID\"); names can't approve.",
+            ),
+        ],
+    )
+    def test_a_rule_on_approvals_that_can_not_hold_is_refused(self, written: Path, rule: str, sentence: str) -> None:
+        assert refusal(written, f"[[policy.approval]]\n{rule}") == sentence.format(written)
+
+    def test_a_backup_is_asked_after_the_reminder(self, written: Path) -> None:
+        said = refusal(written, "[policy]\napproval_reminder = 0.8")
+        assert said == (
+            f"policy in {written} can't be used: the backup is asked after the reminder: make approval_escalation the "
+            "larger part."
+        )
 
     def test_an_unknown_key_without_near_ones_lists_those_there_are(self, written: Path) -> None:
         said = refusal(written, "[http]\nzzz = 1")

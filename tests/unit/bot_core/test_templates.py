@@ -119,7 +119,8 @@ class TestSettingsFile:
                 'url = "postgresql://sluice:PASSWORD@db.example.com/sluice"\n', "", 1
             )
         )
-        # An example: there is no freeze unless somebody declares one.
+        # Examples: there is no freeze and no rule unless somebody declares one.
+        assert [rule["needed"] for rule in shown["policy"].pop("approval")] == [2]
         assert [freeze["name"] for freeze in shown["policy"].pop("freezes")] == ["year end"]
         assert shown["planning"].pop("reachable")["production"]["users"] == 120_000
         defaults = Settings()

@@ -3,9 +3,20 @@
 import pytest
 
 from tests.unit.rollouts.world import AIKO, JONAS, MIRA, SAM, make_plan, stage
-from tools.errors import NotAllowed
+from tools.errors import Conflict, NotAllowed
 from tools.plans.model import Strategy
-from tools.plans.policy import Answer, Policy, check_approver, may_promote, may_start, rule_of
+from tools.plans.policy import (
+    Answer,
+    ApprovalRule,
+    Policy,
+    check_approver,
+    could_approve,
+    may_promote,
+    may_start,
+    people_in,
+    rule_for,
+    rule_of,
+)
 
 POLICY = Policy(approvers=(MIRA, JONAS, AIKO))
 
@@ -52,3 +63,63 @@ def test_strangers_requesters_and_authors_cannot_approve(person: str) -> None:
 
 def test_another_approver_can() -> None:
     check_approver(rule_of(POLICY, make_plan()), JONAS, askers=(MIRA,), spec_author=AIKO)
+
+
+GROUP, ONCALL = "SRELEASE", "SONCALL"
+GROUPS = {GROUP: (JONAS, AIKO, MIRA), ONCALL: (SAM,)}
+RULE = ApprovalRule(approvers=(GROUP,), backup=(ONCALL,))
+
+
+def test_a_member_of_a_group_may_approve_unless_barred() -> None:
+    check_approver(RULE, JONAS, members=GROUPS, askers=(MIRA,), spec_author=AIKO)
+    for person in (MIRA, AIKO):
+        with pytest.raises(NotAllowed, match="someone else"):
+            check_approver(RULE, person, members=GROUPS, askers=(MIRA,), spec_author=AIKO)
+
+
+def test_the_backup_may_approve_once_it_is_asked() -> None:
+    with pytest.raises(NotAllowed, match="stand in as a backup"):
+        check_approver(RULE, SAM, members=GROUPS, askers=(MIRA,), spec_author=None)
+    check_approver(RULE, SAM, members=GROUPS, backup_too=True, askers=(MIRA,), spec_author=None)
+    with pytest.raises(NotAllowed, match="You asked"):
+        check_approver(RULE, SAM, members=GROUPS, backup_too=True, askers=(SAM,), spec_author=None)
+
+
+def test_nobody_is_refused_because_of_a_group_that_was_not_read() -> None:
+    with pytest.raises(Conflict, match="try again"):
+        check_approver(RULE, JONAS, askers=(MIRA,), spec_author=None)
+
+
+def test_a_question_to_a_group_is_denied_only_when_its_members_were_counted() -> None:
+    policy = Policy(approvers=(GROUP,))
+    assert may_start(policy, make_plan(), requester=MIRA).answer is Answer.APPROVAL
+    assert may_start(policy, make_plan(), requester=MIRA, members=GROUPS).answer is Answer.APPROVAL
+    alone = may_start(policy, make_plan(), requester=MIRA, members={GROUP: (MIRA,)})
+    assert alone.answer is Answer.DENY
+    assert "or people to its user groups" in alone.why
+
+
+def test_of_several_rules_the_strictest_holds() -> None:
+    anywhere = ApprovalRule(approvers=(MIRA,))
+    production = ApprovalRule(environments=("production",), approvers=(JONAS,))
+    payments = ApprovalRule(tags=("Payments",), approvers=(AIKO,))
+    two = ApprovalRule(environments=("production",), tags=("regulated",), approvers=(GROUP,), needed=2)
+    policy = Policy(approvers=(SAM,), approval=(anywhere, production, payments, two))
+    assert rule_for(policy, "staging", ()).approvers == (MIRA,)
+    assert rule_for(policy, "production", ()).approvers == (JONAS,)
+    assert rule_for(policy, "production", ("payments",)).approvers == (AIKO,)
+    both = rule_for(policy, "production", ("payments", "regulated"))
+    assert (both.approvers, both.needed) == ((GROUP,), 2)
+    assert rule_for(policy, "staging", ("regulated",)).needed == 2, "the tag takes two wherever it is"
+    simple = rule_for(Policy(approvers=(SAM,), backup=(ONCALL,)), "production", ())
+    assert (simple.approvers, simple.backup, simple.needed) == ((SAM,), (ONCALL,), 1)
+
+
+def test_who_may_be_an_approver_is_said_without_asking_anybody() -> None:
+    assert not could_approve(POLICY, SAM)
+    assert could_approve(Policy(approvers=(JONAS,), backup=(GROUP,)), SAM)
+    assert could_approve(Policy(approval=(ApprovalRule(approvers=(SAM,)),)), SAM)
+
+
+def test_people_are_named_once_and_in_order() -> None:
+    assert people_in((JONAS, GROUP, "SNOTREAD"), GROUPS) == [JONAS, AIKO, MIRA]
