@@ -11,7 +11,7 @@ from agent.toolkit.subject import AboutFlag, subject
 from agent.toolkit.wording import listed
 from tools.clock import in_words
 from tools.errors import SluiceError
-from tools.gates import Direction
+from tools.gates import CountTest, Direction
 from tools.gates.calculators import (
     minimum_sample,
     smallest_harm,
@@ -65,7 +65,7 @@ async def run(context: Context, arguments: Question) -> Result:
             base = await context.desk.planner.traffic(ref.flag, ref.environment, metric)
             margin = arguments.margin or margins.get(metric, USUAL_FACTORS[base.kind])
             harm = arguments.harm or margin
-            lines += _lines(base, percent, harm, margin)
+            lines += _lines(base, percent, harm, margin, sharing=len(margins) if metric in margins else 1)
             if view is not None and arguments.percent is None and metric in margins and base.base_rate is not None:
                 lines.append(await _foretold(view.plan, base, harm))
         except SluiceError as error:
@@ -75,11 +75,12 @@ async def run(context: Context, arguments: Question) -> Result:
     return Result(said=listed([f"{ref.flag} in {ref.environment} at {percent:g} %:", *lines, *failures]))
 
 
-def _lines(base: Baseline, percent: float, harm: float, margin: float) -> list[str]:
+def _lines(base: Baseline, percent: float, harm: float, margin: float, *, sharing: int) -> list[str]:
+    """`sharing` is how many metrics share the level of a rollback."""
     traffic = base.traffic(percent, margin)
-    caught = catch_in_stage(traffic, base.direction, harm)
+    caught = catch_in_stage(traffic, base.direction, harm, weight=1 / sharing)
     prove = time_to_prove(traffic, base.direction, margin)
-    smallest = smallest_harm(traffic, base.direction, A_DAY)
+    smallest = smallest_harm(traffic, base.direction, A_DAY, alpha=CountTest.alpha_rollback / sharing)
     return [
         f"{base.metric}: {base.pace}, {base.measured}.",
         f"A harm of {_factor(base, harm)} is caught after about {_minutes(caught.minutes.median)} "

@@ -226,19 +226,19 @@ def minimum_sample(traffic: Workload, direction: Direction, margin: float, *, al
 
 
 def stage_length(
-    traffic: Workload, direction: Direction, *, margin: float, harm: float, budget_minutes: float
+    traffic: Workload, direction: Direction, *, margin: float, harm: float, budget_minutes: float, alpha: float = 0.02
 ) -> StageLength | Unprovable:
     """How long a stage must be to catch `harm` and to prove `margin`, or what to change when `budget_minutes` is less.
 
-    Raises BadQuestion.
+    `alpha` is the level at which a harm is caught. Raises BadQuestion.
     """
     _check_minutes(budget_minutes)
-    needed = _needed(traffic, direction, margin, harm)
+    needed = _needed(traffic, direction, margin, harm, alpha)
     if needed.minutes <= budget_minutes:
         return needed
-    share = _larger_share(traffic, direction, margin, harm, budget_minutes)
+    share = _larger_share(traffic, direction, margin, harm, budget_minutes, alpha)
     wider = _wider_margin(traffic, direction, needed, budget_minutes)
-    caught = smallest_harm(traffic, direction, budget_minutes)
+    caught = smallest_harm(traffic, direction, budget_minutes, alpha=alpha)
     return Unprovable(
         why=_unprovable(traffic, needed, budget_minutes, share, wider, caught),
         needed=needed,
@@ -271,17 +271,17 @@ def _unprovable(
     )
 
 
-def _needed(traffic: Workload, direction: Direction, margin: float, harm: float) -> StageLength:
-    catch, prove = time_to_catch(traffic, direction, harm), time_to_prove(traffic, direction, margin)
+def _needed(traffic: Workload, direction: Direction, margin: float, harm: float, alpha: float) -> StageLength:
+    catch, prove = time_to_catch(traffic, direction, harm, alpha=alpha), time_to_prove(traffic, direction, margin)
     minutes = math.ceil(max(catch.p90, prove.p90))
     return StageLength(minutes, catch, prove, math.ceil(minutes * traffic.requests_per_minute * traffic.share))
 
 
 def _larger_share(
-    traffic: Workload, direction: Direction, margin: float, harm: float, budget_minutes: float
+    traffic: Workload, direction: Direction, margin: float, harm: float, budget_minutes: float, alpha: float
 ) -> float | None:
     def enough(percent: int) -> bool:
-        return _needed(traffic.sharing(percent / 100), direction, margin, harm).minutes <= budget_minutes
+        return _needed(traffic.sharing(percent / 100), direction, margin, harm, alpha).minutes <= budget_minutes
 
     # The time falls with the share up to about a half, then rises.
     low = math.floor(traffic.share * 100)

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from tools.clock import in_words
 from tools.errors import InvalidInput
-from tools.gates import Direction
+from tools.gates import CountTest, Direction
 from tools.gates.amounts import Amounts, Latencies, LatencyTraffic, MeanTraffic
 from tools.gates.calculators import StageLength, Traffic, Unprovable, Workload, minimum_sample, stage_length
 from tools.metrics.catalogue import MetricKind
@@ -135,14 +135,15 @@ class Rail:
     margin: float
     basis: tuple[Basis, ...]
 
-    def length(self, percent: float, budget: timedelta) -> StageLength | Unprovable:
-        """How long a stage of that share must be."""
+    def length(self, percent: float, budget: timedelta, sharing: int = 1) -> StageLength | Unprovable:
+        """How long a stage of that share must be, when so many metrics share the level of a rollback."""
         return stage_length(
             self.traffic(percent),
             self.baseline.direction,
             margin=self.margin,
             harm=self.margin,
             budget_minutes=max(budget.total_seconds() / 60, 1),
+            alpha=CountTest.alpha_rollback / sharing,
         )
 
     def needed(self, percent: float) -> timedelta:
@@ -230,7 +231,7 @@ def staged(
     basis: tuple[Basis, ...] = (),
 ) -> Stage:
     """A stage that leaves a control to compare with. Raises CannotBeProven."""
-    lengths = [(_needed(rail.length(exposure.percent, defaults.stage_budget)), rail) for rail in rails]
+    lengths = [(_needed(rail.length(exposure.percent, defaults.stage_budget, len(rails))), rail) for rail in rails]
     needed, slowest = max(lengths, key=lambda pair: pair[0])
     if needed > LONGEST_STAGE:
         raise CannotBeProven(
@@ -310,7 +311,7 @@ def first_exposure(
     for budget in patient if risks(policy, tags) else [defaults.stage_budget * QUICK_PART, *patient]:
         for percent in able:
             if not doubts(rails, percent, budget):
-                traffic = max(rails, key=lambda rail: _needed(rail.length(percent, budget))).baseline
+                traffic = max(rails, key=lambda rail: _needed(rail.length(percent, budget, len(rails)))).baseline
                 pace = f"{traffic.pace} of {traffic.metric}"
                 why = f"{percent:g} % is the smallest step that {pace} prove within {in_words(budget)}"
                 return percent, basis(Source.TELEMETRY, Facet.EXPOSURE, why), []
@@ -333,7 +334,7 @@ def shadow_share(defaults: PlanningDefaults, otherwise: float) -> tuple[float, B
 
 def doubts(rails: Sequence[Rail], percent: float, budget: timedelta) -> list[str]:
     """Why a stage of that share can't be proven within the budget."""
-    lengths = [(rail, rail.length(percent, budget)) for rail in rails]
+    lengths = [(rail, rail.length(percent, budget, len(rails))) for rail in rails]
     return [f"{rail.baseline.metric}: {length.why}" for rail, length in lengths if isinstance(length, Unprovable)]
 
 
