@@ -9,7 +9,7 @@ PIP       := $(BIN)/python -m pip install -qq --disable-pip-version-check
 COMPILE   := uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
-.PHONY: help python install demo test fuzz coverage lint format bench bench-gates pins clean
+.PHONY: help python install demo test fuzz coverage lint format screenshots bench bench-gates pins clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ lint: $(VENV)/.installed-dev  ## format and style, types, import directions
 
 format: $(VENV)/.installed-dev  ## put the code in shape
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+screenshots: $(VENV)/.installed-dev  ## the pictures of the README, from a rollout of the demo (needs Chromium)
+	@$(BIN)/python -m tests.acceptance.page.screenshots
 
 bench: $(VENV)/.installed-dev  ## the benchmarks (figures in the README)
 	@$(BIN)/python -m pytest tests/benchmarks -o 'python_files=*.py' -p no:cacheprovider -s -n 0 -m benchmark $(ARGS)

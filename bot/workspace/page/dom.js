@@ -59,9 +59,15 @@ export function safeUrl(url) {
   }
 }
 
+const PERMALINK = /^\/archives\/(\w+)(?:\/p(\d+)(\d{6}))?$/;
+
+/** A link; one to a message of this workspace stays on the page. */
 export function link(url, ...children) {
   const href = safeUrl(url);
   if (!href) return h("span", {}, ...children);
+  const { origin, pathname } = new URL(href);
+  const [, channel, seconds, micros] = (origin === location.origin && PERMALINK.exec(pathname)) || [];
+  if (channel) return h("a", { href: `#/${channel}${seconds ? `/${seconds}.${micros}` : ""}` }, ...children);
   return h("a", { href, target: "_blank", rel: "noreferrer noopener" }, ...children);
 }
 

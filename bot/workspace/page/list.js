@@ -25,6 +25,7 @@ export function messageList(props) {
     if (atEnd(list)) list.dataset.following = "yes";
     else delete list.dataset.following;
   }, { passive: true });
+  new ResizeObserver(() => { if (list.dataset.following) list.scrollTop = list.scrollHeight; }).observe(list);
   list.dataset.following = "yes";
   return list;
 }

@@ -12,7 +12,7 @@ function target() {
   const step = currentStep();
   if (!step || document.querySelector("dialog[open]")) return null;
   const move = nextMove(step);
-  if (!move.target) return null;
+  if (!move.target || (drawer.isOpen() && !move.inSidebar)) return null;
   if (move.inSidebar && drawer.isHidden()) return document.querySelector(".drawer-button");
   const node = typeof move.target === "string" ? document.querySelector(move.target) : move.target;
   return node?.querySelector(":scope .blocks") || node;

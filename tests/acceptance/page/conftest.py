@@ -64,7 +64,9 @@ class Window:
     def __post_init__(self) -> None:
         self.page.on("console", lambda said: said.type in ("error", "warning") and self.complaints.append(said.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("response", lambda answer: answer.status < 400 or self.complaints.append(f"{answer.status} {answer.url}"))
+        self.page.on(
+            "response", lambda answer: answer.status < 400 or self.complaints.append(f"{answer.status} {answer.url}")
+        )
 
     async def act_as(self, name: str) -> None:
         """Become somebody else."""
