@@ -22,6 +22,7 @@ from bot.services import Services
 from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
 from bot.telling import Messenger, Teller
 from tools.errors import SluiceError
+from tools.people.base import PeopleUnavailable
 from tools.records import leases, outbox
 from tools.records.models import Conversation, OutboxMessage, Rollout
 from tools.records.outbox import Kind, Status
@@ -179,6 +180,9 @@ class Notifier:
             return await self._refused(message, key, error)
         except NETWORK_ERRORS as error:
             await self._away(message, key, f"Slack did not answer ({type(error).__name__}).")
+            return False
+        except PeopleUnavailable as error:
+            await self._postpone(message, self._clock.now() + _backoff(message), str(error))
             return False
         except SluiceError as error:
             return await self._undeliverable(message, type(error).__name__, str(error))

@@ -13,17 +13,24 @@ from sqlalchemy import select, update
 from bot import texts
 from bot.blocks.card import DECIDING, card, summary
 from bot.blocks.lines import line
-from bot.blocks.mrkdwn import is_mentionable, name, person
+from bot.blocks.mrkdwn import is_mentionable, mention, name
+from bot.blocks.questions import nudge
+from bot.calling import Caller
 from bot.services import Services
 from bot.slack import code_of, is_trouble_of_slack, retry_after
 from tools.errors import NotFound
+from tools.people.base import PeopleUnavailable
+from tools.plans.policy import rule_of
 from tools.records import log
 from tools.records.models import Conversation, OutboxMessage, Rollout
 from tools.records.outbox import Kind
+from tools.rollouts.approvals import Status
 from tools.rollouts.events import Happening
 from tools.rollouts.views import PlaceView, RolloutView
 
 MOST_MENTIONED = 20
+PATIENCE_WITH_GROUPS = 3
+"""How often Slack is asked again who is in a group before its name is said instead."""
 LOOK_BACK = 12
 """How many decisions are read for a card, which shows the newest of them and looks for where a rollback began."""
 
@@ -55,6 +62,8 @@ class Messenger(Protocol):
 
     async def chat_update(self, *, channel: str, ts: str, **arguments: Any) -> Any: ...
 
+    async def chat_getPermalink(self, *, channel: str, message_ts: str) -> Any: ...  # noqa: N802 - Slack's name
+
     async def conversations_history(self, *, channel: str, **arguments: Any) -> Any: ...
 
 
@@ -64,10 +73,11 @@ class Teller:
     def __init__(self, services: Services, slack: Messenger) -> None:
         self._services = services
         self._slack = slack
+        self._caller = Caller(services, slack)
         self._locks = WeakValueDictionary[str, asyncio.Lock]()
 
     async def tell(self, message: OutboxMessage) -> None:
-        """Say it. Raises SlackApiError, network errors, NowhereToTell, RolloutNotFound."""
+        """Say it. Raises SlackApiError, network errors, PeopleUnavailable, NowhereToTell, RolloutNotFound."""
         match Kind(message.kind):
             case Kind.CARD:
                 await self._tell_card(await self._view(message))
@@ -75,6 +85,10 @@ class Teller:
                 await self._tell_thread(await self._view(message), _line(message), broadcast=False)
             case Kind.ALERT:
                 await self._alert(message)
+            case Kind.NUDGE:
+                await self._nudge(message)
+            case Kind.DIRECT if "approval" in message.payload:
+                await self._caller.tell(str(message.payload["approval"]), str(message.payload["person"]))
             case Kind.DIRECT:
                 await self._post(str(message.payload["person"]), str(message.payload["text"]))
 
@@ -186,7 +200,7 @@ class Teller:
             await self._alert_channel(message, people="")
             return
         view = await self._view(message)
-        people = " ".join(map(person, self._who_must_act(message, view)))
+        people = " ".join(map(mention, await self._who_must_act(message, view)))
         text = texts.MENTIONING.format(people=people, line=_line(message)).strip()
         try:
             await self._tell_thread(view, text, broadcast=True)
@@ -207,19 +221,43 @@ class Teller:
         )
         await self._post(channel, texts.MENTIONING.format(people=people, line=about).strip())
 
-    def _who_must_act(self, message: OutboxMessage, view: RolloutView) -> list[str]:
+    async def _nudge(self, message: OutboxMessage) -> None:
+        """Remind people of a question, in its thread; nobody of one that was answered meanwhile."""
+        approval_id = str(message.payload["approval"])
+        asked = await self._services.rollouts.question(approval_id)
+        if asked.status is not Status.PENDING:
+            return
+        people = await self._who_can_answer(message, asked.rollout, approval_id)
+        line = nudge(asked) if people else f"{nudge(asked)} {texts.NOBODY_CAN_ANSWER}"
+        text = texts.MENTIONING.format(people=" ".join(map(mention, people)), line=line).strip()
+        await self._tell_thread(asked.rollout, text, broadcast=False)
+
+    async def _who_must_act(self, message: OutboxMessage, view: RolloutView) -> list[str]:
         """Who is mentioned: those who can approve when they are asked or nobody in Slack asked; else who asked."""
-        approvers = self._services.settings.policy.approvers
+        approvers = rule_of(self._services.settings.policy, view.plan).approvers
         # Whoever asked on the command line has no account that Slack could mention.
         askers = [view.requester] if is_mentionable(view.requester) else []
         match Happening(message.payload["what"]):
             case Happening.APPROVAL_REQUESTED:
-                barred = {message.payload["actor"], view.requester, view.plan.spec_author}
-                return [one for one in approvers if one not in barred][:MOST_MENTIONED]
+                return await self._who_can_answer(message, view, str(_facts(message)["approval"]))
             case Happening.ROLLBACK_STUCK:
                 return list(dict.fromkeys((*askers, *approvers)))[:MOST_MENTIONED]
             case _:
                 return askers or list(approvers[:MOST_MENTIONED])
+
+    async def _who_can_answer(self, message: OutboxMessage, view: RolloutView, approval_id: str) -> list[str]:
+        """Who is asked, each of them by direct message too; whom policy names where nobody can say who that is."""
+        try:
+            electors = await self._caller.summon(approval_id)
+        except PeopleUnavailable:
+            if message.attempts < PATIENCE_WITH_GROUPS:
+                raise
+            barred = {view.requester, view.plan.spec_author}
+            approvers = rule_of(self._services.settings.policy, view.plan).approvers
+            return [one for one in approvers if one not in barred][:MOST_MENTIONED]
+        if not electors.is_asked:
+            return []
+        return list(electors.backup if electors.backup else electors.approvers)[:MOST_MENTIONED]
 
     async def _post(
         self,

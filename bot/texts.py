@@ -102,6 +102,8 @@ APPROVAL_TO_FINISH = "✋ *Approval needed:* finish at {before}"
 APPROVAL_WHY = "*Why ask:* {why}"
 APPROVAL_QUORUM = "*{have} of {needed} approved*{by} · asked by {requester} · expires {expires}"
 APPROVAL_BY = " by {people}"
+APPROVAL_BY_ONE = "{person} at {at}"
+APPROVAL_ESCALATED = "The backup approvers may decide too, since {since}."
 
 CHECKED = "checked {at}"
 NEXT_CHECK = "next {at}"
@@ -307,6 +309,27 @@ FEEDBACK_UNKNOWN = "I no longer have that answer, so there is nothing to note it
 PROSE_CUT = "… (cut here: this was longer than Slack shows)"
 ADDRESS_REMOVED = "‹address removed›"
 
+# -- asking people directly --------------------------------------------------------------------------------------
+
+CALL = "✋ *{flag}* in {environment} waits for your answer: {question} Asked by {requester} · expires {expires}.{link}"
+CALL_BACKUP = (
+    "✋ *{flag}* in {environment} has waited for long, so you may answer as a backup: {question} "
+    "Asked by {requester} · expires {expires}.{link}"
+)
+CALL_ANSWERED = (
+    "✔ You approved *{flag}* in {environment} at {at}: {question} {have} of {needed} approved, so it waits for others."
+    "{link}"
+)
+CALL_GRANTED = "✔ Approved by {people} at {at}: *{flag}* in {environment}, {question} Nothing is left to do.{link}"
+CALL_REJECTED = "✖ Rejected by {people} at {at}: *{flag}* in {environment}, {question} The reason: {why}{link}"
+CALL_EXPIRED = "⏱ Nobody decided in time: *{flag}* in {environment}, {question} It is no longer asked.{link}"
+CALL_VOID = "✖ No longer asked: *{flag}* in {environment}, {question} {why}{link}"
+REMINDER = "⏱ Still open, {have} of {needed} approved: {question} Expires {expires}."
+ESCALATION = (
+    "⏱ Still open, {have} of {needed} approved: {question} The backup approvers may decide too. Expires {expires}."
+)
+NOBODY_CAN_ANSWER = "Nobody can answer it now: add approvers in sluice.toml, or people to its user group."
+
 # -- what is typed wrong ------------------------------------------------------------------------------------------
 
 UNKNOWN_SUBCOMMAND = "I don't know `{given}`. Did you mean `/rollout {nearest}`?"
@@ -369,6 +392,7 @@ UNEXPECTED = (
     "Something went wrong on my side; nothing was changed that I know of. Tell whoever runs Sluice: `{reference}`."
 )
 NO_APPROVER = "You are not on the list of approvers, so you can't decide this; ask one of them."
+REFUSED_TITLE = "You can't decide this"
 UNKNOWN_BUTTON = "That button is not one of mine any more; use the buttons on the rollout's newest card."
 DIALOG_NOT_OPENED = "Slack did not open the dialog in time. Please press the button once more."
 

@@ -9,8 +9,8 @@ from slack_sdk.models.views import View
 from bot import texts
 from bot.blocks import parts
 from bot.blocks.answers import card_link, listed
-from bot.blocks.mrkdwn import clock_time, escape, moment_of, name, person
-from tools.rollouts.approvals import Purpose
+from bot.blocks.mrkdwn import clock_time, moment_of, name, person
+from bot.blocks.questions import question
 from tools.rollouts.views import ApprovalView, RolloutView
 
 MOST_SHOWN = 15
@@ -44,17 +44,10 @@ def _waiting(view: RolloutView, approval: ApprovalView, links: Mapping[str, str 
     return texts.HOME_APPROVAL.format(
         flag=name(view.flag),
         environment=name(view.environment),
-        question=_question(view, approval),
+        question=question(view, approval),
         have=len(approval.by),
         needed=approval.needed,
         requester=person(approval.requester),
         expires=moment_of(approval.expires_at),
         link=card_link(links.get(view.id)),
     )
-
-
-def _question(view: RolloutView, approval: ApprovalView) -> str:
-    if approval.to_stage >= len(view.plan.stages):
-        return texts.QUESTION_FINISH
-    question = texts.QUESTION_START if approval.purpose is Purpose.START else texts.QUESTION_PROMOTE
-    return question.format(to_exposure=escape(view.plan.stages[approval.to_stage].exposure, 80))

@@ -14,6 +14,7 @@ NAME_CHARACTERS = 80
 SENTENCE_CHARACTERS = 600
 
 _USER_ID = re.compile(r"[UW][A-Z0-9]{2,20}")
+_GROUP_ID = re.compile(r"S[A-Z0-9]{2,20}")
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _ENTITIES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
 
@@ -49,6 +50,11 @@ def person(who: str) -> str:
     if who == SLUICE:
         return "Sluice"
     return f"<@{who}>" if is_mentionable(who) else escape(who, NAME_CHARACTERS)
+
+
+def mention(who: str) -> str:
+    """A person, or everybody in a Slack user group, as policy names them."""
+    return f"<!subteam^{who}>" if _GROUP_ID.fullmatch(who) else person(who)
 
 
 def is_mentionable(who: str) -> bool:

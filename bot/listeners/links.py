@@ -1,13 +1,20 @@
 """The way from a rollout to its card in Slack."""
 
+from typing import Any, Protocol
+
 from slack_sdk.errors import SlackApiError
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack import NETWORK_ERRORS
 from tools.rollouts.views import RolloutView
 
 
-async def permalink(client: AsyncWebClient, view: RolloutView) -> str | None:
+class Addresses(Protocol):
+    """What is used of Slack's client."""
+
+    async def chat_getPermalink(self, *, channel: str, message_ts: str) -> Any: ...  # noqa: N802 - Slack's name
+
+
+async def permalink(client: Addresses, view: RolloutView) -> str | None:
     """The address of the rollout's card; None while there is none, or while Slack does not say."""
     if view.place is None or view.place.card_ts is None:
         return None

@@ -230,16 +230,14 @@ async def barred(session: AsyncSession, approval: Approval, rollout: Rollout) ->
 
 async def count(session: AsyncSession, approval: Approval) -> Tally:
     """The votes for it so far, in the order in which they came."""
-    query = select(ApprovalVote.person, ApprovalVote.at).where(
-        ApprovalVote.approval_id == approval.id, ApprovalVote.answer == Vote.APPROVE
-    )
-    votes = [(person, at) for person, at in await session.execute(query.order_by(ApprovalVote.at))]
-    return Tally(approval.id, tuple(person for person, _ in votes), tuple(at for _, at in votes), approval.needed)
+    yes = [vote for vote in await votes(session, approval) if vote.answer == Vote.APPROVE]
+    return Tally(approval.id, tuple(vote.person for vote in yes), tuple(vote.at for vote in yes), approval.needed)
 
 
-async def voters(session: AsyncSession, approval: Approval) -> Sequence[str]:
-    """Everybody who has answered."""
-    return (await session.scalars(select(ApprovalVote.person).where(ApprovalVote.approval_id == approval.id))).all()
+async def votes(session: AsyncSession, approval: Approval) -> Sequence[ApprovalVote]:
+    """Every answer to it, in the order in which they came."""
+    query = select(ApprovalVote).where(ApprovalVote.approval_id == approval.id)
+    return (await session.scalars(query.order_by(ApprovalVote.at))).all()
 
 
 async def claim(

@@ -29,7 +29,7 @@ from tools.rollouts.confirmations import ConfirmationView
 from tools.rollouts.events import Happening, Tell, happened
 from tools.rollouts.phases import LIVE, Phase, words
 from tools.rollouts.requests import ExposureAnswer
-from tools.rollouts.views import RolloutView, view
+from tools.rollouts.views import QuestionView, RolloutView, question_view, view
 from tools.specs.base import Spec
 
 Wake = Callable[[str | None], Awaitable[None]]
@@ -270,7 +270,7 @@ class RolloutService:
             rollout = await store.load(session, approval.rollout_id, lock=False)
             plan = await store.plan_of(session, rollout)
             barred = {*await approvals.barred(session, approval, rollout), plan.spec_author}
-            voted = set(await approvals.voters(session, approval))
+            voted = {vote.person for vote in await approvals.votes(session, approval)}
         rule = policies.rule_of(self._policy, plan)
         names = (*rule.approvers, *(rule.backup if approval.escalated_at is not None else ()))
         members = await self._members(names)
@@ -282,6 +282,12 @@ class RolloutService:
             backup=tuple(backup),
             escalated=approval.escalated_at is not None,
         )
+
+    async def question(self, approval_id: str) -> QuestionView:
+        """A question and what became of it. Raises ApprovalNotFound."""
+        async with self._database.read() as session:
+            approval = await approvals.get(session, approval_id)
+            return await question_view(session, approval, at=self._clock.now())
 
     async def call(self, approval_id: str, people: Sequence[str]) -> None:
         """Have those people asked by direct message who were not yet. Raises ApprovalNotFound."""

@@ -51,6 +51,15 @@ class ApprovalView:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerView:
+    """A person's answer to a question."""
+
+    answer: approvals.Vote
+    reason: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class PlaceView:
     """Where the rollout is talked about; `card_ts` is None until its card was posted."""
 
@@ -109,6 +118,33 @@ class RolloutView:
     def stage_in_force(self) -> Stage | None:
         """The stage whose exposure is set, None before the start."""
         return None if self.stage is None else self.plan.stages[self.stage]
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionView:
+    """A question and what became of it. `status` is expired as soon as its time is over; `answers` are by person."""
+
+    rollout: RolloutView
+    approval: ApprovalView
+    status: approvals.Status
+    decided_at: datetime | None
+    why: str | None
+    answers: Mapping[str, AnswerView]
+
+
+async def question_view(session: AsyncSession, approval: Approval, *, at: datetime) -> QuestionView:
+    """The question as it is at this moment."""
+    status = approvals.Status(approval.status)
+    overdue = status is approvals.Status.PENDING and approval.expires_at <= at
+    votes = await approvals.votes(session, approval)
+    return QuestionView(
+        rollout=await view(session, await store.load(session, approval.rollout_id, lock=False)),
+        approval=await _shown(session, approval),
+        status=approvals.Status.EXPIRED if overdue else status,
+        decided_at=approval.decided_at,
+        why=approval.closed_why,
+        answers={vote.person: AnswerView(approvals.Vote(vote.answer), vote.reason, vote.at) for vote in votes},
+    )
 
 
 async def view(session: AsyncSession, rollout: Rollout) -> RolloutView:
@@ -170,9 +206,10 @@ def _check_view(check: GateCheck) -> CheckView:
 
 async def _approval_view(session: AsyncSession, rollout_id: str) -> ApprovalView | None:
     pending = await approvals.pending(session, rollout_id)
-    if not pending:
-        return None
-    approval: Approval = pending[-1]
+    return await _shown(session, pending[-1]) if pending else None
+
+
+async def _shown(session: AsyncSession, approval: Approval) -> ApprovalView:
     tally = await approvals.count(session, approval)
     return ApprovalView(
         id=approval.id,

@@ -94,7 +94,9 @@ def told(what: Happening, **facts: Any) -> dict[str, Any]:
 async def open_desk(url: str = "sqlite://") -> AsyncIterator[Desk]:
     """A desk on a fresh database."""
     async with running_world(url) as world:
-        settings = Settings(policy=POLICY.model_dump(), slack=SlackSettings(alerts_channel="CALERTS"))
+        settings = Settings(
+            policy=POLICY.model_dump(), slack=SlackSettings(alerts_channel="CALERTS", direct_messages=False)
+        )
         specs, metrics = MemorySpecSource(), Metrics(Catalogue([]), {})
         planner = Planner(specs, world.flags, metrics, settings.policy, settings.planning, world.clock)
         tools_desk = ToolsDesk(

@@ -68,6 +68,11 @@ class FakeSlack:
         self._take("update", channel, ts, arguments)
         return {"ok": True, "ts": ts}
 
+    async def chat_getPermalink(self, *, channel: str, message_ts: str) -> dict[str, Any]:  # noqa: N802 - Slack's name
+        if not self._has(channel, message_ts):
+            raise refusal("message_not_found")
+        return {"ok": True, "permalink": f"https://acme.slack.com/archives/{channel}/p{message_ts.replace('.', '')}"}
+
     async def conversations_history(self, *, channel: str, **arguments: Any) -> dict[str, Any]:
         """The newest messages first, as Slack gives them."""
         if "history" in self.broken:

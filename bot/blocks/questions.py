@@ -1,0 +1,61 @@
+"""A question to people as one sentence: in a direct message to who can answer it, and in its thread."""
+
+from bot import texts
+from bot.blocks.answers import card_link
+from bot.blocks.mrkdwn import escape, moment_of, name, person
+from tools.rollouts.approvals import Purpose, Status, Vote
+from tools.rollouts.views import ApprovalView, QuestionView, RolloutView
+
+MOST_NAMED = 10
+
+
+def question(view: RolloutView, approval: ApprovalView) -> str:
+    """What is asked: `start at 5 %?`"""
+    if approval.to_stage >= len(view.plan.stages):
+        return texts.QUESTION_FINISH
+    asked = texts.QUESTION_START if approval.purpose is Purpose.START else texts.QUESTION_PROMOTE
+    return asked.format(to_exposure=escape(view.plan.stages[approval.to_stage].exposure, 80))
+
+
+def call(asked: QuestionView, who: str, *, backup: bool, link: str | None) -> str:
+    """What the person reads: that they are asked, that they answered, or what became of it."""
+    own = asked.answers.get(who)
+    facts = _facts(asked) | {"link": card_link(link)}
+    match asked.status:
+        case Status.GRANTED:
+            return texts.CALL_GRANTED.format_map(facts)
+        case Status.REJECTED:
+            return texts.CALL_REJECTED.format_map(facts)
+        case Status.EXPIRED:
+            return texts.CALL_EXPIRED.format_map(facts)
+        case Status.VOID:
+            return texts.CALL_VOID.format_map(facts)
+        case Status.PENDING if own is not None:
+            return texts.CALL_ANSWERED.format_map(facts | {"at": moment_of(own.at)})
+        case Status.PENDING:
+            return (texts.CALL_BACKUP if backup else texts.CALL).format_map(facts)
+
+
+def nudge(asked: QuestionView) -> str:
+    """The line that reminds of a question that is still open."""
+    escalated = asked.approval.escalated_at is not None
+    return (texts.ESCALATION if escalated else texts.REMINDER).format_map(_facts(asked))
+
+
+def _facts(asked: QuestionView) -> dict[str, object]:
+    view, approval = asked.rollout, asked.approval
+    wanted = Vote.REJECT if asked.status is Status.REJECTED else Vote.APPROVE
+    answers = {who: one for who, one in asked.answers.items() if one.answer is wanted}
+    reasons = [one.reason for one in answers.values() if one.reason]
+    return {
+        "flag": name(view.flag),
+        "environment": name(view.environment),
+        "question": question(view, approval),
+        "requester": person(approval.requester),
+        "have": len(approval.by),
+        "needed": approval.needed,
+        "expires": moment_of(approval.expires_at),
+        "people": ", ".join(map(person, list(answers)[:MOST_NAMED])) or texts.NOT_SAID,
+        "at": moment_of(asked.decided_at) if asked.decided_at is not None else texts.NOT_SAID,
+        "why": escape(reasons[-1] if reasons else asked.why or texts.NOT_SAID, 300),
+    }
