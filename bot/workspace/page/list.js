@@ -30,11 +30,16 @@ export function messageList(props) {
   return list;
 }
 
-/** Fills a list; `fresh` is the timestamp after which messages are new to the reader. */
-export function fillList(list, messages, { inThread = false, fresh = null, empty = null }) {
+/**
+ * Fills a list; `fresh` is the timestamp after which messages are new to the reader, `earlier` shows what is before the
+ * first, `empty` stands where nothing is.
+ */
+export function fillList(list, messages, { inThread = false, fresh = null, empty = null, earlier = null }) {
   const kept = new Map([...list.children].filter((node) => node.dataset.key).map((node) => [node.dataset.key, node]));
   const inside = focusInside(list);
   const wanted = rows(messages, { inThread, fresh }).map(([key, version, build]) => reuse(kept, key, version, build));
+  if (earlier) wanted.unshift(reuse(kept, "earlier", "", () =>
+    h("div", { class: "earlier" }, h("button", { type: "button", class: "button small", onclick: earlier }, "Show earlier messages"))));
   if (!messages.length && empty) wanted.push(reuse(kept, "empty", "", () => empty));
   put(list, wanted);
   restoreFocus(list, inside);

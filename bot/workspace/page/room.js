@@ -14,10 +14,12 @@ import { tourStrip } from "/page/tour.js";
 import { markRead, readUpTo, unread } from "/page/unread.js";
 
 const byId = (id) => document.getElementById(id);
-let drawn = { key: "", fresh: null };
+const PAGE = 60;
+const NOWHERE = { key: "", fresh: null, most: PAGE };
+let drawn = NOWHERE;
 
 export function forgetRoom() {
-  drawn = { key: "", fresh: null };
+  drawn = NOWHERE;
 }
 
 export function drawRoom() {
@@ -27,15 +29,31 @@ export function drawRoom() {
   document.title = `${name} · ${state.team.name}`;
   const key = `${state.acting} ${id}`;
   if (drawn.key !== key) {
-    drawn = { key, fresh: unread(id).count && id !== HOME ? readUpTo(state.acting, id) : null };
+    drawn = { key, fresh: unread(id).count && id !== HOME ? readUpTo(state.acting, id) : null, most: PAGE };
     byId("room").replaceChildren(...(id === HOME ? homeRoom() : conversationRoom(channel)));
   }
   if (id === HOME) drawHome(byId("home"));
-  else fillList(byId("messages"), topLevel(id), { fresh: drawn.fresh, empty: emptyRoom(channel) });
+  else fillRoom(channel);
   renew(byId("banner"), faultBanner());
   renew(byId("tour"), tourStrip());
   drawBelow();
   if (id !== HOME) markRead(id);
+}
+
+/** The newest messages; older ones on demand, since a page of hundreds of cards is slow. */
+function fillRoom(channel) {
+  const all = topLevel(channel.id);
+  const list = byId("messages");
+  fillList(list, all.slice(-drawn.most), { fresh: drawn.fresh, empty: emptyRoom(channel), earlier: all.length > drawn.most && showEarlier });
+}
+
+function showEarlier() {
+  drawn.most += PAGE;
+  const list = byId("messages");
+  const below = list.scrollHeight - list.scrollTop;
+  fillRoom(state.channels.get(state.place.channel));
+  list.scrollTop = list.scrollHeight - below;
+  list.focus({ preventScroll: true });
 }
 
 function head(title, { mark = null, topic = "", extra = null } = {}) {

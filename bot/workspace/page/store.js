@@ -114,6 +114,14 @@ export function titleOf(channel) {
   return others.map((member) => user(member).real_name).join(", ");
 }
 
+const texts = new WeakMap();
+
+/** Everything that a message says, blocks and all, as one string to look into. */
+export function saidIn(message) {
+  if (!texts.has(message)) texts.set(message, message.text + JSON.stringify(message.blocks || ""));
+  return texts.get(message);
+}
+
 /** The messages of a channel that a person sees, oldest first. */
 export function seenBy(person, channel) {
   return [...(state.messages.get(channel)?.values() || [])]

@@ -6,7 +6,7 @@ import { h, icon } from "/page/dom.js";
 import { keep, kept } from "/page/memory.js";
 import { announce } from "/page/notices.js";
 import { go, lookAtApp } from "/page/place.js";
-import { actAs, changed, onChange, state, user } from "/page/store.js";
+import { actAs, changed, onChange, saidIn, state, user } from "/page/store.js";
 
 let tour = kept("tour", null);
 
@@ -24,8 +24,7 @@ function begin() {
 function isDone(step) {
   return [...state.messages.values()].some((messages) => [...messages.values()].some((message) => {
     if (message.ts <= tour.since || message.user !== state.app.bot_user_id) return false;
-    const said = message.text + JSON.stringify(message.blocks || "");
-    return step.done.every((words) => said.includes(words));
+    return step.done.every((words) => saidIn(message).includes(words));
   }));
 }
 

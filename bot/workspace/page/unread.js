@@ -1,7 +1,7 @@
 // What each person has not read yet, by channel and by thread.
 
 import { keep, kept } from "/page/memory.js";
-import { conversations, onChange, seenBy, state, topLevel } from "/page/store.js";
+import { conversations, onChange, saidIn, seenBy, state, topLevel } from "/page/store.js";
 
 const seen = new Map(Object.entries(kept("seen", {})));
 const OF_ALL = "";
@@ -38,7 +38,7 @@ onChange((kind) => { if (kind === "all") begin(); });
 
 function concerns(person, message) {
   if (message.ephemeral_to === person || state.channels.get(message.channel).is_im) return true;
-  const text = message.text + JSON.stringify(message.blocks || "");
+  const text = saidIn(message);
   if (text.includes(`<@${person}>`)) return true;
   return [...state.groups.values()].some((group) => group.members.includes(person) && text.includes(`<!subteam^${group.id}`));
 }

@@ -77,6 +77,22 @@ async def test_the_keyboard_is_enough(gallery: Gallery, show: Window) -> None:
     assert show.complaints == []
 
 
+async def test_a_long_conversation_shows_its_newest_and_the_rest_on_demand(gallery: Gallery, show: Window) -> None:
+    page = show.page
+    for number in range(100):
+        gallery.running.people.say("releases", "sam", f"number {number}")
+    await expect(page.get_by_text("number 99", exact=True)).to_be_in_viewport()
+    await expect(page.get_by_text("number 5", exact=True)).to_have_count(0)
+    await page.get_by_role("button", name="Show earlier messages").click()
+    await expect(page.get_by_text("number 5", exact=True)).to_have_count(1)
+    await expect(page.get_by_text("number 41", exact=True)).to_be_in_viewport()
+    gallery.running.people.say("releases", "sam", "one more")
+    await expect(page.get_by_text("one more", exact=True)).to_have_count(1)
+    await expect(page.get_by_text("number 41", exact=True)).to_be_in_viewport()
+    await page.get_by_role("button", name="Newest").click()
+    await expect(page.get_by_text("one more", exact=True)).to_be_in_viewport()
+
+
 async def test_on_a_narrow_screen_the_sidebar_is_a_drawer(gallery: Gallery, chromium: str) -> None:
     async with open_window(chromium, gallery.running.url, viewport=NARROW) as narrow:
         page = narrow.page

@@ -158,6 +158,8 @@ async def test_faults_and_counts_over_http(web: httpx.AsyncClient, client: Async
     await post(web, "/control/faults/duplicates", copies=2)
     assert (await web.get("/control/faults")).json()["copies"] == 2
     assert (await post(web, "/control/faults/clear")) == {"outage": None, "copies": 1, "limits": []}
+    await post(web, "/control/faults/rate_limit", seconds=30)
+    assert (await post(web, "/control/faults/rate_limit", on=False))["limits"] == []
     wrong = await web.post("/control/faults/rate_limit", json={"times": 0})
     assert wrong.status_code == 409
     assert "times" in wrong.json()["message"]
@@ -196,6 +198,8 @@ async def test_a_switch_is_pressed_by_the_server() -> None:
             assert (await web.get("/control/state")).json()["switches"][0]["label"] == "Break checkout"
             assert (await post(web, "/control/switches/0"))["status"] == 200
             assert pressed == [{"on": True}]
+            switches_now = (await web.get("/control/state")).json()["switches"]
+            assert [(one["pressed"], one["group"]) for one in switches_now] == [(True, 0), (False, 1)]
             assert (await web.post("/control/switches/1")).status_code == 409
             assert (await web.post("/control/switches/2")).status_code == 404
 
