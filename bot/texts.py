@@ -392,7 +392,7 @@ UNEXPECTED = (
     "Something went wrong on my side; nothing was changed that I know of. Tell whoever runs Sluice: `{reference}`."
 )
 NO_APPROVER = "You are not on the list of approvers, so you can't decide this; ask one of them."
-REFUSED_TITLE = "You can't decide this"
+REFUSED_TITLE, REFUSED_CLOSE = "This can't be decided", "Close"
 UNKNOWN_BUTTON = "That button is not one of mine any more; use the buttons on the rollout's newest card."
 DIALOG_NOT_OPENED = "Slack did not open the dialog in time. Please press the button once more."
 

@@ -9,9 +9,11 @@ from slack_sdk.models.views import View
 
 from bot import texts
 from bot.blocks import parts
+from bot.blocks.mrkdwn import escape
 
 REJECT, PAUSE = "rollout.reject.reason", "rollout.pause.reason"
 FEEDBACK = "answer.feedback.reason"
+REFUSAL = "rollout.refused"
 REASON = "reason"
 MOST_REASON = 500
 
@@ -27,6 +29,17 @@ def reject_dialog(approval_id: str, channel: str | None) -> View:
         intro=texts.REJECT_INTRO,
         label=texts.REJECT_LABEL,
         hint=texts.REJECT_HINT,
+    )
+
+
+def refusal_dialog(why: str) -> View:
+    """Says why an answer would not count; there is nothing to submit."""
+    return View(
+        type="modal",
+        callback_id=REFUSAL,
+        title=parts.words(texts.REFUSED_TITLE, parts.MAX_MODAL_TITLE),
+        close=parts.words(texts.REFUSED_CLOSE, parts.MAX_MODAL_TITLE),
+        blocks=[parts.section(escape(why, 1500))],
     )
 
 
@@ -61,9 +74,12 @@ def feedback_dialog(run_id: str, channel: str | None) -> View:
 
 
 def subject_of(private_metadata: str) -> tuple[str, str | None]:
-    """The id that a dialog is about, and the channel where its button was pressed."""
-    about = json.loads(private_metadata)
-    return about["id"], about["channel"]
+    """The id that a dialog is about, and the channel where its button was pressed; nothing where it is none of ours."""
+    try:
+        about = json.loads(private_metadata)
+        return str(about["id"]), about["channel"]
+    except (ValueError, KeyError, TypeError):
+        return "", None
 
 
 def reason_in(view: Mapping[str, Any]) -> str:

@@ -4,50 +4,51 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
-from slack_sdk.models.views import View
 from slack_sdk.web.async_client import AsyncWebClient
+from sqlalchemy import select
 
 from bot import texts
 from bot.blocks import card, dialogs
 from bot.listeners.deliveries import is_first
 from bot.listeners.finding import freshen
-from bot.listeners.handling import handle, handle_once
-from bot.listeners.opening import open_dialog
+from bot.listeners.handling import REFUSED, handle, handle_once
+from bot.listeners.opening import open_dialog, replace_dialog
 from bot.listeners.replies import channel_of, person_of, reply
 from bot.services import Services
 from tools.errors import Conflict, NotAllowed, NotFound, SluiceError
 from tools.plans.policy import could_approve
+from tools.records.models import Approval, Conversation, Rollout
 
 Do = Callable[[str, str], Awaitable[object]]
 """What a button does: takes the id it carries, and who pressed it."""
-Ask = Callable[[str, str, str | None], View]
-"""The dialog a button opens: takes the id, who pressed it, and the channel."""
+
+ID = re.compile(r"[0-9a-f]{32}")
+SHOWN = 64
+"""How much of a value that is none of ours the log shows."""
+TAMPERED = "slack.unknown_value"
+
+logger = structlog.get_logger(__name__)
 
 
 def register(app: AsyncApp, services: Services) -> None:
     """Answer every button."""
     rollouts = services.rollouts
 
-    _does(app, services, card.APPROVE, lambda id_, who: rollouts.approve(id_, actor=who))
-    _does(app, services, card.START, lambda id_, who: rollouts.start(id_, actor=who))
-    _does(app, services, card.PROMOTE, lambda id_, who: rollouts.promote(id_, actor=who))
-    _does(app, services, card.RESUME, lambda id_, who: rollouts.resume(id_, actor=who))
+    _does(app, services, card.APPROVE, Approval, lambda id_, who: rollouts.approve(id_, actor=who))
+    _does(app, services, card.START, Rollout, lambda id_, who: rollouts.start(id_, actor=who))
+    _does(app, services, card.PROMOTE, Rollout, lambda id_, who: rollouts.promote(id_, actor=who))
+    _does(app, services, card.RESUME, Rollout, lambda id_, who: rollouts.resume(id_, actor=who))
     _does(
         app,
         services,
         card.ROLL_BACK,
+        Rollout,
         lambda id_, who: rollouts.roll_back(id_, actor=who, reason=texts.FROM_THE_CARD),
     )
-
-    def reject(approval_id: str, who: str, channel: str | None) -> View:
-        # Whether it is them is only known to the database and to Slack: looked at once the dialog is open.
-        if not could_approve(services.settings.policy, who):
-            raise NotAllowed(texts.NO_APPROVER)
-        return dialogs.reject_dialog(approval_id, channel)
-
-    _asks(app, services, card.REJECT, reject)
-    _asks(app, services, card.PAUSE, lambda id_, _who, channel: dialogs.pause_dialog(id_, channel))
+    _rejects(app, services)
+    _pauses(app, services)
 
     @app.action(re.compile(".*"))
     async def unknown(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient) -> None:
@@ -55,14 +56,16 @@ def register(app: AsyncApp, services: Services) -> None:
         await reply(client, body, texts.UNKNOWN_BUTTON)
 
 
-def _does(app: AsyncApp, services: Services, action_id: str, do: Do) -> None:
+def _does(app: AsyncApp, services: Services, action_id: str, of: type[Approval] | type[Rollout], do: Do) -> None:
     @app.action(action_id)
     async def pressed(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any], client: AsyncWebClient) -> None:
         await ack()
 
         async def act() -> None:
+            about = _id_of(body, action)
+            await _check_shown(services, body, action, of)
             try:
-                await do(str(action.get("value", "")), person_of(body))
+                await do(about, person_of(body))
             except (Conflict, NotFound):
                 # What the person saw is not how it is.
                 await _freshen(services, body)
@@ -71,21 +74,92 @@ def _does(app: AsyncApp, services: Services, action_id: str, do: Do) -> None:
         await handle_once(services, client, body, act)
 
 
-def _asks(app: AsyncApp, services: Services, action_id: str, ask: Ask) -> None:
-    @app.action(action_id)
+def _rejects(app: AsyncApp, services: Services) -> None:
+    @app.action(card.REJECT)
+    async def pressed(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any], client: AsyncWebClient) -> None:
+        """The dialog is opened at once; whether the person may answer takes reading, and is said in it."""
+        await ack()
+
+        async def ask_why() -> None:
+            about, who = _id_of(body, action), person_of(body)
+            if not could_approve(services.settings.policy, who):
+                raise NotAllowed(texts.NO_APPROVER)
+            view_id = await open_dialog(client, body, dialogs.reject_dialog(about, channel_of(body)))
+            if view_id is None:
+                return
+            try:
+                await _check_shown(services, body, action, Approval)
+                await services.rollouts.check_may_answer(about, actor=who)
+            except SluiceError as error:
+                logger.info(REFUSED, error=type(error).__name__, reason=str(error))
+                await replace_dialog(client, view_id, dialogs.refusal_dialog(str(error)))
+
+        await handle(client, body, lambda: _told_once(services, body, ask_why))
+
+
+def _pauses(app: AsyncApp, services: Services) -> None:
+    @app.action(card.PAUSE)
     async def pressed(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any], client: AsyncWebClient) -> None:
         await ack()
 
-        async def ask_back() -> None:
-            try:
-                view = ask(str(action.get("value", "")), person_of(body), channel_of(body))
-            except SluiceError:
-                if await is_first(services, body):
-                    raise
-                return
-            await open_dialog(client, body, view)
+        async def ask_why() -> None:
+            await open_dialog(client, body, dialogs.pause_dialog(_id_of(body, action), channel_of(body)))
 
-        await handle(client, body, ask_back)
+        await handle(client, body, lambda: _told_once(services, body, ask_why))
+
+
+async def _told_once(services: Services, body: dict[str, Any], ask: Callable[[], Awaitable[None]]) -> None:
+    """Open a dialog; a refusal is said once, however often Slack delivers the click."""
+    try:
+        await ask()
+    except SluiceError:
+        if await is_first(services, body):
+            raise
+
+
+def _id_of(body: dict[str, Any], action: dict[str, Any]) -> str:
+    """The id that the button carries. Raises NotFound for what is none."""
+    value = str(action.get("value", ""))
+    if ID.fullmatch(value) is None:
+        raise _tampered(body, action)
+    return value
+
+
+async def _check_shown(
+    services: Services, body: dict[str, Any], action: dict[str, Any], of: type[Approval] | type[Rollout]
+) -> None:
+    """Raise NotFound for an id of something that is not on the card where the button was pressed.
+
+    What does not exist at all is left to who looks it up, and a message that is no card to the id alone.
+    """
+    channel, ts = channel_of(body), body.get("container", {}).get("message_ts")
+    async with services.database.read() as session:
+        about = Rollout.id if of is Rollout else Approval.rollout_id
+        rollout_id = await session.scalar(select(about).where(of.id == str(action["value"])))
+        if rollout_id is None:
+            return
+        of_the_card = select(Rollout.id).join(Conversation, Conversation.id == Rollout.conversation_id)
+        query = of_the_card.where(Conversation.channel == channel, Conversation.card_ts == str(ts))
+        shown = (await session.scalars(query)).all()
+        home = await session.scalar(
+            select(Conversation.workspace)
+            .join(Rollout, Conversation.id == Rollout.conversation_id)
+            .where(Rollout.id == rollout_id)
+        )
+    of_others = home not in (None, "", (body.get("team") or {}).get("id"))
+    if of_others or (shown and rollout_id not in shown):
+        raise _tampered(body, action)
+
+
+def _tampered(body: dict[str, Any], action: dict[str, Any]) -> NotFound:
+    logger.warning(
+        TAMPERED,
+        action=action.get("action_id"),
+        value=str(action.get("value", ""))[:SHOWN],
+        person=person_of(body),
+        channel=channel_of(body),
+    )
+    return NotFound(texts.UNKNOWN_BUTTON)
 
 
 async def _freshen(services: Services, body: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ ERROR_CHARACTERS = 1500
 REFUSED = "slack.refused"
 FAILED = "slack.failed"
 
-Work = Callable[[], Awaitable[None]]
+Work = Callable[[], Awaitable[object]]
 
 logger = structlog.get_logger(__name__)
 

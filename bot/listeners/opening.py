@@ -18,11 +18,22 @@ DIALOG_NOT_OPENED = "slack.dialog_not_opened"
 logger = structlog.get_logger(__name__)
 
 
-async def open_dialog(client: AsyncWebClient, body: Mapping[str, Any], view: View) -> None:
-    """At once, for a trigger lives three seconds; the copy of a delivery finds it used."""
+async def open_dialog(client: AsyncWebClient, body: Mapping[str, Any], view: View) -> str | None:
+    """At once, for a trigger lives three seconds; the copy of a delivery finds it used. The id of the opened view."""
     try:
-        await client.views_open(trigger_id=body["trigger_id"], view=view)
+        answer = await client.views_open(trigger_id=body["trigger_id"], view=view)
     except SlackApiError as error:
         if code_of(error) not in TRIGGER_USED:
             logger.warning(DIALOG_NOT_OPENED, reason=code_of(error))
             await reply(client, body, texts.DIALOG_NOT_OPENED)
+        return None
+    opened: dict[str, Any] = answer["view"]
+    return str(opened["id"])
+
+
+async def replace_dialog(client: AsyncWebClient, view_id: str, view: View) -> None:
+    """Show something else in a dialog that is open; when it was closed meanwhile that is logged."""
+    try:
+        await client.views_update(view_id=view_id, view=view)
+    except SlackApiError as error:
+        logger.info(DIALOG_NOT_OPENED, reason=code_of(error))

@@ -2,9 +2,17 @@
 
 import asyncio
 
+import pytest
+from structlog.testing import capture_logs
+
+from bot.texts import UNKNOWN_BUTTON
 from bot.workspace.blocks import check_message_blocks
-from tests.acceptance.slack.office import AIKO, BAD, FLAG, JONAS, MIRA, SAM, Office, readable, until
+from tests.acceptance.slack.office import AIKO, BAD, ENVIRONMENT, FLAG, JONAS, MIRA, SAM, Office, readable, until
+from tools.flags.base import FlagRef
+from tools.flags.embedded import EmbeddedFlagService
 from tools.rollouts.phases import Phase
+from tools.rollouts.service import Place
+from tools.rollouts.views import RolloutView
 
 
 async def test_approve_starts_it_and_the_card_says_who(office: Office) -> None:
@@ -51,7 +59,9 @@ async def test_a_button_of_an_older_plan_is_refused_and_the_card_is_fresh(office
     fresh = list(office.card().blocks)
     # A person who has not seen the newer card yet presses what is still on the screen.
     card.blocks = older
-    assert "This is no longer asked: The plan has a newer version. The rollout's card shows" in (await office.press("approve", user=JONAS) or "")
+    assert "This is no longer asked: The plan has a newer version. The rollout's card shows" in (
+        await office.press("approve", user=JONAS) or ""
+    )
     assert (await office.view()).phase is Phase.PROPOSED
     assert [block["type"] for block in office.card().blocks] == [block["type"] for block in fresh]
     assert office.buttons() == ["approve", "reject"]
@@ -75,9 +85,10 @@ async def test_reject_asks_for_a_reason_that_everybody_reads(office: Office) -> 
 
 async def test_the_requester_can_not_reject_either(office: Office) -> None:
     await office.proposed()
-    await office.press("reject", user=MIRA)
-    await office.submit(office.dialog(MIRA), "changed my mind", user=MIRA)
-    assert "You asked for this" in office.private(MIRA)[-1]
+    assert await office.press("reject", user=MIRA) is None
+    dialog = office.dialog(MIRA)
+    assert "You asked for this" in str(dialog.blocks)
+    assert "submit" not in dialog.given, "there is nothing to submit"
     assert (await office.view()).phase is Phase.PROPOSED
 
 
@@ -137,14 +148,66 @@ async def test_a_breach_rolls_back_and_pings_whoever_asked(office: Office) -> No
     assert len(office.cards()) == 1
 
 
-async def test_a_tampered_button_changes_nothing(office: Office) -> None:
-    await office.proposed()
-    card = office.card()
-    for block in card.blocks:
+async def tamper(office: Office, value: str) -> None:
+    for block in office.card().blocks:
         for element in block["elements"] if block["type"] == "actions" else ():
-            element["value"] = "0" * 32
-    assert "belongs to nothing I know" in (await office.press("approve", user=JONAS) or "")
+            element["value"] = value
+
+
+@pytest.mark.parametrize(
+    "value", ["", "x", "0" * 31, "A" * 32, "0" * 32 + "\n", "\x00" * 32, "'; DROP TABLE", "9" * 1900]
+)
+async def test_a_button_with_garbage_changes_nothing(office: Office, value: str) -> None:
+    await office.proposed()
+    await tamper(office, value)
+    with capture_logs() as logs:
+        for action in ("approve", "reject"):
+            assert await office.press(action, user=JONAS) == UNKNOWN_BUTTON
+    assert [log["action"] for log in logs if log["event"] == "slack.unknown_value"] == [
+        "rollout.approve",
+        "rollout.reject",
+    ]
+    assert office.running.workspace.modal_stack(JONAS) == []
     assert (await office.view()).phase is Phase.PROPOSED
+
+
+async def test_a_button_with_an_id_of_nothing_or_of_another_kind_changes_nothing(office: Office) -> None:
+    view = await office.proposed()
+    for value in ("0" * 32, view.id):
+        await tamper(office, value)
+        assert "belongs to nothing I know" in (await office.press("approve", user=JONAS) or "")
+    await tamper(office, "0" * 32)
+    await office.press("reject", user=JONAS)
+    assert "belongs to nothing I know" in str(office.dialog(JONAS).blocks)
+    assert (await office.view()).phase is Phase.PROPOSED
+
+
+async def test_a_button_with_the_id_of_another_rollout_changes_neither(office: Office) -> None:
+    view = await office.proposed()
+    assert view.approval is not None
+    other = await another(office, view)
+    assert other.approval is not None
+    assert other.place is not None
+    [card] = [card for card in office.cards() if card.ts == other.place.card_ts]
+    for value, action in ((view.approval.id, "approve"), (view.id, "start")):
+        for block in card.blocks:
+            for element in block["elements"] if block["type"] == "actions" else ():
+                element.update(value=value, action_id=f"rollout.{action}")
+        assert await office.press(action, user=JONAS, ts=card.ts) == UNKNOWN_BUTTON
+    for rollout_id in (view.id, other.id):
+        found = await office.services.rollouts.get(rollout_id)
+        assert (found.phase, found.approval is not None and found.approval.by) == (Phase.PROPOSED, ())
+
+
+async def another(office: Office, like: RolloutView) -> RolloutView:
+    """A rollout of another flag in the same channel, with its card."""
+    assert isinstance(office.services.flags, EmbeddedFlagService)
+    await office.services.flags.define(FlagRef("new-search", ENVIRONMENT), "off", "on")
+    assert like.place is not None
+    plan, place = like.plan.model_copy(update={"flag": "new-search"}), Place(like.place.workspace, like.place.channel)
+    made = await office.services.rollouts.propose(plan, requester=MIRA, place=place, reason="asked")
+    await office.settle()
+    return await office.services.rollouts.get(made.id)
 
 
 async def test_a_button_of_another_release_is_answered(office: Office) -> None:
