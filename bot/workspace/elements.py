@@ -26,6 +26,7 @@ from bot.workspace.schema import (
     whole,
 )
 
+PICTURE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif"})
 STYLE = one_of("primary", "danger")
 ID = string(most=255)
 PLACEHOLDER = plain(most=150)
@@ -44,7 +45,7 @@ def _slack_file(value: Any, pointer: str, around: Surroundings) -> Iterator[str]
     yield from exactly_one("id", "url")(value, pointer, around)
     for file in around.files.values():
         named = value.get("id") == file.id or str(value.get("url", "")).endswith(f"/files/{file.id}/{file.name}")
-        if named and file.shared and file.media_type.startswith("image/"):
+        if named and file.shared and file.media_type in PICTURE_TYPES:
             return
     yield at(pointer, "invalid slack file")
 

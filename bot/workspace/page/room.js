@@ -11,7 +11,7 @@ import { attempt } from "/page/notices.js";
 import { HOME } from "/page/place.js";
 import { state, titleOf, topLevel } from "/page/store.js";
 import { tourStrip } from "/page/tour.js";
-import { markRead, readUpTo, unread } from "/page/unread.js";
+import { markRead, readUpTo, unread, waitingFor } from "/page/unread.js";
 
 const byId = (id) => document.getElementById(id);
 const PAGE = 60;
@@ -26,7 +26,8 @@ export function drawRoom() {
   const { channel: id } = state.place;
   const channel = state.channels.get(id);
   const name = id === HOME ? state.app.name : `${channel.is_channel ? "#" : ""}${titleOf(channel)}`;
-  document.title = `${name} · ${state.team.name}`;
+  const waiting = waitingFor(state.acting);
+  document.title = `${waiting ? `(${waiting}) ` : ""}${name} · ${state.team.name}`;
   const key = `${state.acting} ${id}`;
   if (drawn.key !== key) {
     drawn = { key, fresh: unread(id).count && id !== HOME ? readUpTo(state.acting, id) : null, most: PAGE };
