@@ -11,6 +11,7 @@ import typer
 from agent.planner import PlanRequest, Proposal
 from bot.console.tables import as_json, counted, moment, table
 from bot.services import Services
+from tools.clock import in_words
 from tools.errors import ConfigurationError
 from tools.gates import Verdict
 from tools.plans.model import Stage, Strategy
@@ -115,7 +116,8 @@ def _plan_lines(proposal: Proposal) -> Iterator[str]:
 
 def _stage_row(number: int, stage: Stage) -> tuple[str, ...]:
     rails = ", ".join(f"{rail.metric} ×{rail.margin:g}" for rail in stage.guardrails)
-    return f"stage {number}", str(stage.exposure), f"at least {stage.bake}", f"at most {stage.time_limit}", rails
+    lasts = f"at least {in_words(stage.bake)}", f"at most {in_words(stage.time_limit)}"
+    return f"stage {number}", str(stage.exposure), *lasts, rails
 
 
 def _overview(views: list[RolloutView]) -> str:
