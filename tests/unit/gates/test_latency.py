@@ -15,6 +15,7 @@ from tests.benchmarks.latency_gates import harm_after, safe_after
 from tests.unit.gates.latencies import EDGES, Draw, Service, histogram, log_normal, simulate
 from tools.gates import BadCounts, BadEvidence, BadTest, Direction, Harm, NoData, Outcome, Verdict
 from tools.gates.histograms import ChangedBuckets, Histogram, MissingSums
+from tools.gates.judging import boostable, log_harm_cap
 from tools.gates.latency import Interval, LatencyEvidence, LatencyTest, judge, update, update_all
 from tools.gates.scores import estimate_dispersion
 
@@ -260,6 +261,24 @@ def test_bets_on_buckets_are_fair_whoever_is_drawn(pooled: list[int], drawn: int
         ]
         found.append(math.exp(update(BUCKETS, start, *arms).books.harm.log_e))
     assert np.mean(found) <= 1 + 1e-6 + 4 * np.std(found) / math.sqrt(len(found))
+
+
+@pytest.mark.parametrize("test", [TEST, BUCKETS])
+def test_what_a_raised_bet_wins_beyond_a_rollback_is_given_up(test: LatencyTest) -> None:
+    """Without that the bet is no fair one, and evidence that goes on after a proof is worth less than it says."""
+    streams, minutes = 30, 30
+    data = simulate(replace(USUAL, slower=1.25), streams, minutes, seed=5)
+    log_cap = float(log_harm_cap(test.alpha_rollback, np.zeros(1))[0])
+    evidence, proven = [LatencyEvidence.start(test)] * streams, 0
+    for minute in range(minutes):
+        before = [one.books.harm.log_e for one in evidence]
+        arms = [[histogram(data, arm, stream, minute, sums=test.sums) for arm in "bc"] for stream in range(streams)]
+        evidence = update_all([Interval(test, one, *both) for one, both in zip(evidence, arms, strict=True)])
+        near = boostable(np.array(before), np.full(streams, log_cap))
+        after = np.array([one.books.harm.log_e for one in evidence])[near]
+        assert (after <= log_cap + 1e-9).all()
+        proven += int((after >= log_cap - 1e-9).sum())
+    assert proven > streams / 3
 
 
 NO_HARM: dict[str, tuple[Service, int, int]] = {
