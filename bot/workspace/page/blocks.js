@@ -4,7 +4,7 @@
 
 import { h, icon, link, safeUrl } from "/page/dom.js";
 import { elementNode } from "/page/elements.js";
-import { markdown, mention, plain, room, textObject } from "/page/mrkdwn.js";
+import { groupMention, markdown, mention, plain, room, textObject } from "/page/mrkdwn.js";
 import { emoji } from "/page/emoji.js";
 import { state } from "/page/store.js";
 import { formatDate } from "/page/time.js";
@@ -163,7 +163,7 @@ const LEAF = {
   link: (leaf) => link(leaf.url, leaf.text || leaf.url),
   emoji: (leaf) => emoji(leaf.name),
   user: (leaf) => mention(leaf.user_id),
-  usergroup: (leaf) => h("span", { class: "mention" }, "@", state.groups.get(leaf.usergroup_id)?.handle || leaf.usergroup_id),
+  usergroup: (leaf) => groupMention(leaf.usergroup_id),
   channel: (leaf) => room(leaf.channel_id),
   broadcast: (leaf) => h("span", { class: "mention" }, "@", leaf.range),
   color: (leaf) => h("code", {}, leaf.value),

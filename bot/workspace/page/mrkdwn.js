@@ -106,7 +106,7 @@ function token(body) {
   if (/^@[UW]/.test(target)) return mention(target.slice(1));
   if (target.startsWith("#")) return room(target.slice(1), label);
   if (target.startsWith("!date^")) return dateToken(target, label);
-  if (target.startsWith("!subteam^")) return h("span", { class: "mention" }, "@", groupName(target.slice(9), label));
+  if (target.startsWith("!subteam^")) return groupMention(target.slice(9), label);
   if (/^!(here|channel|everyone)/.test(target)) return h("span", { class: "mention" }, "@", target.slice(1));
   if (/^(https?:|mailto:)/.test(target)) return link(unescape(target), unescape(label ?? target));
   return null;
@@ -117,8 +117,12 @@ function splitOnce(text, separator) {
   return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
 }
 
-function groupName(id, label) {
-  return (label || state.groups.get(id)?.handle || id).replace(/^@/, "");
+/** A user group; its members' names show when one points at it. */
+export function groupMention(id, label) {
+  const group = state.groups.get(id);
+  const name = (label || group?.handle || id).replace(/^@/, "");
+  const mine = group?.members.includes(state.acting);
+  return h("span", { class: mine ? "mention mine" : "mention", title: group?.members.map((one) => user(one).real_name).join(", ") }, "@", name);
 }
 
 export function mention(id) {

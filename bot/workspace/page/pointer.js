@@ -32,9 +32,10 @@ export function drawPointer() {
   const box = node && visibleBox(node);
   ring.hidden = !box;
   if (!box) return;
-  ring.style.transform = `translate(${box.left - MARGIN}px, ${box.top - MARGIN}px)`;
-  ring.style.width = `${box.width + 2 * MARGIN}px`;
-  ring.style.height = `${box.height + 2 * MARGIN}px`;
+  const margin = node.closest(".sidebar") ? 0 : MARGIN;
+  ring.style.transform = `translate(${box.left - margin}px, ${box.top - margin}px)`;
+  ring.style.width = `${box.width + 2 * margin}px`;
+  ring.style.height = `${box.height + 2 * margin}px`;
 }
 
 for (const moved of ["scroll", "resize", "input"]) addEventListener(moved, () => requestAnimationFrame(drawPointer), { capture: true, passive: true });

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page, async_playwright, expect
 
 from tests.acceptance.page.gallery import Gallery, open_gallery
 from tests.acceptance.slack.office import Office, make_blank, new_office
@@ -20,6 +20,9 @@ from tools.rollouts.phases import Phase
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 GRAVE = ("serious", "critical")
+SOON = 15.0
+"""Seconds: a browser beside others on a busy machine takes its time."""
+expect.set_options(timeout=SOON * 1000)
 NARROW = {"width": 390, "height": 844}
 
 
@@ -97,10 +100,12 @@ async def open_window(chromium: str, url: str, **context: Any) -> AsyncIterator[
     async with async_playwright() as playwright:
         # Root may not sandbox; the page is our own.
         browser = await playwright.chromium.launch(executable_path=chromium, chromium_sandbox=os.geteuid() != 0)
-        opened = Window(await browser.new_page(**context))
-        await opened.page.goto(url)
-        yield opened
-        await browser.close()
+        try:
+            opened = Window(await browser.new_page(**context))
+            await opened.page.goto(url)
+            yield opened
+        finally:
+            await browser.close()
 
 
 @pytest.fixture

@@ -182,8 +182,10 @@ async def open_gallery(**settings: Any) -> AsyncIterator[Gallery]:
         gallery = Gallery(running, client)
         handler = AsyncSocketModeHandler(_app(gallery), running.settings.app_token, ping_interval=5)
         await handler.connect_async()
-        yield gallery
-        await handler.close_async()
+        try:
+            yield gallery
+        finally:
+            await handler.close_async()
 
 
 def _app(gallery: Gallery) -> AsyncApp:

@@ -36,6 +36,7 @@ async def test_nobody_is_kept_out(chromium: str, look: str) -> None:
         await expect(page.get_by_role("region", name="Replies")).to_contain_text("what is this?")
         assert await window.barriers() == []
         await page.get_by_role("button", name="Close thread").click()
+        await expect(page.get_by_role("region", name="Replies")).to_have_count(0)
 
         await page.get_by_role("button", name="Start …").click()
         dialog = page.get_by_role("dialog")

@@ -2,7 +2,7 @@
 
 from playwright.async_api import expect
 
-from tests.acceptance.page.conftest import Window
+from tests.acceptance.page.conftest import SOON, Window
 from tests.acceptance.page.gallery import LINK, Gallery, options, plain
 from tests.contract.workspace.conftest import until
 
@@ -23,13 +23,13 @@ async def test_every_block_is_drawn_and_used(gallery: Gallery, show: Window) -> 
     assert gallery.got == []
     await message.get_by_role("button", name="Go on").click()
     await page.get_by_role("dialog", name="Sure?").get_by_role("button", name="Yes").click()
-    await until(lambda: len(gallery.got) == 1)
+    await until(lambda: len(gallery.got) == 1, seconds=SOON)
 
     await message.locator(".block-section").get_by_role("button", name="More").press("ArrowDown")
     await page.keyboard.press("ArrowDown")
     await expect(page.get_by_role("menuitem", name="Two")).to_be_focused()
     await page.keyboard.press("Enter")
-    await until(lambda: len(gallery.got) == 2)
+    await until(lambda: len(gallery.got) == 2, seconds=SOON)
     assert gallery.got[1]["actions"][0]["selected_option"]["value"] == "Two"
     assert show.complaints == []
 
@@ -126,7 +126,7 @@ async def test_a_messages_menu_and_its_links(gallery: Gallery, show: Window) -> 
     await said.hover()
     await said.get_by_role("button", name="More").click()
     await page.get_by_role("menuitem", name="Plan a rollout from this").click()
-    await until(lambda: gallery.got)
+    await until(lambda: gallery.got, seconds=SOON)
     assert (gallery.got[0]["type"], gallery.got[0]["callback_id"]) == ("message_action", "plan_from")
     await said.get_by_role("button", name="React with eyes").click()
     await expect(said.get_by_role("button", name="eyes, 1")).to_have_attribute("aria-pressed", "true")

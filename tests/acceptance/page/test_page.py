@@ -2,7 +2,7 @@
 
 from playwright.async_api import Locator, expect
 
-from tests.acceptance.page.conftest import Window, reached
+from tests.acceptance.page.conftest import SOON, Window, reached
 from tests.acceptance.slack.office import FLAG, MIRA, Office, until
 from tools.rollouts.phases import Phase
 
@@ -13,7 +13,7 @@ async def asked_for_a_plan(office: Office, window: Window) -> Locator:
     composer = page.get_by_role("textbox", name="Message #releases")
     await composer.fill(f"/rollout plan {FLAG}")
     await composer.press("Enter")
-    await until(lambda: office.private(MIRA))
+    await until(lambda: office.private(MIRA), seconds=SOON)
     await office.settle()
     card = page.get_by_role("region", name="Messages").get_by_role("article").filter(has=page.get_by_role("heading"))
     await expect(card.get_by_role("heading")).to_contain_text(FLAG)

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from bot.demo.tour import tour
 from bot.workspace import Switch
 from bot.workspace.server import serving
-from tests.acceptance.page.conftest import Window, open_window, reached
+from tests.acceptance.page.conftest import SOON, Window, open_window, reached
 from tests.acceptance.slack.office import BAD, FLAG, GOOD, MIRA, Office, new_office, until
 from tools.rollouts.phases import Phase
 
@@ -54,7 +54,7 @@ async def test_the_tour_goes_on_by_what_really_happens(toured: Office, shop: Sho
         await expect(strip).to_contain_text("Step 1 of 5")
         await strip.get_by_role("button", name="Write it for me").click()
         await strip.get_by_role("button", name="Send it").click()
-        await until(lambda: toured.private(MIRA))
+        await until(lambda: toured.private(MIRA), seconds=SOON)
         await toured.settle()
 
         await expect(strip).to_contain_text("Step 2 of 5")
@@ -80,7 +80,7 @@ async def test_the_tour_goes_on_by_what_really_happens(toured: Office, shop: Sho
         await expect(strip).to_contain_text("Step 4 of 5")
         await _around(window, BREAK)
         await page.get_by_role("button", name=BREAK).click()
-        await until(lambda: shop.rate == BAD)
+        await until(lambda: shop.rate == BAD, seconds=SOON)
         await expect(page.get_by_role("button", name=BREAK)).to_have_attribute("aria-pressed", "true")
         for _ in range(60):
             if (await toured.live(1, rate=shop.rate)).phase is Phase.ROLLED_BACK:
