@@ -5,6 +5,7 @@ A test's evidence comes and goes as plain JSON, so that a check's row holds all 
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -70,6 +71,38 @@ class Numbers(Value):
         return self.kind is not MetricKind.ASSIGNMENTS
 
 
+@lru_cache(maxsize=256)
+def count_test(rail: Guardrail, weight: float) -> CountTest:
+    """How a rate is compared, with the guardrail's part of the gate's levels of harm. Raises BadTest, as all of these.
+
+    Remembered, as are the others that replays ask for thousands of times.
+    """
+    alone = CountTest(rail.direction, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample)
+    return shared(alone, weight)
+
+
+@lru_cache(maxsize=256)
+def mean_test(rail: Guardrail, cap: float, weight: float) -> means.MeanTest:
+    """How means are compared."""
+    enough = max(rail.min_sample, means.SMALLEST_SAMPLE)
+    alone = means.MeanTest(rail.direction, cap, rail.margin, dispersion=rail.dispersion, min_sample=enough)
+    return shared(alone, weight)
+
+
+@lru_cache(maxsize=256)
+def latency_test(rail: Guardrail, edges: tuple[float, ...], sums: bool, weight: float) -> latency.LatencyTest:
+    """How latencies are compared; `edges` are the buckets' upper ones, infinity the last."""
+    enough = max(rail.min_sample, latency.SMALLEST_SAMPLE)
+    alone = latency.LatencyTest(edges, rail.margin, sums=sums, dispersion=rail.dispersion, min_sample=enough)
+    return shared(alone, weight)
+
+
+def ceiling_test(rail: Guardrail, ceiling: float, weight: float) -> CeilingTest:
+    """How a rate is judged once everyone is exposed."""
+    alone = CeilingTest(rail.direction, ceiling, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample)
+    return shared(alone, weight)
+
+
 def judge(
     numbers: Numbers,
     rail: Guardrail,
@@ -89,16 +122,15 @@ def judge(
     """
     match numbers.kind:
         case MetricKind.RATIO:
-            test = shared(
-                CountTest(rail.direction, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample), weight
-            )
-            return _counts(test, control, treatment, stored, burning_in=burning_in, unproven=unproven)
+            counted = count_test(rail, weight)
+            return _counts(counted, control, treatment, stored, burning_in=burning_in, unproven=unproven)
         case MetricKind.MEAN:
-            return _means(shared(_mean_test(numbers, rail), weight), control, treatment, stored, burning_in=burning_in)
+            assert numbers.cap is not None, "the catalogue demands it of a mean"
+            averaged = mean_test(rail, numbers.cap, weight)
+            return _means(averaged, control, treatment, stored, burning_in=burning_in)
         case MetricKind.LATENCY:
-            return _latency(
-                shared(_latency_test(numbers, rail), weight), control, treatment, stored, burning_in=burning_in
-            )
+            timed = latency_test(rail, (*numbers.buckets, math.inf), numbers.sums, weight)
+            return _latency(timed, control, treatment, stored, burning_in=burning_in)
         case MetricKind.ASSIGNMENTS:
             raise InvalidInput(f"{rail.metric} counts assignments, which are judged by the planned share.")
 
@@ -124,8 +156,7 @@ def judge_alone(
             f"Everyone is exposed, so {rail.metric} has no control left, and control was never seen before: "
             "give the guardrail a ceiling."
         )
-    alone = CeilingTest(rail.direction, ceiling, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample)
-    test = shared(alone, weight)
+    test = ceiling_test(rail, ceiling, weight)
     evidence = CeilingEvidence.from_json(stored) if stored else CeilingEvidence.start(test)
     evidence = gates.update_ceiling(test, evidence, counts_of(treatment), burning_in=burning_in)
     return gates.judge_ceiling(test, evidence), evidence.to_json()
@@ -185,12 +216,6 @@ def _counts(
     return gates.judge(test, evidence), evidence.to_json()
 
 
-def _mean_test(numbers: Numbers, rail: Guardrail) -> means.MeanTest:
-    assert numbers.cap is not None, "the catalogue demands it of a mean"
-    enough = max(rail.min_sample, means.SMALLEST_SAMPLE)
-    return means.MeanTest(rail.direction, numbers.cap, rail.margin, dispersion=rail.dispersion, min_sample=enough)
-
-
 def _means(
     test: means.MeanTest, control: Sample, treatment: Sample, stored: dict[str, Any] | None, *, burning_in: bool
 ) -> tuple[Verdict, dict[str, Any]]:
@@ -198,11 +223,6 @@ def _means(
     arms = [means.Sums(arm.exposures, arm.total, arm.total_squares) for arm in (control, treatment)]
     evidence = means.update(test, evidence, *arms, burning_in=burning_in)
     return means.judge(test, evidence), evidence.to_json()
-
-
-def _latency_test(numbers: Numbers, rail: Guardrail) -> latency.LatencyTest:
-    edges, enough = (*numbers.buckets, math.inf), max(rail.min_sample, latency.SMALLEST_SAMPLE)
-    return latency.LatencyTest(edges, rail.margin, sums=numbers.sums, dispersion=rail.dispersion, min_sample=enough)
 
 
 def _latency(

@@ -1,6 +1,6 @@
 """The gate's own tests, run for many replays together: what is learnt of a metric in one look, and the verdicts on it.
 
-As `tools.rollouts.judging` has it, but for evidence that is never stored.
+The tests are those of `tools.rollouts.judging`; the evidence is never stored.
 """
 
 import math
@@ -14,10 +14,8 @@ import numpy as np
 from tools import gates
 from tools.gates import (
     CeilingEvidence,
-    CeilingTest,
     CountEvidence,
     Counts,
-    CountTest,
     Outcome,
     Verdict,
     counts,
@@ -25,7 +23,7 @@ from tools.gates import (
     means,
 )
 from tools.gates import drift as drifting
-from tools.gates.combined import ALPHA_PAUSE, shared
+from tools.gates.combined import ALPHA_PAUSE
 from tools.gates.drift import Drift, DriftEvidence, DriftTest
 from tools.gates.histograms import Histogram
 from tools.gates.judging import BURN_IN_STAKE
@@ -35,6 +33,7 @@ from tools.metrics.history import History
 from tools.plans.model import Guardrail
 from tools.rollouts.backtesting.streams import Arms
 from tools.rollouts.checks import BASE_RATE_RANGE, ceiling_for
+from tools.rollouts.judging import ceiling_test, count_test, latency_test, mean_test
 
 Evidence = dict[tuple[str, str], Any]
 """What one replay's gates carry: by metric, and by the mode of the exposure or `whole`."""
@@ -84,7 +83,7 @@ def judged(history: History, weight: float, looks: Sequence[Look], arms: Arms) -
 def _rates(weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[int, Verdict]]:
     intervals = []
     for look in looks:
-        test = _count_test(look.rail, weight)
+        test = count_test(look.rail, weight)
         evidence = look.evidence.get(_key(look))
         if not isinstance(evidence, CountEvidence) or evidence.margin != test.margin:
             evidence = CountEvidence.start(test)
@@ -122,7 +121,7 @@ def _drifted(test: DriftTest, evidence: DriftEvidence) -> Drift:
 def _latencies(history: History, weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[int, Verdict]]:
     intervals = []
     for look in looks:
-        test = _latency_test(look.rail, history.edges, history.sums, weight)
+        test = latency_test(look.rail, history.edges, history.sums, weight)
         evidence = look.evidence.get(_key(look))
         if evidence is None or evidence.test != test.asked:
             evidence = latency.LatencyEvidence.start(test)
@@ -137,9 +136,7 @@ def _latencies(history: History, weight: float, looks: Sequence[Look], arms: Arm
 def _means(history: History, weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[int, Verdict]]:
     assert history.cap is not None, "the catalogue demands it of a mean"
     for look in looks:
-        rail, enough = look.rail, max(look.rail.min_sample, means.SMALLEST_SAMPLE)
-        plain = means.MeanTest(rail.direction, history.cap, rail.margin, dispersion=rail.dispersion, min_sample=enough)
-        test = shared(plain, weight)
+        test = mean_test(look.rail, history.cap, weight)
         evidence = look.evidence.get(_key(look))
         if evidence is None or evidence.test != test.asked:
             evidence = means.MeanEvidence.start(test)
@@ -153,22 +150,9 @@ def _means(history: History, weight: float, looks: Sequence[Look], arms: Arms) -
 
 
 @lru_cache(maxsize=256)
-def _count_test(rail: Guardrail, weight: float) -> CountTest:
-    test = CountTest(rail.direction, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample)
-    return shared(test, weight)
-
-
-@lru_cache(maxsize=256)
 def _drift_test(rail: Guardrail, base_rate: float) -> DriftTest:
     planned = drifting.within(base_rate, BASE_RATE_RANGE)
     return DriftTest(rail.direction, base_rate=planned, dispersion=rail.dispersion)
-
-
-@lru_cache(maxsize=256)
-def _latency_test(rail: Guardrail, edges: tuple[float, ...], sums: bool, weight: float) -> latency.LatencyTest:
-    enough = max(rail.min_sample, latency.SMALLEST_SAMPLE)
-    test = latency.LatencyTest(edges, rail.margin, sums=sums, dispersion=rail.dispersion, min_sample=enough)
-    return shared(test, weight)
 
 
 def _alone(weight: float, look: Look, treatment: Counts) -> Verdict | None:
@@ -181,8 +165,7 @@ def _alone(weight: float, look: Look, treatment: Counts) -> Verdict | None:
         ceiling = ceiling_for(rail, live.control if isinstance(live, CountEvidence) else Counts(0, 0))
     if ceiling is None:
         return None
-    plain = CeilingTest(rail.direction, ceiling, rail.margin, dispersion=rail.dispersion, min_sample=rail.min_sample)
-    test = shared(plain, weight)
+    test = ceiling_test(rail, ceiling, weight)
     before = kept if isinstance(kept, CeilingEvidence) else CeilingEvidence.start(test)
     after = gates.update_ceiling(test, before, treatment, burning_in=look.burning_in)
     look.evidence[rail.metric, WHOLE] = after
