@@ -19,6 +19,7 @@ from tools.rollouts.views import ApprovalView, CheckView, RolloutView
 EXPOSURE_CELLS = 20
 MOST_GUARDRAILS = 6
 MOST_DECISIONS = 4
+MOST_APPROVERS = 10
 DECISION_CHARACTERS = 160
 TRAIL_CHARACTERS = 60
 
@@ -197,18 +198,29 @@ def _question(view: RolloutView, approval: ApprovalView) -> list[str]:
     else:
         finish = approval.to_stage >= len(view.plan.stages)
         sentence = texts.APPROVAL_TO_FINISH if finish else texts.APPROVAL_TO_PROMOTE
-    by = texts.APPROVAL_BY.format(people=", ".join(map(person, approval.by[:10]))) if approval.by else ""
+    escalated = approval.escalated_at
     return [
         sentence.format(before=escape(view.exposure, 80), after=escape(_stage_exposure(view, approval.to_stage), 80)),
         texts.APPROVAL_WHY.format(why=escape(approval.why)),
         texts.APPROVAL_QUORUM.format(
             have=len(approval.by),
             needed=approval.needed,
-            by=by,
+            by=_approved_by(approval),
             requester=person(approval.requester),
             expires=moment_of(approval.expires_at),
         ),
+        "" if escalated is None else texts.APPROVAL_ESCALATED.format(since=moment_of(escalated)),
     ]
+
+
+def _approved_by(approval: ApprovalView) -> str:
+    """Who has approved so far, each with the moment."""
+    when = [moment_of(at) for at in approval.at]
+    people = [
+        texts.APPROVAL_BY_ONE.format(person=person(who), at=when[number]) if number < len(when) else person(who)
+        for number, who in enumerate(approval.by[:MOST_APPROVERS])
+    ]
+    return texts.APPROVAL_BY.format(people=", ".join(people)) if people else ""
 
 
 def _rollback(view: RolloutView, decisions: Sequence[Event]) -> list[str]:

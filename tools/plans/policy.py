@@ -234,7 +234,7 @@ def check_approver(
     if person in people_in(names, members):
         return
     if any(is_group(name) and name not in members for name in names):
-        raise Conflict("Who may approve this changed at the same moment. Look at the card and try again.")
+        raise Conflict("Nobody can say at this moment who may approve this. Look at the card and try again.")
     if not backup_too and person in people_in(rule.backup, members):
         raise NotAllowed("You stand in as a backup: you can decide this once the approvers have left it open for long.")
     raise NotAllowed("You are not on the list of approvers, so you can't decide this; ask one of them.")

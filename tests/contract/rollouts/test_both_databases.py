@@ -1,6 +1,7 @@
 """What holds on SQLite and PostgreSQL alike: one transition of a thousand clicks, leases, migrations, the log."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,15 +11,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, func, select, text
 
-from tests.unit.rollouts.world import AIKO, JONAS, POLICY, SAM, World, make_plan, running_world, stage
+from tests.unit.rollouts.world import AIKO, JONAS, MIRA, POLICY, SAM, World, make_plan, running_world, stage
 from tools.clock import ManualClock
 from tools.errors import SluiceError
 from tools.metrics.catalogue import Catalogue
 from tools.metrics.router import Metrics
+from tools.people.base import People
+from tools.people.memory import MemoryPeople
+from tools.plans.policy import ApprovalRule, Policy
 from tools.records import leases, log
 from tools.records.database import Database
 from tools.records.migrate import is_current, migrate
-from tools.records.models import Approval, Intent, Record
+from tools.records.models import Approval, ApprovalVote, Intent, Record
 from tools.rollouts import approvals
 from tools.rollouts.controller import Controller
 from tools.rollouts.phases import Phase
@@ -88,11 +92,67 @@ async def test_a_thousand_clicks_in_several_processes_on_one_approval_are_one_tr
     assert await world.percent() == 5
 
 
-def _process(world: World, database: Database) -> RolloutService:
+async def test_a_thousand_clicks_of_a_group_that_must_agree_twice_are_two_votes_and_one_transition(
+    world: World, databases: list[Database]
+) -> None:
+    members = [f"UMEMBER{number:02}" for number in range(40)]
+    people = MemoryPeople({"SRELEASE": [*members, MIRA]})
+    policy = POLICY.model_copy(update={"approval": (ApprovalRule(approvers=("SRELEASE",), needed=2),)})
+    services = [_process(world, database, policy, people) for database in databases]
+    world.service = services[0]
+    view = await world.proposed()
+    assert view.approval is not None
+    approval = view.approval.id
+    # Each of 250 clicks comes four times, in any order and anywhere; the requester is a member and clicks along.
+    clickers = [(*members, MIRA, SAM)[number % 42] for number in range(CLICKS // 4)] * 4
+    random.Random(5).shuffle(clickers)
+
+    async def click(number: int, actor: str) -> str:
+        try:
+            await services[number % PROCESSES].approve(approval, actor=actor)
+        except SluiceError as refused:
+            return type(refused).__name__
+        return "approved"
+
+    answers = await asyncio.gather(*(click(number, actor) for number, actor in enumerate(clickers)))
+    assert answers.count("approved") == 2
+    assert StaleRollout.__name__ not in answers
+    kinds = await world.kinds(view.id)
+    assert [kinds.count(f"approval.{what}") for what in ("voted", "granted")] == [2, 1]
+    assert kinds.count("rollout.started") == 1
+    async with world.database.read() as session:
+        assert await session.scalar(select(func.count()).select_from(Intent)) == 1
+        voters = set((await session.scalars(select(ApprovalVote.person))).all())
+    assert len(voters) == 2
+    assert voters <= set(members)
+    assert await world.percent() == 5
+
+
+async def test_reminder_and_escalation_are_said_once_by_however_many_processes(
+    world: World, databases: list[Database]
+) -> None:
+    policy = POLICY.model_copy(update={"backup": (SAM,)})
+    services = [_process(world, database, policy) for database in databases]
+    world.service = services[0]
+    view = await world.proposed()
+    for hours in (12, 0.1, 6, 0.1):
+        world.clock.advance(hours * 3600)
+        await asyncio.gather(*(_controller(world, database, policy).reconcile(view.id) for database in databases))
+    kinds = await world.kinds(view.id)
+    assert (kinds.count("approval.reminded"), kinds.count("approval.escalated")) == (1, 1)
+    assert view.approval is not None
+    assert (await services[1].approve(view.approval.id, actor=SAM)).phase is Phase.PROGRESSING
+
+
+def _process(world: World, database: Database, policy: Policy = POLICY, people: People | None = None) -> RolloutService:
     """The service as another process runs it, with a controller of its own."""
+    wake = _controller(world, database, policy).carry_out
+    return RolloutService(database, world.flags, policy, world.clock, wake=wake, people=people)
+
+
+def _controller(world: World, database: Database, policy: Policy = POLICY) -> Controller:
     metrics = Metrics(Catalogue([]), {})
-    controller = Controller(database, world.flags, metrics, POLICY, world.clock, owner=f"process {id(database)}")
-    return RolloutService(database, world.flags, POLICY, world.clock, wake=controller.carry_out)
+    return Controller(database, world.flags, metrics, policy, world.clock, owner=f"process {id(database)}")
 
 
 async def test_of_many_who_claim_one_approval_at_once_one_succeeds(world: World, databases: list[Database]) -> None:

@@ -1,0 +1,313 @@
+"""A question to people: void at once when what it was about is no longer so, and never asked twice."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from tests.unit.rollouts.world import (
+    AIKO,
+    FLAG,
+    JONAS,
+    MIRA,
+    PLACE,
+    POLICY,
+    RAIL,
+    SAM,
+    World,
+    make_plan,
+    running_world,
+    stage,
+)
+from tools.clock import ManualClock
+from tools.errors import Conflict, NotAllowed
+from tools.people.base import PeopleUnavailable, UnknownGroup
+from tools.people.memory import MemoryPeople
+from tools.plans.model import Exposure, OnFail, Plan
+from tools.plans.policy import ApprovalRule, Freeze
+from tools.records import outbox
+from tools.rollouts.approvals import ApprovalClosed
+from tools.rollouts.events import Happening
+from tools.rollouts.phases import Phase
+from tools.rollouts.service import RolloutService
+from tools.rollouts.views import RolloutView
+
+GROUP, ONCALL = "SRELEASE", "SONCALL"
+GOOD = {"old": (950, 19), "new": (50, 1)}
+AWFUL = {"old": (950, 19), "new": (50, 45)}
+BY_GROUP = POLICY.model_copy(update={"approvers": (GROUP,), "backup": (ONCALL,)})
+BEGIN = ManualClock().now()
+PLAN = make_plan(stage(5), stage(100))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with running_world() as running:
+        yield running
+
+
+@pytest.fixture
+def people() -> MemoryPeople:
+    return MemoryPeople({GROUP: (JONAS, AIKO, MIRA), ONCALL: (SAM,)})
+
+
+@pytest.fixture
+async def grouped(people: MemoryPeople) -> AsyncIterator[World]:
+    """A world whose approvers are a group's members."""
+    async with running_world(policy=BY_GROUP) as running:
+        running.service = RolloutService(
+            running.database, running.flags, BY_GROUP, running.clock, wake=running.controller.carry_out, people=people
+        )
+        yield running
+
+
+async def waiting(world: World, plan: Plan = PLAN) -> RolloutView:
+    """A rollout that waits for people to say yes to its last step."""
+    view = await world.started(plan)
+    for _ in range(60):
+        view = await world.live(view.id, 1, **GOOD)
+        if view.phase is Phase.WAITING_PROMOTION:
+            return view
+    raise AssertionError("it never came to a question")
+
+
+def approval_of(view: RolloutView) -> str:
+    assert view.approval is not None
+    return view.approval.id
+
+
+async def refused(world: World, approval: str) -> str:
+    """What a vote for a closed question is answered with."""
+    with pytest.raises(ApprovalClosed) as closed:
+        await world.service.approve(approval, actor=JONAS)
+    return str(closed.value)
+
+
+# -- void at once ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("on_fail", [OnFail.ROLL_BACK, OnFail.PAUSE])
+async def test_a_breach_voids_it(world: World, on_fail: OnFail) -> None:
+    rail = RAIL.model_copy(update={"on_fail": on_fail})
+    view = await waiting(world, make_plan(stage(5, rail=rail), stage(100, rail=rail)))
+    approval = approval_of(view)
+    view = await world.live(view.id, 5, **AWFUL)
+    assert view.phase in (Phase.PAUSED, Phase.ROLLING_BACK, Phase.ROLLED_BACK)
+    assert view.approval is None
+    said = await refused(world, approval)
+    assert said.startswith("This is no longer asked: checkout_errors: ")
+    assert said.endswith("The rollout's card shows what can be done now.")
+    assert (await world.service.get(view.id)).stage == 0
+
+
+async def test_suspected_harm_voids_it_before_it_is_proven(world: World) -> None:
+    view = await waiting(world)
+    approval = approval_of(view)
+    for _ in range(200):
+        view = await world.live(view.id, 1, old=(950, 19), new=(50, 4))
+        if view.phase is not Phase.WAITING_PROMOTION:
+            break
+    assert view.phase is Phase.PAUSED
+    assert "checkout_errors" in await refused(world, approval)
+
+
+async def test_a_newer_plan_voids_it(world: World) -> None:
+    view = await world.proposed()
+    approval = approval_of(view)
+    await world.service.propose(make_plan(stage(1), stage(100)), requester=MIRA, place=PLACE, reason="smaller")
+    assert "The plan has a newer version." in await refused(world, approval)
+    running = await waiting_anew(world)
+    approval = approval_of(running)
+    longer = PLAN.model_copy(update={"stages": (stage(5, bake=600), stage(100))})
+    await world.service.revise(running.id, longer, actor=MIRA, reason="longer")
+    assert "The plan has a newer version." in await refused(world, approval)
+
+
+async def waiting_anew(world: World) -> RolloutView:
+    view = await world.service.find(FLAG.flag, FLAG.environment)
+    await world.service.cancel(view.id, actor=MIRA, reason="another")
+    return await waiting(world)
+
+
+@pytest.mark.parametrize("percent", [1, 30])
+async def test_a_hand_made_change_voids_it(world: World, percent: float) -> None:
+    view = await waiting(world)
+    approval = approval_of(view)
+    await change_by_hand(world, percent)
+    view = await world.live(view.id, 1, **GOOD)
+    assert (view.phase, view.approval) == (Phase.PAUSED, None)
+    assert "by hand from 5 %" in await refused(world, approval)
+
+
+async def test_a_hand_made_change_voids_the_question_about_a_start(world: World) -> None:
+    view = await world.proposed()
+    approval = approval_of(view)
+    await change_by_hand(world, 2)
+    world.clock.advance(30)
+    await world.controller.tick()
+    assert (await world.service.get(view.id)).approval is None
+    assert "changed by hand from 0 % to 2 %" in await refused(world, approval)
+    asked = await world.service.start(view.id, actor=MIRA)
+    assert approval_of(asked) != approval
+    begun = await world.service.approve(approval_of(asked), actor=JONAS)
+    assert (begun.phase, begun.known_good) == (Phase.PROGRESSING, Exposure(percent=2))
+
+
+async def change_by_hand(world: World, percent: float) -> None:
+    flag = await world.flags.read(FLAG)
+    await world.flags.write(FLAG, Exposure(percent=percent), expected=flag.version)
+
+
+async def test_a_freeze_that_begins_voids_it() -> None:
+    freeze = Freeze(name="sale", start=BEGIN + timedelta(hours=3), end=BEGIN + timedelta(hours=5))
+    async with running_world(policy=POLICY.model_copy(update={"freezes": (freeze,)})) as world:
+        view = await waiting(world)
+        approval = approval_of(view)
+        world.clock.advance(3 * 3600)
+        view = await world.live(view.id, 1, **GOOD)
+        assert (view.phase, view.approval) == (Phase.PAUSED, None)
+        assert "The freeze 'sale' lasts until 01 Jan 2026 05:00 UTC." in await refused(world, approval)
+
+
+async def test_a_freeze_leaves_the_question_whether_to_finish_alone() -> None:
+    freeze = Freeze(name="sale", start=BEGIN, end=BEGIN + timedelta(days=5))
+    async with running_world() as world:
+        view = await world.started(make_plan(stage(5, bake=9000, limit=9000)))
+        await world.live(view.id, 20, **GOOD)
+        view = await world.service.promote(view.id, actor=MIRA)
+        world.controller._policy = POLICY.model_copy(update={"freezes": (freeze,)})
+        view = await world.live(view.id, 2, **GOOD)
+        assert view.phase is Phase.WAITING_PROMOTION
+
+
+# -- groups ---------------------------------------------------------------------------------------------------------
+
+
+async def test_members_are_read_at_each_vote_and_remembered_by_nobody(grouped: World, people: MemoryPeople) -> None:
+    approval = approval_of(await grouped.proposed())
+    people.put(GROUP, AIKO)
+    with pytest.raises(NotAllowed, match="not on the list"):
+        await grouped.service.approve(approval, actor=JONAS)
+    people.put(GROUP, AIKO, JONAS)
+    assert (await grouped.service.approve(approval, actor=JONAS)).phase is Phase.PROGRESSING
+
+
+async def test_when_nobody_can_say_who_is_in_the_group_nothing_is_counted_and_nothing_lost(
+    grouped: World, people: MemoryPeople
+) -> None:
+    people.away = True
+    view = await grouped.proposed()
+    approval = approval_of(view)
+    for answer in (
+        grouped.service.approve(approval, actor=JONAS),
+        grouped.service.reject(approval, actor=JONAS, reason="no"),
+        grouped.service.check_may_answer(approval, actor=JONAS),
+        grouped.service.electors(approval),
+    ):
+        with pytest.raises(PeopleUnavailable):
+            await answer
+    people.away = False
+    assert (await grouped.service.approve(approval, actor=JONAS)).phase is Phase.PROGRESSING
+    people.away = True
+    people.asked.clear()
+    await grouped.service.roll_back(view.id, actor=SAM, reason="enough")
+    await grouped.controller.tick()
+    assert (await grouped.percent(), people.asked) == (0, [])
+
+
+async def test_who_is_named_needs_no_group(people: MemoryPeople) -> None:
+    policy = POLICY.model_copy(update={"approvers": (GROUP, JONAS)})
+    async with running_world(policy=policy) as world:
+        people.away = True
+        service = RolloutService(
+            world.database, world.flags, policy, world.clock, wake=world.controller.carry_out, people=people
+        )
+        world.service = service
+        assert (await service.approve(approval_of(await world.proposed()), actor=JONAS)).phase is Phase.PROGRESSING
+
+
+async def test_a_group_that_is_gone_stops_only_its_own_members(people: MemoryPeople) -> None:
+    policy = POLICY.model_copy(update={"approvers": ("SGONE", GROUP)})
+    async with running_world(policy=policy) as world:
+        world.service = RolloutService(
+            world.database, world.flags, policy, world.clock, wake=world.controller.carry_out, people=people
+        )
+        approval = approval_of(await world.proposed())
+        with pytest.raises(UnknownGroup, match="SGONE"):
+            await world.service.approve(approval, actor=SAM)
+        assert (await world.service.electors(approval)).approvers == (AIKO, JONAS)
+        assert (await world.service.approve(approval, actor=JONAS)).phase is Phase.PROGRESSING
+
+
+async def test_a_group_of_nobody_but_the_requester_is_found_out_when_asked(
+    grouped: World, people: MemoryPeople
+) -> None:
+    people.put(GROUP, MIRA)
+    with pytest.raises(NotAllowed, match="only 0 people could approve it"):
+        await grouped.proposed()
+
+
+async def test_resuming_despite_harm_takes_a_member_too(grouped: World, people: MemoryPeople) -> None:
+    view = await grouped.started(make_plan(stage(5, bake=9000, limit=9000), stage(100)))
+    await grouped.live(view.id, 3, **GOOD)
+    await grouped.service.lower(view.id, 1, actor=SAM, reason="busy")
+    await grouped.live(view.id, 3, **GOOD)
+    with pytest.raises(NotAllowed, match="not on the list"):
+        await grouped.service.resume(view.id, actor=SAM)
+    people.away = True
+    with pytest.raises(Conflict, match="try again"):
+        await grouped.service.resume(view.id, actor=JONAS)
+    people.away = False
+    assert (await grouped.service.resume(view.id, actor=JONAS)).phase is Phase.PROGRESSING
+
+
+async def test_a_rule_by_tag_takes_its_own_group_and_number(people: MemoryPeople) -> None:
+    people.put("SSECURITY", SAM, AIKO)
+    rule = ApprovalRule(tags=("regulated",), approvers=("SSECURITY",), needed=2)
+    policy = BY_GROUP.model_copy(update={"approval": (rule,)})
+    async with running_world(policy=policy) as world:
+        world.service = RolloutService(
+            world.database, world.flags, policy, world.clock, wake=world.controller.carry_out, people=people
+        )
+        approval = approval_of(await world.proposed(make_plan(tags=("regulated",))))
+        with pytest.raises(NotAllowed, match="not on the list"):
+            await world.service.approve(approval, actor=JONAS)
+        view = await world.service.approve(approval, actor=SAM)
+        assert view.approval is not None
+        assert (view.approval.by, view.approval.at, view.approval.needed) == ((SAM,), (world.clock.now(),), 2)
+        assert (await world.service.approve(approval, actor=AIKO)).phase is Phase.PROGRESSING
+
+
+# -- reminder, escalation, direct messages --------------------------------------------------------------------------
+
+
+async def test_a_promotion_that_stays_open_is_said_once_more_and_then_to_the_backup(
+    grouped: World, people: MemoryPeople
+) -> None:
+    view = await waiting(grouped)
+    approval = approval_of(view)
+    for hours in (11.9, 0.2, 0.1, 5.9, 0.1, 0.1):
+        grouped.clock.advance(hours * 3600)
+        await grouped.live(view.id, 1, **GOOD)
+    kinds = await grouped.kinds(view.id)
+    assert (kinds.count(Happening.APPROVAL_REMINDED), kinds.count(Happening.APPROVAL_ESCALATED)) == (1, 1)
+    nudges = [message for message in await grouped.outbox() if message.kind == outbox.Kind.NUDGE]
+    assert len(nudges) == 1, "undelivered, the two are one line"
+    electors = await grouped.service.electors(approval)
+    assert (electors.approvers, electors.backup, electors.escalated) == ((AIKO, JONAS), (SAM,), True)
+    view = await grouped.service.approve(approval, actor=SAM)
+    assert (view.phase, view.stage) == (Phase.PROGRESSING, 1)
+
+
+async def test_people_are_asked_directly_once_and_hear_of_the_end(grouped: World) -> None:
+    approval = approval_of(await grouped.proposed())
+    await grouped.service.call(approval, [JONAS, AIKO])
+    await grouped.service.call(approval, [JONAS, AIKO])
+    directs = [message for message in await grouped.outbox() if message.kind == outbox.Kind.DIRECT]
+    assert [message.payload["person"] for message in directs] == [AIKO, JONAS]
+    assert [message.generation for message in directs] == [directs[0].generation] * 2
+    await grouped.service.approve(approval, actor=JONAS)
+    again = [message for message in await grouped.outbox() if message.kind == outbox.Kind.DIRECT]
+    assert all(after.generation > before.generation for before, after in zip(directs, again, strict=True))
+    await grouped.service.call(approval, [SAM])
+    assert len([one for one in await grouped.outbox() if one.kind == outbox.Kind.DIRECT]) == 2, "closed: nobody more"
