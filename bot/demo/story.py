@@ -24,7 +24,7 @@ PROGRESS_EVERY_S = 60.0
 WHAT_TO_TRY = """
   Open   {page}
 
-  You can be anyone there: choose at “You are”. Try this:
+  You can be anyone there: choose at “You are”. A tour on the page leads through this:
 
   1. As Mira, in #releases:   /rollout plan {flag}
      Wait ten seconds first: a plan needs a past to plan from.

@@ -20,6 +20,7 @@ from bot.workspace.elements import (
     SLACK_FILE,
     TABLE_CELL,
     URL_SOURCE,
+    picture_url,
 )
 from bot.workspace.errors import Refusal
 from bot.workspace.records import File, Json
@@ -105,7 +106,7 @@ _SIMPLE: dict[str, Rule] = {
     "image": _block(
         "image",
         {"alt_text": string(most=2000)},
-        {"image_url": url(), "slack_file": SLACK_FILE, "title": plain(most=2000)},
+        {"image_url": picture_url, "slack_file": SLACK_FILE, "title": plain(most=2000)},
         exactly_one("image_url", "slack_file"),
     ),
     "input": _block(

@@ -4,7 +4,9 @@ Limits: https://docs.slack.dev/reference/block-kit/block-elements and the compos
 """
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from bot.workspace.schema import (
     Rule,
@@ -50,10 +52,25 @@ def _slack_file(value: Any, pointer: str, around: Surroundings) -> Iterator[str]
     yield at(pointer, "invalid slack file")
 
 
+def picture_url(value: Any, pointer: str, around: Surroundings) -> Iterator[str]:
+    """An address from which Slack could fetch a picture: it fetches when blocks are sent, and never from inside."""
+    complaints = list(url()(value, pointer, around))
+    yield from complaints
+    if not complaints and _is_inside(urlsplit(value).hostname or ""):
+        yield at(pointer, "downloading image failed")
+
+
+def _is_inside(host: str) -> bool:
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or "." not in host
+
+
 SLACK_FILE = obj({}, {"id": string(), "url": url()}, _slack_file)
 IMAGE_ELEMENT = obj(
     {"type": one_of("image"), "alt_text": string(most=2000)},
-    {"image_url": url(), "slack_file": SLACK_FILE},
+    {"image_url": picture_url, "slack_file": SLACK_FILE},
     exactly_one("image_url", "slack_file"),
 )
 

@@ -221,6 +221,14 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
         [{"type": "image", "alt_text": "a", "image_url": "https://x.example/a", "slack_file": {"id": "F1"}}],
         "must define only one of `image_url` or `slack_file` [json-pointer:/blocks/0]",
     ),
+    "a picture that Slack can't fetch": (
+        [{"type": "image", "alt_text": "a", "image_url": "http://127.0.0.1:8080/chart.png"}],
+        "downloading image failed [json-pointer:/blocks/0/image_url]",
+    ),
+    "a picture on a machine without a domain": (
+        [{"type": "image", "alt_text": "a", "image_url": "http://metrics:8080/chart.png"}],
+        "downloading image failed [json-pointer:/blocks/0/image_url]",
+    ),
     "a picture that was not uploaded": (
         [{"type": "image", "alt_text": "a", "slack_file": {"id": "F2"}}],
         "invalid slack file [json-pointer:/blocks/0/slack_file]",
