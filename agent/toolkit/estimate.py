@@ -1,6 +1,7 @@
 """estimate: how long, how many, how much: the calculators, fed with the flag's own traffic."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated
 
@@ -21,7 +22,7 @@ from tools.gates.forecast import catch_in_stage, forecast_harm
 from tools.metrics.catalogue import MetricKind
 from tools.plans.forecasting import schedule_of, told
 from tools.plans.kinds import is_sized, without_splits
-from tools.plans.model import Plan
+from tools.plans.model import Plan, Stage
 from tools.plans.sizing import Baseline
 
 USUAL_PERCENT = 5.0
@@ -56,9 +57,10 @@ async def run(context: Context, arguments: Question) -> Result:
     view = await desk.find_or_none(context.turn.workspace, ref.flag, ref.environment)
     stage = view.plan.stages[min(view.stage or 0, len(view.plan.stages) - 1)] if view is not None else None
     percent = arguments.percent or (min(stage.exposure.percent, 99.0) if stage is not None else USUAL_PERCENT)
-    margins = {rail.metric: rail.margin for rail in without_splits(stage.guardrails)} if stage is not None else {}
+    guarding = _margins([stage]) if stage is not None else {}
+    margins = _margins(view.plan.stages) | guarding if view is not None else {}
     known = [metric for metric, kind in desk.metrics.catalogue.kinds.items() if is_sized(kind)]
-    metrics = [arguments.metric] if arguments.metric else list(margins) or known
+    metrics = [arguments.metric] if arguments.metric else list(guarding) or known
     lines, failures = list[str](), list[str]()
     for metric in metrics:
         try:
@@ -73,6 +75,11 @@ async def run(context: Context, arguments: Question) -> Result:
     if not lines:
         return Result(said=" ".join(failures) or "There is no metric to estimate with.", failed=True)
     return Result(said=listed([f"{ref.flag} in {ref.environment} at {percent:g} %:", *lines, *failures]))
+
+
+def _margins(stages: Iterable[Stage]) -> dict[str, float]:
+    """Of the metrics that share the level of a rollback."""
+    return {rail.metric: rail.margin for stage in stages for rail in without_splits(stage.guardrails)}
 
 
 def _lines(base: Baseline, percent: float, harm: float, margin: float, *, sharing: int) -> list[str]:

@@ -7,14 +7,19 @@ import pytest
 from langchain_core.messages import AIMessage
 from sqlalchemy import select
 
-from agent.evals.world import Traffic, World, open_world
+from agent.evals.world import CHANNEL, WORKSPACE, Traffic, World, open_world
 from agent.model import ModelOptions
+from agent.planner import PlanRequest
 from agent.scripted import ScriptedModel
+from tools.gates import Direction, calculators
+from tools.gates.forecast import catch_in_stage
 from tools.metrics.catalogue import MetricDefinition
 from tools.plans.policy import Policy
 from tools.records.models import ToolCall
+from tools.rollouts.service import Place
 
 METRIC = MetricDefinition(name="errors", source="m", title="Errors", query="-")
+CRASHES = MetricDefinition(name="crashes", source="m", title="Crashes", query="-")
 FLAG, MIRA = "new-checkout", "UMIRA"
 POLICY = Policy(approvers=("UJONAS", "UAIKO"), free_environments=("production",))
 
@@ -24,8 +29,8 @@ async def asked(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A world whose model asks for an estimate with the given arguments."""
     call = AIMessage("", tool_calls=[{"name": "estimate", "args": {"flag": FLAG, **request.param}, "id": "1"}])
     model = ScriptedModel.of((call, "said"))
-    async with open_world(model, options=ModelOptions(name="m"), metrics=[METRIC], policy=POLICY) as world:
-        await world.define(FLAG, traffic={METRIC.name: Traffic(3000, 0.01, 0.01)})
+    async with open_world(model, options=ModelOptions(name="m"), metrics=[METRIC, CRASHES], policy=POLICY) as world:
+        await world.define(FLAG, traffic={one.name: Traffic(3000, 0.01, 0.01) for one in (METRIC, CRASHES)})
         yield world
 
 
@@ -57,3 +62,17 @@ async def test_at_another_exposure_it_speaks_of_that_one_only(asked: World) -> N
 @pytest.mark.parametrize("asked", [{"harm": 2.0}], indirect=True)
 async def test_without_a_plan_there_is_none_to_speak_of(asked: World) -> None:
     assert "This plan" not in await answered(asked)
+
+
+@pytest.mark.parametrize("asked", [{"harm": 3.0, "metric": "errors"}], indirect=True)
+async def test_the_level_is_shared_by_what_guards_other_stages_too(asked: World) -> None:
+    plan = (await asked.agent.desk.planner.propose(PlanRequest(FLAG, "production", None, MIRA))).plan
+    first, *others = plan.stages
+    only_errors = tuple(rail for rail in first.guardrails if rail.metric == METRIC.name)
+    plan = plan.model_copy(update={"stages": (first.model_copy(update={"guardrails": only_errors}), *others)})
+    await asked.rollouts.propose(plan, requester=MIRA, place=Place(WORKSPACE, CHANNEL), reason="-")
+    traffic = calculators.Traffic(3000, 0.01, first.exposure.percent / 100)
+    alone, shared = (catch_in_stage(traffic, Direction.INCREASE, 3.0, weight=weight) for weight in (1, 1 / 2))
+    said = await answered(asked)
+    assert f"about {shared.requests.median:,.0f} requests" in said
+    assert f"about {alone.requests.median:,.0f} requests" not in said
