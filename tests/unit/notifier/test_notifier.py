@@ -1,6 +1,7 @@
 """Every message arrives, in order, at the pace that Slack takes, and trouble with one is no trouble for another."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete, update
@@ -11,9 +12,11 @@ from bot.telling import Teller
 from tests.unit.notifier.desk import Desk, told
 from tests.unit.notifier.slack import NO_ANSWER, refusal
 from tests.unit.rollouts.world import AIKO, JONAS, MIRA
+from tools.people.memory import MemoryPeople
 from tools.records.models import Conversation, OutboxMessage
 from tools.records.outbox import Kind, Status
 from tools.rollouts.events import Happening, refresh_card
+from tools.rollouts.service import RolloutService
 from tools.rollouts.store import load
 
 
@@ -442,3 +445,38 @@ async def test_many_lanes_are_delivered_side_by_side(desk: Desk) -> None:
     await desk.deliver()
     assert 1 < most <= AT_ONCE
     assert len(desk.slack.taken) == 60
+
+
+class Forgetful(MemoryPeople):
+    """Nobody can say who is in a group, the first few times."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__({"SRELEASE": (JONAS, AIKO)})
+        self._left = failures
+
+    async def members(self, group: str) -> frozenset[str]:
+        self.away = self._left > 0
+        self._left -= 1
+        return await super().members(group)
+
+
+@pytest.mark.parametrize(
+    ("failures", "mentioned"),
+    [(0, f"<@{AIKO}> <@{JONAS}>"), (2, f"<@{AIKO}> <@{JONAS}>"), (99, "<!subteam^SRELEASE>")],
+)
+async def test_a_question_to_a_group_is_asked_also_when_nobody_can_say_who_is_in_it(
+    desk: Desk, failures: int, mentioned: str
+) -> None:
+    policy = desk.services.settings.policy.model_copy(update={"approvers": ("SRELEASE",)})
+    settings = desk.services.settings.model_copy(update={"policy": policy})
+    world = desk.world
+    # One failure is taken by the plan itself, which is made all the same.
+    rollouts = RolloutService(world.database, world.flags, policy, world.clock, people=Forgetful(failures + 1))
+    desk.services = replace(desk.services, settings=settings, rollouts=rollouts)
+    desk.notifier = desk.another()
+    await desk.rollout()
+    for _ in range(6):
+        await desk.deliver(60)
+    [question] = [said for said in desk.slack.taken if "Please decide" in said.text]
+    assert question.text.startswith(f"{mentioned} ✋ Please decide")
+    assert set(await desk.statuses()) == {Status.DELIVERED}
