@@ -17,7 +17,7 @@ export function atEnd(list) {
 
 /** A scrolling list of messages, which follows its end as long as it stands there. */
 export function messageList(props) {
-  const list = h("div", { class: "messages", role: "region", tabindex: "0", ...props });
+  const list = h("div", { class: "messages", role: "region", tabindex: "0", "aria-description": "Arrow keys go from message to message", ...props });
   list.addEventListener("keydown", walk);
   // A picture that arrives late makes its message taller.
   list.addEventListener("load", () => { if (list.dataset.following) list.scrollTop = list.scrollHeight; }, true);

@@ -65,7 +65,10 @@ async def test_the_keyboard_is_enough(gallery: Gallery, show: Window) -> None:
     await page.get_by_role("region", name="Messages").focus()
     await page.keyboard.press("ArrowUp")
     await expect(said).to_be_focused()
-    await said.get_by_role("button", name="Reply in thread").focus()
+    # The tools of a message are only in the way of Tab where one is.
+    for _ in range(4):
+        await page.keyboard.press("Tab")
+    await expect(said.get_by_role("button", name="Reply in thread")).to_be_focused()
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("textbox", name="Reply…")).to_be_focused()
     await page.keyboard.type("when?")
