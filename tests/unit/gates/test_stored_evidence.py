@@ -1,7 +1,8 @@
 """Evidence that a release has stored is read by the next, and says the same there.
 
-Each file in `stored` holds one evidence and the e-values after one more interval. Whoever changes a prior, a field or
-their meaning makes a new version of the evidence, keeps what an old one says readable or refused, and adds a file.
+Each file in `stored` holds one evidence, and what comes of it after one more interval: the e-values, or the sentence.
+Whoever changes a prior, a field or their meaning makes a new version of the evidence, keeps what an old one says
+readable or refused, and adds a file.
 """
 
 import json
@@ -20,6 +21,9 @@ from tools.gates import (
     CountTest,
     Direction,
     Verdict,
+    assignment,
+    budget,
+    drift,
     judge,
     judge_ceiling,
     latency,
@@ -35,6 +39,10 @@ ERRORS = CountTest(Direction.INCREASE, 2.0)
 FAILURES = CeilingTest(Direction.INCREASE, 0.01, 2.0)
 REVENUE = means.MeanTest(Direction.DECREASE, 200.0, 1.25)
 SLOWNESS = latency.LatencyTest(EDGES, 1.25)
+OBJECTIVE = budget.BudgetTest(0.01)
+AS_PLANNED = drift.DriftTest(
+    Direction.INCREASE, base_rate=drift.within(0.005, 3), traffic=(100, 2000), share=drift.share_within(0.05, 2)
+)
 
 
 def counts(stored: Any) -> Verdict:
@@ -67,3 +75,30 @@ def test_what_an_earlier_release_has_stored_says_the_same(kind: str) -> None:
     verdict = KINDS[kind](stored["evidence"])
     assert verdict.harm_e == pytest.approx(stored["next_harm_e"], rel=1e-9)
     assert verdict.safe_e == pytest.approx(stored["next_safe_e"], rel=1e-9)
+
+
+def assignments(stored: Any) -> str:
+    evidence = assignment.update(assignment.AssignmentEvidence.from_json(stored), 0.2, 4000, 1120)
+    return assignment.judge(assignment.AssignmentTest(), evidence).why
+
+
+def burn(stored: Any) -> str:
+    return str(
+        budget.burning(
+            OBJECTIVE, budget.update(OBJECTIVE, budget.BudgetEvidence.from_json(stored), Counts(200, 31), 5.0)
+        )
+    )
+
+
+def incident(stored: Any) -> str:
+    evidence = drift.update(AS_PLANNED, drift.DriftEvidence.from_json(stored), 1.0, Counts(1900, 44), Counts(400, 2))
+    return drift.judge(AS_PLANNED, evidence).why
+
+
+SENTENCES: dict[str, Callable[[Any], str]] = {"assignment": assignments, "budget": burn, "drift": incident}
+
+
+@pytest.mark.parametrize("kind", SENTENCES)
+def test_what_is_kept_beside_it_leads_to_the_same_sentence(kind: str) -> None:
+    stored = json.loads((STORED / f"{kind}.json").read_text())
+    assert SENTENCES[kind](stored["evidence"]) == stored["next_says"]
