@@ -78,7 +78,7 @@ def test_what_an_earlier_release_has_stored_says_the_same(kind: str) -> None:
 
 
 def assignments(stored: Any) -> str:
-    evidence = assignment.update(assignment.AssignmentEvidence.from_json(stored), 0.2, 4000, 1120)
+    evidence = assignment.update(assignment.AssignmentEvidence.from_json(stored), 0.2, 4000, 1200)
     return assignment.judge(assignment.AssignmentTest(), evidence).why
 
 
