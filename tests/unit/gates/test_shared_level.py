@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.gates.rollouts import Arms, roll_out
 from tools.gates import Direction
-from tools.gates.forecast import Ending, Schedule, Step, Watched, forecast
+from tools.gates.forecast import Ending, Schedule, Step, Watched, forecast_harm
 from tools.gates.wealth import Floats, log_sum
 
 ONE = Watched("errors", Direction.INCREASE, 2.0, 1200, 0.005)
@@ -57,9 +57,14 @@ def test_a_harm_that_is_spread_is_caught_before_the_best_alone_would() -> None:
 @pytest.mark.parametrize("sharing", [2, 5])
 def test_what_is_foretold_of_shared_levels_is_what_they_do(sharing: int) -> None:
     """A single watched metric whose level others share: within a quarter of simulated rollouts."""
-    schedule = Schedule((ONE,), (Step(0.2, 15, 200),), check_every=1.0, sharing=sharing)
-    found, seen = forecast(schedule), roll_out(schedule, {}, 400, seed=63)
-    done = seen.lengths[seen.ending == Ending.PROMOTED].sum(axis=1)
-    assert found.whole is not None
-    assert found.whole.median == pytest.approx(float(np.median(done)), rel=0.25)
-    assert found.false_rollback.bound == 0.02
+    schedule = Schedule((ONE,), (Step(0.2, 200, 200),), check_every=1.0, sharing=sharing)
+    found, seen = forecast_harm(schedule, "errors", 1.6), roll_out(schedule, {"errors": 1.6}, 400, seed=63)
+    caught = seen.ending == Ending.ROLLED_BACK
+    assert found.caught == pytest.approx(caught.mean(), abs=0.05)
+    minutes, foretold = seen.lengths[caught, 0], found.by_stage[0].minutes
+    assert foretold is not None
+    assert foretold.median == pytest.approx(float(np.median(minutes)), rel=0.25)
+    assert foretold.p90 == pytest.approx(float(np.quantile(minutes, 0.9)), rel=0.25)
+    whole = forecast_harm(replace(schedule, sharing=1), "errors", 1.6).by_stage[0].minutes
+    assert whole is not None
+    assert foretold.median > whole.median
