@@ -3,13 +3,17 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
+from tests.unit.gates.rollouts import watch_everyone
 from tests.unit.rollouts.world import POLICY
 from tools.gates import Direction
+from tools.gates.forecast import Ending, Step, Watched
 from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import Audience, Mode, Strategy
 from tools.plans.planner import Baseline, CannotBeProven, Draft, Feature, draft_plan
+from tools.plans.sizing import Rail
 from tools.plans.validation import check_plan
 
 FEATURE = Feature("new-checkout", "production", "old", "new", (), (), None, None, Audience())
@@ -97,3 +101,21 @@ def test_nothing_to_guard_with_is_refused() -> None:
 def test_a_first_stage_is_made_where_no_candidate_is_small_enough() -> None:
     made = draft_plan(FEATURE, (ERRORS,), POLICY, PlanningDefaults(stages=(50, 100)))
     assert percents(made)[0] == POLICY.largest_first_exposure
+
+
+@pytest.mark.parametrize(
+    ("baseline", "margin"),
+    [
+        (replace(ERRORS, requests_per_minute=200), 2.0),
+        (replace(ERRORS, requests_per_minute=600), 1.5),
+        (replace(ORDERS, requests_per_minute=400), 1.25),
+    ],
+)
+def test_the_time_to_prove_everyone_safe_is_what_rollouts_take(baseline: Baseline, margin: float) -> None:
+    """Nine of ten simulated rollouts at 100 %, within a quarter."""
+    assert baseline.base_rate is not None
+    minutes = Rail(baseline, margin, ()).watch() / timedelta(minutes=1)
+    one = Watched(baseline.metric, baseline.direction, margin, baseline.requests_per_minute, baseline.base_rate)
+    seen = watch_everyone(one, Step(1.0, 1, 4 * minutes), 1.0, 150, seed=71)
+    assert (seen.ending == Ending.PROMOTED).mean() > 0.95
+    assert np.quantile(seen.lengths[:, 0], 0.9) == pytest.approx(minutes, rel=0.25)
