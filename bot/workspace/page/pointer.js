@@ -18,13 +18,16 @@ function target() {
   return node?.querySelector(":scope .blocks") || node;
 }
 
-/** The part of a node that its scrolling list does not hide. */
+/** The part of a node that its scrolling list does not hide; null when there is none, or something is in front of it. */
 function visibleBox(node) {
   const box = node.getBoundingClientRect();
   const frame = node.closest(".messages, .sidebar")?.getBoundingClientRect() || box;
   const top = Math.max(box.top, frame.top);
   const bottom = Math.min(box.bottom, frame.bottom);
-  return bottom - top < 8 ? null : { top, left: box.left, width: box.width, height: bottom - top };
+  if (bottom - top < 8) return null;
+  const front = document.elementFromPoint(box.left + box.width / 2, (top + bottom) / 2);
+  if (!front || !(node.contains(front) || front.contains(node))) return null;
+  return { top, left: box.left, width: box.width, height: bottom - top };
 }
 
 export function drawPointer() {

@@ -15,9 +15,17 @@ function remember(change) {
   keep("tour", tour);
 }
 
+/** From the first step: what was said before no longer counts. */
 function begin() {
   const last = [...state.messages.values()].flatMap((messages) => [...messages.keys()]).sort().at(-1) || "0";
   remember({ step: 0, since: last, open: true });
+}
+
+/** Whoever opens another window in the middle is led on from there. */
+function join() {
+  remember({ step: 0, since: "0", open: true });
+  advance();
+  if (tour.step >= state.tour.length) begin();
 }
 
 /** Whether one of the app's messages since the tour began says all that shows a step is done. */
@@ -37,7 +45,7 @@ function advance() {
 
 onChange((kind) => {
   if (!state.tour.length) return;
-  if (!tour) begin();
+  if (!tour) join();
   if (["all", "new", "message"].includes(kind)) advance();
 });
 

@@ -87,6 +87,8 @@ async def test_the_tour_goes_on_by_what_really_happens(toured: Office, shop: Sho
                 break
 
         await expect(strip).to_contain_text("Step 5 of 5")
+        async with open_window(chromium, toured.running.url) as other:
+            await expect(other.page.get_by_role("region", name="Guided tour")).to_contain_text("Step 5 of 5")
         await strip.get_by_role("button", name="Write it for me").click()
         await strip.get_by_role("button", name="Send it").click()
         await expect(strip).to_contain_text("Tour done")
