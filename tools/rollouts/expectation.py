@@ -166,7 +166,7 @@ def _proof(awaited: Awaited) -> tuple[Minutes | None, str]:
     if first:
         have = f"burns in for {_words(first)} more, then {have}"
     return proof, (
-        f"{have}; at {_per_minute(awaited.pace)} and ×{ratio:.2f} about {_words(proof.median)} more "
+        f"{have}; at {_per_minute(awaited)} and ×{ratio:.2f} about {_words(proof.median)} more "
         f"(9 of 10 within {_words(proof.p90)})"
     )
 
@@ -344,8 +344,9 @@ def _timing(view: RolloutView, inputs: checks.Inputs, now: datetime) -> Timing:
     return Timing(max(bake, timedelta(0)), limit)
 
 
-def _per_minute(pace: Pace) -> str:
-    return f"{pace.requests_per_minute:,.0f} requests/min"
+def _per_minute(awaited: Awaited) -> str:
+    counted = "units" if awaited.numbers.kind is MetricKind.MEAN else "requests"
+    return f"{awaited.pace.requests_per_minute:,.0f} {counted}/min"
 
 
 def _words(minutes: float) -> str:

@@ -226,6 +226,17 @@ def test_the_time_to_proof_of_means_and_latencies_is_about_what_the_gate_then_ta
     assert nine_in_ten >= 0.75 * len(ratios)
 
 
+@pytest.mark.parametrize(
+    ("rail", "numbers", "counted"), [(OF_REVENUE, REVENUE, "units"), (OF_LATENCY, LATENCY, "requests")]
+)
+def test_the_pace_is_said_in_what_is_counted(rail: Guardrail, numbers: Numbers, counted: str) -> None:
+    rng = np.random.default_rng(8)
+    arms = drawn(rng, numbers, 400), drawn(rng, numbers, 100)
+    verdict, _ = judging.judge(numbers, rail, *arms, None, burning_in=False)
+    awaited = Awaited(rail, replace(verdict, ratio=1.0), Pace(5, arms[1], arms[0]), 1000, numbers=numbers)
+    assert f" at 100 {counted}/min " in expect(awaited).why
+
+
 def test_a_mean_beyond_its_margin_waits_for_nothing() -> None:
     rng = np.random.default_rng(7)
     arms = drawn(rng, REVENUE, 4000), drawn(rng, REVENUE, 1000, 0.93)
