@@ -28,7 +28,7 @@ from tools.gates.wealth import LARGEST_LOG_E, BadEvidence
 VERSION = 1
 # Typical deviations of the smaller arm's share that the bets are on, in parts of it.
 DEVIATIONS = (0.3, 0.05, 0.01)
-LARGEST_COUNT = 10**12
+LARGEST_COUNT, LARGEST_TOTAL = 10**12, 10**15
 # Nats beyond ln 1/α by which a mismatch of the tolerance is mostly found.
 ENOUGH_BEYOND = 4.0
 
@@ -120,7 +120,8 @@ class AssignmentEvidence:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
         sound = all(map(math.isfinite, before)) and math.isfinite(found.expected) and 0 <= found.information < math.inf
         known = len(before) == len(DEVIATIONS) and (found.share is None or 0 < found.share < 1)
-        if not (sound and known and min(counts) >= 0 and len(counts) == 4):
+        counted = len(counts) == 4 and min(counts) >= 0 and max(counts) <= LARGEST_TOTAL
+        if not (sound and known and counted):
             raise BadEvidence("Stored evidence of assignments is damaged; start new evidence.")
         return found
 

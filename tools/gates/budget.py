@@ -139,7 +139,7 @@ class BudgetEvidence:
         check_version(plain, VERSION)
         try:
             return cls(float(plain["allowed"]), tuple(_recent(*window) for window in plain["recent"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
 
 

@@ -107,7 +107,7 @@ class CeilingEvidence:
                 warming=Counts.from_json(plain["warming"]),
                 intervals=int(plain["intervals"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
 
 

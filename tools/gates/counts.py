@@ -29,6 +29,7 @@ Turner and Grünwald, "Exact anytime-valid confidence intervals for contingency 
 Turner, Ly and Grünwald, "Generic E-variables for exact sequential k-sample tests" (arXiv 2106.02693); Hoeffding (1963).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -155,6 +156,9 @@ class CountEvidence:
         check_version(plain, VERSION)
         try:
             treatment_alone, control_alone = plain["matched"]
+            matched = float(treatment_alone), float(control_alone)
+            if not all(map(math.isfinite, matched)):
+                raise BadEvidence("Stored evidence holds sums that are not finite; start new evidence.")
             return cls(
                 direction=Direction(plain["direction"]),
                 margin=float(plain["margin"]),
@@ -164,10 +168,10 @@ class CountEvidence:
                 treatment=Counts.from_json(plain["treatment"]),
                 warming_control=Counts.from_json(plain["warming_control"]),
                 warming_treatment=Counts.from_json(plain["warming_treatment"]),
-                matched=(float(treatment_alone), float(control_alone)),
+                matched=matched,
                 intervals=int(plain["intervals"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
 
 

@@ -131,7 +131,7 @@ class DriftEvidence:
                 control=(exposures, events),
                 treatment=float(plain["treatment"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadEvidence(f"Stored evidence of drift is damaged ({error}); start new evidence.") from error
         numbers = (*read.below, *read.above, *(read.share or ()), read.minutes, *read.control, read.treatment)
         if not all(math.isfinite(number) for number in numbers):

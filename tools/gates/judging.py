@@ -23,6 +23,9 @@ OVERSHOOT = 1.25
 BOOST_FROM = 0.05
 # Evidence of safety is kept to e³ times what a proof needs, so that a harm that starts later undoes it within minutes.
 SAFE_LOG_HEADROOM = 3.0
+# More than anybody counts; with products of much larger numbers the arithmetic of the tests would overflow.
+LARGEST_COUNT = 10**15
+SMALLEST_MARGIN, LARGEST_MARGIN = 1.001, 100
 
 
 @lru_cache(maxsize=256)
@@ -72,13 +75,17 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True)
 class Counts:
-    """What one arm did in one interval: `exposures` (requests or users) and the `events` among them."""
+    """What one arm did in one interval: `exposures` (requests or users) and the `events` among them.
+
+    Raises BadCounts.
+    """
 
     exposures: int
     events: int
 
     def __post_init__(self) -> None:
-        if type(self.exposures) is int and type(self.events) is int and 0 <= self.events <= self.exposures:
+        whole = type(self.exposures) is int and type(self.events) is int
+        if whole and 0 <= self.events <= self.exposures <= LARGEST_COUNT:
             return
         for name, value in (("exposures", self.exposures), ("events", self.events)):
             if isinstance(value, bool) or not isinstance(value, int):
@@ -87,6 +94,8 @@ class Counts:
                 raise BadCounts(
                     f"The number of {name} can't be {value}: a counter may have restarted; skip this interval."
                 )
+            if value > LARGEST_COUNT:
+                raise BadCounts(f"The number of {name} can't be above {LARGEST_COUNT:.0e}: see the metric's query.")
         raise BadCounts(
             f"{self.events} events among {self.exposures} exposures can't be: count each exposure at most once."
         )
@@ -139,7 +148,7 @@ class Levels(Protocol):
 
 def check_levels(test: Levels) -> None:
     """Raises BadTest when the levels of `test` make no sense."""
-    if not (1.001 <= test.margin <= 100):
+    if not SMALLEST_MARGIN <= test.margin <= LARGEST_MARGIN:
         raise BadTest(f"The margin must lie between 1.001 and 100 (2 means twice the rate), not {test.margin}.")
     for name in ("alpha_pause", "alpha_rollback", "alpha_safe"):
         if not 1e-6 <= getattr(test, name) < 1:
@@ -152,6 +161,12 @@ def check_levels(test: Levels) -> None:
         raise BadTest(f"min_sample must be 0 or more exposures, not {test.min_sample}.")
     if not (1 <= test.burn_in_margin <= 1000):
         raise BadTest(f"burn_in_margin must lie between 1 and 1000 times control, not {test.burn_in_margin}.")
+
+
+def check_margin(margin: float) -> None:
+    """Raises BadEvidence when no test can have had the margin of stored evidence."""
+    if not SMALLEST_MARGIN <= margin <= LARGEST_MARGIN:
+        raise BadEvidence(f"Stored evidence is of the margin {margin}, which no test has; start new evidence.")
 
 
 def check_version(plain: Any, known: int) -> None:
@@ -215,6 +230,7 @@ class Books:
     @classmethod
     def from_json(cls, plain: Any, margin: float) -> Self:
         """What `to_json` wrote for this margin. Raises BadEvidence for anything else."""
+        check_margin(margin)
         try:
             stored = plain["harm"], plain["burn_in"], plain["safe"]
         except (KeyError, TypeError) as error:
@@ -334,7 +350,10 @@ class Question:
 
 
 def decide(test: Levels, books: Books, numbers: Verdict, question: Question) -> Verdict:
-    """`numbers` with outcome, harm, evidence and sentence filled in. Harm is asked first: it outweighs any proof."""
+    """`numbers` with outcome, harm, evidence and sentence filled in. Harm is asked first: it outweighs any proof.
+
+    Raises BadEvidence for books that hold no numbers, which would be neither above a level nor below it.
+    """
     harm_e, safe_e = _e_value(books.harm_log_e), _e_value(books.safe.log_e)
     harm = _harm(test, harm_e)
     seen = replace(
@@ -364,6 +383,8 @@ def level_of(alpha: float) -> float:
 
 
 def _e_value(log_e: float) -> float:
+    if math.isnan(log_e):
+        raise BadEvidence("The evidence is not a number; start new evidence.")
     return math.exp(min(log_e, LARGEST_LOG_E))
 
 

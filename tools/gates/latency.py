@@ -55,6 +55,7 @@ from tools.gates.judging import (
     boostable,
     burn_in_prior,
     check_levels,
+    check_margin,
     check_version,
     cut,
     decide,
@@ -165,9 +166,12 @@ class LatencyEvidence:
         try:
             edges = (*(float(edge) for edge in plain["edges"]), math.inf)
             margin, books = float(plain["margin"]), plain["books"]
+            check_margin(margin)
             named = zip(("harm", "burn_in", "safe"), _priors(margin), strict=True)
             control, treatment, warming_control, warming_treatment = (int(number) for number in plain["requests"])
             slower, faster, weight = (float(number) for number in plain["matched"])
+            if not all(map(math.isfinite, (slower, faster, weight))):
+                raise BadEvidence("Stored evidence holds sums that are not finite; start new evidence.")
             return cls(
                 test=(edges, margin, bool(plain["sums"]), float(plain["burn_in_margin"])),
                 books=Books(*(Wealth.from_json(books[name], prior) for name, prior in named)),

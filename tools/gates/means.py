@@ -92,7 +92,7 @@ class Sums:
         try:
             units, total, squares = plain
             return cls(units, float(total), float(squares))
-        except (TypeError, ValueError, BadCounts) as error:
+        except (TypeError, ValueError, OverflowError, BadCounts) as error:
             raise BadEvidence(f"Stored sums are damaged ({error}); start new evidence.") from error
 
 
@@ -192,7 +192,7 @@ class Matched:
         """What `to_json` wrote. Raises BadEvidence for anything else."""
         try:
             treatment, control, treatment_noise, control_noise, weight, units = (float(number) for number in plain)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise BadEvidence(f"Stored sums are damaged ({error}); start new evidence.") from error
         numbers = treatment, control, treatment_noise, control_noise, weight, units
         if not all(map(math.isfinite, numbers)) or min(numbers[2:]) < 0:

@@ -198,7 +198,7 @@ class Wealth:
         try:
             started, reserve, clock = plain
             wealth = cls(tuple(float(log) for log in started), float(reserve), float(clock))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
         if len(wealth.log_started) != len(prior.factors):
             raise BadEvidence("Stored evidence has bets that this version does not know; start new evidence.")

@@ -3,8 +3,10 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -33,6 +35,7 @@ impossible = st.one_of(
     st.tuples(st.integers(0, 5), st.integers(max_value=-1)),
     st.integers(0, 1000).flatmap(lambda exposures: st.tuples(st.just(exposures), st.integers(exposures + 1, 10**6))),
     st.tuples(st.sampled_from([math.nan, math.inf, 3.0, None, "7", True, [1]]), st.just(0)),
+    st.tuples(st.sampled_from([10**15 + 1, 10**160, 10**400]), st.just(0)),
     st.tuples(st.just(10), st.sampled_from([math.nan, -math.inf, 0.5, None, "x", False, {}])),
 )
 counted = st.integers(0, 10**5).flatmap(lambda exposures: st.tuples(st.just(exposures), st.integers(0, exposures)))
@@ -58,6 +61,21 @@ def test_refused_intervals_leave_no_trace(intervals: list[tuple[tuple[Any, Any],
         clean = update(ERRORS, clean, Counts(*control), Counts(*treatment))
     assert evidence == clean
     assert CountEvidence.from_json(json.loads(json.dumps(evidence.to_json(), allow_nan=False))) == evidence
+
+
+def test_evidence_that_is_no_number_is_no_proof() -> None:
+    evidence = update(ERRORS, CountEvidence.start(ERRORS), Counts(1000, 5), Counts(1000, 5))
+    started = (math.nan, *evidence.books.safe.log_started[1:])
+    books = replace(evidence.books, safe=replace(evidence.books.safe, log_started=started))
+    with np.errstate(invalid="ignore"), pytest.raises(BadEvidence, match="not a number"):
+        judge(ERRORS, replace(evidence, books=books))
+
+
+@pytest.mark.parametrize("damage", [{"intervals": math.inf}, {"margin": 0.0}, {"margin": 10**400}, {"books": {}}])
+def test_evidence_with_numbers_that_no_test_has_is_refused(damage: dict[str, Any]) -> None:
+    for kind, read in READERS.items():
+        with pytest.raises(BadEvidence):
+            read({**WRITTEN[kind], **damage})
 
 
 def test_a_counter_that_restarted_is_said_to_have() -> None:
