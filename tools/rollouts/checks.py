@@ -64,7 +64,7 @@ class ClockWentBack(InvalidInput):
 BOOKS = (*(mode.value for mode in Mode), "whole")
 """What evidence on a metric is kept apart by: its question differs."""
 
-UNREADABLE = (SluiceError, ValueError, KeyError, TypeError)
+UNREADABLE = (SluiceError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 """What reading back carried evidence may raise when another release wrote it or it is damaged."""
 
 
@@ -303,6 +303,7 @@ def _guardrail_input(
     whole = exposure.leaves_no_control
     key = f"{guardrail.metric}:{'whole' if whole else exposure.mode.value}"
     carried = rollout.evidence.get(key)
+    readable = carried if isinstance(carried, dict) else None
     try:
         definition = define(guardrail.metric)
         start, end = _window(guardrail.metric, rollout, whole, at, at - definition.settle)
@@ -311,7 +312,7 @@ def _guardrail_input(
     except UNREADABLE as error:
         why = _sentence(guardrail.metric, error)
         return GuardrailInput(
-            guardrail=guardrail, key=key, start=at, end=at, whole=whole, ceiling=None, carried=carried, error=why
+            guardrail=guardrail, key=key, start=at, end=at, whole=whole, ceiling=None, carried=readable, error=why
         )
     # A window is inside burn-in or after it, and of one stage only.
     for edge in (burn_in_ends, rollout.stage_since):
@@ -326,7 +327,7 @@ def _guardrail_input(
         end=end,
         whole=whole,
         ceiling=ceiling,
-        carried=carried,
+        carried=readable,
         numbers=Numbers.of(definition),
     )
 
