@@ -306,6 +306,7 @@ def _guardrail_input(
     readable = carried if isinstance(carried, dict) else None
     try:
         definition = define(guardrail.metric)
+        _check_kind(guardrail, definition)
         start, end = _window(guardrail.metric, rollout, whole, at, at - definition.settle)
         is_rate = definition.kind is MetricKind.RATIO
         ceiling = _ceiling(guardrail, rollout, carried) if whole and is_rate else None
@@ -330,6 +331,20 @@ def _guardrail_input(
         carried=readable,
         numbers=Numbers.of(definition),
     )
+
+
+def _check_kind(guardrail: Guardrail, definition: MetricDefinition) -> None:
+    """Raises InvalidInput when the catalogue's metric is no longer what the plan guards.
+
+    Assignments prove no safety, so that a rate that became some in flight would let pass what it was to guard.
+    """
+    is_split = definition.kind is MetricKind.ASSIGNMENTS
+    if guardrail.of_split is not is_split:
+        planned, now = ("assignments", "none") if guardrail.of_split else ("no assignments", "some")
+        raise InvalidInput(
+            f"{guardrail.metric} was {planned} when the plan was made, and the catalogue says now that it is {now}: "
+            "define it as it was, or revise the plan."
+        )
 
 
 def _window(metric: str, rollout: Rollout, whole: bool, at: datetime, complete: datetime) -> tuple[datetime, datetime]:

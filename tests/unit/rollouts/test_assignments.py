@@ -17,7 +17,7 @@ from tools.rollouts.controller import Controller
 from tools.rollouts.decisions import Hold, Page, Pause, Promote, RollBack
 from tools.rollouts.phases import Phase
 
-RAIL, SPLIT = Guardrail(metric="errors", min_sample=50, ceiling=0.2), Guardrail(metric="split")
+RAIL, SPLIT = Guardrail(metric="errors", min_sample=50, ceiling=0.2), Guardrail(metric="split", of_split=True)
 GOOD = ((950, 10), (50, 0))
 KEPT, LOST = (950, 50), (950, 25)
 DEFINITIONS = [rate("errors"), assignments()]
@@ -200,6 +200,25 @@ async def test_assignments_alone_prove_no_safety() -> None:
     assert found.verdict.outcome is Outcome.INCONCLUSIVE
     assert found.verdict.why.startswith("Assignments alone prove no safety")
     assert isinstance(house.action(found), Hold)
+
+
+async def test_a_rate_that_becomes_a_split_in_flight_passes_no_longer() -> None:
+    """Or else it would pass without any proof."""
+    house = gate(50)
+    house.plan = house.plan.model_copy(update={"stages": (stage_of(50, RAIL, Guardrail(metric="carts")),)})
+    house.definitions = [assignments("errors"), rate("carts")]
+    house.forget()
+    found = await house.looks(60, {"errors": (500, 500), "carts": ((500, 5), (500, 5))})
+    assert [verdict.outcome for verdict in found.by_guardrail] == [Outcome.ERROR, Outcome.PASS]
+    assert "was no assignments when the plan was made" in found.verdict.why
+
+
+async def test_a_split_that_becomes_a_rate_in_flight_is_an_error() -> None:
+    house = gate(50)
+    house.definitions = [rate("errors"), rate("split")]
+    found = await house.looks(60, {"errors": ((500, 5), (500, 5)), "split": ((500, 5), (500, 5))})
+    assert [verdict.outcome for verdict in found.by_guardrail] == [Outcome.PASS, Outcome.ERROR]
+    assert "was assignments when the plan was made" in found.verdict.why
 
 
 async def test_evidence_that_is_damaged_starts_anew_and_is_named() -> None:

@@ -29,7 +29,10 @@ LATENCY = MetricDefinition(
 
 
 def rails(*metrics: str, **more: object) -> tuple[Guardrail, ...]:
-    return tuple(Guardrail(metric=metric, min_sample=50).model_copy(update=more) for metric in metrics)
+    return tuple(
+        Guardrail(metric=metric, min_sample=50, of_split=metric == "split").model_copy(update=more)
+        for metric in metrics
+    )
 
 
 def gate(*metrics: str, **more: object) -> Gatehouse:
