@@ -112,6 +112,11 @@ class UnitSample:
     total: float = 0.0
     total_squares: float = 0.0
 
+    @property
+    def sample(self) -> Sample:
+        """Without whose they are."""
+        return Sample(self.exposures, self.events, self.total, self.total_squares)
+
 
 class MetricSource(Protocol):
     """A metric source. Every call is bounded in time and reads only."""

@@ -14,7 +14,7 @@ from tools.clock import in_words
 from tools.errors import NotFound
 from tools.gates import Counts, estimate_dispersion, scores
 from tools.gates.histograms import Histogram
-from tools.metrics.base import MetricQuery, Sample, TooManyUnits, UnitSample, Window
+from tools.metrics.base import MetricQuery, Sample, TooManyUnits, UnitSample, Window, together
 from tools.metrics.catalogue import MetricDefinition, MetricKind
 from tools.metrics.router import Metrics
 
@@ -75,8 +75,8 @@ class History:
 
     @property
     def total(self) -> Sample:
-        """Of all of it, without buckets."""
-        return _sum(self.pieces)
+        """Of all of it."""
+        return together(self.pieces)
 
     @property
     def silent(self) -> float:
@@ -147,7 +147,7 @@ class History:
             return 1.0
         units = np.array([one.exposures for one in pieces], float)
         means = np.array([one.total for one in pieces]) / units
-        whole = _sum(pieces)
+        whole = together(pieces)
         variance = whole.total_squares / whole.exposures - (whole.total / whole.exposures) ** 2
         if variance <= 0:
             return 1.0
@@ -194,7 +194,7 @@ async def _read_samples(
     pieces = list[Sample]()
     for piece in _pieces(query, step):
         by_variant = (await metrics.read(piece)).by_variant
-        pieces.append(_sum([sample for variant, sample in by_variant.items() if variant != without]))
+        pieces.append(together(sample for variant, sample in by_variant.items() if variant != without))
         progress()
     return _history(definition, query, step, pieces)
 
@@ -221,8 +221,8 @@ async def _read_units(
         if len(rows) > MOST_UNIT_ROWS:
             return None
         first.append(len(rows))
-        pieces.append(_sum(found))
-        rest.append(_sum([one for one in found if not (one.unit and _tells(definition, one))]))
+        pieces.append(together(one.sample for one in found))
+        rest.append(together(one.sample for one in found if not (one.unit and _tells(definition, one))))
         progress()
     columns = np.array(rows, float).reshape(-1, 5).T
     of, exposures, events = columns[:3].astype(np.int64)
@@ -256,20 +256,6 @@ def _history(definition: MetricDefinition, query: MetricQuery, step: timedelta, 
         cap=definition.cap,
         edges=definition.edges,
         sums=definition.sums,
-    )
-
-
-def _sum(samples: Sequence[Sample | UnitSample]) -> Sample:
-    buckets = dict[float, int]()
-    for one in samples:
-        for edge, count in one.buckets if isinstance(one, Sample) else ():
-            buckets[edge] = buckets.get(edge, 0) + count
-    return Sample(
-        exposures=sum(one.exposures for one in samples),
-        events=sum(one.events for one in samples),
-        total=math.fsum(one.total for one in samples),
-        total_squares=math.fsum(one.total_squares for one in samples),
-        buckets=tuple(sorted(buckets.items())),
     )
 
 
