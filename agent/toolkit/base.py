@@ -16,19 +16,10 @@ from agent.bounds import Budget
 from agent.desk import Desk
 from agent.stopping import unless_stopped
 from agent.turns import Turn
-from tools.errors import InvalidInput
 
 LONGEST_NAME = 200
 
 AnswerT = TypeVar("AnswerT")
-
-
-class UnknownTool(InvalidInput):
-    """The model asked for a tool that there is not."""
-
-
-class BadArguments(InvalidInput):
-    """The model's arguments do not fit the tool; the message names the field."""
 
 
 class Effect(StrEnum):

@@ -52,11 +52,6 @@ class Combined:
     harm_e: float
 
 
-def equal_weights(guardrails: int) -> tuple[float, ...]:
-    """The same weight for each of them."""
-    return (1 / guardrails,) * guardrails
-
-
 def shared(test: AnyTest, weight: float) -> AnyTest:
     """`test` with its part of the gate's levels of harm, which are the test's own as they stand. Raises BadTest."""
     _check_weights([weight])

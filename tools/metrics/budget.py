@@ -4,7 +4,6 @@ With n exposures, e events and the objective p, n·p events are allowed, and 1 -
 0 none, less than 0 more than there was.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -59,17 +58,3 @@ async def error_budget(
     samples = reading.by_variant.values()
     exposures, events = sum(sample.exposures for sample in samples), sum(sample.events for sample in samples)
     return Budget(metric, objective, exposures, events, window)
-
-
-async def error_budgets(
-    metrics: Metrics,
-    names: Iterable[str],
-    flag: str,
-    environment: str,
-    *,
-    now: datetime,
-    window: timedelta = USUAL_WINDOW,
-) -> list[Budget]:
-    """The budgets of those of the metrics that have an objective; raises as `error_budget` does."""
-    found = [await error_budget(metrics, name, flag, environment, now=now, window=window) for name in names]
-    return [budget for budget in found if budget is not None]

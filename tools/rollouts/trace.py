@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, or_, select
 
 from tools.errors import NotFound
-from tools.gates import Outcome, Verdict
+from tools.gates import Verdict
 from tools.plans.model import Exposure, Guardrail
 from tools.records.database import Database
 from tools.records.models import GateCheck
@@ -57,10 +57,6 @@ class Trace:
     def last(self) -> Point:
         """The newest."""
         return self.points[-1]
-
-    def first(self, outcome: Outcome) -> Point | None:
-        """The first check that came out so."""
-        return next((point for point in self.points if point.verdict.outcome is outcome), None)
 
 
 async def trace(database: Database, rollout_id: str, metric: str | None = None) -> Trace:

@@ -27,13 +27,13 @@ from tools.gates import error as error_verdict
 from tools.gates.assignment import AssignmentEvidence, AssignmentTest
 from tools.gates.assignment import judge as judge_assignments
 from tools.gates.assignment import update as update_assignments
-from tools.gates.combined import combine, equal_weights, shared
+from tools.gates.combined import combine, shared
 from tools.gates.judging import harm_prior
 from tools.gates.means import MeanTest
 from tools.gates.wealth import Floats, advance, log_total
 
 ERRORS = CountTest(Direction.INCREASE, 2.0)
-FIVE = equal_weights(5)
+FIVE = (1 / 5,) * 5
 
 
 def guardrail(harm_e: float, weight: float = 0.2, outcome: Outcome = Outcome.INCONCLUSIVE) -> Verdict:

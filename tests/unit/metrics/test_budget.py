@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from tools.clock import ManualClock
 from tools.metrics.base import UnknownMetric
-from tools.metrics.budget import Budget, error_budget, error_budgets
+from tools.metrics.budget import Budget, error_budget
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.router import Metrics
@@ -46,7 +46,7 @@ async def test_all_variants_of_the_window_count_and_nothing_before_or_after() ->
     source.add("errors", "f", "production", Observation("new", now - timedelta(seconds=30), 1000, 1000))
     budget = await error_budget(metrics, "errors", "f", "production", now=now)
     assert budget == Budget("errors", 0.01, 2000, 8, DAY)
-    assert await error_budgets(metrics, ["orders", "errors"], "f", "production", now=now) == [budget]
+    assert await error_budget(metrics, "orders", "f", "production", now=now) is None
     with pytest.raises(UnknownMetric):
         await error_budget(metrics, "latency", "f", "production", now=now)
 
