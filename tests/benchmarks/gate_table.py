@@ -229,6 +229,11 @@ class Target:
     impossible: list[str] | None = None
     missed: list[str] | None = None
 
+    @property
+    def seen(self) -> bool:
+        """Whether any cell says something about it: without other rules, or with few scenarios, some have none."""
+        return bool(self.held or self.impossible or self.missed)
+
     def add(self, held: bool, cell: str, *, impossible: bool = False) -> None:
         """Count a cell."""
         if held:
@@ -239,7 +244,7 @@ class Target:
             self.missed = [*(self.missed or []), cell]
 
     def __str__(self) -> str:
-        verdict = "MISSED" if self.missed else "holds"
+        verdict = "MISSED" if self.missed else "holds" if self.seen else "unseen"
         lines = [f"{verdict:<7}{self.what}: {self.held} cells hold"]
         if self.impossible:
             lines.append(f"         no test can: {'; '.join(self.impossible)}")
@@ -341,9 +346,10 @@ def main() -> None:
             _write(f"\n{cell.name}{bound}", HEADER, *map(str, measured))
             rows.extend(measured)
     found = targets(rows)
+    seen = sum(target.seen for target in found)
     _write(f"\nTook {time.monotonic() - began:.0f} s.", *map(str, found))
     missed = sum(bool(target.missed) for target in found)
-    _write(f"{len(found) - missed} of {len(found)} targets hold" + (f", {missed} are missed." if missed else "."))
+    _write(f"{seen - missed} of {seen} targets hold" + (f", {missed} are missed." if missed else "."))
     sys.exit(1 if missed else 0)
 
 
