@@ -34,7 +34,8 @@ _TOKEN_LINK = re.compile(r"<([a-z][a-z0-9+.-]{1,20}:[^<>|]{0,2000})(?:\|([^<>]{0
 _MENTION = re.compile(r"<[@#!](?:subteam\^)?([\w.-]{1,100})(?:\|([^<>]{0,200}))?>")
 _AT_SIGN = re.compile(r"@(?=channel|here|everyone|group)|(?<!\w)@(?=\w)", re.IGNORECASE)
 _BROADCAST = re.compile(r"@(?=channel|here|everyone|group)", re.IGNORECASE)
-_ANGLE = re.compile(r"<(?![\s\d=-])")
+_ANGLE = re.compile(r"<(?![\s\d=-])|<(?=\s{1,99}[@#!])")
+_BEFORE_AN_ANGLE = re.compile(r"[.,;:!?*_~()]{0,2000}<")
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`|\[\]{}^]{0,2000}|www\.[^\s<>\"'`|\[\]{}^]{1,2000}", re.IGNORECASE)
 _HIDDEN_ANGLE = re.compile(r"&(?:lt|#0*60|#x0*3c)", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
@@ -77,8 +78,8 @@ def _pieces(line: str) -> Iterator[str]:
         yield from (_glued(line[at:end]), _plain(line[max(at, end) : found.start()]))
         at, glued = found.start() + _end_of(found[0]), found.end()
         yield _address(line[found.start() : at]) or texts.ADDRESS_REMOVED
-        if line[at : at + 1] == "<":
-            # What it becomes would belong to the address.
+        if _BEFORE_AN_ANGLE.match(line, at):
+            # What it becomes would belong to the address, with the sentence's punctuation between them too.
             yield " "
     yield from (_glued(line[at:glued]), _plain(line[max(at, glued) :]))
 
@@ -154,7 +155,9 @@ def _address(given: str) -> str | None:
         return None
     query = f"?{parts.query}" if parts.query else ""
     fragment = f"#{parts.fragment}" if parts.fragment else ""
-    behind = quote(parts.path + query + fragment, safe=_ASCII_OF_ADDRESSES)
+    behind = parts.path + query + fragment
+    # An address within the address may be taken for one of its own, which then names no user either.
+    behind = quote(behind, safe=_ASCII_OF_ADDRESSES.replace("@", "") if "://" in behind else _ASCII_OF_ADDRESSES)
     return f"{parts.scheme.lower()}://{host}{'' if port is None else f':{port}'}{_BROADCAST.sub('%40', behind)}"
 
 

@@ -43,6 +43,7 @@ def seen_by_anybody(shown: str) -> list[str]:
 
 @given(WRITTEN)
 @example("<!<!channel>channel>")
+@example("< <!channel>")
 @example("&<!here>lt;!channel&gt;")
 @example("&[](javascript:x)lt;!channel>")
 @example("@chan​nel <​!channel>")
@@ -54,6 +55,9 @@ def test_nobody_is_mentioned(text: str) -> None:
 
 
 @given(WRITTEN)
+@example("https://www.<!date^1^{date}^https://evil.example|x>")
+@example("https://a.example)<https://b.example>")
+@example("https://a.example/(https://b.example@c.example/")
 @settings(max_examples=500)
 def test_no_address_is_hidden(text: str) -> None:
     shown = prose(text)
