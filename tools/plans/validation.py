@@ -6,6 +6,7 @@ from itertools import pairwise
 from tools.clock import in_words
 from tools.errors import InvalidInput
 from tools.gates import Direction
+from tools.gates.judging import SMALLEST_MARGIN
 from tools.plans.kinds import NO_KINDS, Kinds, control_faults
 from tools.plans.model import LONGEST_PAUSE, Exposure, Guardrail, Mode, Plan, Stage, Strategy
 from tools.plans.policy import Policy
@@ -87,6 +88,10 @@ def _stage(stage: Stage) -> Iterator[str]:
     if stage.time_limit.total_seconds() <= 0:
         yield "the time limit must be more than 0 s."
     yield from _repeated(stage.guardrails)
+    for guardrail in stage.guardrails:
+        if guardrail.margin < SMALLEST_MARGIN:
+            least = f"gates tell apart ×{SMALLEST_MARGIN:g} or more"
+            yield f"{guardrail.metric} has the margin ×{guardrail.margin:g}; {least}."
 
 
 def _repeated(guardrails: Sequence[Guardrail]) -> Iterator[str]:

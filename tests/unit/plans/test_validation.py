@@ -36,6 +36,7 @@ def test_a_sound_plan_is_accepted() -> None:
         (make_plan(stage(5), shadow(50), strategy=Strategy.SHADOW), "shadow stages come before live"),
         (make_plan(strategy=Strategy.SHADOW), "starts with a shadow stage"),
         (make_plan(shadow(5), stage(10)), "canary plan has no shadow stages"),
+        (make_plan(stage(5, rail=RAIL.model_copy(update={"margin": 1.0005}))), "gates tell apart ×1.001 or more"),
         (make_plan(strategy=Strategy.FULL), "A full plan has one stage"),
         (make_plan(stage(100), strategy=Strategy.FULL), "give each guardrail a ceiling"),
         (make_plan(stage(5, bake=60, limit=10)), "shorter than the bake time"),
