@@ -211,7 +211,8 @@ class TestRefusals:
         [
             (
                 "approvers = ['UMIRA0001']\nneeded = 2",
-                "policy.approval[0] in {} can't be used: name at least as many approvers as are needed, or a user group.",
+                "policy.approval[0] in {} can't be used: name at least as many approvers as are needed, "
+                "or a user group.",
             ),
             (
                 "approvers = ['@payments']",
