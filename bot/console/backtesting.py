@@ -1,5 +1,6 @@
 """A plan's gates on recorded history, on the command line: a table, a plot in text, a line for the plan's card."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -54,16 +55,33 @@ async def run(services: Services, wanted: Wanted, environment: str, *, plain_jso
     kinds = {history.metric: history.kind for history in recorded.histories}
     runs = wanted.asked.replays * (1 + len(hurts_of(guards_of(plan), kinds, wanted.asked)))
     with typer.progressbar(length=runs, label="Replaying the plan ", file=sys.stderr) as bar:
-        report = backtest(
-            plan,
-            recorded.histories,
-            wanted.asked,
-            weights=recorded.weights,
-            left_out=recorded.left_out,
-            progress=bar.update,
-        )
+
+        def ended(replays: int) -> None:
+            _stop_if_interrupted()
+            bar.update(replays)
+
+        try:
+            report = backtest(
+                plan,
+                recorded.histories,
+                wanted.asked,
+                weights=recorded.weights,
+                left_out=recorded.left_out,
+                progress=ended,
+            )
+        except asyncio.CancelledError:
+            # The loop has yet to hand the interruption over; it would hit what is closed next.
+            await asyncio.sleep(0)
+            raise
     await keep(services.database, report.to_json(), at=services.clock.now(), actor=actor())
     typer.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2) if plain_json else "\n".join(_lines(report)))
+
+
+def _stop_if_interrupted() -> None:
+    """Raises CancelledError once somebody has interrupted: the event loop can't, as replays leave it no moment."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def parse_span(text: str) -> timedelta:

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -146,3 +147,24 @@ def test_a_time_that_is_none_is_refused(sluice: Run, since: str) -> None:
     ran = sluice("backtest", "new-checkout", "--since", since)
     assert ran.returncode == 2
     assert "--since must be a time such as 14d or 36h, from 1h to 90 d" in ran.stderr
+
+
+def test_who_interrupts_the_replays_need_not_wait_for_their_end(sluice: Run, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    going = subprocess.Popen(
+        [SLUICE, "backtest", "new-checkout", "--since", "3d", "--replays", "10000"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert going.stderr is not None
+    said = ""
+    while "Replaying" not in said:
+        said += going.stderr.read(1)
+    going.send_signal(signal.SIGINT)
+    out, said = going.communicate(timeout=60)
+    assert (going.returncode, out) == (130, "")
+    assert "Traceback" not in said
