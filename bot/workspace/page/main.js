@@ -22,6 +22,8 @@ function draw() {
     waiting = true;
     return;
   }
+  // A key or an address may come before anything is known; what is loaded then draws.
+  if (!state.channels.size) return;
   readPlace();
   drawRoom();
   drawThread();
