@@ -24,8 +24,11 @@ from tools.plans.policy import rule_of
 from tools.records import log
 from tools.records.models import Conversation, OutboxMessage, Rollout
 from tools.records.outbox import Kind
+from tools.rollouts import checks
 from tools.rollouts.approvals import Status
 from tools.rollouts.events import Happening
+from tools.rollouts.expectation import expectations
+from tools.rollouts.phases import Phase
 from tools.rollouts.views import PlaceView, RolloutView
 
 MOST_MENTIONED = 20
@@ -46,7 +49,11 @@ CARD_OF = "sluice_card"
 RECENT = 100
 """How many messages of a channel are looked through for a card."""
 
+PACE_OF_A_CARD = 12
+"""From how many of the newest checks a card says when the gate should have its verdict."""
+
 MOVED = "notifier.alert_moved"
+NO_OUTLOOK = "notifier.no_outlook"
 
 logger = structlog.get_logger(__name__)
 
@@ -180,7 +187,19 @@ class Teller:
     async def _card(self, view: RolloutView) -> tuple[Sequence[Block], str]:
         async with self._services.database.read() as session:
             decisions = await log.newest(session, view.id, kinds=DECIDING, limit=LOOK_BACK)
-        return card(view, decisions), summary(view)
+        return card(view, decisions, outlook=await self._outlook(view)), summary(view)
+
+    async def _outlook(self, view: RolloutView) -> str | None:
+        """When the gate should have its verdict; None where that can't be told, which must not hold up the card."""
+        if view.phase is not Phase.PROGRESSING:
+            return None
+        now = self._services.clock.now()
+        try:
+            lines = await expectations(self._services.database, view, now=now, newest_checks=PACE_OF_A_CARD)
+        except checks.UNREADABLE as error:
+            logger.warning(NO_OUTLOOK, rollout=view.id, reason=type(error).__name__)
+            return None
+        return lines[-1] if lines else None
 
     async def _tell_thread(self, view: RolloutView, text: str, *, broadcast: bool) -> None:
         place = _place_of(view)

@@ -105,6 +105,7 @@ APPROVAL_BY = " by {people}"
 APPROVAL_BY_ONE = "{person} at {at}"
 APPROVAL_ESCALATED = "The backup approvers may decide too, since {since}."
 
+OUTLOOK = "⏱ {outlook}"
 CHECKED = "checked {at}"
 NEXT_CHECK = "next {at}"
 NOT_CHECKED_YET = "not checked yet"

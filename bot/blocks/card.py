@@ -22,6 +22,7 @@ MOST_DECISIONS = 4
 MOST_APPROVERS = 10
 DECISION_CHARACTERS = 160
 TRAIL_CHARACTERS = 60
+OUTLOOK_CHARACTERS = 300
 
 APPROVE, REJECT, START = "rollout.approve", "rollout.reject", "rollout.start"
 PROMOTE, PAUSE, RESUME, ROLL_BACK = "rollout.promote", "rollout.pause", "rollout.resume", "rollout.roll_back"
@@ -47,11 +48,18 @@ DECIDING = (
 """What the card tells of the past: who decided what, and when."""
 
 
-def card(view: RolloutView, decisions: Sequence[Event] = (), *, buttons: bool = True) -> list[Block]:
-    """The card's blocks. `decisions` are log events of this rollout, oldest first; the newest few are shown."""
+def card(
+    view: RolloutView, decisions: Sequence[Event] = (), *, outlook: str | None = None, buttons: bool = True
+) -> list[Block]:
+    """The card's blocks. `decisions` are log events of this rollout, oldest first; the newest few are shown.
+
+    `outlook` says when the gate should have its verdict.
+    """
     blocks = [parts.header(title(view)), parts.section(_phase(view), *_served(view))]
     if view.stage is not None and view.phase in LIVE:
         blocks.append(parts.context(_trail(view)))
+    if outlook is not None and view.phase is Phase.PROGRESSING:
+        blocks.append(parts.context(texts.OUTLOOK.format(outlook=escape(outlook, OUTLOOK_CHARACTERS))))
     blocks += _what_matters(view, decisions)
     if view.phase is Phase.PROPOSED:
         blocks += plan_blocks(view.plan)

@@ -128,13 +128,18 @@ def outlook(phase: Phase, expected: Sequence[Expectation], timing: Timing) -> li
     return [*lines, _verdict_of(expected, timing.bake_left.total_seconds() / 60, timing.limit_left)]
 
 
-async def expectations(database: Database, view: RolloutView, *, now: datetime) -> list[str]:
-    """What the rollout's gate waits for and how long that should take; empty when no stage is in force."""
+async def expectations(
+    database: Database, view: RolloutView, *, now: datetime, newest_checks: int = PACE_CHECKS
+) -> list[str]:
+    """What the rollout's gate waits for and how long that should take; empty when no stage is in force.
+
+    The last line is about the gate as a whole. The pace is that of the `newest_checks`.
+    """
     if view.check is None or view.stage is None or view.phase not in LIVE:
         return []
     query = select(GateCheck).where(GateCheck.rollout_id == view.id, GateCheck.stage == view.stage)
     async with database.read() as session:
-        found = (await session.scalars(query.order_by(GateCheck.at.desc()).limit(PACE_CHECKS))).all()
+        found = (await session.scalars(query.order_by(GateCheck.at.desc()).limit(newest_checks))).all()
     newest = next((check for check in found if check.id == view.check.id), None)
     if newest is None:
         return ["The stage has not been checked yet."]

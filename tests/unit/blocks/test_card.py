@@ -54,6 +54,12 @@ def test_where_it_stands() -> None:
     assert summary(PROGRESSING) == "checkout-v2 · production: ▶ *Progressing* · stage 2 of 4 · 10 %"
 
 
+def test_when_the_verdict_should_come_is_said_while_it_goes_on() -> None:
+    soon = "At this pace the gate passes in about 12 min <!channel>."
+    assert "⏱ At this pace the gate passes in about 12 min &lt;!channel&gt;." in read(card(PROGRESSING, outlook=soon))
+    assert "⏱" not in read(card(PAUSED, outlook=soon))
+
+
 def test_each_guardrail_against_its_limit_with_evidence_sample_and_age() -> None:
     shown = read(card(PROGRESSING))
     assert "◌ *errors* not proven yet\n*0.61 %* · at most 1.04 % (2 × control's 0.52 %)" in shown

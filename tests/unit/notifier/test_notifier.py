@@ -1,19 +1,20 @@
 """Every message arrives, in order, at the pace that Slack takes, and trouble with one is no trouble for another."""
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from bot.notifier import AT_ONCE, ATTEMPTS_OF_A_FAULT
 from bot.pacing import Pace
 from bot.telling import Teller
 from tests.unit.notifier.desk import Desk, told
 from tests.unit.notifier.slack import NO_ANSWER, refusal
-from tests.unit.rollouts.world import AIKO, JONAS, MIRA
+from tests.unit.rollouts.world import AIKO, JONAS, MIRA, make_plan, stage
 from tools.people.memory import MemoryPeople
-from tools.records.models import Conversation, OutboxMessage
+from tools.records.models import Conversation, GateCheck, OutboxMessage
 from tools.records.outbox import Kind, Status
 from tools.rollouts.events import Happening, refresh_card
 from tools.rollouts.service import RolloutService
@@ -37,6 +38,26 @@ async def test_the_card_comes_first_and_starts_the_thread(desk: Desk) -> None:
     assert place is not None
     assert (place.card_ts, place.thread_ts) == (card.ts, card.ts)
     assert await desk.statuses() == [Status.DELIVERED, Status.DELIVERED]
+
+
+async def test_a_card_says_when_the_gate_should_have_its_verdict(desk: Desk) -> None:
+    view = await desk.world.started(make_plan(stage(5, bake=300), stage(25), stage(100)))
+    await desk.world.live(view.id, 12)
+    await desk.deliver()
+    shown = json.dumps([said.blocks for said in desk.slack.taken if said.blocks][-1], ensure_ascii=False)
+    assert "⏱ At this pace the gate passes in about 3 min" in shown
+
+
+async def test_a_card_comes_though_nobody_can_tell_when_the_verdict_does(desk: Desk) -> None:
+    view = await desk.world.started(make_plan(stage(5, bake=300), stage(25), stage(100)))
+    await desk.world.live(view.id, 3)
+    async with desk.services.database.write() as session:
+        oldest = await session.scalar(select(GateCheck.id).order_by(GateCheck.at).limit(1))
+        await session.execute(update(GateCheck).where(GateCheck.id == oldest).values(inputs={"damaged": True}))
+    await desk.deliver()
+    shown = [said.blocks for said in desk.slack.taken if said.blocks][-1]
+    assert "⏱" not in json.dumps(shown, ensure_ascii=False)
+    assert set(await desk.statuses()) == {Status.DELIVERED}
 
 
 async def test_a_note_before_any_card_posts_the_card(desk: Desk) -> None:
