@@ -14,7 +14,7 @@ A guardrail that may pause but not roll back adds to what pauses and not to what
 what it may not do alone. The sum of the others is an e-process of its own, with the same bound.
 
 Where the guardrails change on the way, as when a plan in flight is revised, their evidence goes on, and what is right
-at any α stays right (`judging.cut`). Only the weights must not follow what was seen. `tools.rollouts.checks` never
+at any α stays right (`judging.cut`). Only the weights must not follow what was seen. `tools.rollouts.preparing` never
 raises one, so that the sum drops or stays when others share the level; k guardrails more among m then start with
 k/m more, whoever chose them and why, and the chance of a false rollback is at most α·(1 + k/m).
 

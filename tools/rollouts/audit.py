@@ -23,7 +23,7 @@ from tools.plans.model import Guardrail, Plan
 from tools.records import log
 from tools.records.database import Database
 from tools.records.models import GateCheck, PlanVersion, Rollout
-from tools.rollouts import checks
+from tools.rollouts import assessing, checks
 from tools.rollouts.events import Happening
 from tools.rollouts.store import RolloutNotFound
 
@@ -187,7 +187,7 @@ async def _verify_checks(
 def _check_faults(check: GateCheck, plan: Plan | None) -> Iterator[str]:
     try:
         inputs = checks.Inputs.model_validate(check.inputs)
-        again = checks.judge_again(check)
+        again = assessing.judge_again(check)
     except UNREADABLE:
         yield "it can't be judged again: it was edited"
         return
@@ -287,7 +287,7 @@ def _reach(check: GateCheck) -> str:
 def _replayed(check: GateCheck) -> Replayed:
     stored = Outcome(check.outcome)
     try:
-        again = checks.judge_again(check)
+        again = assessing.judge_again(check)
     except UNREADABLE:
         return Replayed(check.id, check.at, check.stage, stored, None, False, "The row can't be judged any more.")
     same = _same(again.verdict_json(), check.verdict)

@@ -26,7 +26,7 @@ from tools.plans.policy import Policy
 from tools.records import leases
 from tools.records.database import Database
 from tools.records.models import GateCheck, Intent, Rollout, new_id
-from tools.rollouts import approvals, changes, checks, decisions, raising, store
+from tools.rollouts import approvals, assessing, changes, checks, decisions, measuring, preparing, raising, store
 from tools.rollouts.budgets import spent_budgets
 from tools.rollouts.events import SLUICE, Happening, Tell, happened, refresh_card
 from tools.rollouts.executor import BACKOFF_CAP, Executor, backoff, confirm_stage, respect_hand
@@ -229,11 +229,11 @@ class Controller:
         if flag is not None and not _is_settled(snapshot, flag) and not snapshot.lowering:
             await self._settle(snapshot, flag)
             return
-        inputs = checks.prepare(snapshot.rollout, snapshot.plan, at=self._clock.now(), define=self._metrics.define)
+        inputs = preparing.prepare(snapshot.rollout, snapshot.plan, at=self._clock.now(), define=self._metrics.define)
         async with self._gate:
             # Only looking is limited: what is to be set, above all a rollback, never queues behind slow sources.
-            answers = await checks.measure(inputs, snapshot.plan, self._metrics)
-        assessment = checks.assess(inputs, answers)
+            answers = await measuring.measure(inputs, snapshot.plan, self._metrics)
+        assessment = assessing.assess(inputs, answers)
         concerns = await self._concerns(snapshot, assessment)
         if await self._write_check(snapshot, inputs, answers, assessment, concerns, flag_seen=flag is not None):
             await self.carry_out(snapshot.rollout.id)

@@ -16,7 +16,7 @@ from tools.errors import InvalidInput, NotFound
 from tools.gates import Direction, Harm, Outcome, Verdict, amount
 from tools.records.database import Database
 from tools.records.models import GateCheck
-from tools.rollouts import checks, store
+from tools.rollouts import assessing, checks, store
 
 MOST_CHECKS = 6_000
 """How many checks are judged again at most, from the first on."""
@@ -138,7 +138,7 @@ class Replay:
         # The others are judged as they were: what several show together is a guardrail's verdict too.
         items = (self._changed(item) if item.guardrail.metric == self._metric else item for item in inputs.guardrails)
         changed = inputs.model_copy(update={"guardrails": tuple(items)})
-        judged = checks.assess(changed, [checks.Answer.model_validate(answer) for answer in plain_answers])
+        judged = assessing.assess(changed, [checks.Answer.model_validate(answer) for answer in plain_answers])
         self._carried |= judged.evidence
         self.was.setdefault(inputs.stage, Course()).note(
             inputs.at, Verdict.from_json(plain_verdict["guardrails"][index])

@@ -13,7 +13,7 @@ from tests.unit.rollouts.world import SAM, World, running_world
 from tools.canonical import canonical_json
 from tools.records import log
 from tools.records.models import GateCheck, LogEvent, LogHead, PlanVersion, Rollout
-from tools.rollouts import audit, checks
+from tools.rollouts import assessing, audit
 from tools.rollouts.store import RolloutNotFound
 
 GOOD = {"old": (9500, 190), "new": (500, 10)}
@@ -229,7 +229,7 @@ class TestChecks:
 
         def forge(check: GateCheck) -> None:
             _set(check, "answers", 0, "variants", 0, "events", 0)
-            again = checks.judge_again(check)
+            again = assessing.judge_again(check)
             check.evidence, check.verdict = again.evidence, again.verdict_json()
             check.outcome = again.verdict.outcome.value
 

@@ -17,7 +17,7 @@ from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.router import Metrics
 from tools.plans.model import Exposure, Guardrail, Plan, Stage
 from tools.records.models import GateCheck, Rollout
-from tools.rollouts import checks, decisions
+from tools.rollouts import assessing, checks, decisions, measuring, preparing
 from tools.rollouts.phases import Phase
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -82,9 +82,9 @@ class Gatehouse:
                 if counts is not None:
                     self.source.add(metric, FLAG.flag, FLAG.environment, self._observation(variant, counts))
         metrics = Metrics(Catalogue(self.definitions), {"memory": self.source})
-        inputs = checks.prepare(self.rollout, self.plan, at=self.at, define=metrics.define)
-        answers = await checks.measure(inputs, self.plan, metrics)
-        found = checks.assess(inputs, answers)
+        inputs = preparing.prepare(self.rollout, self.plan, at=self.at, define=metrics.define)
+        answers = await measuring.measure(inputs, self.plan, metrics)
+        found = assessing.assess(inputs, answers)
         self.row = checks.record(self.rollout, self.plan, inputs, answers, found)
         check_alike(self.row, found)
         self.rollout.evidence = {**self.rollout.evidence, **json.loads(json.dumps(found.evidence, allow_nan=False))}
@@ -130,7 +130,7 @@ def check_alike(row: GateCheck, found: checks.Assessment) -> None:
     """The row, as a database gives it back, says the same again."""
     for column in ("inputs", "answers", "verdict", "evidence"):
         setattr(row, column, json.loads(json.dumps(getattr(row, column), allow_nan=False)))
-    again = checks.judge_again(row)
+    again = assessing.judge_again(row)
     assert again.verdict_json() == row.verdict
     assert again.evidence == row.evidence
     assert Verdict.from_json(row.verdict["gate"]) == found.verdict

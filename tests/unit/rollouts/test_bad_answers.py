@@ -14,7 +14,8 @@ from tests.unit.rollouts.gatehouse import Gatehouse, rate, stage_of
 from tools.gates import Outcome
 from tools.metrics.catalogue import MetricKind
 from tools.plans.model import Expected, Exposure, Guardrail
-from tools.rollouts.checks import Answer, Assessment, GuardrailInput, Inputs, VariantCounts, assess
+from tools.rollouts.assessing import assess
+from tools.rollouts.checks import Answer, Assessment, GuardrailInput, Inputs, VariantCounts
 from tools.rollouts.judging import Numbers
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -12,7 +12,7 @@ from tools.metrics.base import MetricQuery, Reading
 from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.router import Metrics
 from tools.records.models import GateCheck
-from tools.rollouts import audit, checks
+from tools.rollouts import assessing, audit, checks
 from tools.rollouts.controller import Controller
 
 MANY = [{"variant": "new", "bucket": float(edge), "exposures": 7} for edge in range(1_000)]
@@ -108,7 +108,7 @@ async def test_the_raw_answer_has_no_say_in_the_verdict_but_is_under_the_seal(wo
     before = checks.digest(check)
     [answer] = check.answers
     check.answers = [{**answer, "raw": None}]
-    assert checks.judge_again(check).verdict_json() == check.verdict
+    assert assessing.judge_again(check).verdict_json() == check.verdict
     assert checks.digest(check) != before
 
 

@@ -7,7 +7,7 @@ from tests.unit.rollouts.world import ERRORS, World, make_plan, stage
 from tools.gates import CountEvidence, Outcome
 from tools.plans.model import Expected, Plan
 from tools.records.models import GateCheck
-from tools.rollouts import audit, checks
+from tools.rollouts import assessing, audit, checks
 from tools.rollouts.phases import Phase
 
 MADE_FOR = Expected(metric=ERRORS, base_rate=0.01, quietest=4000, busiest=8000)
@@ -95,7 +95,7 @@ async def test_every_check_is_judged_alike_from_its_row_alone(world: World) -> N
     await world.live(view.id, 10, **CALM)
     await world.live(view.id, 40, **INCIDENT)
     for check in await every_check(world):
-        again = checks.judge_again(check)
+        again = assessing.judge_again(check)
         assert again.verdict_json() == check.verdict
         assert again.evidence == check.evidence
     assert (await audit.verify(world.database)).faults == ()
@@ -108,7 +108,7 @@ async def test_rows_and_evidence_of_an_earlier_release_are_read(world: World) ->
     for item in check.inputs["guardrails"]:
         del item["expected"]
         del item["carried"]["drift"]
-    old = checks.judge_again(check)
+    old = assessing.judge_again(check)
     assert old.verdict.why == said(check)
     assert old.evidence[f"{ERRORS}:live"]["drift"] is None
     key = f"{ERRORS}:live"
@@ -118,7 +118,9 @@ async def test_rows_and_evidence_of_an_earlier_release_are_read(world: World) ->
     [item] = inputs.guardrails
     late = item.model_copy(update={"carried": without, "expected": MADE_FOR})
     answers = [checks.Answer.model_validate(plain) for plain in check.answers]
-    assert checks.assess(inputs.model_copy(update={"guardrails": (late,)}), answers).evidence[key]["drift"]["minutes"]
+    assert assessing.assess(inputs.model_copy(update={"guardrails": (late,)}), answers).evidence[key]["drift"][
+        "minutes"
+    ]
 
 
 def test_a_plan_without_it_has_the_hash_that_it_had() -> None:

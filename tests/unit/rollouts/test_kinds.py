@@ -17,7 +17,7 @@ from tools.metrics.router import Metrics
 from tools.plans.model import Guardrail, Plan
 from tools.plans.policy import Policy
 from tools.records.models import GateCheck
-from tools.rollouts import checks
+from tools.rollouts import assessing
 from tools.rollouts.controller import Controller
 from tools.rollouts.phases import Phase
 from tools.rollouts.views import RolloutView
@@ -123,7 +123,7 @@ async def test_every_check_is_judged_again_from_its_row(shop: Shop) -> None:
     rows = await check_rows(shop.world)
     assert len(rows) >= 5
     for row in rows:
-        again = checks.judge_again(row)
+        again = assessing.judge_again(row)
         assert again.verdict_json() == row.verdict
         assert again.evidence == row.evidence
 

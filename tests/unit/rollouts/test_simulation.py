@@ -12,7 +12,7 @@ from tools.errors import Conflict
 from tools.gates import Harm
 from tools.plans.model import Guardrail, OnFail
 from tools.records.models import GateCheck
-from tools.rollouts import changes, checks, decisions, lowering, store
+from tools.rollouts import assessing, changes, decisions, lowering, store
 from tools.rollouts.events import SLUICE, Happening
 from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.service import RolloutService
@@ -256,5 +256,5 @@ def _percent(exposure: str) -> float:
 
 
 def _differs(check: GateCheck) -> bool:
-    again = checks.judge_again(check)
+    again = assessing.judge_again(check)
     return again.verdict_json() != check.verdict or again.evidence != check.evidence

@@ -8,7 +8,7 @@ from tests.unit.rollouts.gatehouse import Gatehouse, assignments, rate, stage_of
 from tools.gates import Direction, Harm, Outcome
 from tools.metrics.catalogue import MetricDefinition, MetricKind
 from tools.plans.model import Guardrail, OnFail
-from tools.rollouts import checks
+from tools.rollouts import assessing, checks
 from tools.rollouts.decisions import Pause, Promote, RollBack
 from tools.rollouts.whatif import Replay
 
@@ -198,14 +198,14 @@ async def test_rows_of_an_earlier_release_are_judged_as_they_were() -> None:
         del item["weight"]
         for added in ("weight", "harm_e"):
             del item["carried"][added]
-    old = checks.judge_again(house.row)
+    old = assessing.judge_again(house.row)
     assert [verdict.rollback_from for verdict in old.by_guardrail] == [50] * 5
     assert all("together" not in verdict.why for verdict in old.by_guardrail)
     assert old.evidence.keys() == found.evidence.keys()
     # What it left is read by this release, and shared from then on.
     late = [item.model_copy(update={"carried": old.evidence[item.key]}) for item in inputs.guardrails]
     answers = [checks.Answer.model_validate(plain) for plain in house.row.answers]
-    again = checks.assess(inputs.model_copy(update={"guardrails": tuple(late)}), answers)
+    again = assessing.assess(inputs.model_copy(update={"guardrails": tuple(late)}), answers)
     assert all("another test" not in verdict.why for verdict in again.by_guardrail)
     assert again.by_guardrail[0].rollback_from == 250
     assert replace(again.by_guardrail[0], why="").harm_e > old.by_guardrail[0].harm_e

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.records.models import Rollout
-from tools.rollouts.checks import CLOCK_TOLERANCE, ClockWentBack, _window
+from tools.rollouts.preparing import CLOCK_TOLERANCE, ClockWentBack, _window
 
 SINCE = datetime(2026, 1, 5, 12, tzinfo=UTC)
 seconds = st.integers(-600, 7200).map(lambda number: timedelta(seconds=number))

@@ -32,8 +32,9 @@ from tools.metrics.catalogue import MetricKind
 from tools.metrics.history import History
 from tools.plans.model import Guardrail
 from tools.rollouts.backtesting.streams import Arms
-from tools.rollouts.checks import BASE_RATE_RANGE, ceiling_for
+from tools.rollouts.drifts import BASE_RATE_RANGE
 from tools.rollouts.judging import ceiling_test, count_test, latency_test, mean_test
+from tools.rollouts.preparing import ceiling_for
 
 Evidence = dict[tuple[str, str], Any]
 """What one replay's gates carry: by metric, and by the mode of the exposure or `whole`."""

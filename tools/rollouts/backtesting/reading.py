@@ -12,7 +12,7 @@ from tools.metrics.router import Metrics
 from tools.plans.model import Plan
 from tools.rollouts.backtesting.replays import grain_for, guards_of
 from tools.rollouts.backtesting.report import ORDER, LeftOut, NothingToReplay
-from tools.rollouts.checks import weights
+from tools.rollouts.preparing import weights
 
 SHORTEST = timedelta(hours=1)
 """A history shorter than this shows too few moments to begin at."""

@@ -93,8 +93,8 @@ def backtest(
 ) -> Report:
     """Replay the plan over the histories of its metrics, all of one span and step: some of the plan's grains.
 
-    `weights` are the metrics' parts of the gate's levels (`checks.weights`), the same for all unless given. `progress`
-    is told how many more replays have ended; `left_out` are guardrails whose history can't be replayed. Once
+    `weights` are the metrics' parts of the gate's levels (`preparing.weights`), the same for all unless given.
+    `progress` is told how many more replays have ended; `left_out` are guardrails whose history can't be replayed. Once
     it is `enough` there are fewer replays than asked for, of each harm alike, but some. Raises NothingToReplay.
     """
     guards = guards_of(plan)

@@ -1,0 +1,71 @@
+"""The measurements of a check: every guardrail's window is asked for at once, and an error is an answer too."""
+
+import asyncio
+import itertools
+import json
+from typing import Any
+
+import structlog
+
+from tools.errors import SluiceError
+from tools.metrics.base import MetricQuery, Reading, Window
+from tools.metrics.router import Metrics
+from tools.plans.model import Plan
+from tools.records.models import new_id
+from tools.rollouts.checks import Answer, GuardrailInput, Inputs, VariantCounts
+
+RAW_LIMIT = 20_000
+"""Characters of JSON that a check keeps of each raw answer: about 150 rows."""
+
+logger = structlog.get_logger(__name__)
+
+
+async def measure(inputs: Inputs, plan: Plan, metrics: Metrics) -> tuple[Answer, ...]:
+    """Ask for every guardrail's window at once; an error is an answer too."""
+    return tuple(await asyncio.gather(*(_ask(item, plan, metrics) for item in inputs.guardrails)))
+
+
+async def _ask(item: GuardrailInput, plan: Plan, metrics: Metrics) -> Answer:
+    metric = item.guardrail.metric
+    if item.error is not None:
+        return Answer(metric=metric, query="", error=item.error)
+    query = MetricQuery(metric, plan.flag, plan.environment, Window(item.start, item.end))
+    try:
+        return _answer(metric, await metrics.read(query))
+    except SluiceError as error:
+        return Answer(metric=metric, query=str(query), error=str(error))
+    except Exception:
+        # A driver's fault must count as blindness; it must never stop the watch.
+        reference = new_id()[:8]
+        logger.exception("metric.faulty", metric=metric, reference=reference)
+        return Answer(metric=metric, query=str(query), error=f"Reading {metric} failed (reference {reference}).")
+
+
+def _answer(metric: str, reading: Reading) -> Answer:
+    variants = sorted(reading.by_variant.items(), key=lambda pair: str(pair[0]))
+    raw, raw_cut = _bounded(reading.raw)
+    return Answer(
+        raw=raw,
+        raw_cut=raw_cut,
+        metric=metric,
+        query=reading.query,
+        newest=reading.newest,
+        variants=tuple(VariantCounts.of(variant, sample) for variant, sample in variants),
+    )
+
+
+def _bounded(raw: Any) -> tuple[Any, str | None]:
+    """As much of a raw answer as a row keeps, and what is missing; of a list its first items."""
+    try:
+        text = json.dumps(raw, allow_nan=False)
+    except (TypeError, ValueError):
+        return None, "The raw answer is not kept: it is no JSON."
+    # As it is read back from the row, so that the check's digest is the same then.
+    plain = json.loads(text)
+    if len(text) <= RAW_LIMIT:
+        return plain, None
+    if not isinstance(plain, list):
+        return None, f"The raw answer is not kept: it has {len(text):,} characters, at most {RAW_LIMIT:,} are kept."
+    lengths = itertools.accumulate(len(json.dumps(item)) + len(", ") for item in plain)
+    kept = plain[: sum(1 for length in lengths if length <= RAW_LIMIT)]
+    return kept, f"The raw answer is cut: the first {len(kept):,} of {len(plain):,} rows are kept."
