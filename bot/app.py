@@ -8,7 +8,18 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.listeners import actions, answering, commands, conversing, events, home, messages, modals, planning
+from bot.listeners import (
+    actions,
+    answering,
+    commands,
+    conversing,
+    events,
+    home,
+    messages,
+    modals,
+    planning,
+    starting,
+)
 from bot.listeners.handling import explain
 from bot.services import Services
 
@@ -23,7 +34,7 @@ def build_app(services: Services) -> AsyncApp:
     client.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=RATE_LIMIT_RETRIES))
     # Without a signing secret nothing that arrives over HTTP may count as signed.
     app = AsyncApp(name="sluice", client=client, signing_secret=_text(slack.signing_secret) or secrets.token_hex(32))
-    for feature in (commands, planning, conversing, modals, answering, actions, messages, home, events):
+    for feature in (commands, planning, starting, conversing, modals, answering, actions, messages, home, events):
         feature.register(app, services)
     _handle_errors(app)
     return app

@@ -387,6 +387,31 @@ WHY_BAKING = "The stage must last until {until} at least."
 WHY_LIMIT = "Without proof by {until} it pauses and asks a person."
 WHY_NO_CHECK = "The gate has not been checked yet."
 
+# -- the dialog that starts a rollout ---------------------------------------------------------------------------------
+
+START_OPEN = "Start a rollout …"
+START_TITLE, START_SUBMIT = "Start a rollout", "Plan it"
+START_INTRO = "I make a staged plan from the flag's spec and its traffic. Nothing happens until people approve it."
+START_FLAG, START_FLAG_PLACEHOLDER = "Flag", "Type to search"
+START_ENVIRONMENT, START_STRATEGY = "Environment", "Strategy"
+START_STRATEGIES = {
+    "undecided": ("As it fits", "The planner decides from the spec and the traffic"),
+    "canary": ("Canary", "Live for a few, then for more, gate by gate"),
+    "shadow": ("Shadow first", "It runs beside the old answer before anybody gets it"),
+    "full": ("All at once", "One stage for everyone, behind gates"),
+}
+START_CHANNEL = "Where the plan is posted and talked about"
+START_NOTE, START_NOTE_HINT = "Anything the plan should heed?", "Like: eu first, nothing before Monday."
+START_FOOT = "`/rollout help` shows all that can be typed instead."
+START_SERVED = "Now at {exposure}"
+START_NO_FLAGS = "No flag is called so in {environment}"
+START_FLAGS_UNKNOWN = "The flag service didn't answer; type on in a moment"
+START_FLAG_MISSING = "Choose a flag."
+START_UNDER_WAY = "{flag} is rolling out in {environment} already; see /rollout status {flag}."
+START_NOT_A_MEMBER = "I'm not in that channel. Type /invite @Sluice there, or choose another."
+START_CHANNEL_MISSING = "Choose the channel where the plan is posted."
+PLANNING_IN = "Planning `{flag}` for {environment}. The plan appears in {channel} in a moment."
+
 # -- errors -------------------------------------------------------------------------------------------------------
 
 UNEXPECTED = (

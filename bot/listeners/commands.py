@@ -12,12 +12,14 @@ from bot.blocks.answers import card_link, history_blocks, list_blocks, status_bl
 from bot.blocks.card import DECIDING, MOST_DECISIONS, summary
 from bot.blocks.help import help_blocks
 from bot.blocks.mrkdwn import escape, name, plain_name
+from bot.blocks.starting import Wish
 from bot.listeners import planning
 from bot.listeners.finding import environment_of, find, near_flags
-from bot.listeners.handling import handle_once
+from bot.listeners.handling import handle, handle_once
 from bot.listeners.links import permalink
-from bot.listeners.parsing import Command, NotUnderstood, parse
+from bot.listeners.parsing import Command, NotUnderstood, asks_for_dialog, parse
 from bot.listeners.replies import reply
+from bot.listeners.starting import open_start
 from bot.services import Services
 from tools.errors import NotFound
 from tools.flags.base import FlagNotFound
@@ -39,9 +41,14 @@ def register(app: AsyncApp, services: Services) -> None:
     @app.command("/rollout")
     async def rollout(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient) -> None:
         await ack()
+        typed = str(body.get("text", ""))
+        if (command := asks_for_dialog(typed)) is not None:
+            wish = Wish(environment=command.environment or "", strategy=_known_strategy(command.strategy))
+            await handle(client, body, lambda: open_start(services, client, body, wish))
+            return
 
         async def answer() -> None:
-            text, blocks = await subcommands.answer(parse(str(body.get("text", ""))), Asker.of(body), client)
+            text, blocks = await subcommands.answer(parse(typed), Asker.of(body), client)
             await reply(client, body, text, blocks)
 
         await handle_once(services, client, body, answer)
@@ -206,6 +213,14 @@ async def _said(client: AsyncWebClient, view: RolloutView, progressing: str | No
 
 def _reason(command: Command) -> str:
     return command.reason or texts.BY_COMMAND.format(subcommand=command.subcommand)
+
+
+def _known_strategy(given: str | None) -> Strategy | None:
+    """The strategy for a dialog, which asks about one that there is not."""
+    try:
+        return _strategy(given)
+    except NotUnderstood:
+        return None
 
 
 def _strategy(given: str | None) -> Strategy | None:

@@ -1,8 +1,8 @@
 """Slack may deliver one thing several times, and late: each is handled once, however often it comes.
 
-What counts is the thing, not its delivery: an event's id, a command's trigger, a click on a message by a person at a
-moment, a view as it was submitted. It is written down after the acknowledgement, which waits for nothing, and before
-anything is done.
+What counts is the thing, not its delivery: an event's id, a command's trigger, a shortcut or a click on a message by a
+person at a moment, a view as it was submitted. It is written down after the acknowledgement, which waits for nothing,
+and before anything is done.
 """
 
 from collections.abc import Mapping
@@ -31,6 +31,8 @@ def delivery_of(body: Mapping[str, Any]) -> tuple[str, str]:
             container = body.get("container", {})
             place = container.get("message_ts") or container.get("view_id") or ""
             return "action", f"{container.get('channel_id', '')}:{place}:{action_id}:{_person(body)}:{action_ts}"
+        case {"type": "shortcut" | "message_action", "callback_id": str(callback_id), "action_ts": str(action_ts)}:
+            return "shortcut", f"{callback_id}:{_person(body)}:{action_ts}"
         case {"command": str(), "trigger_id": str(trigger_id)}:
             return "command", trigger_id
         case _:

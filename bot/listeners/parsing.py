@@ -63,8 +63,8 @@ class Shape:
 
 SHAPES: Mapping[str, Shape] = {
     "help": Shape(flag=False),
-    "plan": Shape(flag=True, options=(ENVIRONMENT, STRATEGY)),
-    "start": Shape(flag=True, options=(ENVIRONMENT,)),
+    "plan": Shape(flag=True, options=(ENVIRONMENT, STRATEGY), optional_flag=True),
+    "start": Shape(flag=True, options=(ENVIRONMENT,), optional_flag=True),
     "status": Shape(flag=True, options=(ENVIRONMENT,), optional_flag=True),
     "list": Shape(flag=False),
     "promote": Shape(flag=True, options=(ENVIRONMENT,)),
@@ -89,9 +89,9 @@ class Command:
 
 
 def parse(text: str) -> Command:
-    """The command that `text` means; nothing at all means help. Raises NotUnderstood."""
+    """The command that `text` means; nothing at all means a start. Raises NotUnderstood."""
     words = _words(text)
-    subcommand = words.pop(0)[1].lower() if words else "help"
+    subcommand = words.pop(0)[1].lower() if words else "start"
     if subcommand not in SHAPES:
         raise NotUnderstood(_unknown(subcommand))
     shape = SHAPES[subcommand]
@@ -112,6 +112,15 @@ def parse(text: str) -> Command:
         strategy=options.get(STRATEGY),
         reason=options.get(REASON) or " ".join(plain) or None,
     )
+
+
+def asks_for_dialog(text: str) -> Command | None:
+    """The command, if it is one to plan or to start without saying what: then a dialog asks."""
+    try:
+        command = parse(text)
+    except NotUnderstood:
+        return None
+    return command if command.subcommand in ("plan", "start") and not command.flag else None
 
 
 def _words(text: str) -> list[tuple[bool, str]]:

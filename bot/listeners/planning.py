@@ -31,7 +31,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Order(BaseModel):
-    """A person's wish for a plan; `workspace` and `channel` are where its card will be."""
+    """A person's wish for a plan; `workspace` and `channel` are where its card will be, `wishes` their own words."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,6 +41,7 @@ class Order(BaseModel):
     requester: str
     workspace: str
     channel: str
+    wishes: str = ""
 
 
 def register(app: AsyncApp, services: Services) -> None:
@@ -89,7 +90,14 @@ async def _carry_out(services: Services, client: AsyncWebClient, order: Order) -
 async def _propose(services: Services, order: Order) -> RolloutView | None:
     """Put the plan before people; the rollout instead when the very same plan stands already (a job may run twice)."""
     proposal = await services.planner.propose(
-        PlanRequest(order.flag, order.environment, order.strategy, order.requester, workspace=order.workspace)
+        PlanRequest(
+            order.flag,
+            order.environment,
+            order.strategy,
+            order.requester,
+            wishes=order.wishes,
+            workspace=order.workspace,
+        )
     )
     standing = await _standing(services, proposal.plan)
     if standing is not None and standing.requester == order.requester:

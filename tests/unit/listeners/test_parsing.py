@@ -10,7 +10,8 @@ from bot.listeners.parsing import SHAPES, Command, NotUnderstood, parse
 @pytest.mark.parametrize(
     ("typed", "command"),
     [
-        ("", Command("help")),
+        ("", Command("start")),
+        ("plan -e staging", Command("plan", environment="staging")),
         ("  HELP ", Command("help")),
         ("list", Command("list")),
         ("status", Command("status")),

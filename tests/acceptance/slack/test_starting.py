@@ -1,0 +1,122 @@
+"""The dialog that starts a rollout: opened by command, shortcut and button, with flags offered as one types."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from bot.blocks import starting
+from tests.acceptance.slack.office import ALERTS, ENVIRONMENT, FLAG, MIRA, RELEASES, Office, until
+from tools.errors import Unavailable
+from tools.flags.base import FlagRef, FlagServiceUnavailable
+from tools.flags.embedded import EmbeddedFlagService
+from tools.plans.model import Strategy
+
+SHORTCUT = "rollout_start"
+
+
+async def opened(office: Office, text: str = "start") -> Any:
+    """The dialog, opened by typing `/rollout text`."""
+    assert (await office.running.people.command(RELEASES, MIRA, "/rollout", text)).ok
+    await until(lambda: office.running.workspace.modal_stack(MIRA))
+    return office.dialog(MIRA)
+
+
+async def offered(office: Office, view: Any, typed: str) -> list[str]:
+    """The flags that are offered for what was typed."""
+    options = await office.running.people.suggest(starting.FLAGS, MIRA, typed, view_id=view.id)
+    return [option["value"] for option in options]
+
+
+def filled(flag: str = FLAG, channel: str = RELEASES, **other: Any) -> dict[str, Any]:
+    """What somebody fills in."""
+    return {starting.FLAG: {starting.FLAGS: flag}, starting.CHANNEL: {starting.CHANNEL: channel}, **other}
+
+
+@pytest.mark.parametrize("text", ["", "start", "plan"])
+async def test_a_command_without_a_flag_asks_in_a_dialog(office: Office, text: str) -> None:
+    view = await opened(office, text)
+    assert view.given["callback_id"] == starting.START
+    assert [block["block_id"] for block in view.blocks if block["type"] == "input"] == [
+        starting.FLAG,
+        starting.ENVIRONMENT,
+        starting.STRATEGY,
+        starting.CHANNEL,
+        starting.NOTE,
+    ]
+
+
+async def test_what_was_typed_is_chosen_in_it_already(office: Office) -> None:
+    view = await opened(office, "plan --strategy shadow")
+    chosen = {block["block_id"]: block["element"].get("initial_option") for block in view.blocks if "element" in block}
+    assert chosen[starting.STRATEGY]["value"] == Strategy.SHADOW
+    assert chosen[starting.ENVIRONMENT]["value"] == ENVIRONMENT
+
+
+async def test_flags_are_offered_as_one_types(office: Office) -> None:
+    assert isinstance(office.services.flags, EmbeddedFlagService)
+    for flag in ("checkout-speed", "search-v3"):
+        await office.services.flags.define(FlagRef(flag, ENVIRONMENT), "off", "on")
+    view = await opened(office)
+    assert await offered(office, view, "") == ["checkout-speed", FLAG, "search-v3"]
+    assert await offered(office, view, "check") == ["checkout-speed", FLAG]
+    assert await offered(office, view, "serch-v3") == ["search-v3"]
+    assert await offered(office, view, "zzz") == [starting.NOT_A_FLAG]
+
+
+async def test_a_silent_flag_service_is_said_in_the_menu(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(self: EmbeddedFlagService, environment: str) -> Sequence[Any]:
+        raise FlagServiceUnavailable("it does not answer")
+
+    monkeypatch.setattr(EmbeddedFlagService, "list", silent)
+    assert issubclass(FlagServiceUnavailable, Unavailable)
+    view = await opened(office)
+    [option] = await office.running.people.suggest(starting.FLAGS, MIRA, "new", view_id=view.id)
+    assert option["value"] == starting.NOT_A_FLAG
+    assert "didn't answer" in option["text"]["text"]
+    outcome = await office.running.people.submit(view.id, MIRA, filled(starting.NOT_A_FLAG))
+    assert outcome.errors == {starting.FLAG: "Choose a flag."}
+
+
+async def test_what_is_sent_becomes_a_plan_in_the_channel(office: Office) -> None:
+    view = await opened(office)
+    note = {starting.NOTE: {starting.NOTE: "eu first, the token is xoxb-12345678901"}}
+    outcome = await office.running.people.submit(
+        view.id, MIRA, filled(**note, **{starting.STRATEGY: {starting.STRATEGY: "canary"}})
+    )
+    assert outcome.ok
+    assert outcome.ack is not None
+    assert outcome.ack.seconds < 1
+    await office.settle()
+    rollout = await office.view()
+    assert (rollout.flag, rollout.environment, rollout.requester) == (FLAG, ENVIRONMENT, MIRA)
+    assert rollout.plan.strategy is Strategy.CANARY
+    assert "Planning `new-checkout`" in office.private(MIRA)[-1]
+    assert not office.running.workspace.modal_stack(MIRA)
+
+
+async def test_a_flag_that_is_rolling_out_is_refused_in_the_dialog(office: Office) -> None:
+    await office.started()
+    view = await opened(office)
+    outcome = await office.running.people.submit(view.id, MIRA, filled())
+    assert "rolling out in production already" in outcome.errors[starting.FLAG]
+
+
+async def test_a_channel_without_sluice_is_refused_in_the_dialog(office: Office) -> None:
+    members = office.running.workspace.channel(ALERTS).members
+    members.remove(office.running.settings.bot_user_id)
+    view = await opened(office)
+    outcome = await office.running.people.submit(view.id, MIRA, filled(channel=ALERTS))
+    assert "/invite @Sluice" in outcome.errors[starting.CHANNEL]
+
+
+async def test_the_global_shortcut_opens_it_without_a_channel(office: Office) -> None:
+    assert (await office.running.people.shortcut(SHORTCUT, MIRA)).ok
+    await until(lambda: office.running.workspace.modal_stack(MIRA))
+    view = office.dialog(MIRA)
+    outcome = await office.running.people.submit(view.id, MIRA, filled())
+    assert outcome.ok
+    await office.settle()
+    direct = office.running.workspace.direct_message([MIRA])
+    told = [message.text for message in office.running.workspace.visible_messages(direct, MIRA)]
+    assert any("The plan appears in <#CRELEASES>" in text for text in told)
