@@ -163,6 +163,11 @@ class Drift:
     incident: bool = False
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What has left its range and to which side: "traffic below"."""
+        return tuple(f"{one.quantity} {'above' if one.above else 'below'}" for one in self.departures)
+
+    @property
     def why(self) -> str:
         """In a sentence; empty when everything is as planned."""
         if not self.departures:
@@ -227,15 +232,15 @@ def weigh(verdict: Verdict, drift: Drift, *, compared: bool) -> Verdict:
     """
     if not drift.departures:
         return verdict
-    said = replace(verdict, why=f"{verdict.why} {drift.why}")
+    said = replace(verdict, why=f"{verdict.why} {drift.why}", drift=drift.why)
     if not drift.incident:
         return said
     if verdict.outcome is Outcome.PASS:
         why = f"Held: {drift.why} Both arms fail alike, which proves nothing about treatment. {verdict.why}"
-        return replace(verdict, outcome=Outcome.INCONCLUSIVE, why=why)
+        return replace(said, outcome=Outcome.INCONCLUSIVE, why=why)
     if verdict.outcome is Outcome.FAIL and not compared:
         why = f"Held instead of rolled back: {drift.why} That hits both arms. {verdict.why}"
-        return replace(verdict, outcome=Outcome.INCONCLUSIVE, harm=Harm.SUSPECTED, why=why)
+        return replace(said, outcome=Outcome.INCONCLUSIVE, harm=Harm.SUSPECTED, why=why)
     return said
 
 

@@ -61,7 +61,7 @@ class Verdict:
     each interval. `harm_e` and `safe_e` are e-values: 1 says nothing, 20 is what chance alone reaches in at most one
     rollout in 20, however often it is looked at. `pause_from` and `rollback_from` are the `harm_e` from which this
     guardrail alone pauses and rolls back; None: whatever it shows, it doesn't. `treatment_n` and `control_n` are
-    exposures after burn-in.
+    exposures after burn-in. `drift` says what is not as it was planned, in a sentence; it is part of `why` too.
     """
 
     outcome: Outcome
@@ -81,10 +81,13 @@ class Verdict:
     min_sample: int = 0
     pause_from: float | None = PAUSE_FROM
     rollback_from: float | None = ROLLBACK_FROM
+    drift: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict that `json.dumps` takes and `from_json` reads back exactly; the usual levels are left out."""
+        """A plain dict that `json.dumps` takes and `from_json` reads back exactly; what is as usual is left out."""
         plain = asdict(self)
+        if not self.drift:
+            del plain["drift"]
         for name, usual in (("pause_from", PAUSE_FROM), ("rollback_from", ROLLBACK_FROM)):
             if plain[name] == usual:
                 del plain[name]

@@ -2,7 +2,8 @@
 
 Columns: `variant` and `exposures`; for a ratio also `events`; for a mean `total` and `total_squares` of the units'
 capped values; for a latency `bucket` (the upper edge: one row a variant and bucket, each with the bucket's own count,
-and with its own `total` and `total_squares` where the metric has sums); for assignments no other; optional `newest`.
+and with its own `total` and `total_squares` where the metric has sums); for a mix `segment` (one row a variant and
+segment: text or a whole number, NULL for none); for assignments no other; optional `newest`.
 An unknown column is refused, because a misspelt `events` would otherwise read as no errors at all. Rows by unit have a
 column `unit` too.
 """
@@ -26,12 +27,16 @@ REQUIRED_BY_KIND: Mapping[MetricKind, set[str]] = {
     MetricKind.MEAN: {"total", "total_squares"},
     MetricKind.LATENCY: {"bucket"},
     MetricKind.ASSIGNMENTS: set(),
+    MetricKind.MIX: {"segment"},
 }
 SUMS = {"total", "total_squares"}
 OPTIONAL = {"events", "total", "total_squares", "newest", "bucket"}
+SEGMENT = "segment"
 MAX_ROWS = 1_000
 MAX_UNIT_ROWS = 50_000
 MAX_LABEL = 200
+MAX_SEGMENT = 80
+"""Characters of a segment's label; of a longer one the rest is cut."""
 UNIT = "unit"
 UNIT_DIGITS = 16
 """Hex digits of SHA-256 that stand for a unit's id."""
@@ -46,6 +51,7 @@ class _Row:
     total: float
     total_squares: float
     newest: datetime | None
+    segment: str | None = None
 
 
 def reading_of(
@@ -54,13 +60,15 @@ def reading_of(
     """What `rows` say, per variant. Raises BadMetricAnswer naming the column that can't be right."""
     names = _checked_columns(definition, columns)
     if len(rows) > MAX_ROWS:
-        raise _bad(definition, "variant", f"has more than {MAX_ROWS} rows; group by variant")
+        raise _bad(definition, "variant", f"has more than {MAX_ROWS} rows; {_grouped(definition)}")
     raw = [dict(zip(names, row, strict=True)) for row in rows]
     parsed = [_Reader(definition, row).row("bucket" in names) for row in raw]
-    _refuse_duplicates(definition, parsed)
+    if definition.kind is not MetricKind.MIX:
+        # Labels that were cut may be alike; they are added up.
+        _refuse_duplicates(definition, parsed)
     moments = [row.newest for row in parsed if row.newest is not None]
     return Reading(
-        by_variant=_by_variant(parsed),
+        by_variant=_by_variant(parsed, mixed=definition.kind is MetricKind.MIX),
         query=query,
         newest=max(moments, default=None),
         raw=[{name: _plain(value) for name, value in row.items()} for row in raw],
@@ -101,20 +109,30 @@ def _refuse_duplicates(definition: MetricDefinition, rows: Iterable[_Row]) -> No
         seen.add((row.variant, row.bucket))
 
 
-def _by_variant(rows: Sequence[_Row]) -> Mapping[str | None, Sample]:
+def _grouped(definition: MetricDefinition) -> str:
+    if definition.kind is MetricKind.MIX:
+        return "group by variant and a segment with fewer values, or name the small ones alike"
+    return "group by variant"
+
+
+def _by_variant(rows: Sequence[_Row], *, mixed: bool) -> Mapping[str | None, Sample]:
     groups: dict[str | None, list[_Row]] = {}
     for row in rows:
         groups.setdefault(row.variant, []).append(row)
-    return {variant: _sample(group) for variant, group in groups.items()}
+    return {variant: _sample(group, mixed=mixed) for variant, group in groups.items()}
 
 
-def _sample(rows: Sequence[_Row]) -> Sample:
+def _sample(rows: Sequence[_Row], *, mixed: bool) -> Sample:
+    segments = dict[str | None, int]()
+    for row in rows if mixed else ():
+        segments[row.segment] = segments.get(row.segment, 0) + row.exposures
     return Sample(
         exposures=sum(row.exposures for row in rows),
         events=sum(row.events for row in rows),
         total=math.fsum(row.total for row in rows),
         total_squares=math.fsum(row.total_squares for row in rows),
         buckets=tuple(sorted((row.bucket, row.exposures) for row in rows if row.bucket is not None)),
+        segments=tuple(sorted(segments.items(), key=lambda pair: str(pair[0]))),
     )
 
 
@@ -139,6 +157,7 @@ class _Reader:
             total=self._number("total"),
             total_squares=total_squares,
             newest=self._moment("newest"),
+            segment=self._segment(),
         )
 
     def unit_sample(self) -> UnitSample:
@@ -162,6 +181,16 @@ class _Reader:
         if label is not None and len(label) > MAX_LABEL:
             raise self._bad("variant", f"has a label of {len(label)} characters; at most {MAX_LABEL} are allowed")
         return label
+
+    def _segment(self) -> str | None:
+        label = self._values.get(SEGMENT)
+        if label is None:
+            return None
+        if isinstance(label, bool) or not isinstance(label, str | int | uuid.UUID):
+            raise self._bad(SEGMENT, f"is a {type(label).__name__}; it must be text or a whole number, or NULL")
+        # Half a surrogate pair may come from a database that does not check its text, and no row can keep it.
+        text = str(label).replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+        return text if len(text) <= MAX_SEGMENT else f"{text[: MAX_SEGMENT - 1]}…"
 
     def _count(self, column: str) -> int:
         value = self._numeric(column)
@@ -226,8 +255,13 @@ _MOMENTS: Mapping[TimeFormat, Callable[[Any], datetime]] = {
 
 def _plain(value: Any) -> Any:
     """`value` as JSON can keep it."""
-    if value is None or isinstance(value, str | bool | int):
+    if isinstance(value, str):
+        # PostgreSQL keeps no NUL.
+        return value.replace("\0", "\ufffd")
+    if value is None or isinstance(value, bool | int):
         return value
+    if isinstance(value, uuid.UUID):
+        return str(value)
     if isinstance(value, datetime):
         return value.isoformat()
     number = float(value)

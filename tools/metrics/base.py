@@ -60,6 +60,7 @@ class Sample:
     """One variant's numbers in a window: units seen, those with the event, and the value's sums and histogram.
 
     `buckets` are (upper edge in the metric's unit, count in the bucket); empty for metrics without a histogram.
+    `segments` are (label, exposures) of what the exposures are made of, None for those without; empty but for a mix.
     """
 
     exposures: int
@@ -67,6 +68,7 @@ class Sample:
     total: float = 0.0
     total_squares: float = 0.0
     buckets: tuple[tuple[float, int], ...] = ()
+    segments: tuple[tuple[str | None, int], ...] = ()
 
 
 def together(samples: Iterable[Sample]) -> Sample:
@@ -75,12 +77,16 @@ def together(samples: Iterable[Sample]) -> Sample:
     buckets = dict[float, int]()
     for edge, count in (pair for sample in found for pair in sample.buckets):
         buckets[edge] = buckets.get(edge, 0) + count
+    segments = dict[str | None, int]()
+    for label, count in (pair for sample in found for pair in sample.segments):
+        segments[label] = segments.get(label, 0) + count
     return Sample(
         sum(sample.exposures for sample in found),
         sum(sample.events for sample in found),
         math.fsum(sample.total for sample in found),
         math.fsum(sample.total_squares for sample in found),
         tuple(sorted(buckets.items())),
+        tuple(sorted(segments.items(), key=lambda pair: str(pair[0]))),
     )
 
 

@@ -31,6 +31,7 @@ class MetricKind(StrEnum):
     MEAN = "mean"  # an amount for each unit: revenue
     LATENCY = "latency"  # a histogram of how long requests took
     ASSIGNMENTS = "assignments"  # units that got a variant for the first time: the sample ratio
+    MIX = "mix"  # what the requests are made of: tenants, regions, devices
 
 
 class TimeFormat(StrEnum):
@@ -51,7 +52,8 @@ class MetricDefinition(BaseModel):
     A mean needs `cap`: the query cuts every unit's value at it, on both sides, before it sums and squares, so that no
     single unit decides a rollout. A latency needs `buckets`: all upper edges but infinity, rising; with `sums` the
     query answers the latencies' sum and sum of squares as well, which decides sooner. Assignments have exposures alone:
-    each unit once, in the window in which it first got its variant.
+    each unit once, in the window in which it first got its variant. A mix has exposures by `segment`, which may be
+    anything that tells requests apart: it guards nothing, and what of it drifts is said.
 
     `unit_query` is the same question, answered unit by unit (a user, a session): the query's columns and `unit`, which
     is NULL for those that need not be told apart, such as users without an event. Only backtests ask it: with it they
@@ -79,6 +81,8 @@ class MetricDefinition(BaseModel):
     def _check_objective(self) -> Self:
         if self.objective is not None and self.kind is MetricKind.ASSIGNMENTS:
             raise ValueError("assignments are held against the plan's share and have no objective")
+        if self.objective is not None and self.kind is MetricKind.MIX:
+            raise ValueError("a mix guards nothing and has no objective")
         if self.objective is not None and self.direction is not Direction.INCREASE:
             raise ValueError("an objective is the highest acceptable rate, so the metric's harm must be an increase")
         if self.objective is not None and self.kind is not MetricKind.RATIO:
@@ -99,6 +103,8 @@ class MetricDefinition(BaseModel):
             raise ValueError("a latency's buckets are dealt as they are, so it has no unit_query")
         if self.unit_query is not None and self.kind is MetricKind.ASSIGNMENTS:
             raise ValueError("a backtest deals the units itself, so assignments have no unit_query")
+        if self.unit_query is not None and self.kind is MetricKind.MIX:
+            raise ValueError("a backtest does not replay a mix, so it has no unit_query")
         if self.buckets and (wrong := wrong_edges(self.edges)) is not None:
             raise ValueError(wrong)
         return self

@@ -9,14 +9,14 @@ from tools.metrics.answer import reading_of, units_of
 from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Reading, UnitSample
 from tools.metrics.catalogue import Catalogue, MetricDefinition, MetricKind, TimeFormat
 
-COLUMNS = ("variant", "exposures", "events", "total", "total_squares", "newest")
+COLUMNS: tuple[str, ...] = ("variant", "exposures", "events", "total", "total_squares", "newest")
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What was counted for one variant at one moment (timezone-aware), of a latency in one bucket (its upper edge).
 
-    `unit` is whose they are, if that is known.
+    `segment` is what they are, of a mix; `unit` is whose they are, if that is known.
     """
 
     variant: str | None
@@ -27,6 +27,7 @@ class Observation:
     total_squares: float = 0.0
     bucket: float | None = None
     unit: str | None = None
+    segment: str | None = None
 
 
 class MemoryMetricSource:
@@ -45,10 +46,13 @@ class MemoryMetricSource:
         """The metric over the window. Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable."""
         definition = self._catalogue.get(query.metric)
         await self.check()
-        rows = [_row(group) for group in _groups(self._inside(query))]
-        columns: tuple[str, ...] = (*COLUMNS, "bucket")
-        if definition.kind is not MetricKind.LATENCY:
-            rows, columns = [row[:-1] for row in rows], COLUMNS
+        groups = list(_groups(self._inside(query)))
+        rows, columns = [_row(group)[:-1] for group in groups], COLUMNS
+        if definition.kind is MetricKind.LATENCY:
+            rows, columns = [_row(group) for group in groups], (*COLUMNS, "bucket")
+        if definition.kind is MetricKind.MIX:
+            rows = [(*_row(group)[:-1], group[0].segment) for group in groups]
+            columns = (*COLUMNS, "segment")
         plain = definition.model_copy(update={"time_format": TimeFormat.DATETIME})
         return reading_of(plain, columns, rows, query=_shown(query))
 
@@ -79,10 +83,10 @@ class MemoryMetricSource:
 
 
 def _groups(observations: Iterable[Observation]) -> Iterable[list[Observation]]:
-    """Those of one variant and bucket together, in the order in which they were first seen."""
-    groups = defaultdict[tuple[str | None, float | None], list[Observation]](list)
+    """Those of one variant, bucket and segment together, in the order in which they were first seen."""
+    groups = defaultdict[tuple[str | None, float | None, str | None], list[Observation]](list)
     for one in observations:
-        groups[one.variant, one.bucket].append(one)
+        groups[one.variant, one.bucket, one.segment].append(one)
     return groups.values()
 
 

@@ -14,6 +14,7 @@ Kinds = Mapping[str, MetricKind]
 
 NO_KINDS: Kinds = {}
 COMPARED_ONLY = frozenset({MetricKind.MEAN, MetricKind.LATENCY, MetricKind.ASSIGNMENTS})
+WATCHED_ONLY = frozenset({MetricKind.ASSIGNMENTS, MetricKind.MIX})
 SPLIT_BASIS = "the split of users is watched wherever there is a control"
 
 
@@ -23,17 +24,24 @@ def needs_control(kind: MetricKind) -> bool:
 
 
 def is_sized(kind: MetricKind) -> bool:
-    """Whether stages are made long enough for it; a split is either kept or not, within minutes."""
-    return kind is not MetricKind.ASSIGNMENTS
+    """Whether stages are made long enough for it; a split is either kept or not, within minutes, as a mix is."""
+    return kind not in WATCHED_ONLY
+
+
+def guards(kind: MetricKind) -> bool:
+    """Whether it may be a guardrail; what requests are made of is no harm by itself."""
+    return kind is not MetricKind.MIX
 
 
 def control_faults(plan: Plan, kinds: Kinds) -> Iterator[str]:
-    """A sentence for each stage whose guardrails lack the control that they need, and for a watch of what is no split.
+    """A sentence for each guardrail that lacks the control that it needs, can be none, or watches what is no split.
 
     Metrics that the catalogue does not know are found out when they are asked for.
     """
     for number, stage in enumerate(plan.stages, start=1):
         known = [(rail, kinds[rail.metric]) for rail in stage.guardrails if rail.metric in kinds]
+        for rail in [rail for rail, kind in known if not guards(kind)]:
+            yield f"Stage {number}: {rail.metric} says what requests are made of, which guards nothing; leave it out."
         lacking = [rail.metric for rail, kind in known if needs_control(kind)]
         if lacking and stage.exposure.leaves_no_control:
             yield (

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tools.canonical import canonical_json
 from tools.gates import Direction
+from tools.gates.mix import MOST_SEGMENTS
 
 PERCENT_STEP = 0.001
 """The finest share that Sluice plans with, in percent: one bucket of 100,000."""
@@ -174,17 +175,29 @@ class Stage(Value):
     basis: Bases = ()
 
 
+class Part(Value):
+    """A segment's part of all requests: a tenant's, a region's. The label is data: escape it wherever it is shown."""
+
+    segment: Annotated[str, Field(max_length=80)]
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+
+
 class Expected(Value):
     """What a plan was made for: control's rate, and the quietest and the busiest pace, in requests a minute.
 
     `base_rate` is None for what is no rate: a mean may drift as long as it drifts in both arms.
     The pace is that of both arms together. Drift is what leaves a range around it (`tools.gates.drift`).
+    Of a mix `mix` are its largest segments, and `mix_spread` how far it was from that at times, as a part of the
+    requests (`tools.gates.mix`).
     """
 
     metric: Name
     base_rate: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None
     quietest: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     busiest: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    # Left out where it is empty, as the bases are.
+    mix: Annotated[tuple[Part, ...], Field(max_length=MOST_SEGMENTS, exclude_if=lambda mix: not mix)] = ()
+    mix_spread: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, exclude_if=lambda spread: not spread)] = 0.0
 
 
 class Plan(Value):

@@ -134,7 +134,7 @@ class _Revision:
 
     def expected(self) -> tuple[Expected, ...]:
         """What the plan was made for, with what is measured of the metrics that are new in it."""
-        kept = [one for one in self.plan.expected if one.metric in self.demands]
+        kept = [one for one in self.plan.expected if one.metric in self.demands or one.mix]
         old = {one.metric for one in self.plan.expected}
         new = [self.baselines[metric] for metric in self.demands if metric in self.baselines and metric not in old]
         return (*kept, *(base.expected for base in new))
