@@ -41,6 +41,7 @@ SPINS = 5
 IDLE_POINTS = 3
 CHAOS_STEPS = 60
 SETTLE_TICKS = 60
+SETTLE_STEP_S = 12
 ENVIRONMENT = "production"
 ENDED = (Phase.ROLLED_BACK, Phase.SUCCEEDED, Phase.CANCELLED)
 LOWERED = 2
@@ -362,7 +363,7 @@ class Simulation:
         """The faults are over: late writes land, controllers go on until nothing is in motion and no harm is done."""
         last = controller()
         for _ in range(SETTLE_TICKS):
-            self._clock.advance(4)
+            self._clock.advance(SETTLE_STEP_S)
             await flags.land_late()
             await last.tick()
             if not await self._in_motion(rollout_id, source) and not await flags.land_late():
