@@ -13,12 +13,14 @@ from slack_sdk.models.blocks import (
     ContextBlock,
     DividerBlock,
     HeaderBlock,
+    ImageBlock,
     MarkdownTextObject,
     PlainTextObject,
     RawTextObject,
     SectionBlock,
     TableBlock,
 )
+from slack_sdk.models.blocks.basic_components import SlackFile
 
 from bot.blocks.mrkdwn import fitted, plain
 
@@ -32,6 +34,7 @@ MAX_CONTEXT = 2000
 MAX_HEADER = 150
 MAX_BUTTON = 75
 MAX_CELL = 200
+MAX_ALT_TEXT = 2000
 MAX_MODAL_TITLE = 24
 
 Dialog = tuple[str, str, str, str]
@@ -71,6 +74,11 @@ def context(*lines: str) -> Block:
 def divider() -> Block:
     """A thin line."""
     return DividerBlock()
+
+
+def picture(file_id: str, says: str) -> Block:
+    """A picture that was uploaded to Slack; `says` is what it shows, in plain words."""
+    return ImageBlock(slack_file=SlackFile(id=file_id), alt_text=plain(says, MAX_ALT_TEXT))
 
 
 def table(rows: Sequence[Sequence[str]]) -> Block:

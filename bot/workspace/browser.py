@@ -63,7 +63,7 @@ class Browser:
 
     async def _file(self, request: Request) -> Response:
         file = self._workspace.files.get(request.path_params["file"])
-        if file is None or not file.shared or file.content is None:
+        if file is None or file.deleted or not file.shared or file.content is None:
             return PlainTextResponse("not found", status_code=404)
         return Response(file.content, media_type=file.media_type, headers=_file_headers(file))
 

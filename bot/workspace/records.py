@@ -89,7 +89,10 @@ class Message:
 
 @dataclass
 class File:
-    """An uploaded file. `content` is None until its bytes have arrived; `shared` once the upload was completed."""
+    """An uploaded file. `content` is None until its bytes have arrived; `shared` once the upload was completed.
+
+    Blocks may show it from `ready_at` on, when it was looked through, until it is `deleted`.
+    """
 
     id: str
     name: str
@@ -101,6 +104,8 @@ class File:
     alt_text: str = ""
     content: bytes | None = None
     shared: bool = False
+    ready_at: datetime | None = None
+    deleted: bool = False
 
     @property
     def media_type(self) -> str:

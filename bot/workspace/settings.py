@@ -122,6 +122,7 @@ class WorkspaceSettings:
     `ack_seconds`: how long the app may take to acknowledge a delivery.
     `retry_delays`: seconds before each redelivery of an event that was not acknowledged.
     `messages_per_second`: the pace of `chat.postMessage` per channel, with bursts of `message_burst`; None: no limit.
+    `file_seconds`: how long Slack looks through what was uploaded; until then no block may show it.
     `allowed_hosts`: host names (without port) under which the server may be addressed.
     """
 
@@ -154,4 +155,5 @@ class WorkspaceSettings:
     retry_delays: tuple[float, ...] = (0.0, 60.0, 300.0)
     messages_per_second: float | None = None
     message_burst: int = 5
+    file_seconds: float = 0.5
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")

@@ -111,6 +111,15 @@ class Workspace:
         self._numbers[prefix] += 1
         return f"{prefix}{self._numbers[prefix]:08d}"
 
+    def ready_files(self) -> dict[str, File]:
+        """The files that blocks may show, by id."""
+        now = self.clock.now()
+        return {
+            file.id: file
+            for file in self.files.values()
+            if not file.deleted and file.ready_at is not None and file.ready_at <= now
+        }
+
     def user(self, user_id: str) -> Person:
         """A member by id. Raises `Refusal` with user_not_found."""
         person = self.users.get(user_id)

@@ -34,7 +34,7 @@ def _given(workspace: Workspace, body: Json) -> Json:
     if not isinstance(given, dict):
         raise Refusal("invalid_arguments", ["missing required field: view"])
     given = deepcopy(given)
-    check_view(given, workspace.files)
+    check_view(given, workspace.ready_files())
     return given
 
 

@@ -445,6 +445,25 @@ class OutboxMessage(Record):
     ended_at: Mapped[datetime | None]
 
 
+class CardPicture(Record):
+    """A picture of how a rollout's gate went, uploaded to Slack for its card; `shows` says which state it shows.
+
+    Slack needs a moment to take a picture in, so cards try it from `try_at` on, and it has been `tries` times too soon.
+    From `shown_at` on it is on the card; from `retired_at` on it is on none, and is to be deleted.
+    """
+
+    __tablename__ = "card_pictures"
+    file_id: Mapped[str] = mapped_column(primary_key=True)
+    rollout_id: Mapped[str] = mapped_column(ForeignKey("rollouts.id"), index=True)
+    shows: Mapped[str]
+    says: Mapped[str] = mapped_column(Text)
+    uploaded_at: Mapped[datetime]
+    try_at: Mapped[datetime]
+    tries: Mapped[int] = mapped_column(default=0)
+    shown_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]
+
+
 class Lease(Record):
     """Who works on something, and until when it is theirs."""
 

@@ -33,7 +33,7 @@ def read_content(workspace: Workspace, arguments: Json) -> tuple[str, list[Json]
         raise Refusal("invalid_blocks_format")
     if not text and not blocks:
         raise Refusal("no_text")
-    check_message_blocks(blocks, workspace.files)
+    check_message_blocks(blocks, workspace.ready_files())
     return text, deepcopy(blocks)
 
 
@@ -188,7 +188,7 @@ def stop_stream(call: Call) -> Json:
     message, stream = workspace.open_stream(channel, call.text("ts"))
     _append(workspace, stream, call)
     blocks = call.list_of("blocks") or []
-    check_message_blocks(blocks, workspace.files)
+    check_message_blocks(blocks, workspace.ready_files())
     stream.blocks.extend(deepcopy(blocks))
     stream.open = False
     _show_stream(workspace, message, stream)
@@ -240,7 +240,7 @@ def _append_chunk(workspace: Workspace, stream: Stream, chunk: Any) -> None:
             details = {name: _rich(chunk[name]) for name in ("details", "output") if chunk.get(name)}
             stream.tasks[task_id] = {**stream.tasks.get(task_id, {}), **task, **details}
         case {"type": "blocks", "blocks": list(blocks)}:
-            check_message_blocks(blocks, workspace.files)
+            check_message_blocks(blocks, workspace.ready_files())
             stream.blocks.extend(deepcopy(blocks))
         case _:
             raise Refusal("invalid_chunks")

@@ -1,6 +1,7 @@
 """files.*: uploads in three steps (ask for an address, send the bytes there, complete)."""
 
 import secrets
+from datetime import timedelta
 
 from bot.workspace.errors import Refusal
 from bot.workspace.records import File, Json, Message
@@ -41,8 +42,9 @@ def complete_upload(call: Call) -> Json:
     files = [_uploaded(call, entry) for entry in call.list_of("files") or []]
     if not files:
         raise Refusal("invalid_arguments", ["missing required field: files"])
+    ready_at = workspace.clock.now() + timedelta(seconds=workspace.settings.file_seconds)
     for file in files:
-        file.shared = True
+        file.shared, file.ready_at = True, ready_at
     reference = call.optional("channel_id") or (call.optional("channels") or "").partition(",")[0]
     if reference:
         _share(call, reference, files)
@@ -52,10 +54,26 @@ def complete_upload(call: Call) -> Json:
 @methods("files.info")
 def info(call: Call) -> Json:
     """One file."""
+    return {"file": _known(call).as_json(call.workspace.base_url), "comments": []}
+
+
+@methods("files.delete")
+def delete(call: Call) -> Json:
+    """Takes a file of the app's own away; messages that show it show a gap."""
+    file = _known(call)
+    if file.user != call.workspace.settings.bot_user_id:
+        raise Refusal("cant_delete_file")
+    file.deleted, file.content = True, None
+    return {}
+
+
+def _known(call: Call) -> File:
     file = call.workspace.files.get(call.text("file"))
     if file is None or not file.shared:
         raise Refusal("file_not_found")
-    return {"file": file.as_json(call.workspace.base_url), "comments": []}
+    if file.deleted:
+        raise Refusal("file_deleted")
+    return file
 
 
 def _uploaded(call: Call, entry: object) -> File:
@@ -64,6 +82,8 @@ def _uploaded(call: Call, entry: object) -> File:
     file = call.workspace.files.get(str(entry.get("id")))
     if file is None or file.content is None:
         raise Refusal("file_not_found")
+    if file.shared:
+        raise Refusal("invalid_arguments", ["already completed [json-pointer:/files]"])
     file.title = str(entry.get("title") or file.name)
     return file
 

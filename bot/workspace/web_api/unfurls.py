@@ -79,7 +79,7 @@ def _checked(call: Call, content: Any) -> Json:
     if blocks is not None:
         if not isinstance(blocks, list) or not blocks:
             raise Refusal("cannot_parse_attachment")
-        check_message_blocks(blocks, call.workspace.files)
+        check_message_blocks(blocks, call.workspace.ready_files())
     checked = deepcopy(content)
     call.workspace.name_blocks(checked.get("blocks", []))
     return checked

@@ -49,7 +49,7 @@ def publish_view(call: Call) -> Json:
 
 def _given_view(call: Call, type_: str | None = None) -> Json:
     given = deepcopy(call.object_of("view"))
-    check_view(given, call.workspace.files)
+    check_view(given, call.workspace.ready_files())
     if type_ is not None and given["type"] != type_:
         raise Refusal("invalid_arguments", [f"must be of type {type_} [json-pointer:/view/type]"])
     return given

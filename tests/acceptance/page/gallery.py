@@ -176,7 +176,7 @@ async def open_gallery(**settings: Any) -> AsyncIterator[Gallery]:
     events = (*WorkspaceSettings().events, "link_shared")
     domains = ("acme.example",)
     async with running_workspace(
-        shortcuts=SHORTCUTS, events=events, unfurl_domains=domains, retry_delays=(), **settings
+        shortcuts=SHORTCUTS, events=events, unfurl_domains=domains, retry_delays=(), file_seconds=0, **settings
     ) as running:
         client = AsyncWebClient(token=running.settings.bot_token, base_url=running.api_url)
         gallery = Gallery(running, client)

@@ -224,6 +224,12 @@ async def test_a_file_is_uploaded_and_shown_in_a_block(running: RunningWorkspace
     uploaded = await client.files_upload_v2(content=PNG, filename="gate.png", alt_txt="the gate")
     file = uploaded["file"]
     image = {"type": "image", "alt_text": "the gate", "slack_file": {"id": file["id"]}}
+    early = await refused(client.chat_postMessage(channel="CRELEASES", text="chart", blocks=[image]))
+    assert (early["error"], early["errors"]) == (
+        "invalid_blocks",
+        ["invalid slack file [json-pointer:/blocks/0/slack_file]"],
+    ), "Slack has not looked through it yet"
+    running.workspace.files[file["id"]].ready_at = running.workspace.clock.now()
     await client.chat_postMessage(channel="CRELEASES", text="chart", blocks=[image])
     await client.files_upload_v2(content=b"a,b", filename="audit.csv", channel="CRELEASES", initial_comment="The log")
     [shared, _] = (await client.conversations_history(channel="CRELEASES"))["messages"]
@@ -236,6 +242,13 @@ async def test_a_file_is_uploaded_and_shown_in_a_block(running: RunningWorkspace
         assert table.headers["content-disposition"] == "attachment"
         assert "sandbox" in table.headers["content-security-policy"]
     assert (await client.files_info(file=file["id"]))["file"]["size"] == len(PNG)
+    assert (await client.files_delete(file=file["id"]))["ok"]
+    assert (await refused(client.files_delete(file=file["id"])))["error"] == "file_deleted"
+    assert (await refused(client.files_delete(file="F00000000")))["error"] == "file_not_found"
+    gone = await refused(client.chat_postMessage(channel="CRELEASES", text="chart", blocks=[image]))
+    assert gone["error"] == "invalid_blocks"
+    async with httpx.AsyncClient(trust_env=False) as browser:
+        assert (await browser.get(file["url_private"])).status_code == 404
 
 
 async def test_a_stream_is_written_piece_by_piece_and_dies_after_five_minutes() -> None:

@@ -6,9 +6,8 @@ import pytest
 
 from tests.unit.rollouts.world import ERRORS, World, make_plan, stage
 from tools.gates import Outcome
-from tools.rollouts import trace as tracing
 from tools.rollouts.store import RolloutNotFound
-from tools.rollouts.trace import NothingToTrace, trace
+from tools.rollouts.trace import NothingToTrace, course, trace, traced
 
 GOOD = {"old": (950, 19), "new": (50, 1)}
 LONG = make_plan(stage(5, bake=600, limit=7200), stage(25), stage(100))
@@ -17,31 +16,30 @@ LONG = make_plan(stage(5, bake=600, limit=7200), stage(25), stage(100))
 async def test_every_check_is_a_point_in_order(world: World) -> None:
     view = await world.started(LONG)
     await world.live(view.id, 20, **GOOD)
-    traced = await trace(world.database, view.id, ERRORS)
-    times = [point.at for point in traced.points]
+    found = await trace(world.database, view.id, ERRORS)
+    times = [point.at for point in found.points]
     assert len(times) == 20
     assert times == sorted(times)
-    assert traced.guardrail.metric == ERRORS
-    counted = [point.verdict.treatment_n for point in traced.points]
+    assert found.guardrail.metric == ERRORS
+    counted = [point.verdict.treatment_n for point in found.points]
     assert counted == sorted(counted)
     assert counted[-1] > 50 * 15
-    assert [point.exposure.percent for point in traced.stages] == [5]
+    assert [point.exposure.percent for point in found.stages] == [5]
 
 
 async def test_the_change_of_stage_is_seen(world: World) -> None:
     view = await world.started(LONG)
     await world.live(view.id, 80, **GOOD)
-    traced = await trace(world.database, view.id)
-    assert [(point.stage, point.exposure.percent) for point in traced.stages][:2] == [(0, 5), (1, 25)]
-    assert any(point.verdict.outcome is Outcome.PASS for point in traced.points)
+    found = await trace(world.database, view.id)
+    assert [(point.stage, point.exposure.percent) for point in found.stages][:2] == [(0, 5), (1, 25)]
+    assert any(point.verdict.outcome is Outcome.PASS for point in found.points)
 
 
-async def test_of_many_checks_some_are_taken_and_always_the_last(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_many_checks_some_are_taken_and_always_the_last(world: World) -> None:
     view = await world.started(LONG)
     await world.live(view.id, 30, **GOOD)
     whole = await trace(world.database, view.id, ERRORS)
-    monkeypatch.setattr(tracing, "MOST_POINTS", 7)
-    thinned = await trace(world.database, view.id, ERRORS)
+    thinned = traced(await course(world.database, view.id, most=7), ERRORS)
     assert 6 <= len(thinned.points) <= 8
     assert thinned.last == whole.last
     gaps = {later.at - point.at for point, later in zip(thinned.points, thinned.points[1:], strict=False)}

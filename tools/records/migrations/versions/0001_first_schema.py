@@ -258,6 +258,23 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_approvals_rollout_id"), ["rollout_id"], unique=False)
 
     op.create_table(
+        "card_pictures",
+        sa.Column("file_id", sa.String(), nullable=False),
+        sa.Column("rollout_id", sa.String(), nullable=False),
+        sa.Column("shows", sa.String(), nullable=False),
+        sa.Column("says", sa.Text(), nullable=False),
+        sa.Column("uploaded_at", UtcDateTime(), nullable=False),
+        sa.Column("try_at", UtcDateTime(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("shown_at", UtcDateTime(), nullable=True),
+        sa.Column("retired_at", UtcDateTime(), nullable=True),
+        sa.ForeignKeyConstraint(["rollout_id"], ["rollouts.id"], name=op.f("fk_card_pictures_rollout_id_rollouts")),
+        sa.PrimaryKeyConstraint("file_id", name=op.f("pk_card_pictures")),
+    )
+    with op.batch_alter_table("card_pictures", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_card_pictures_rollout_id"), ["rollout_id"], unique=False)
+
+    op.create_table(
         "confirmations",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("run_id", sa.String(), nullable=True),
@@ -485,6 +502,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_confirmations_run_id"))
 
     op.drop_table("confirmations")
+    with op.batch_alter_table("card_pictures", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_card_pictures_rollout_id"))
+
+    op.drop_table("card_pictures")
     with op.batch_alter_table("approvals", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_approvals_rollout_id"))
 
