@@ -78,7 +78,8 @@ def safe_after(test: LatencyTest, data: Mapping[str, Any]) -> Floats:
     """First minute in which safety is proven."""
 
     def pay(_: Book, past: Tally, control: Tally, treatment: Tally) -> tuple[Floats, Floats]:
-        return safe_bets(test, past, control, treatment)
+        bets = safe_bets(test, past, control, treatment)
+        return bets.log_lr, bets.information
 
     level = float(-np.log(test.alpha_safe))
     return first_answer(test, pay, safe_prior(test.margin), level, data, test.min_sample)

@@ -108,6 +108,11 @@ class MeanTraffic:
         most = self.amounts.cap / self.amounts.mean
         return min(LARGEST_FACTOR, most) if direction is Direction.INCREASE else LARGEST_FACTOR
 
+    @property
+    def spread(self) -> float:
+        """The standard deviation that control's values count with at least."""
+        return max(self.amounts.deviation, means.FINEST_SPREAD * self.amounts.mean)
+
     def caught(self, ratio: float, alpha: float) -> Minutes:
         """From the e-value of the average. Raises BadQuestion."""
         if ratio * self.amounts.mean > self.amounts.cap:
@@ -128,7 +133,7 @@ class MeanTraffic:
         """When the e-value reaches e^`needed`, at `chance` standard errors less than the average."""
         a_minute = self.requests_per_minute * self.share * (1 - self.share)
         # As the gate takes it: the larger of the arms' variances in both.
-        spread = max(1.0, ratio) * max(self.amounts.deviation, means.FINEST_SPREAD * self.amounts.mean)
+        spread = max(1.0, ratio) * self.spread
         noise = self.dispersion * spread**2 * ((1 - self.share) + null**2 * self.share)
         pull = abs(ratio - null) * self.amounts.mean / math.sqrt(noise)
 
@@ -230,6 +235,74 @@ def slowed(at: Layout, shares: Floats, factor: float) -> Floats:
     return np.asarray(np.diff(np.concatenate([[0.0], 1 / (1 + np.exp(-found)), [1.0]])))
 
 
+@dataclass(frozen=True)
+class LatencyPace:
+    """What an average minute does to a gate's bets on latencies, and what chance does, φ counted.
+
+    The bets on harm grow by `harm_growth` (G,). Chance moves the first of them, those on the score, by `shift_pull`
+    (S,) for each standard deviation of the score's sum, the others by `tail_pull` (G − S,) with the number of slow
+    requests, and the bets on safety, which grow by `safe_growth` (P,), by `safe_pull` (P,). `mixing` (3, 3) makes
+    these three sums of independent ones. The information is what moves the bets' clocks.
+    """
+
+    harm_growth: Floats
+    shift_pull: Floats
+    tail_pull: Floats
+    harm_information: float
+    safe_growth: Floats
+    safe_pull: Floats
+    safe_information: float
+    mixing: Floats
+
+
+@lru_cache(maxsize=512)
+def latency_pace(traffic: LatencyTraffic, ratio: float) -> LatencyPace:
+    """Of a treatment whose latencies are all `ratio` times control's, when safety is asked at the traffic's margin."""
+    control, treatment = traffic.arms(ratio)
+    test, phi = traffic.test(traffic.margin), traffic.dispersion
+    harm = latency.harm_bets(test, traffic.past, control, treatment)
+    safe = latency.safe_bets(test, traffic.past, control, treatment)
+    pooled, known = control + treatment, traffic.past + control
+    at, shifts = layout(test.edges), harm.slopes.shape[-1]
+    slow_part = float((pooled.shares * harm.slow).sum())
+    slow = math.sqrt(float(pooled.requests) * traffic.share * (1 - traffic.share) * slow_part * (1 - slow_part))
+    apart = _deviation_of_means(test, control, treatment)
+    values = harm.score.means if test.sums else at.log_middle
+    return LatencyPace(
+        harm_growth=harm.log_lr / phi,
+        shift_pull=harm.slopes * harm.deviation / math.sqrt(phi),
+        tail_pull=np.log(latency.latency_prior(test.margin).factors[shifts:]) * slow / math.sqrt(phi),
+        harm_information=float(harm.information) / phi,
+        safe_growth=safe.log_lr / phi,
+        safe_pull=safe.slopes * apart / math.sqrt(phi),
+        safe_information=float(safe.information) / phi,
+        mixing=_mixing(known.shares, harm.score.by_bucket, harm.slow, values),
+    )
+
+
+def _deviation_of_means(test: latency.LatencyTest, control: Tally, treatment: Tally) -> float:
+    """The standard deviation by which chance moves what safety is judged by in one interval."""
+    if test.sums:
+        spreads = treatment.variance, test.margin**2 * control.variance
+    else:
+        places = layout(test.edges).log_middle
+        spreads = tuple(
+            (arm.shares * (places - (arm.shares * places).sum()) ** 2).sum() for arm in (treatment, control)
+        )
+    return math.sqrt(float(spreads[0] / treatment.requests + spreads[1] / control.requests))
+
+
+def _mixing(shares: Floats, *scores: Floats) -> Floats:
+    """A matrix that makes independent numbers as correlated as these scores of a request (B,) are."""
+    centred = np.stack([score - (shares * score).sum() for score in scores])
+    products = (centred * shares) @ centred.T
+    deviations = np.sqrt(np.maximum(np.diag(products), TINY))
+    correlations = products / np.outer(deviations, deviations)
+    # A little apart, so that scores that say the same have a root too.
+    np.fill_diagonal(correlations, 1 + TINY)
+    return np.asarray(np.linalg.cholesky(correlations))
+
+
 @lru_cache(maxsize=512)
 def _harm_growth(traffic: LatencyTraffic, ratio: float) -> tuple[Floats, Floats]:
     """The log of each bet on harm at the start, and what it wins on average in a minute."""
@@ -243,9 +316,9 @@ def _harm_growth(traffic: LatencyTraffic, ratio: float) -> tuple[Floats, Floats]
 @lru_cache(maxsize=512)
 def _safe_growth(traffic: LatencyTraffic, ratio: float, null: float) -> tuple[Floats, Floats]:
     control, treatment = traffic.arms(ratio)
-    log_lr, _ = latency.safe_bets(traffic.test(null), traffic.past, control, treatment)
+    bets = latency.safe_bets(traffic.test(null), traffic.past, control, treatment)
     prior = safe_prior(null)
-    return prior.log_weights + math.log(prior.at_once), log_lr / traffic.dispersion
+    return prior.log_weights + math.log(prior.at_once), bets.log_lr / traffic.dispersion
 
 
 def _reached(start: Floats, growth: Floats, needed: float) -> float:

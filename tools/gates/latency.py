@@ -29,7 +29,7 @@ anytime-valid inference" (2023).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Self
@@ -62,7 +62,7 @@ from tools.gates.judging import (
     log_harm_cap,
     safe_prior,
 )
-from tools.gates.scores import FINEST_SPREAD, TINY, Tally, make_score
+from tools.gates.scores import FINEST_SPREAD, TINY, Score, Tally, make_score
 from tools.gates.verdict import NoData, Outcome, Verdict, no_data
 from tools.gates.wealth import RESERVE_HALF_LIFE, BadEvidence, Floats, Ledger, Prior, Wealth, log_boost, log_total
 
@@ -222,13 +222,10 @@ def update_all(intervals: Sequence[Interval]) -> list[LatencyEvidence]:
         _check_interval(one)
         if one.comparable:
             alike.setdefault((one.test.asked, one.burning_in), []).append(position)
-    books = [one.evidence.books for one in intervals]
-    past: list[Tally | None] = [None] * len(intervals)
+    paid = dict[int, _Paid]()
     for positions in alike.values():
-        paid = _paid([intervals[position] for position in positions])
-        for position, after, known in zip(positions, *paid, strict=True):
-            books[position], past[position] = after, known
-    return [_counted(*one) for one in zip(intervals, books, past, strict=True)]
+        paid.update(zip(positions, _paid([intervals[position] for position in positions]), strict=True))
+    return [_counted(one, paid.get(position) or _unpaid(one)) for position, one in enumerate(intervals)]
 
 
 def judge(test: LatencyTest, evidence: LatencyEvidence) -> Verdict:
@@ -284,7 +281,8 @@ class HarmBets:
     """One interval's bets on harm, before φ.
 
     `log_lr` (..., G) is what they pay and `information` (...) how far they move the clock. The first of them are on
-    the score: `slopes` λ (..., S), their `cost` (..., S), and the standard deviation of treatment's total (...).
+    the `score`: `slopes` λ (..., S), their `cost` (..., S), and the standard deviation of treatment's total (...). The
+    others are on the buckets where `slow` (..., B) is 1.
     """
 
     log_lr: Floats
@@ -292,6 +290,8 @@ class HarmBets:
     slopes: Floats
     cost: Floats
     deviation: Floats
+    score: Score
+    slow: Floats
 
     def outcomes(self, which: NDArray[np.intp]) -> tuple[Floats, Floats]:
         """Some outcomes that `which` draws might have had: log chances (O,) and log likelihood ratios (M, O, G).
@@ -324,6 +324,8 @@ def harm_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tally) 
         slopes=slopes,
         cost=cost,
         deviation=np.sqrt(drawn * score.variance(pooled)),
+        score=score,
+        slow=slow,
     )
 
 
@@ -348,8 +350,17 @@ def boost(
     return found
 
 
-def safe_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tally) -> tuple[Floats, Floats]:
-    """One interval's log LR of each bet on safety, (..., G), and its information, (...); as `harm_bets`."""
+@dataclass(frozen=True)
+class SafeBets:
+    """One interval's bets on safety, before φ: as those on harm; `slopes` (..., G) are for each unit of distance."""
+
+    log_lr: Floats
+    information: Floats
+    slopes: Floats
+
+
+def safe_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tally) -> SafeBets:
+    """One interval's bets on safety; as `harm_bets`."""
     known = past + control
     requests = np.maximum(treatment.requests, 1.0), np.maximum(control.requests, 1.0)
     below = test.margin / safe_prior(test.margin).factors
@@ -368,8 +379,8 @@ def safe_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tally) 
         # What a slow-down would move is read off control too, so that its chance counts thrice.
         precision = 1 / (np.maximum(spread, FINEST_SPREAD**2) * (1 / requests[0] + 3 / requests[1]))
         bets, unit = np.minimum(-moved[..., None] * (1 - np.log(below) / math.log(test.margin)), 0.0), np.ones(())
-    log_lr = precision[..., None] * (bets * miss[..., None] - bets**2 / 2)
-    return np.asarray(log_lr), np.asarray(precision * unit**2)
+    slopes = precision[..., None] * bets
+    return SafeBets(slopes * (miss[..., None] - bets / 2), np.asarray(precision * unit**2), slopes)
 
 
 def _burn_in_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tally) -> tuple[Floats, Floats]:
@@ -399,26 +410,37 @@ def _check_interval(interval: Interval) -> None:
             )
 
 
-def _counted(interval: Interval, books: Books, past: Tally | None) -> LatencyEvidence:
+_Paid = tuple[Books, Tally, tuple[float, float, float]]
+"""What an interval makes of books, of control's latencies so far, and of the matched sums."""
+
+
+def _counted(interval: Interval, paid: _Paid) -> LatencyEvidence:
     evidence, control, treatment = interval.evidence, interval.control.requests, interval.treatment.requests
     settled, warming = (control, treatment), (0, 0)
     if interval.burning_in:
         settled, warming = warming, settled
+    books, past, matched = paid
     return LatencyEvidence(
         test=evidence.test,
         books=books,
-        past=evidence.past + Tally.of(interval.control) if past is None else past,
+        past=past,
         control=evidence.control + settled[0],
         treatment=evidence.treatment + settled[1],
         warming_control=evidence.warming_control + warming[0],
         warming_treatment=evidence.warming_treatment + warming[1],
-        matched=_matched(interval) if interval.comparable and not interval.burning_in else evidence.matched,
+        matched=matched,
         intervals=evidence.intervals + 1,
     )
 
 
-def _paid(intervals: Sequence[Interval]) -> tuple[list[Books], list[Tally]]:
-    """The books of intervals of the same question, all burning in or none, and control's latencies with them."""
+def _unpaid(interval: Interval) -> _Paid:
+    """Of an interval that has nothing to compare."""
+    evidence = interval.evidence
+    return evidence.books, evidence.past + Tally.of(interval.control), evidence.matched
+
+
+def _paid(intervals: Sequence[Interval]) -> Iterator[_Paid]:
+    """Of comparable intervals of the same question, all burning in or none."""
     test, books = intervals[0].test, [one.evidence.books for one in intervals]
     past = Tally.stacked([one.evidence.past for one in intervals])
     control = Tally.of_all([one.control for one in intervals])
@@ -429,7 +451,7 @@ def _paid(intervals: Sequence[Interval]) -> tuple[list[Books], list[Tally]]:
     if intervals[0].burning_in:
         _advance(warmth, burn_in, _burn_in_bets(test, past, control, treatment), phi)
         after = [Books(one.harm, warmed, one.safe) for one, (warmed,) in zip(books, warmth.books(), strict=True)]
-        return after, (past + control).apart()
+        return zip(after, (past + control).apart(), (one.evidence.matched for one in intervals), strict=True)
     harms, proofs = Ledger.of([(one.harm,) for one in books]), Ledger.of([(one.safe,) for one in books])
     bets = harm_bets(test, past, control, treatment)
     levels = np.array([one.test.alpha_rollback for one in intervals])
@@ -438,10 +460,13 @@ def _paid(intervals: Sequence[Interval]) -> tuple[list[Books], list[Tally]]:
     _advance(harms, harm, (bets.log_lr, bets.information), phi)
     log_caps = np.where(boosts > 0, log_harm_cap(levels, warmth.log_e[:, 0]), np.inf)
     harms.log_started[:, 0] = cut(harms.log_started[:, 0], harms.log_reserve[:, 0], log_caps)
-    _advance(proofs, safe, safe_bets(test, past, control, treatment), phi)
+    proving = safe_bets(test, past, control, treatment)
+    _advance(proofs, safe, (proving.log_lr, proving.information), phi)
     proofs.cap(0, SAFE_LOG_HEADROOM - np.log([one.test.alpha_safe for one in intervals]))
     rows = zip(books, harms.books(), proofs.books(), strict=True)
-    return [Books(harmed, one.burn_in, proven) for one, (harmed,), (proven,) in rows], (past + control).apart()
+    after = [Books(harmed, one.burn_in, proven) for one, (harmed,), (proven,) in rows]
+    matched = _matched(test, [one.evidence.matched for one in intervals], control, treatment)
+    return zip(after, (past + control).apart(), matched, strict=True)
 
 
 def _advance(ledger: Ledger, prior: Prior, bets: tuple[Floats, Floats], phi: Floats) -> None:
@@ -501,19 +526,20 @@ def _slow_tail(known: Tally) -> Floats:
     return np.asarray(np.arange(known.counts.shape[-1]) > edge[..., None], float)
 
 
-def _matched(interval: Interval) -> tuple[float, float, float]:
-    sums, test = interval.evidence.matched, interval.test
-    control, treatment = interval.control, interval.treatment
-    weight = control.requests * (treatment.requests / (control.requests + treatment.requests))
-    slower, faster = _typical(test, treatment), _typical(test, control)
-    return sums[0] + weight * slower, sums[1] + weight * faster, sums[2] + weight
+def _matched(
+    test: LatencyTest, before: Sequence[tuple[float, float, float]], control: Tally, treatment: Tally
+) -> Iterator[tuple[float, float, float]]:
+    """The matched sums after one more interval of each test."""
+    requests = control.requests, treatment.requests
+    weight = requests[0] * (requests[1] / (requests[0] + requests[1]))
+    added = weight * _typical(test, treatment), weight * _typical(test, control), weight
+    columns = np.array(before).T + added
+    return zip(*columns.tolist(), strict=True)
 
 
-def _typical(test: LatencyTest, arm: Histogram) -> float:
-    """The mean latency, or the mean log-middle without sums."""
-    if test.sums and arm.mean is not None:
-        return arm.mean
-    return float(np.dot(arm.counts, layout(test.edges).log_middle)) / arm.requests
+def _typical(test: LatencyTest, arm: Tally) -> Floats:
+    """The mean latencies, or the mean log-middles without sums."""
+    return arm.mean if test.sums else np.asarray(arm.counts @ layout(test.edges).log_middle / arm.requests)
 
 
 def _ratio(evidence: LatencyEvidence) -> float | None:

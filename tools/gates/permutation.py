@@ -21,6 +21,8 @@ LARGE_ENOUGH = 10.0
 # Times the variance of ln u over n·(N − n)/N: more than the saddle point was ever seen to be short of the truth.
 CORRECTION = 0.06
 STEPS = 3
+# e to more than this is no number.
+LARGEST_LOG = 690.0
 
 
 def log_mean(log_u: Floats, pooled: Floats, drawn: Floats) -> Floats:
@@ -28,6 +30,10 @@ def log_mean(log_u: Floats, pooled: Floats, drawn: Floats) -> Floats:
 
     0 where nothing can be drawn.
     """
+    used = pooled.reshape(-1, pooled.shape[-1]).any(axis=0)
+    if used.any() and not used.all():
+        # What no draw of any of them has changes nothing.
+        log_u, pooled = log_u[..., used], pooled[..., used]
     total = pooled.sum(axis=-1)
     shares = pooled / np.maximum(total, 1.0)[..., None]
     n, rest = drawn[..., None], (total - drawn)[..., None]
@@ -46,25 +52,29 @@ def _at_saddle_point(
 ) -> Floats:
     share = np.clip(drawn / np.maximum(total, 1.0), 1e-9, 1 - 1e-9)[..., None]
     log_odds = np.log(share) - np.log1p(-share)
+    logs = log_u + (log_odds + log_z)[..., None]
+    within = bool((logs < LARGEST_LOG).all())
+    # Beyond what is a number a request is as good as drawn.
+    odds = np.exp(logs if within else np.minimum(logs, LARGEST_LOG))
     for _ in range(STEPS):
-        tilted = _logistic(log_u + (log_odds + log_z)[..., None])
-        slope = _mean(tilted * (1 - tilted), shares)
-        miss = _mean(tilted, shares) - share
-        log_z = log_z - np.clip(miss / np.maximum(slope, 1e-12), -1.5, 1.5)
-    odds = log_u + (log_odds + log_z)[..., None]
-    tilted = _logistic(odds)
-    slope = _mean(tilted * (1 - tilted), shares)
+        tilted, slope = _drawn(odds, shares)
+        step = np.clip((tilted - share) / np.maximum(slope, 1e-12), -1.5, 1.5)
+        log_z = log_z - step
+        odds *= np.exp(-step)[..., None]
+    _, slope = _drawn(odds, shares)
     width = np.log(np.maximum(slope, 1e-12) / (share * (1 - share)))
     # ln(1 − share + share·u·z), of which 1 − share is a factor.
-    level = total[..., None] * (np.log1p(-share) + _mean(np.logaddexp(0.0, odds), shares))
+    log_sums = np.log1p(odds) if within else np.logaddexp(0.0, log_u + (log_odds + log_z)[..., None])
+    level = total[..., None] * (np.log1p(-share) + _mean(log_sums, shares))
     centred = log_u - _mean(log_u, shares)[..., None]
     error = CORRECTION * _mean(centred**2, shares) / np.maximum(spread, LARGE_ENOUGH)
     return np.asarray(level - drawn[..., None] * log_z - width / 2 + error)
 
 
-def _logistic(logs: Floats) -> Floats:
-    with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-logs)))
+def _drawn(odds: Floats, shares: Floats) -> tuple[Floats, Floats]:
+    """The mean of a request's chance at these odds (..., G, B), and of chance × its rest: how fast that rises."""
+    chance = odds / (1 + odds)
+    return _mean(chance, shares), _mean(chance * (1 - chance), shares)
 
 
 def _mean(values: Floats, shares: Floats) -> Floats:
@@ -74,8 +84,7 @@ def _mean(values: Floats, shares: Floats) -> Floats:
 
 def _log_mean(logs: Floats, shares: Floats) -> Floats:
     """The log of the mean of exp(`logs`) over the buckets, as `_mean`; 0 where they are all empty."""
-    used = shares[..., None, :] > 0
-    peak = np.max(logs, axis=-1, where=used, initial=-np.inf)
+    peak = np.where(shares[..., None, :] > 0, logs, -np.inf).max(axis=-1)
     peak = np.where(np.isfinite(peak), peak, 0.0)
     mean = _mean(np.exp(np.minimum(logs - peak[..., None], 0.0)), shares)
     return np.asarray(peak + np.log(np.where(mean > 0, mean, 1.0)))

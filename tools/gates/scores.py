@@ -8,7 +8,7 @@ inside a bucket only the sum over all buckets is known: their means are interpol
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -46,8 +46,9 @@ class Tally:
     @classmethod
     def of_all(cls, histograms: Sequence[Histogram]) -> Self:
         """N histograms of one layout; the first dimension is N."""
+        counts = np.fromiter(chain.from_iterable([histogram.counts for histogram in histograms]), float)
         return cls(
-            np.array([histogram.counts for histogram in histograms], float),
+            counts.reshape(len(histograms), -1),
             np.array([histogram.total or 0.0 for histogram in histograms]),
             np.array([histogram.squares or 0.0 for histogram in histograms]),
         )
@@ -57,8 +58,8 @@ class Tally:
         """N of them as arrays whose first dimension is N."""
         return cls(
             np.array([tally.counts for tally in tallies]),
-            np.array([tally.total for tally in tallies]),
-            np.array([tally.squares for tally in tallies]),
+            np.fromiter((tally.total for tally in tallies), float),
+            np.fromiter((tally.squares for tally in tallies), float),
         )
 
     def apart(self) -> list["Tally"]:

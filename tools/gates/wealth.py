@@ -18,6 +18,7 @@ Everything is in logs. The array functions take any leading shape, so that many 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
@@ -219,11 +220,13 @@ class Ledger:
 
     @classmethod
     def of(cls, books: Sequence[Sequence[Wealth]]) -> Self:
-        """The books of N tests, Q of each."""
+        """The books of N ≥ 1 tests, Q of each, with as many bets each."""
+        shape, rows = (len(books), len(books[0])), list(chain.from_iterable(books))
+        started = chain.from_iterable([book.log_started for book in rows])
         return cls(
-            np.array([[book.log_started for book in row] for row in books]),
-            np.array([[book.log_reserve for book in row] for row in books]),
-            np.array([[book.clock for book in row] for row in books]),
+            np.fromiter(started, float).reshape(*shape, -1),
+            np.array([book.log_reserve for book in rows]).reshape(shape),
+            np.array([book.clock for book in rows]).reshape(shape),
         )
 
     @property
@@ -244,5 +247,8 @@ class Ledger:
 
     def books(self) -> list[list[Wealth]]:
         """As they were given, N by Q."""
-        rows = zip(self.log_started.tolist(), self.log_reserve.tolist(), self.clock.tolist(), strict=True)
-        return [[Wealth(tuple(bets), kept, seen) for bets, kept, seen in zip(*row, strict=True)] for row in rows]
+        questions, bets = self.log_started.shape[1:]
+        columns = self.log_started.reshape(-1, bets), self.log_reserve.ravel(), self.clock.ravel()
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        flat = [Wealth(tuple(started), kept, seen) for started, kept, seen in rows]
+        return [flat[first : first + questions] for first in range(0, len(flat), questions)]
