@@ -39,8 +39,8 @@ class Briefing(Value):
 
 async def brief(desk: Desk, turn: Turn) -> Briefing:
     """Look up what the run should know. What can't be looked up is left out: the tools will say why."""
-    rollouts = await desk.open_flags(turn.workspace)
-    view = await desk.get(turn.workspace, turn.rollout_id) if turn.rollout_id is not None else None
+    rollouts = await desk.rollouts.open_flags()
+    view = await desk.rollouts.get(turn.rollout_id) if turn.rollout_id is not None else None
     flags = await _flags(desk, turn, rollouts)
     environments = {turn.environment, *(one.environment for one in rollouts)}
     return Briefing(

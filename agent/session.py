@@ -151,7 +151,7 @@ class Agent:
     async def _converse(self, toolbox: Toolbox, course: Course, voice: Voice, stop: asyncio.Event) -> None:
         context, recorder, options = toolbox.context, self.recorder, self.options
         turn, run_id = context.turn, context.run_id
-        briefing = await context.unless_over(brief(self.desk, turn))
+        briefing = await context.unless_over(brief(context.desk, turn))
         offered = offered_to(options, self.tools, turn, briefing)
         functions = [offer.as_function() for offer in offered]
         await self._begin(context, briefing=briefing.model_dump(mode="json"), offers=functions)

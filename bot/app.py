@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import SecretStr
 from slack_bolt.async_app import AsyncApp
-from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.clients import open_client
 from bot.listeners import (
     actions,
     answering,
@@ -23,19 +23,15 @@ from bot.listeners import (
 from bot.listeners.handling import explain
 from bot.services import Services
 
-CLIENT_TIMEOUT_S = 10
-RATE_LIMIT_RETRIES = 2
-
 
 def build_app(services: Services) -> AsyncApp:
     """The Bolt app with every listener registered, and the job handlers that they submit to."""
     slack = services.settings.slack
-    client = AsyncWebClient(token=_text(slack.bot_token), base_url=slack.api_url, timeout=CLIENT_TIMEOUT_S)
-    client.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=RATE_LIMIT_RETRIES))
+    client = open_client(_text(slack.bot_token), slack.api_url)
     # Without a signing secret nothing that arrives over HTTP may count as signed.
     app = AsyncApp(name="sluice", client=client, signing_secret=_text(slack.signing_secret) or secrets.token_hex(32))
     for feature in (commands, planning, starting, conversing, modals, answering, actions, messages, home, events):
-        feature.register(app, services)
+        feature.register(app, services.of_nobody())
     _handle_errors(app)
     return app
 

@@ -6,12 +6,14 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
+from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.desk import Desk
 from agent.planner import Planner
 from agent.planning.drafter import Drafter
 from bot.brain import Brain, OpenModel, SharedModel
+from bot.clients import Clients, OneToken
 from bot.people import SlackPeople
 from bot.services import Services
 from bot.settings import Settings
@@ -73,6 +75,7 @@ async def running_services(
         drafter = Drafter(settings.model, model, database, clock)
         planner = Planner(specs, flags, metrics, settings.policy, settings.planning, clock, drafter, database)
         kinds = metrics.catalogue.kinds
+        clients = create_clients(settings)
         rollouts = RolloutService(
             database,
             flags,
@@ -80,7 +83,8 @@ async def running_services(
             clock,
             wake=controller.carry_out,
             kinds=kinds,
-            people=SlackPeople(settings.slack),
+            people=SlackPeople(clients),
+            many=settings.slack.many_workspaces,
         )
         desk = Desk(database, clock, flags, metrics, specs, settings.policy, planner, rollouts)
         yield Services(
@@ -95,6 +99,7 @@ async def running_services(
             controller=controller,
             planner=planner,
             agent=Brain(desk, settings.model, model),
+            clients=clients,
         )
 
 
@@ -124,6 +129,11 @@ def check_there(database: Database) -> None:
 def shown_url(database: Database) -> str:
     """The database's URL as people write it, without its password."""
     return database.url.set(drivername=database.url.get_backend_name()).render_as_string(hide_password=True)
+
+
+def create_clients(settings: Settings) -> Clients[AsyncWebClient]:
+    """The client of each workspace that the app is installed in."""
+    return OneToken(settings.slack.bot_token, settings.slack.api_url)
 
 
 def create_metrics(settings: Settings) -> Metrics:

@@ -21,6 +21,7 @@ from agent.probe import PROBE_SECONDS, probe
 from bot.bootstrap import (
     check_schema,
     check_there,
+    create_clients,
     create_flags,
     create_job_runner,
     create_metrics,
@@ -117,7 +118,7 @@ async def examine(settings: Settings, clock: Clock) -> list[Finding]:
             *[finding async for finding in _metrics(settings, metrics)],
             await _look("specs", _specs(settings, specs)),
             *[finding async for finding in _slack(settings.slack, clock)],
-            await _look("policy", _policy(settings, SlackPeople(settings.slack))),
+            await _look("policy", _policy(settings, SlackPeople(create_clients(settings)))),
             await _look("model", _model(settings.model), PROBE_SECONDS * 2),
         ]
 

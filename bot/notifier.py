@@ -17,7 +17,8 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import select
 
-from bot.pacing import EDITS, Pace, Paces
+from bot.clients import Clients, without_retries
+from bot.pacing import Pace, Paces, edits_in, is_of_edits
 from bot.services import Services
 from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
 from bot.telling import Messenger, Teller
@@ -61,21 +62,23 @@ logger = structlog.get_logger(__name__)
 
 
 class Notifier:
-    """Delivers what is due. `client` is used without retries of its own: waiting is decided here."""
+    """Delivers what is due. Clients are used without retries of their own: waiting is decided here.
+
+    What goes wrong in one of many workspaces holds up no other.
+    """
 
     def __init__(
-        self, services: Services, client: Messenger, *, owner: str | None = None, pace: Pace | None = None
+        self, services: Services, clients: Clients[Messenger], *, owner: str | None = None, pace: Pace | None = None
     ) -> None:
         self._services = services
         self._clock = services.clock
-        slack = _without_retries(client) if isinstance(client, AsyncWebClient) else client
-        self._teller = Teller(services, slack)
+        self._clients = clients
+        self._tellers: dict[str, tuple[Messenger, Teller]] = {}
         self.owner = owner or secrets.token_hex(8)
         self._paces = Paces(pace or Pace())
         self._lease_until: datetime | None = None
         self._lease_lock = asyncio.Lock()
-        self._posting = _Outage()
-        self._editing = _Outage()
+        self._outages: dict[tuple[str, bool], _Outage] = {}
 
     async def deliver_due(self) -> int:
         """Deliver everything that is due and that Slack's pace allows; how many messages were closed."""
@@ -108,9 +111,6 @@ class Notifier:
         return closed
 
     async def _round(self, *, edits: bool) -> int:
-        outage = self._editing if edits else self._posting
-        if outage.lasts(self._clock.now()):
-            return 0
         async with self._services.database.read() as session:
             messages = await outbox.due(session, now=self._clock.now(), limit=BATCH)
         if not messages or not await self._hold_lease():
@@ -118,26 +118,28 @@ class Notifier:
         paced = await self._paced(messages, edits=edits)
         gate = asyncio.Semaphore(AT_ONCE)
 
-        async def one(message: OutboxMessage, key: str) -> bool:
+        async def one(message: OutboxMessage, way: "_Way") -> bool:
             async with gate:
-                if outage.lasts(self._clock.now()) or not await self._hold_lease():
+                if self._outage(way).lasts(self._clock.now()) or not await self._hold_lease():
                     return False
-                return await self._deliver(message, key)
+                return await self._deliver(message, way)
 
-        return sum(await asyncio.gather(*(one(message, key) for message, key in paced)))
+        return sum(await asyncio.gather(*(one(message, way) for message, way in paced)))
 
-    async def _paced(self, messages: Sequence[OutboxMessage], *, edits: bool) -> list[tuple[OutboxMessage, str]]:
-        """The edits, or all else, that may go out now, each with the bucket it took from.
+    async def _paced(self, messages: Sequence[OutboxMessage], *, edits: bool) -> list[tuple[OutboxMessage, "_Way"]]:
+        """The edits, or all else, that may go out now, each with the way it takes.
 
         Edits go side by side; messages one a channel, so that people read them in order and an urgent one is next.
         """
         places = await self._places({message.rollout_id for message in messages if message.rollout_id})
         now, allowed, served = self._clock.now(), [], set[str]()
         for message in messages:
-            key = self._pace_key(message, places.get(message.rollout_id or ""))
-            if (key == EDITS) is edits and key not in served and self._paces.take(key, now):
-                allowed.append((message, key))
-                served |= {key} - {EDITS}
+            way = self._way(message, places.get(message.rollout_id or ""))
+            if way.edits is not edits or way.key in served or self._outage(way).lasts(now):
+                continue
+            if self._paces.take(way.key, now):
+                allowed.append((message, way))
+                served |= set() if way.edits else {way.key}
         return allowed
 
     async def _places(self, rollout_ids: set[str]) -> dict[str, Conversation]:
@@ -148,15 +150,31 @@ class Notifier:
             rows = await session.execute(query.where(Rollout.id.in_(rollout_ids)))
             return {row[0]: row[1] for row in rows}
 
-    def _pace_key(self, message: OutboxMessage, place: Conversation | None) -> str:
+    def _way(self, message: OutboxMessage, place: Conversation | None) -> "_Way":
+        workspace, slack = self._workspace_of(message, place), self._services.settings.slack
         if message.kind == Kind.CARD and place is not None and place.card_ts is not None:
-            return EDITS
+            return _Way(workspace, edits_in(workspace))
         if message.kind == Kind.DIRECT:
-            return str(message.payload.get("person"))
-        return place.channel if place is not None else self._services.settings.slack.alerts_channel or message.lane
+            return _Way(workspace, str(message.payload.get("person")))
+        return _Way(workspace, place.channel if place else slack.of(workspace).alerts_channel or message.lane)
 
-    def _outage(self, key: str) -> "_Outage":
-        return self._editing if key == EDITS else self._posting
+    def _workspace_of(self, message: OutboxMessage, place: Conversation | None) -> str:
+        """The workspace that it is for; all is for one that is not named where there is only one."""
+        if not self._services.settings.slack.many_workspaces:
+            return ""
+        return place.workspace if place is not None else str(message.payload.get("workspace", ""))
+
+    def _outage(self, way: "_Way") -> "_Outage":
+        return self._outages.setdefault((way.workspace, way.edits), _Outage())
+
+    async def _teller(self, workspace: str) -> Teller:
+        """Who tells a workspace's people. Raises NotInstalled."""
+        client = await self._clients.of(workspace)
+        if workspace not in self._tellers or self._tellers[workspace][0] is not client:
+            services = self._services.of(workspace) if workspace else self._services
+            slack = without_retries(client, timeout=CALL_TIMEOUT_S) if isinstance(client, AsyncWebClient) else client
+            self._tellers[workspace] = client, Teller(services, slack, workspace)
+        return self._tellers[workspace][1]
 
     async def _hold_lease(self) -> bool:
         """Whether delivering is this process's, for some seconds at least."""
@@ -172,14 +190,14 @@ class Notifier:
 
     # -- one message ------------------------------------------------------------------------------------------------
 
-    async def _deliver(self, message: OutboxMessage, key: str) -> bool:
+    async def _deliver(self, message: OutboxMessage, way: "_Way") -> bool:
         """Whether the message was closed, told or not."""
         try:
-            await self._teller.tell(message)
+            await (await self._teller(way.workspace)).tell(message)
         except SlackApiError as error:
-            return await self._refused(message, key, error)
+            return await self._refused(message, way, error)
         except NETWORK_ERRORS as error:
-            await self._away(message, key, f"Slack did not answer ({type(error).__name__}).")
+            await self._away(message, way, f"Slack did not answer ({type(error).__name__}).")
             return False
         except PeopleUnavailable as error:
             await self._postpone(message, self._clock.now() + _backoff(message), str(error))
@@ -190,27 +208,27 @@ class Notifier:
             reference = secrets.token_hex(4)
             logger.exception(FAULTY, reference=reference, message=message.id, kind=message.kind)
             return await self._faulty(message, f"A fault of Sluice; the log has it under {reference}.")
-        self._outage(key).end()
+        self._outage(way).end()
         await self._settle(message, Status.DELIVERED)
         return True
 
     # -- when it did not work ---------------------------------------------------------------------------------------
 
-    async def _refused(self, message: OutboxMessage, key: str, error: SlackApiError) -> bool:
+    async def _refused(self, message: OutboxMessage, way: "_Way", error: SlackApiError) -> bool:
         code, wait = code_of(error), retry_after(error)
         if wait is not None:
             until = self._clock.now() + wait
-            self._paces.hold(key, until)
+            self._paces.hold(way.key, until)
             await self._postpone(message, until, f"Slack asked to wait {wait.total_seconds():.0f} s.")
             return False
         if is_trouble_of_slack(error):
-            await self._away(message, key, f"Slack answered {code}.")
+            await self._away(message, way, f"Slack answered {code}.")
             return False
         if code in REFUSED_APP:
             # A wrong token would fail every message there is; they wait until it is mended.
             logger.error(UNDELIVERED, message=message.id, reason=code, what_to_do=WHAT_TO_DO[code])
             until = self._clock.now() + LONGEST_BACKOFF
-            self._outage(key).until = until
+            self._outage(way).until = until
             await self._postpone(message, until, f"Slack refused the app: {code}.")
             return False
         return await self._undeliverable(message, code, f"Slack refused it: {code}.")
@@ -228,9 +246,9 @@ class Notifier:
         await self._postpone(message, self._clock.now() + _backoff(message), sentence)
         return False
 
-    async def _away(self, message: OutboxMessage, key: str, sentence: str) -> None:
+    async def _away(self, message: OutboxMessage, way: "_Way", sentence: str) -> None:
         """Slack is not there: this message waits its turn, and after some failures everything of its sort does."""
-        now, outage = self._clock.now(), self._outage(key)
+        now, outage = self._clock.now(), self._outage(way)
         outage.count(now)
         if outage.until is not None:
             logger.warning(AWAY, reason=sentence, until=outage.until.isoformat())
@@ -244,6 +262,18 @@ class Notifier:
     async def _settle(self, message: OutboxMessage, status: Status, error: str | None = None) -> None:
         async with self._services.database.write() as session:
             await outbox.settle(session, message, status=status, at=self._clock.now(), error=error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a message goes out: to which workspace, and at whose pace (a channel's, a person's, the workspace's edits)."""
+
+    workspace: str
+    key: str
+
+    @property
+    def edits(self) -> bool:
+        return is_of_edits(self.key)
 
 
 @dataclass(slots=True)
@@ -269,9 +299,3 @@ def _backoff(message: OutboxMessage) -> timedelta:
     cap = LONGEST_URGENT_BACKOFF if message.urgent else LONGEST_BACKOFF
     doubled: timedelta = FIRST_BACKOFF * (1 << min(message.attempts, 10))
     return min(doubled, cap)
-
-
-def _without_retries(client: AsyncWebClient) -> AsyncWebClient:
-    return AsyncWebClient(
-        token=client.token, base_url=client.base_url, timeout=CALL_TIMEOUT_S, retry_handlers=[], proxy=client.proxy
-    )

@@ -4,7 +4,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 EDITS = "edits"
-"""The pace of chat.update, which Slack limits for the workspace as a whole."""
+"""The pace of chat.update, which Slack limits for a workspace as a whole."""
+
+
+def edits_in(workspace: str) -> str:
+    """The key of a workspace's edits."""
+    return f"{EDITS}:{workspace}" if workspace else EDITS
+
+
+def is_of_edits(key: str) -> bool:
+    """Whether the key is that of a workspace's edits."""
+    return key.partition(":")[0] == EDITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +29,17 @@ class Pace:
 
 @dataclass(slots=True)
 class Paces:
-    """A bucket of tokens for each channel's messages, and one for edits."""
+    """A bucket of tokens for each channel's messages, and one for each workspace's edits."""
 
     pace: Pace
     buckets: dict[str, "_Bucket"] = field(default_factory=dict)
 
-    def take(self, key: str, now: datetime) -> bool:
-        """Whether one more may go out now; `key` is a channel or EDITS."""
-        return self._bucket(key, now).take(now)
+    def take(self, key: str, now: datetime, *, waiting: int = 1) -> bool:
+        """Whether one more may go out now of the `waiting` that would; `key` is a channel or a workspace's edits.
+
+        A burst is for the few lines of one event. Where more than that wait, they go out one by one from the first on.
+        """
+        return self._bucket(key, now).take(now, evenly=waiting > self.pace.message_burst and not is_of_edits(key))
 
     def hold(self, key: str, until: datetime) -> None:
         """Let nothing out before `until`."""
@@ -35,7 +48,7 @@ class Paces:
 
     def _bucket(self, key: str, now: datetime) -> "_Bucket":
         if key not in self.buckets:
-            edits = key == EDITS
+            edits = is_of_edits(key)
             rate = self.pace.edits_per_second if edits else self.pace.messages_per_second
             burst = self.pace.edit_burst if edits else self.pace.message_burst
             self.buckets[key] = _Bucket(rate, burst, float(burst), now)
@@ -52,11 +65,13 @@ class _Bucket:
     at: datetime
     held_until: datetime | None = None
 
-    def take(self, now: datetime) -> bool:
+    def take(self, now: datetime, *, evenly: bool) -> bool:
         if self.held_until is not None and now < self.held_until:
             return False
         self.tokens = min(self.burst, self.tokens + (now - self.at).total_seconds() * self.per_second)
         self.at = now
+        if evenly:
+            self.tokens = min(self.tokens, 1.0)
         if self.tokens < 1:
             return False
         self.tokens -= 1

@@ -1,10 +1,9 @@
 """Who is in a Slack user group, asked of Slack each time: https://docs.slack.dev/reference/methods/usergroups.users.list."""
 
-from pydantic import SecretStr
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.settings import SlackSettings
+from bot.clients import Clients, NotInstalled, without_retries
 from bot.slack import NETWORK_ERRORS, code_of
 from tools.people.base import PeopleUnavailable, UnknownGroup
 
@@ -18,18 +17,19 @@ NOT_GRANTED = frozenset({"missing_scope", "no_permission", "not_allowed_token_ty
 class SlackPeople:
     """The members of Slack user groups; nothing is kept from one question to the next."""
 
-    def __init__(self, slack: SlackSettings) -> None:
-        token = slack.bot_token
-        self._client = None if token is None else _client(token, slack.api_url)
+    def __init__(self, clients: Clients[AsyncWebClient]) -> None:
+        self._clients = clients
 
-    async def members(self, group: str) -> frozenset[str]:
+    async def members(self, group: str, *, workspace: str = "") -> frozenset[str]:
         """Raises UnknownGroup, PeopleUnavailable."""
-        if self._client is None:
-            raise PeopleUnavailable(
-                f"SLUICE_SLACK_BOT_TOKEN is not set, so nobody can say who is in the user group {group}."
-            )
         try:
-            answer = await self._client.usergroups_users_list(usergroup=group)
+            client = await self._clients.of(workspace)
+        except NotInstalled as error:
+            raise PeopleUnavailable(f"Nobody can say who is in the user group {group}: {error}") from error
+        # Without retries: whoever clicked tries again, or nobody waits at all.
+        asked = without_retries(client, timeout=TIMEOUT_S)
+        try:
+            answer = await asked.usergroups_users_list(usergroup=group)
         except SlackApiError as error:
             raise _refused(group, code_of(error)) from error
         except NETWORK_ERRORS as error:
@@ -50,8 +50,3 @@ def _refused(group: str, code: str) -> UnknownGroup | PeopleUnavailable:
             "the app, for the scope usergroups:read."
         )
     return PeopleUnavailable(f"Slack did not say who is in the user group {group} ({code}); try again in a moment.")
-
-
-def _client(token: SecretStr, url: str) -> AsyncWebClient:
-    # Without retries: whoever clicked tries again, or nobody waits at all.
-    return AsyncWebClient(token=token.get_secret_value(), base_url=url, timeout=TIMEOUT_S, retry_handlers=[])

@@ -21,6 +21,7 @@ from bot.bootstrap import running_services
 from bot.http import build_http
 from bot.listeners import conversing
 from bot.notifier import Notifier
+from bot.picturing import DRAWN_EVERY, Pictures
 from bot.scheduler import Scheduler
 from bot.services import Services
 from bot.settings import Settings, SlackSettings
@@ -64,9 +65,9 @@ async def running(settings: Settings, *, http: bool) -> AsyncIterator[str]:
         stack.callback(listener.close)
         services = await stack.enter_async_context(running_services(settings))
         slack = build_app(services)
-        notifier = Notifier(services, slack.client)
+        notifier = Notifier(services, services.clients)
         stack.push_async_callback(notifier.close)
-        scheduler = _scheduler(services, notifier)
+        scheduler = _scheduler(services, notifier, Pictures(services, services.clients))
         stack.push_async_callback(scheduler.stop)
         backtests.register(services)
         await services.jobs.start()
@@ -127,12 +128,13 @@ async def serving(app: Starlette, listener: socket.socket) -> AsyncIterator[None
         await task
 
 
-def _scheduler(services: Services, notifier: Notifier) -> Scheduler:
+def _scheduler(services: Services, notifier: Notifier, pictures: Pictures) -> Scheduler:
     timing = services.settings.scheduler
     scheduler = Scheduler(services.clock)
     scheduler.every(timing.tick, "tick", services.controller.tick)
     scheduler.every(timing.delivery, "delivery", notifier.post_due)
     scheduler.every(timing.delivery, "cards", notifier.edit_due)
+    scheduler.every(DRAWN_EVERY, "pictures", pictures.turn)
     scheduler.every(
         retention.EVERY,
         "retention",

@@ -1,9 +1,13 @@
 """The parts of a running Sluice, as `bot.bootstrap` wires them and listeners use them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from slack_sdk.web.async_client import AsyncWebClient
 
 from agent.planner import Planner
 from bot.brain import Brain
+from bot.clients import Clients
 from bot.runs import Runs
 from bot.settings import Settings
 from bot.underway import Underway
@@ -19,7 +23,11 @@ from tools.specs.base import SpecSource
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything a listener, a command or the scheduler may need."""
+    """Everything a listener, a command or the scheduler may need.
+
+    `rollouts` is the operator's door to all of them. People in Slack act through `of`, the services of their workspace;
+    listeners are given services `of_nobody`, so that one that forgets to ask for a workspace's finds nothing.
+    """
 
     settings: Settings
     clock: Clock
@@ -32,5 +40,14 @@ class Services:
     controller: Controller
     planner: Planner
     agent: Brain
+    clients: Clients[AsyncWebClient]
     runs: Runs = field(default_factory=Runs)
     underway: Underway = field(default_factory=Underway)
+
+    def of(self, workspace: str) -> Self:
+        """The same for the people of a workspace, for whom there are no rollouts but its own."""
+        return replace(self, rollouts=self.rollouts.of(workspace))
+
+    def of_nobody(self) -> Self:
+        """The same without any rollouts."""
+        return replace(self, rollouts=self.rollouts.of_nobody())

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -30,13 +30,14 @@ from tools.errors import ConfigurationError
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import Name
-from tools.plans.policy import ApprovalRule, Policy
+from tools.plans.policy import ApprovalRule, Approving, Policy
 from tools.records.database import parse_url
 
 DEFAULT_FILE = Path("sluice.toml")
 FILE_VARIABLE = "SLUICE_CONFIG"
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - a platform's router is on another address
 
+WorkspaceId = Annotated[str, Field(pattern=r"^[TE][A-Z0-9]{2,20}$")]
 SLACK_APPROVER = re.compile(r"[UWS][A-Z0-9]{2,20}")
 
 SECONDS_IN = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -83,10 +84,20 @@ class DatabaseSettings(Section):
         return url
 
 
+class WorkspaceSettings(Section):
+    """The channels of one of many workspaces, where they are called differently in it."""
+
+    releases_channel: Annotated[str, Field(min_length=1)] | None = None
+    alerts_channel: Annotated[str, Field(min_length=1)] | None = None
+
+
 class SlackSettings(Section):
     """The Slack app's tokens, and the channels: `releases_channel` takes rollouts that no channel asked for.
 
-    With `direct_messages`, who can answer a question is told of it by direct message too.
+    With `direct_messages`, who can answer a question is told of it by direct message too; with `charts`, cards have a
+    picture of how the gate went. `client_id` and `client_secret` let many workspaces install the app by OAuth, instead
+    of one by its `bot_token`; `workspaces` says by a workspace's id what is different in it. `connections` is how many
+    Socket Mode has.
     """
 
     bot_token: SecretStr | None = None
@@ -96,6 +107,21 @@ class SlackSettings(Section):
     releases_channel: Annotated[str, Field(min_length=1)] | None = None
     alerts_channel: Annotated[str, Field(min_length=1)] | None = None
     direct_messages: bool = True
+    charts: bool = True
+    client_id: Annotated[str, Field(min_length=1)] | None = None
+    client_secret: SecretStr | None = None
+    connections: Annotated[int, Field(ge=1, le=10)] = 2
+    workspaces: dict[WorkspaceId, WorkspaceSettings] = Field(default_factory=dict)
+
+    @property
+    def many_workspaces(self) -> bool:
+        """Whether workspaces install the app by OAuth."""
+        return self.client_id is not None
+
+    def of(self, workspace: str) -> Self:
+        """The same for one workspace."""
+        own = self.workspaces.get(workspace)
+        return self if own is None else self.model_copy(update=own.model_dump(exclude_none=True))
 
     @field_validator("api_url")
     @classmethod
@@ -171,6 +197,14 @@ class ApprovalSettings(ApprovalRule):
     backup: tuple[Approver, ...] = ()
 
 
+class ApprovingSettings(Approving):
+    """Who approves in a workspace, as Slack knows them."""
+
+    approvers: tuple[Approver, ...] = ()
+    backup: tuple[Approver, ...] = ()
+    approval: Annotated[tuple[ApprovalSettings, ...], Field(max_length=100)] = ()
+
+
 class PolicySettings(Policy):
     """The policy, with durations as people write them, people and user groups as Slack knows them."""
 
@@ -178,6 +212,8 @@ class PolicySettings(Policy):
     backup: tuple[Approver, ...] = ()
     approval: Annotated[tuple[ApprovalSettings, ...], Field(max_length=100)] = ()
     approval_ttl: Span = timedelta(hours=24)
+    longest_acceptance: Span = timedelta(days=7)
+    workspaces: dict[WorkspaceId, ApprovingSettings] = Field(default_factory=dict)
 
 
 class MetricSettings(MetricDefinition):

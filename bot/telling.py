@@ -1,7 +1,8 @@
 """What is said to people, and where: the living card, its thread, the alerts channel, a direct message."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -16,6 +17,7 @@ from bot.blocks.lines import line
 from bot.blocks.mrkdwn import is_mentionable, mention, name
 from bot.blocks.questions import nudge
 from bot.calling import Caller
+from bot.picturing import CardPictures, shown
 from bot.services import Services
 from bot.slack import code_of, is_trouble_of_slack, retry_after
 from tools.errors import NotFound
@@ -34,6 +36,7 @@ from tools.rollouts.views import PlaceView, RolloutView
 MOST_MENTIONED = 20
 PATIENCE_WITH_GROUPS = 3
 """How often Slack is asked again who is in a group before its name is said instead."""
+MOST_APPROVALS = 6
 LOOK_BACK = 12
 """How many decisions are read for a card, which shows the newest of them and looks for where a rollback began."""
 
@@ -41,6 +44,8 @@ CHANNEL_LOST = frozenset({"channel_not_found", "is_archived", "not_in_channel", 
 """Slack refuses the channel, not the message."""
 CARD_LOST = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 """The card can't be edited any more, so a new one is posted."""
+BLOCKS_REFUSED = "invalid_blocks"
+"""Slack's word for blocks with a picture that it does not know yet, or not any more."""
 THREAD_LOST = frozenset({"cannot_reply_to_message", "message_not_found", "thread_not_found"})
 """The card that the thread hangs on is gone, so a new one is posted."""
 
@@ -75,12 +80,14 @@ class Messenger(Protocol):
 
 
 class Teller:
-    """Says what an outbox message holds, rendered from the state at this moment."""
+    """Says what an outbox message holds, rendered from the state at this moment, in a workspace's channels."""
 
-    def __init__(self, services: Services, slack: Messenger) -> None:
+    def __init__(self, services: Services, slack: Messenger, workspace: str = "") -> None:
         self._services = services
+        self._channels = services.settings.slack.of(workspace)
         self._slack = slack
         self._caller = Caller(services, slack)
+        self._pictures = CardPictures(services)
         self._locks = WeakValueDictionary[str, asyncio.Lock]()
 
     async def tell(self, message: OutboxMessage) -> None:
@@ -115,16 +122,39 @@ class Teller:
 
     async def _edit_card(self, view: RolloutView, place: PlaceView) -> bool:
         """Whether there was a card to edit."""
-        blocks, text = await self._card(view)
-        try:
-            await self._slack.chat_update(
-                channel=place.channel, ts=str(place.card_ts), text=text, blocks=[block.to_dict() for block in blocks]
+
+        async def edit(text: str, blocks: Sequence[Block]) -> str:
+            plain = [block.to_dict() for block in blocks]
+            answer = await self._slack.chat_update(
+                channel=place.channel, ts=str(place.card_ts), text=text, blocks=plain
             )
+            return str(answer["ts"])
+
+        try:
+            await self._with_card(view, edit)
         except SlackApiError as error:
             if code_of(error) not in CARD_LOST:
                 raise
             return False
         return True
+
+    async def _with_card(self, view: RolloutView, say: Callable[[str, Sequence[Block]], Awaitable[str]]) -> str:
+        """Say the card with the newest picture that Slack will show: a card waits for none."""
+        async with self._services.database.read() as session:
+            decisions = await log.newest(session, view.id, kinds=DECIDING, limit=LOOK_BACK)
+            approved = await log.newest(session, view.id, kinds=[Happening.APPROVAL_GRANTED], limit=MOST_APPROVALS)
+        shown_as = partial(card, view, decisions, outlook=await self._outlook(view), approved=approved)
+        for picture in await self._pictures.of_card(view):
+            try:
+                answer = await say(summary(view), shown_as(picture=shown(picture)))
+            except SlackApiError as error:
+                if code_of(error) != BLOCKS_REFUSED:
+                    raise
+                await self._pictures.refused(picture)
+            else:
+                await self._pictures.took(picture)
+                return answer
+        return await say(summary(view), shown_as())
 
     async def _new_card(self, rollout_id: str, *, instead_of: str | None) -> tuple[PlaceView, bool]:
         """Post a card instead of one that is lost or was never there; where it is, and whether it was posted here.
@@ -155,11 +185,14 @@ class Teller:
 
     async def _post_card(self, view: RolloutView, place: PlaceView) -> str:
         """A new card. It starts the thread, unless the conversation began with a thread that people had started."""
-        blocks, text = await self._card(view)
         within = _thread_of(place)
-        return await self._post(
-            place.channel, text, blocks, thread_ts=within, broadcast=within is not None, metadata=_metadata(view)
-        )
+
+        async def post(text: str, blocks: Sequence[Block]) -> str:
+            return await self._post(
+                place.channel, text, blocks, thread_ts=within, broadcast=within is not None, metadata=_metadata(view)
+            )
+
+        return await self._with_card(view, post)
 
     async def _keep(self, place: PlaceView, ts: str) -> PlaceView:
         """Write down where the card is. Whoever replied to it before this was written has begun the conversation."""
@@ -183,11 +216,6 @@ class Teller:
                 update(Conversation).where(Conversation.id == conversation_id).values(card_ts=ts, thread_ts=thread_ts)
             )
         return PlaceView(conversation_id, place.workspace, place.channel, thread_ts, ts)
-
-    async def _card(self, view: RolloutView) -> tuple[Sequence[Block], str]:
-        async with self._services.database.read() as session:
-            decisions = await log.newest(session, view.id, kinds=DECIDING, limit=LOOK_BACK)
-        return card(view, decisions, outlook=await self._outlook(view)), summary(view)
 
     async def _outlook(self, view: RolloutView) -> str | None:
         """When the gate should have its verdict; None where that can't be told, which must not hold up the card."""
@@ -230,14 +258,14 @@ class Teller:
             await self._alert_channel(message, people=people)
 
     async def _alert_channel(self, message: OutboxMessage, *, people: str) -> None:
-        slack = self._services.settings.slack
-        channel = slack.alerts_channel or slack.releases_channel
+        channel = self._channels.alerts_channel or self._channels.releases_channel
         if channel is None:
             raise NowhereToTell("There is no channel for alerts: set SLUICE_SLACK_ALERTS_CHANNEL.")
         facts = _facts(message)
-        about = texts.ABOUT.format(
-            flag=name(facts.get("flag", "?")), environment=name(facts.get("environment", "?")), line=_line(message)
-        )
+        about = _line(message)
+        if "flag" in facts:
+            flag, environment = name(facts["flag"]), name(facts.get("environment", "?"))
+            about = texts.ABOUT.format(flag=flag, environment=environment, line=about)
         await self._post(channel, texts.MENTIONING.format(people=people, line=about).strip())
 
     async def _nudge(self, message: OutboxMessage) -> None:
@@ -253,7 +281,7 @@ class Teller:
 
     async def _who_must_act(self, message: OutboxMessage, view: RolloutView) -> list[str]:
         """Who is mentioned: those who can approve when they are asked or nobody in Slack asked; else who asked."""
-        approvers = rule_of(self._services.settings.policy, view.plan).approvers
+        approvers = rule_of(self._services.settings.policy.of(view.workspace), view.plan).approvers
         # Whoever asked on the command line has no account that Slack could mention.
         askers = [view.requester] if is_mentionable(view.requester) else []
         match Happening(message.payload["what"]):
@@ -272,7 +300,7 @@ class Teller:
             if message.attempts < PATIENCE_WITH_GROUPS:
                 raise
             barred = {view.requester, view.plan.spec_author}
-            approvers = rule_of(self._services.settings.policy, view.plan).approvers
+            approvers = rule_of(self._services.settings.policy.of(view.workspace), view.plan).approvers
             return [one for one in approvers if one not in barred][:MOST_MENTIONED]
         if not electors.is_asked:
             return []

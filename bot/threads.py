@@ -126,10 +126,10 @@ class Threads:
                 return None
             return await self._rollout_of(session, await session.get_one(Conversation, conversation_id))
 
-    async def knows(self, channel: str, ts: str) -> bool:
+    async def knows(self, workspace: str, channel: str, ts: str) -> bool:
         """Whether the message was written down."""
         async with self._database.read() as session:
-            return await self._message(session, channel, ts) is not None
+            return await self._message(session, workspace, channel, ts) is not None
 
     async def hear(self, heard: Heard) -> str | None:
         """Write a message down, without what looks like a secret: no row, prompt or log is to have it.
@@ -154,11 +154,11 @@ class Threads:
             statement = insert_for(session)(_MESSAGES).on_conflict_do_nothing().returning(_MESSAGES.c.id)
             return conversation_id if await session.scalar(statement, row) is not None else None
 
-    async def change(self, channel: str, ts: str, text: str) -> Upset | None:
+    async def change(self, workspace: str, channel: str, ts: str, text: str) -> Upset | None:
         """A message was edited. The run that reads it must stop, and what it read is unread again."""
         text = redacted(cleaned(text))
         async with self._database.write() as session:
-            message = await self._held_message(session, channel, ts)
+            message = await self._held_message(session, workspace, channel, ts)
             if message is None or message.by_sluice or message.text == text:
                 return None
             message.earlier = [*message.earlier, message.text]
@@ -169,19 +169,19 @@ class Threads:
                 message.is_order = False
             return upset
 
-    async def take_back(self, channel: str, ts: str) -> Upset | None:
+    async def take_back(self, workspace: str, channel: str, ts: str) -> Upset | None:
         """A message was deleted. The run that reads it must stop; what else it read is unread again."""
         async with self._database.write() as session:
-            message = await self._held_message(session, channel, ts)
+            message = await self._held_message(session, workspace, channel, ts)
             if message is None or message.by_sluice or message.deleted_at is not None:
                 return None
             message.deleted_at = self._clock.now()
             return await self._upset(session, message, again=True)
 
-    async def object_to(self, channel: str, ts: str, person: str) -> Upset | None:
+    async def object_to(self, workspace: str, channel: str, ts: str, person: str) -> Upset | None:
         """Somebody put ❌ on a message: on their own, or on Sluice's, which is for everyone in the thread to stop."""
         async with self._database.write() as session:
-            message = await self._held_message(session, channel, ts)
+            message = await self._held_message(session, workspace, channel, ts)
             if message is None or (not message.by_sluice and message.author != person):
                 return None
             if message.run_id is None:
@@ -353,9 +353,7 @@ class Threads:
     async def _find(self, session: AsyncSession, workspace: str, channel: str, thread: str) -> str | None:
         """The conversation of a thread; one that was begun on the command line belongs to no workspace yet."""
         query = select(Conversation.id).where(
-            Conversation.channel == channel,
-            or_(Conversation.thread_ts == thread, Conversation.card_ts == thread),
-            Conversation.workspace.in_((workspace, "")),
+            *_within(workspace, channel), or_(Conversation.thread_ts == thread, Conversation.card_ts == thread)
         )
         return await session.scalar(query.order_by(Conversation.workspace.desc()).limit(1))
 
@@ -404,20 +402,20 @@ class Threads:
         assert found is not None, "it was just written"
         return found
 
-    async def _message(self, session: AsyncSession, channel: str, ts: str) -> Message | None:
+    async def _message(self, session: AsyncSession, workspace: str, channel: str, ts: str) -> Message | None:
         query = (
             select(Message)
             .join(Conversation, Conversation.id == Message.conversation_id)
-            .where(Conversation.channel == channel, Message.ts == ts)
+            .where(*_within(workspace, channel), Message.ts == ts)
         )
         return await session.scalar(query.limit(1))
 
-    async def _held_message(self, session: AsyncSession, channel: str, ts: str) -> Message | None:
+    async def _held_message(self, session: AsyncSession, workspace: str, channel: str, ts: str) -> Message | None:
         """The message, which no run takes meanwhile; a conversation's messages are changed one at a time."""
         conversation = (
             select(Conversation.id)
             .join(Message, Message.conversation_id == Conversation.id)
-            .where(Conversation.channel == channel, Message.ts == ts)
+            .where(*_within(workspace, channel), Message.ts == ts)
         )
         held = await session.scalar(conversation.limit(1).with_for_update(of=Conversation, key_share=True))
         query = select(Message).where(Message.conversation_id == held, Message.ts == ts)
@@ -534,6 +532,11 @@ async def _hold(session: AsyncSession, conversation_id: str) -> None:
         return
     held = select(Conversation.id).where(Conversation.id == conversation_id)
     await session.scalar(held.with_for_update(key_share=True))
+
+
+def _within(workspace: str, channel: str) -> tuple[ColumnElement[bool], ...]:
+    """A workspace's conversations in a channel; one that was begun on the command line belongs to no workspace yet."""
+    return Conversation.channel == channel, Conversation.workspace.in_((workspace, ""))
 
 
 def moment_of(ts: str) -> datetime:

@@ -271,5 +271,5 @@ async def _exposures(world: World) -> dict[FlagRef, Exposure]:
 
 
 async def _newest(world: World, exposures: Iterable[FlagRef]) -> list[RolloutView]:
-    found = [await world.agent.desk.find_or_none(WORKSPACE, ref.flag, ref.environment) for ref in exposures]
+    found = [await world.agent.desk.of(WORKSPACE).find_or_none(ref.flag, ref.environment) for ref in exposures]
     return [view for view in found if view is not None]

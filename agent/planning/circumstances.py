@@ -1,6 +1,6 @@
 """What else bears on a plan: freezes, error budgets, and what earlier rollouts taught."""
 
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 
@@ -12,8 +12,10 @@ from tools.metrics.budget import error_budget
 from tools.metrics.router import Metrics
 from tools.plans.defaults import PlanningDefaults
 from tools.plans.planner import Feature
-from tools.plans.policy import Policy, freeze_at
+from tools.plans.policy import Policy
 from tools.records.database import Database
+from tools.rollouts import freezes
+from tools.rollouts.freezes import FreezeView
 from tools.rollouts.lessons import Lesson, lessons
 from tools.rollouts.phases import Phase
 
@@ -42,21 +44,33 @@ class Circumstances:
     async def read(self, request: PlanRequest, feature: Feature, guarding: Collection[str]) -> tuple[Said, ...]:
         """All that is known; what can't be read is said, and keeps nobody from a plan."""
         budgets = [said async for said in self._budgets(feature, guarding)]
-        return (*self._freezes(feature), *budgets, *await self._lessons(request, feature, guarding))
+        freezing = [said async for said in self._freezes(request, feature)]
+        return (*freezing, *budgets, *await self._lessons(request, feature, guarding))
 
-    def _freezes(self, feature: Feature) -> Iterator[Said]:
-        now = self.clock.now()
-        holding = freeze_at(self.policy, feature.environment, feature.tags, now)
+    async def _freezes(self, request: PlanRequest, feature: Feature) -> AsyncIterator[Said]:
+        now, meant = self.clock.now(), await self._standing(request, feature)
+        holding = freezes.longest(meant, now)
         if holding is not None:
-            yield Said(f"Nothing goes up now: {holding}.", warns=True)
-        for freeze in sorted(self.policy.freezes, key=lambda one: one.start):
-            if now < freeze.start <= now + SOON and freeze.holds(feature.environment, feature.tags, freeze.start):
-                begins, ends = (moment.astimezone(UTC) for moment in (freeze.start, freeze.end))
+            yield Said(f"Nothing goes up now: {redacted(str(holding))}.", warns=True)
+        for freeze in meant:
+            if now < freeze.start <= now + SOON:
+                ends = "" if freeze.end is None else f" until {freeze.end.astimezone(UTC):%d %b %Y %H:%M} UTC"
+                begins = f"{freeze.start.astimezone(UTC):%d %b %Y %H:%M} UTC"
                 yield Said(
-                    f"The freeze {freeze.name!r} begins on {begins:%d %b %Y %H:%M} UTC: "
-                    f"nothing goes further until {ends:%d %b %Y %H:%M} UTC.",
+                    f"The freeze {redacted(freeze.reason)!r} begins on {begins}: nothing goes further{ends}.",
                     warns=True,
                 )
+
+    async def _standing(self, request: PlanRequest, feature: Feature) -> list[FreezeView]:
+        """The freezes that are meant for the flag and not over yet."""
+        if self.database is None:
+            found = freezes.declared(self.policy, at=self.clock.now())
+        else:
+            async with self.database.read() as session:
+                found = await freezes.standing(session, self.policy, at=self.clock.now())
+        return [
+            one for one in found if one.concerns(feature.environment, feature.flag, feature.tags, request.scope.home)
+        ]
 
     async def _budgets(self, feature: Feature, guarding: Collection[str]) -> AsyncIterator[Said]:
         for metric in guarding:
@@ -81,7 +95,7 @@ class Circumstances:
         if self.database is None:
             return []
         found = await lessons(
-            self.database, flag=feature.flag, tags=feature.tags, metrics=guarding, workspace=request.workspace
+            self.database, flag=feature.flag, tags=feature.tags, metrics=guarding, scope=request.scope
         )
         return [Said(redacted(str(lesson)), warns=_warns(lesson, feature)) for lesson in found]
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tools.plans.model import Plan, Strategy
+from tools.rollouts.scope import NOBODY, Scope
 from tools.specs.base import Spec
 
 
@@ -10,7 +11,7 @@ from tools.specs.base import Spec
 class PlanRequest:
     """What a person asked for; `strategy` None leaves it to the planner.
 
-    `wishes` are the person's own words. `run_id` is the agent's run that asks, None when nobody's run does. `workspace`
+    `wishes` are the person's own words. `run_id` is the agent's run that asks, None when nobody's run does. `scope`
     is whose earlier rollouts may teach something.
     """
 
@@ -20,7 +21,7 @@ class PlanRequest:
     requester: str
     wishes: str = ""
     run_id: str | None = None
-    workspace: str = ""
+    scope: Scope = NOBODY
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ class Result(BaseModel):
 class Context:
     """What a tool works with: the run, its turn, the desk, and what is set when somebody stops the run.
 
+    Whichever desk it is made with, a tool works at that of the turn's workspace.
+
     `budget` is what the run may still ask of a model; None: a tool that asks one has its own.
     """
 
@@ -67,6 +69,9 @@ class Context:
     desk: Desk
     stop: asyncio.Event
     budget: Budget | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "desk", self.desk.of(self.turn.workspace))
 
     async def unless_over(self, reading: Coroutine[Any, Any, AnswerT]) -> AnswerT:
         """What the reading returns or raises; it is cancelled once the run is stopped or its time is up.

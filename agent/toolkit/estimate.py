@@ -54,7 +54,7 @@ class Question(AboutFlag):
 async def run(context: Context, arguments: Question) -> Result:
     """Times, samples and what would be met by a harm. Raises WhichFlag, FlagNotFound, CannotBeProven, BadQuestion."""
     ref, desk = subject(context, arguments), context.desk
-    view = await desk.find_or_none(context.turn.workspace, ref.flag, ref.environment)
+    view = await desk.find_or_none(ref.flag, ref.environment)
     stage = view.plan.stages[min(view.stage or 0, len(view.plan.stages) - 1)] if view is not None else None
     percent = arguments.percent or (min(stage.exposure.percent, 99.0) if stage is not None else USUAL_PERCENT)
     guarding = _margins([stage]) if stage is not None else {}

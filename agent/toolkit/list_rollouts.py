@@ -22,7 +22,7 @@ class InEnvironment(Arguments):
 async def run(context: Context, arguments: InEnvironment) -> Result:
     """This workspace's open rollouts, and the flags of the environment. Raises FlagServiceUnavailable."""
     turn, desk = context.turn, context.desk
-    views = [view for view in await desk.open(turn.workspace) if arguments.environment in (None, view.environment)]
+    views = [view for view in await desk.rollouts.open() if arguments.environment in (None, view.environment)]
     states = await desk.flags.list(arguments.environment or turn.environment)
     said = listed(standing(view) for view in views[:MOST]) or "Nothing is rolling out."
     if len(views) > MOST:

@@ -56,7 +56,7 @@ async def at_once_or_button(
 async def surroundings(context: Context) -> Surroundings:
     """The names there are, for reading an order."""
     turn, desk = context.turn, context.desk
-    rollouts = await desk.open_flags(turn.workspace)
+    rollouts = await desk.rollouts.open_flags()
     flags = {one.flag for one in rollouts}
     try:
         async with asyncio.timeout(NAMES_WITHIN_S):

@@ -27,7 +27,7 @@ class Wish(AboutFlag):
 async def run(context: Context, arguments: Wish) -> Result:
     """Make the plan and show it with its buttons. Raises WhichFlag, CannotBeProven, InvalidPlan, Conflict, …"""
     turn, desk, ref = context.turn, context.desk, subject(context, arguments)
-    await desk.check_free(turn.workspace, ref.flag, ref.environment)
+    await desk.rollouts.check_free(ref.flag, ref.environment)
     strategy = Strategy(arguments.strategy) if arguments.strategy else None
     words = last_words(turn.messages)
     proposal = await desk.planner.propose(
@@ -38,12 +38,12 @@ async def run(context: Context, arguments: Wish) -> Result:
             turn.person,
             wishes=words,
             run_id=context.run_id,
-            workspace=turn.workspace,
+            scope=desk.rollouts.scope,
         ),
         context.stop,
         context.budget,
     )
-    standing = await desk.find_or_none(turn.workspace, ref.flag, ref.environment)
+    standing = await desk.find_or_none(ref.flag, ref.environment)
     if standing is not None and standing.ended_at is None and standing.plan.sha256 == proposal.plan.sha256:
         said = [f"Plan v{standing.plan_version} still stands; nothing has changed.", *plan_lines(standing.plan)]
         return Result(said=listed([*said, waiting(standing)]), rollout_id=standing.id)

@@ -28,8 +28,8 @@ class Wanted(AboutFlag):
 async def run(context: Context, arguments: Wanted) -> Result:
     """Ask for it. Raises WhichFlag, FlagNotFound, Conflict, NotAllowed."""
     turn, desk, ref = context.turn, context.desk, subject(context, arguments)
-    await desk.check_free(turn.workspace, ref.flag, ref.environment)
-    view = await desk.find_or_none(turn.workspace, ref.flag, ref.environment)
+    await desk.rollouts.check_free(ref.flag, ref.environment)
+    view = await desk.find_or_none(ref.flag, ref.environment)
     served = (await context.unless_over(desk.flags.read(ref))).exposure
     percent = arguments.percent if arguments.percent is not None else _next(view)
     if percent is not None and _is_lower(percent, served, view):
@@ -42,7 +42,6 @@ async def run(context: Context, arguments: Wanted) -> Result:
         ref.environment,
         percent,
         actor=turn.person,
-        workspace=turn.workspace,
     )
     now = answer.view
     lines = [f"Policy says {answer.answer.value}: {answer.why}."]

@@ -60,13 +60,13 @@ async def rollout_of(context: Context, arguments: AboutFlag) -> RolloutView:
     ref = subject(context, arguments)
     turn = context.turn
     if turn.rollout_id is not None and (ref.flag, ref.environment) == (turn.flag, turn.rollout_environment):
-        view = await context.desk.get(turn.workspace, turn.rollout_id)
+        view = await context.desk.rollouts.get(turn.rollout_id)
         if view.ended_at is None:
             return view
     try:
-        return await context.desk.find(turn.workspace, ref.flag, ref.environment)
+        return await context.desk.rollouts.find(ref.flag, ref.environment)
     except RolloutNotFound:
-        elsewhere = [one.environment for one in await context.desk.open_flags(turn.workspace) if one.flag == ref.flag]
+        elsewhere = [one.environment for one in await context.desk.rollouts.open_flags() if one.flag == ref.flag]
         if arguments.environment is None and len(elsewhere) == 1:
-            return await context.desk.find(turn.workspace, ref.flag, elsewhere[0])
+            return await context.desk.rollouts.find(ref.flag, elsewhere[0])
         raise

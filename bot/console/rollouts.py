@@ -48,7 +48,7 @@ def actor() -> str:
 
 async def plan(services: Services, flag: str, environment: str, strategy: Strategy | None, *, propose: bool) -> None:
     """Print a plan; with `propose` put it before people in the releases channel."""
-    proposal = await services.planner.propose(PlanRequest(flag, environment, strategy, actor()))
+    proposal = await services.planner.propose(PlanRequest(flag, environment, strategy, actor(), scope=services.rollouts.scope))
     typer.echo("\n".join(_plan_lines(proposal)))
     if propose:
         view = await _propose(services, proposal)

@@ -15,14 +15,16 @@ from bot.listeners.deliveries import is_first
 from bot.listeners.finding import freshen
 from bot.listeners.handling import REFUSED, handle, handle_once
 from bot.listeners.opening import open_dialog, replace_dialog
-from bot.listeners.replies import channel_of, person_of, reply
+from bot.listeners.replies import channel_of, person_of, reply, workspace_of
 from bot.services import Services
 from tools.errors import Conflict, NotAllowed, NotFound, SluiceError
 from tools.plans.policy import could_approve
-from tools.records.models import Approval, Conversation, Rollout
+from tools.records.models import Approval, Rollout
+from tools.rollouts import cards
+from tools.rollouts.service import RolloutService
 
-Do = Callable[[str, str], Awaitable[object]]
-"""What a button does: takes the id it carries, and who pressed it."""
+Do = Callable[[RolloutService, str, str], Awaitable[object]]
+"""What a button does: takes the person's door, the id it carries, and who pressed it."""
 
 ID = re.compile(r"[0-9a-f]{32}")
 SHOWN = 64
@@ -34,18 +36,16 @@ logger = structlog.get_logger(__name__)
 
 def register(app: AsyncApp, services: Services) -> None:
     """Answer every button."""
-    rollouts = services.rollouts
-
-    _does(app, services, card.APPROVE, Approval, lambda id_, who: rollouts.approve(id_, actor=who))
-    _does(app, services, card.START, Rollout, lambda id_, who: rollouts.start(id_, actor=who))
-    _does(app, services, card.PROMOTE, Rollout, lambda id_, who: rollouts.promote(id_, actor=who))
-    _does(app, services, card.RESUME, Rollout, lambda id_, who: rollouts.resume(id_, actor=who))
+    _does(app, services, card.APPROVE, Approval, lambda mine, id_, who: mine.approve(id_, actor=who))
+    _does(app, services, card.START, Rollout, lambda mine, id_, who: mine.start(id_, actor=who))
+    _does(app, services, card.PROMOTE, Rollout, lambda mine, id_, who: mine.promote(id_, actor=who))
+    _does(app, services, card.RESUME, Rollout, lambda mine, id_, who: mine.resume(id_, actor=who))
     _does(
         app,
         services,
         card.ROLL_BACK,
         Rollout,
-        lambda id_, who: rollouts.roll_back(id_, actor=who, reason=texts.FROM_THE_CARD),
+        lambda mine, id_, who: mine.roll_back(id_, actor=who, reason=texts.FROM_THE_CARD),
     )
     _rejects(app, services)
     _pauses(app, services)
@@ -63,12 +63,13 @@ def _does(app: AsyncApp, services: Services, action_id: str, of: type[Approval] 
 
         async def act() -> None:
             about = _id_of(body, action)
-            await _check_shown(services, body, action, of)
+            mine = services.of(workspace_of(body))
+            await _check_shown(mine, body, action, of)
             try:
-                await do(about, person_of(body))
+                await do(mine.rollouts, about, person_of(body))
             except (Conflict, NotFound):
                 # What the person saw is not how it is.
-                await _freshen(services, body)
+                await _freshen(mine, body)
                 raise
 
         await handle_once(services, client, body, act)
@@ -81,15 +82,16 @@ def _rejects(app: AsyncApp, services: Services) -> None:
         await ack()
 
         async def ask_why() -> None:
-            about, who = _id_of(body, action), person_of(body)
-            if not could_approve(services.settings.policy, who):
+            about, who, workspace = _id_of(body, action), person_of(body), workspace_of(body)
+            if not could_approve(services.settings.policy.of(workspace), who):
                 raise NotAllowed(texts.NO_APPROVER)
             view_id = await open_dialog(client, body, dialogs.reject_dialog(about, channel_of(body)))
             if view_id is None:
                 return
             try:
-                await _check_shown(services, body, action, Approval)
-                await services.rollouts.check_may_answer(about, actor=who)
+                mine = services.of(workspace)
+                await _check_shown(mine, body, action, Approval)
+                await mine.rollouts.check_may_answer(about, actor=who)
             except SluiceError as error:
                 logger.info(REFUSED, error=type(error).__name__, reason=str(error))
                 await replace_dialog(client, view_id, dialogs.refusal_dialog(str(error)))
@@ -130,24 +132,14 @@ async def _check_shown(
 ) -> None:
     """Raise NotFound for an id of something that is not on the card where the button was pressed.
 
-    What does not exist at all is left to who looks it up, and a message that is no card to the id alone.
+    What does not exist for the workspace is left to who looks it up, and a message that is no card to the id alone.
     """
     channel, ts = channel_of(body), body.get("container", {}).get("message_ts")
     async with services.database.read() as session:
         about = Rollout.id if of is Rollout else Approval.rollout_id
         rollout_id = await session.scalar(select(about).where(of.id == str(action["value"])))
-        if rollout_id is None:
-            return
-        of_the_card = select(Rollout.id).join(Conversation, Conversation.id == Rollout.conversation_id)
-        query = of_the_card.where(Conversation.channel == channel, Conversation.card_ts == str(ts))
-        shown = (await session.scalars(query)).all()
-        home = await session.scalar(
-            select(Conversation.workspace)
-            .join(Rollout, Conversation.id == Rollout.conversation_id)
-            .where(Rollout.id == rollout_id)
-        )
-    of_others = home not in (None, "", (body.get("team") or {}).get("id"))
-    if of_others or (shown and rollout_id not in shown):
+        shown = await cards.shown_on(session, str(channel), str(ts), scope=services.rollouts.scope)
+    if rollout_id is not None and shown and rollout_id not in shown:
         raise _tampered(body, action)
 
 

@@ -18,7 +18,7 @@ from bot.listeners.finding import environment_of, find, near_flags
 from bot.listeners.handling import handle, handle_once
 from bot.listeners.links import permalink
 from bot.listeners.parsing import Command, NotUnderstood, asks_for_dialog, parse
-from bot.listeners.replies import reply
+from bot.listeners.replies import reply, workspace_of
 from bot.listeners.starting import open_start
 from bot.services import Services
 from tools.errors import NotFound
@@ -36,7 +36,6 @@ Answer = tuple[str, Sequence[Block] | None]
 
 def register(app: AsyncApp, services: Services) -> None:
     """Answer `/rollout`."""
-    subcommands = Subcommands(services)
 
     @app.command("/rollout")
     async def rollout(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient) -> None:
@@ -48,6 +47,7 @@ def register(app: AsyncApp, services: Services) -> None:
             return
 
         async def answer() -> None:
+            subcommands = Subcommands(services.of(workspace_of(body)))
             text, blocks = await subcommands.answer(parse(typed), Asker.of(body), client)
             await reply(client, body, text, blocks)
 
@@ -66,7 +66,7 @@ class Asker:
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> "Asker":
         """From a slash command's payload."""
-        return cls(body["user_id"], body.get("team_id") or "", body["channel_id"], body["trigger_id"])
+        return cls(body["user_id"], workspace_of(body), body["channel_id"], body["trigger_id"])
 
 
 class Subcommands:

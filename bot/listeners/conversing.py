@@ -20,6 +20,7 @@ from bot.blocks import parts
 from bot.blocks.answers import list_blocks
 from bot.blocks.conversation import Said, rendered
 from bot.blocks.help import help_blocks
+from bot.clients import Clients
 from bot.recalling import said_by
 from bot.services import Services
 from bot.threads import Taken, Threads, Unanswered
@@ -37,9 +38,9 @@ DIRECT = "D"
 logger = structlog.get_logger(__name__)
 
 
-def register(app: AsyncApp, services: Services) -> None:
+def register(_app: AsyncApp, services: Services) -> None:
     """Let the job runner answer threads."""
-    talk = Talk(services, app.client)
+    talk = Talk(services, services.clients)
     services.jobs.handle(KIND, talk.go_on)
 
 
@@ -58,9 +59,9 @@ async def take_up_forgotten(services: Services) -> None:
 class Talk:
     """Answers threads."""
 
-    def __init__(self, services: Services, slack: AsyncWebClient, *, pause: float = 1.0) -> None:
+    def __init__(self, services: Services, clients: Clients[AsyncWebClient], *, pause: float = 1.0) -> None:
         self._services = services
-        self._slack = slack
+        self._clients = clients
         self._threads = Threads(services.database, services.clock)
         self._manners = Manners()
         self._pause = pause
@@ -68,11 +69,13 @@ class Talk:
     async def go_on(self, payload: Mapping[str, Any]) -> None:
         """Answer everything that is unread, then show what Slack did not take before.
 
-        Raises NotDelivered when Slack does not take an answer: it is kept, and keeps nobody else's back.
+        Raises NotDelivered when Slack does not take an answer: it is kept, and keeps nobody else's back; and
+        NotInstalled where the app is not any more.
         """
         found = await self._threads.find(payload["conversation"])
         if found is None:
             return
+        await self._clients.of(found.conversation.workspace)
         conversation, left, waiting = found.conversation, None, list[Unanswered]()
         if found.broken and await self._threads.recover(conversation.id):
             left = await self._threads.left_message(conversation.id)
@@ -94,7 +97,7 @@ class Talk:
             if taken is None:
                 return False
             turn = await self._turn(conversation, taken)
-            async with self._voice(conversation, taken.person, run_id, left) as voice:
+            async with await self._voice(conversation, taken.person, run_id, left) as voice:
                 answer = await self._services.agent.run(turn, voice, stop, run_id=run_id)
                 return await self._say(conversation, voice, answer)
 
@@ -107,7 +110,7 @@ class Talk:
                 await voice.vanish()
                 return True
             text = texts.STOPPED_ANEW
-        more = await self._help(answer.ending)
+        more = await self._help(conversation, answer.ending)
         if answer.confirmations:
             said = await said_by(self._services, answer.run_id, text, more=more)
         else:
@@ -116,8 +119,8 @@ class Talk:
 
     async def _deliver(self, conversation: Conversation, unanswered: Unanswered) -> bool:
         """Show an answer that Slack did not take before."""
-        said = await said_by(self._services, unanswered.run_id, more=await self._help(unanswered.ending))
-        async with self._voice(conversation, unanswered.person, unanswered.run_id, unanswered.ts) as voice:
+        said = await said_by(self._services, unanswered.run_id, more=await self._help(conversation, unanswered.ending))
+        async with await self._voice(conversation, unanswered.person, unanswered.run_id, unanswered.ts) as voice:
             return await self._put(conversation, voice, said)
 
     async def _put(
@@ -131,20 +134,21 @@ class Talk:
             return True
         return await self._threads.says(conversation.id, said.run_id, ts, said.text, about=about)
 
-    async def _help(self, ending: Ending) -> Sequence[Block]:
+    async def _help(self, conversation: Conversation, ending: Ending) -> Sequence[Block]:
         """What is rolling out and what can be typed, where no model can say so."""
         if ending is not Ending.UNAVAILABLE:
             return ()
-        views = await self._services.rollouts.open()
+        views = await self._services.rollouts.of(conversation.workspace).open()
         return [*list_blocks(views, most=MOST_LISTED), parts.divider(), *help_blocks()[1:-1]]
 
-    def _voice(self, conversation: Conversation, person: str, run_id: str, ts: str | None) -> SlackVoice:
+    async def _voice(self, conversation: Conversation, person: str, run_id: str, ts: str | None) -> SlackVoice:
         async def opened(ts: str) -> None:
             await self._threads.says(conversation.id, run_id, ts, "")
 
         thread = str(conversation.thread_ts or conversation.card_ts)
         spot = Spot(conversation.channel, thread, conversation.workspace, person)
-        return SlackVoice(self._slack, spot, self._manners, opened=opened, ts=ts, pause=self._pause)
+        slack = await self._clients.of(conversation.workspace)
+        return SlackVoice(slack, spot, self._manners, opened=opened, ts=ts, pause=self._pause)
 
     async def _turn(self, conversation: Conversation, taken: Taken) -> Turn:
         settings, rollout = self._services.settings, taken.rollout
@@ -153,7 +157,8 @@ class Talk:
         return Turn(
             conversation_id=conversation.id,
             workspace=conversation.workspace,
-            channel=(settings.slack.releases_channel if in_private else None) or conversation.channel,
+            channel=(settings.slack.of(conversation.workspace).releases_channel if in_private else None)
+            or conversation.channel,
             person=taken.person,
             messages=taken.said,
             environment=settings.environment,

@@ -3,14 +3,11 @@
 import difflib
 from collections.abc import Iterable
 
-from sqlalchemy import select
-
 from bot import texts
 from bot.blocks.mrkdwn import plain_name
 from bot.services import Services
 from tools.errors import Conflict, NotFound, SluiceError
-from tools.records.models import Conversation, Rollout
-from tools.rollouts.events import refresh_card
+from tools.rollouts import cards
 from tools.rollouts.views import RolloutView
 
 MOST_NEAR = 3
@@ -23,9 +20,7 @@ async def environment_of(services: Services, flag: str, given: str | None, *, su
     """
     if given is not None:
         return given
-    async with services.database.read() as session:
-        query = select(Rollout.environment).where(Rollout.flag == flag, Rollout.live_key.is_not(None))
-        found = sorted((await session.scalars(query)).all())
+    found = sorted(one.environment for one in await services.rollouts.open_flags() if one.flag == flag)
     if len(found) > 1:
         raise Conflict(
             texts.OPEN_IN_SEVERAL.format(
@@ -57,13 +52,7 @@ async def near_flags(services: Services, flag: str, environment: str) -> str:
 async def freshen(services: Services, channel: str, ts: str) -> None:
     """Have the card that this message is brought up to date; a message that is no card stays as it is."""
     async with services.database.write() as session:
-        query = (
-            select(Rollout)
-            .join(Conversation, Conversation.id == Rollout.conversation_id)
-            .where(Conversation.channel == channel, Conversation.card_ts == ts)
-        )
-        for rollout in (await session.scalars(query)).all():
-            await refresh_card(session, rollout, at=services.clock.now())
+        await cards.freshen(session, channel, ts, scope=services.rollouts.scope, at=services.clock.now())
 
 
 async def _known_flags(services: Services, environment: str) -> set[str]:

@@ -11,6 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.blocks.home import MOST_SHOWN, home_view
 from bot.listeners.handling import handle_once
 from bot.listeners.links import permalink
+from bot.listeners.replies import workspace_of
 from bot.services import Services
 from bot.slack import NETWORK_ERRORS, code_of
 
@@ -24,7 +25,9 @@ def register(app: AsyncApp, services: Services) -> None:
 
     @app.event("app_home_opened", matchers=[_is_home])
     async def opened(body: dict[str, Any], event: dict[str, Any], client: AsyncWebClient) -> None:
-        await handle_once(services, client, body, lambda: publish(services, client, str(event["user"])))
+        await handle_once(
+            services, client, body, lambda: publish(services.of(workspace_of(body)), client, str(event["user"]))
+        )
 
 
 async def publish(services: Services, client: AsyncWebClient, person: str) -> None:

@@ -16,6 +16,7 @@ from agent.turns import Said, Turn
 from bot.listeners import conversing
 from bot.listeners.handling import handle
 from bot.listeners.hearing import is_for_another, words_of
+from bot.listeners.replies import workspace_of
 from bot.services import Services
 from bot.threads import Heard, Threads, Upset, moment_of
 
@@ -50,7 +51,7 @@ def register(app: AsyncApp, services: Services) -> None:
     ) -> None:
         if event.get("reaction") == STOP and event.get("user") != context.bot_user_id:
             with services.underway.tracked():
-                await handle(client, body, lambda: ears.object_to(event))
+                await handle(client, body, lambda: ears.object_to(body, event))
 
 
 class Ears:
@@ -66,15 +67,16 @@ class Ears:
             case "message_changed":
                 message = event.get("message", {})
                 if _is_by_a_person(message, myself):
-                    await self._await_its_message(event, message["ts"])
+                    await self._await_its_message(body, event, message["ts"])
                     heard = _heard(body, event["channel"], message, myself)
-                    upset = await self._threads.change(heard.channel, heard.ts, heard.text)
+                    upset = await self._threads.change(heard.workspace, heard.channel, heard.ts, heard.text)
                     await self._follow(upset, event)
                     if upset is not None:
                         await self._give_way(upset.conversation_id, heard)
             case "message_deleted":
-                await self._await_its_message(event, event["deleted_ts"])
-                await self._follow(await self._threads.take_back(event["channel"], event["deleted_ts"]), event)
+                await self._await_its_message(body, event, event["deleted_ts"])
+                taken_back = self._threads.take_back(workspace_of(body), event["channel"], event["deleted_ts"])
+                await self._follow(await taken_back, event)
             case subtype if subtype in SAYING:
                 await self.hear(body, event, myself, asked=event.get("channel_type") == "im")
 
@@ -91,11 +93,11 @@ class Ears:
         await conversing.submit(self._services, conversation_id, heard.ts)
         await self._give_way(conversation_id, heard)
 
-    async def object_to(self, event: Mapping[str, Any]) -> None:
+    async def object_to(self, body: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Somebody put ❌ on something."""
         item = event.get("item", {})
         if item.get("type") == "message":
-            upset = await self._threads.object_to(item["channel"], item["ts"], event["user"])
+            upset = await self._threads.object_to(workspace_of(body), item["channel"], item["ts"], event["user"])
             await self._follow(upset, event)
 
     async def _give_way(self, conversation_id: str, heard: Heard) -> None:
@@ -129,10 +131,10 @@ class Ears:
             return False
         return await self._threads.takes_part(heard.workspace, heard.channel, heard.thread)
 
-    async def _await_its_message(self, event: Mapping[str, Any], ts: str) -> None:
+    async def _await_its_message(self, body: Mapping[str, Any], event: Mapping[str, Any], ts: str) -> None:
         """What happened to a message may come before the message: give a fresh one a moment."""
         fresh = float(event["event_ts"]) - float(ts) < FRESH_S
-        if fresh and not await self._threads.knows(event["channel"], ts):
+        if fresh and not await self._threads.knows(workspace_of(body), event["channel"], ts):
             await self._services.clock.sleep(MOMENT_S)
 
     async def _follow(self, upset: Upset | None, event: Mapping[str, Any]) -> None:
@@ -151,7 +153,7 @@ class Ears:
 
 def _heard(body: Mapping[str, Any], channel: str, message: Mapping[str, Any], myself: str | None) -> Heard:
     return Heard(
-        workspace=body.get("team_id") or "",
+        workspace=workspace_of(body),
         channel=channel,
         thread=message.get("thread_ts") or message["ts"],
         ts=message["ts"],

@@ -9,18 +9,18 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import texts
 from bot.blocks import dialogs
 from bot.listeners.handling import handle_once
-from bot.listeners.replies import person_of
+from bot.listeners.replies import person_of, workspace_of
 from bot.services import Services
+from tools.rollouts.service import RolloutService
 
-Do = Callable[[str, str, str], Awaitable[object]]
-"""What a submission does: takes the id it is about, who submitted it, and the reason."""
+Do = Callable[[RolloutService, str, str, str], Awaitable[object]]
+"""What a submission does: takes the person's door, the id it is about, who submitted it, and the reason."""
 
 
 def register(app: AsyncApp, services: Services) -> None:
     """Take the reason for a rejection or a pause."""
-    rollouts = services.rollouts
-    _takes(app, services, dialogs.REJECT, lambda id_, who, why: rollouts.reject(id_, actor=who, reason=why))
-    _takes(app, services, dialogs.PAUSE, lambda id_, who, why: rollouts.pause(id_, actor=who, reason=why))
+    _takes(app, services, dialogs.REJECT, lambda mine, id_, who, why: mine.reject(id_, actor=who, reason=why))
+    _takes(app, services, dialogs.PAUSE, lambda mine, id_, who, why: mine.pause(id_, actor=who, reason=why))
 
 
 def _takes(app: AsyncApp, services: Services, callback_id: str, do: Do) -> None:
@@ -34,6 +34,6 @@ def _takes(app: AsyncApp, services: Services, callback_id: str, do: Do) -> None:
 
         async def take() -> None:
             about, _channel = dialogs.subject_of(view["private_metadata"])
-            await do(about, person_of(body), reason)
+            await do(services.rollouts.of(workspace_of(body)), about, person_of(body), reason)
 
         await handle_once(services, client, body, take)

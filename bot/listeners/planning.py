@@ -20,7 +20,7 @@ from bot.slack import NETWORK_ERRORS, code_of
 from tools.errors import NotFound, SluiceError
 from tools.plans.model import Plan, Strategy
 from tools.rollouts.phases import Phase
-from tools.rollouts.service import Place
+from tools.rollouts.service import Place, RolloutService
 from tools.rollouts.views import RolloutView
 
 KIND = "plan"
@@ -44,11 +44,11 @@ class Order(BaseModel):
     wishes: str = ""
 
 
-def register(app: AsyncApp, services: Services) -> None:
+def register(_app: AsyncApp, services: Services) -> None:
     """Let the job runner make plans."""
 
     async def plan(payload: Mapping[str, Any]) -> None:
-        await _carry_out(services, app.client, Order.model_validate(payload))
+        await _carry_out(services, Order.model_validate(payload))
 
     services.jobs.handle(KIND, plan)
 
@@ -70,7 +70,8 @@ async def is_member(client: AsyncWebClient, channel: str) -> bool:
     return bool(found.get("is_im") or found.get("is_mpim") or found.get("is_member", True))
 
 
-async def _carry_out(services: Services, client: AsyncWebClient, order: Order) -> None:
+async def _carry_out(services: Services, order: Order) -> None:
+    client = await services.clients.of(order.workspace)
     try:
         unchanged = await _propose(services, order)
     except SluiceError as error:
@@ -89,6 +90,7 @@ async def _carry_out(services: Services, client: AsyncWebClient, order: Order) -
 
 async def _propose(services: Services, order: Order) -> RolloutView | None:
     """Put the plan before people; the rollout instead when the very same plan stands already (a job may run twice)."""
+    rollouts = services.rollouts.of(order.workspace)
     proposal = await services.planner.propose(
         PlanRequest(
             order.flag,
@@ -96,13 +98,13 @@ async def _propose(services: Services, order: Order) -> RolloutView | None:
             order.strategy,
             order.requester,
             wishes=order.wishes,
-            workspace=order.workspace,
+            scope=rollouts.scope,
         )
     )
-    standing = await _standing(services, proposal.plan)
+    standing = await _standing(rollouts, proposal.plan)
     if standing is not None and standing.requester == order.requester:
         return standing
-    await services.rollouts.propose(
+    await rollouts.propose(
         proposal.plan,
         requester=order.requester,
         place=Place(order.workspace, order.channel),
@@ -112,9 +114,9 @@ async def _propose(services: Services, order: Order) -> RolloutView | None:
     return None
 
 
-async def _standing(services: Services, plan: Plan) -> RolloutView | None:
+async def _standing(rollouts: RolloutService, plan: Plan) -> RolloutView | None:
     try:
-        view = await services.rollouts.find(plan.flag, plan.environment)
+        view = await rollouts.find(plan.flag, plan.environment)
     except NotFound:
         return None
     return view if view.phase is Phase.PROPOSED and view.plan.sha256 == plan.sha256 else None

@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 from slack_bolt.context.respond.async_respond import AsyncRespond
+from slack_bolt.request.internals import extract_team_id
 from slack_sdk.errors import SlackApiError
 from slack_sdk.models.blocks import Block
 from slack_sdk.web.async_client import AsyncWebClient
@@ -58,6 +59,11 @@ def person_of(body: Mapping[str, Any]) -> str:
         return str(user.get("id", ""))
     event = body.get("event")
     return str(body.get("user_id") or (event.get("user", "") if isinstance(event, Mapping) else ""))
+
+
+def workspace_of(body: Mapping[str, Any]) -> str:
+    """Whose app Slack means: the id of the workspace whose token answers; empty where Slack does not say."""
+    return extract_team_id(dict(body)) or ""
 
 
 def channel_of(body: Mapping[str, Any]) -> str | None:

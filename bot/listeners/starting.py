@@ -20,7 +20,7 @@ from bot.blocks.starting import Wish
 from bot.listeners import planning
 from bot.listeners.handling import handle, handle_once
 from bot.listeners.opening import open_dialog
-from bot.listeners.replies import channel_of, person_of, reply
+from bot.listeners.replies import channel_of, person_of, reply, workspace_of
 from bot.services import Services
 from tools.errors import NotFound, SluiceError
 from tools.flags.base import FlagState
@@ -61,7 +61,7 @@ def register(app: AsyncApp, services: Services) -> None:
     @app.view(dialog.START)
     async def submitted(ack: AsyncAck, body: dict[str, Any], view: dict[str, Any], client: AsyncWebClient) -> None:
         wish = dialog.wish_in(view)
-        errors = await _faults(services, client, wish)
+        errors = await _faults(services.of(workspace_of(body)), client, wish)
         if errors:
             await ack(response_action="errors", errors=errors)
             return
@@ -72,9 +72,13 @@ def register(app: AsyncApp, services: Services) -> None:
 async def open_start(services: Services, client: AsyncWebClient, body: Mapping[str, Any], wish: Wish) -> None:
     """Open the dialog with what is known already; nothing is read first, for the trigger lives three seconds."""
     origin = channel_of(body)
-    place = origin if origin is not None and origin.startswith(PLACES) else services.settings.slack.releases_channel
+    place = origin if origin is not None and origin.startswith(PLACES) else _releases_channel(services, body)
     begun = Wish(wish.flag, wish.environment, wish.strategy, wish.channel or place, wish.note)
     await open_dialog(client, body, dialog.start_dialog(begun, environments(services), origin=origin))
+
+
+def _releases_channel(services: Services, body: Mapping[str, Any]) -> str | None:
+    return services.settings.slack.of(workspace_of(body)).releases_channel
 
 
 def environments(services: Services) -> list[str]:

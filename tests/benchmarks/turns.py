@@ -17,6 +17,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from agent.model import ModelOptions
 from agent.scripted import ScriptedModel
 from bot.bootstrap import running_services
+from bot.clients import OneClient
 from bot.listeners.conversing import Talk
 from bot.services import Services
 from bot.settings import Settings
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.benchmark
 
 async def test_own_overhead_of_a_turn(tmp_path: Path, figures: Figures) -> None:
     async with _services(tmp_path) as services:
-        talk = Talk(services, Channel())  # type: ignore[arg-type]
+        talk = Talk(services, OneClient(Channel()))  # type: ignore[arg-type]
         threads = Threads(services.database, services.clock)
         walls, works = list[float](), list[float]()
         for number in range(WARM_UP + TURNS):

@@ -16,6 +16,6 @@ class PeopleUnavailable(Unavailable):
 class People(Protocol):
     """The members of groups. Nothing is remembered: a person who left a group has left it at the next question."""
 
-    async def members(self, group: str) -> frozenset[str]:
-        """The ids of the people in a group, by the group's id. Raises UnknownGroup, PeopleUnavailable."""
+    async def members(self, group: str, *, workspace: str = "") -> frozenset[str]:
+        """The ids of the people in a workspace's group, by the group's id. Raises UnknownGroup, PeopleUnavailable."""
         ...

@@ -17,7 +17,7 @@ class MemoryPeople:
         """Have the group consist of exactly these people from now on."""
         self._groups[group] = frozenset(members)
 
-    async def members(self, group: str) -> frozenset[str]:
+    async def members(self, group: str, *, workspace: str = "") -> frozenset[str]:
         """Raises UnknownGroup, and PeopleUnavailable while `away`."""
         self.asked.append(group)
         if self.away:

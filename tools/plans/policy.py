@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -45,15 +45,6 @@ class Freeze(Value):
             raise ValueError("a freeze must end after it starts")
         return self
 
-    def holds(self, environment: str, tags: Collection[str], at: datetime) -> bool:
-        """Whether it keeps a flag with those tags where it is at that moment."""
-        there = not self.environments or environment in self.environments
-        meant = not self.tags or bool(_shared(tags, self.tags))
-        return there and meant and self.start <= at < self.end
-
-    def __str__(self) -> str:
-        return f"the freeze {self.name!r} lasts until {self.end.astimezone(UTC):%d %b %Y %H:%M} UTC"
-
 
 Part = Annotated[float, Field(gt=0, lt=1)]
 Members = Mapping[str, Collection[str]]
@@ -86,11 +77,21 @@ class ApprovalRule(Value):
         return there and (not self.tags or bool(_shared(tags, self.tags)))
 
 
+class Approving(Value):
+    """Who must approve in a workspace of its own, instead of whom policy names for all of them."""
+
+    approvers: tuple[Name, ...] = ()
+    backup: tuple[Name, ...] = ()
+    approval: Annotated[tuple[ApprovalRule, ...], Field(max_length=100)] = ()
+
+
 class Policy(Value):
     """Who must approve what. Percentages are of users; a person is a Slack user id, a group a Slack user group's.
 
     `approvers` and `backup` are for what no rule of `approval` is meant for. People are reminded of a question when
-    `approval_reminder` of its time is over, and the backup is asked too when `approval_escalation` is.
+    `approval_reminder` of its time is over, and the backup is asked too when `approval_escalation` is. What a gate
+    finds may be accepted for `longest_acceptance` at a time. `workspaces` have people of their own, by the workspace's
+    id.
     """
 
     approvers: tuple[Name, ...] = ()
@@ -105,7 +106,16 @@ class Policy(Value):
     largest_first_exposure: Percent = 10.0
     loosest_margin: Annotated[float, Field(gt=1, le=100)] = 3.0
     approval_ttl: Duration = timedelta(hours=24)
+    longest_acceptance: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(days=7)
     freezes: Annotated[tuple[Freeze, ...], Field(max_length=200)] = ()
+    workspaces: Mapping[str, Approving] = Field(default_factory=dict)
+
+    def of(self, workspace: str) -> Self:
+        """The policy in a workspace: its own people where it has some, else those that are named for all."""
+        own = self.workspaces.get(workspace)
+        if own is None:
+            return self
+        return self.model_copy(update={"approvers": own.approvers, "backup": own.backup, "approval": own.approval})
 
     @model_validator(mode="after")
     def _check_escalation(self) -> Self:
@@ -122,19 +132,6 @@ def may_start(policy: Policy, plan: Plan, *, requester: str, members: Members = 
     if plan.environment in policy.free_environments:
         return Decision(Answer.AUTO, 0, f"{plan.environment} needs no approval")
     return ask(policy, plan, requester, [f"a start in {plan.environment} needs an approval"], members=members)
-
-
-def freeze_at(policy: Policy, environment: str, tags: Collection[str], at: datetime) -> Freeze | None:
-    """The freeze that keeps a flag with those tags where it is, the longest of several; None when there is none."""
-    holding = [freeze for freeze in policy.freezes if freeze.holds(environment, tags, at)]
-    return max(holding, key=lambda freeze: freeze.end, default=None)
-
-
-def check_freeze(policy: Policy, plan: Plan, at: datetime) -> None:
-    """Raise NotAllowed while a freeze keeps the plan's flag where it is."""
-    freeze = freeze_at(policy, plan.environment, plan.tags, at)
-    if freeze is not None:
-        raise NotAllowed(f"Nothing goes up now: {freeze}. Lowering and rolling back are possible at any time.")
 
 
 def may_promote(
@@ -195,6 +192,18 @@ def rule_for(policy: Policy, environment: str, tags: Collection[str]) -> Approva
 def rule_of(policy: Policy, plan: Plan) -> ApprovalRule:
     """The rule by which a plan is approved."""
     return rule_for(policy, plan.environment, plan.tags)
+
+
+def approvers_in(policy: Policy, environment: str) -> tuple[str, ...]:
+    """The ids of all people and groups that may approve something there, now or as a backup."""
+    meant = [rule for rule in policy.approval if not rule.environments or environment in rule.environments]
+    rules = (rule_for(policy, environment, ()), *meant)
+    return tuple(dict.fromkeys(name for rule in rules for name in (*rule.approvers, *rule.backup)))
+
+
+def is_account(person: str) -> bool:
+    """Whether it is an account of the command line, which may be anyone's, and nobody whom Slack knows."""
+    return ":" in person
 
 
 def everybody_named(policy: Policy) -> frozenset[str]:
@@ -262,11 +271,6 @@ def _shared(tags: Collection[str], of_policy: Collection[str]) -> list[str]:
     return sorted(tag for tag in set(tags) if tag.casefold() in named)
 
 
-def _is_known(person: str) -> bool:
-    """Whether Slack knows the person; an account on the command line may be anyone, also an approver."""
-    return ":" not in person
-
-
 def ask(policy: Policy, plan: Plan, requester: str, reasons: list[str], *, members: Members = NOT_READ) -> Decision:
     """People are asked for `reasons`; denied when too few of them could answer.
 
@@ -274,7 +278,7 @@ def ask(policy: Policy, plan: Plan, requester: str, reasons: list[str], *, membe
     """
     rule = rule_of(policy, plan)
     needed = rule.needed
-    if not _is_known(requester):
+    if is_account(requester):
         needed += 1
         reasons = [*reasons, f"{requester} is nobody that Slack knows, so one more must agree"]
     able = set(people_in(rule.approvers, members)) - {plan.spec_author, requester}

@@ -194,6 +194,7 @@ class Confirmation(Record):
     rollout_id: Mapped[str | None] = mapped_column(ForeignKey("rollouts.id"))
     flag: Mapped[str]
     environment: Mapped[str]
+    workspace: Mapped[str] = mapped_column(default="")
     arguments: Mapped[dict[str, Any]]
     person: Mapped[str]
     status: Mapped[str]
@@ -223,6 +224,7 @@ class Rollout(Record):
     it); `limit_from` is the moment from which its time limit counts. `settled` is the
     exposure last confirmed by a read-back, which a hand-made change is measured against. `evidence` is what the
     gates carry from check to check. `harm_accepted` has, by metric, how much harm a person saw and resumed despite.
+    `frozen` is the freeze that kept it where it is at the last look, None when none did.
     `due_at` is when the controller looks next; `checks_deleted_at` is when, long after its end, the checks that no
     decision rested on were deleted.
     """
@@ -230,6 +232,8 @@ class Rollout(Record):
     __tablename__ = "rollouts"
     __table_args__ = (Index("ix_rollouts_due", "phase", "due_at"),)
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    # Whose it is: no other workspace sees or changes it. Empty where it was asked for on the command line.
+    workspace: Mapped[str] = mapped_column(default="", index=True)
     flag: Mapped[str] = mapped_column(index=True)
     environment: Mapped[str]
     # One live rollout a flag and environment: the key while live, None afterwards.
@@ -246,6 +250,7 @@ class Rollout(Record):
     settled: Mapped[dict[str, Any] | None]
     evidence: Mapped[dict[str, Any]] = mapped_column(default=dict)
     harm_accepted: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    frozen: Mapped[dict[str, Any] | None]
     blind_since: Mapped[datetime | None]
     blind_paged: Mapped[bool] = mapped_column(default=False)
     pause_reason: Mapped[str | None] = mapped_column(Text)
@@ -370,6 +375,50 @@ class ApprovalCall(Record):
     ts: Mapped[str | None]
 
 
+class Freeze(Record):
+    """A time in which nothing starts and nothing goes further in an environment, made by a person.
+
+    `flag` and `tag` limit what it is meant for; `until` None means until somebody lifts it. Whoever made or lifted it
+    is a Slack user id, or an account of the command line. `workspace` is where it was made, empty for nowhere.
+    """
+
+    __tablename__ = "freezes"
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    workspace: Mapped[str]
+    environment: Mapped[str] = mapped_column(index=True)
+    flag: Mapped[str | None]
+    tag: Mapped[str | None]
+    start: Mapped[datetime]
+    until: Mapped[datetime | None]
+    reason: Mapped[str] = mapped_column(Text)
+    made_by: Mapped[str]
+    made_at: Mapped[datetime]
+    lifted_by: Mapped[str | None]
+    lifted_at: Mapped[datetime | None]
+
+
+class Acceptance(Record):
+    """What a gate finds of one metric, accepted by an approver until a moment; `ended_at` is set once it ended earlier.
+
+    It is about the margin and the direction that the metric was guarded with, and about nothing else. `ended_by` is who
+    withdrew it, Sluice for one that ran out or that a newer plan made void; `ended_why` says which.
+    """
+
+    __tablename__ = "acceptances"
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    rollout_id: Mapped[str] = mapped_column(ForeignKey("rollouts.id"), index=True)
+    metric: Mapped[str]
+    margin: Mapped[float]
+    direction: Mapped[str]
+    until: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(Text)
+    made_by: Mapped[str]
+    made_at: Mapped[datetime]
+    ended_by: Mapped[str | None]
+    ended_at: Mapped[datetime | None]
+    ended_why: Mapped[str | None]
+
+
 class Intent(Record):
     """An exposure that is to be set, written down before it is set.
 
@@ -381,6 +430,7 @@ class Intent(Record):
     __table_args__ = (Index("ix_intents_open", "status", "due_at"),)
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
     rollout_id: Mapped[str | None] = mapped_column(ForeignKey("rollouts.id"), index=True)
+    workspace: Mapped[str] = mapped_column(default="")
     flag: Mapped[str]
     environment: Mapped[str]
     epoch: Mapped[int]

@@ -17,6 +17,7 @@ from tools.records import outbox
 from tools.records.models import Approval, ApprovalCall, ApprovalVote, Rollout
 from tools.rollouts import store
 from tools.rollouts.events import Happening, Tell, happened, lane
+from tools.rollouts.scope import EVERYWHERE, Scope
 
 
 class ApprovalNotFound(NotFound):
@@ -132,9 +133,11 @@ async def request(
     return approval
 
 
-async def get(session: AsyncSession, approval_id: str) -> Approval:
+async def get(session: AsyncSession, approval_id: str, *, scope: Scope = EVERYWHERE) -> Approval:
     """The approval as it is now. Raises ApprovalNotFound."""
-    approval = await session.get(Approval, approval_id, populate_existing=True)
+    seen = select(Approval).join(Rollout, Rollout.id == Approval.rollout_id).where(scope.rows())
+    query = seen.where(Approval.id == approval_id).execution_options(populate_existing=True)
+    approval = await session.scalar(query)
     if approval is None:
         raise ApprovalNotFound("That button belongs to nothing I know; use the buttons on the rollout's newest card.")
     return approval

@@ -8,14 +8,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.errors import Conflict, NotAllowed, NotFound
 from tools.records import log
 from tools.records.models import Confirmation, Rollout
 from tools.rollouts import lowering, store
-from tools.rollouts.events import Happening
+from tools.rollouts.events import Happening, of_workspace
+from tools.rollouts.scope import EVERYWHERE, Scope
 
 TIME_TO_CONFIRM = timedelta(minutes=15)
 LONGEST_REASON = 500
@@ -81,11 +82,13 @@ async def ask(
     reason: str,
     person: str,
     run_id: str | None,
+    workspace: str,
     at: datetime,
 ) -> Confirmation:
-    """Write down what was understood, in the caller's transaction."""
+    """Write down what was understood, in the caller's transaction; `workspace` is the person's."""
     confirmation = Confirmation(
         run_id=run_id,
+        workspace=workspace,
         action=action,
         rollout_id=rollout.id if rollout is not None else None,
         flag=flag,
@@ -102,9 +105,10 @@ async def ask(
     return confirmation
 
 
-async def get(session: AsyncSession, confirmation_id: str) -> Confirmation:
+async def get(session: AsyncSession, confirmation_id: str, *, scope: Scope = EVERYWHERE) -> Confirmation:
     """The confirmation as it is now. Raises ConfirmationNotFound."""
-    confirmation = await session.get(Confirmation, confirmation_id, populate_existing=True)
+    query = select(Confirmation).where(Confirmation.id == confirmation_id, scope.rows(Confirmation))
+    confirmation = await session.scalar(query.execution_options(populate_existing=True))
     if confirmation is None:
         raise ConfirmationNotFound("That button belongs to nothing I know; say again what you want to do.")
     return confirmation
@@ -141,15 +145,17 @@ async def close(session: AsyncSession, confirmation: Confirmation, status: Statu
     await _log(session, confirmation, happening, at=at)
 
 
-async def carry_out(session: AsyncSession, confirmation: Confirmation, *, at: datetime) -> str | None:
+async def carry_out(
+    session: AsyncSession, confirmation: Confirmation, *, at: datetime, scope: Scope = EVERYWHERE
+) -> str | None:
     """Do what was confirmed, in the caller's transaction; the rollout's id, None without one. Raises Conflict."""
     action, actor = Action(confirmation.action), confirmation.person
     reason: str = confirmation.arguments["reason"]
     if action is Action.KILL:
         ref = confirmation.flag, confirmation.environment
-        return await lowering.kill(session, *ref, actor=actor, reason=reason, at=at)
+        return await lowering.kill(session, *ref, actor=actor, reason=reason, at=at, scope=scope)
     assert confirmation.rollout_id is not None, "only a flag is killed without a rollout"
-    rollout = await store.load(session, confirmation.rollout_id)
+    rollout = await store.load(session, confirmation.rollout_id, scope=scope)
     match action:
         case Action.ROLL_BACK:
             await lowering.roll_back(session, rollout, actor=actor, reason=reason, at=at)
@@ -183,6 +189,7 @@ async def _log(session: AsyncSession, confirmation: Confirmation, what: Happenin
         "confirmation": confirmation.id,
         "action": confirmation.action,
         **confirmation.arguments,
+        **of_workspace(confirmation.workspace),
     }
     await log.append(
         session, what.value, at=at, actor=confirmation.person, rollout_id=confirmation.rollout_id, payload=facts

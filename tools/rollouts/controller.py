@@ -25,11 +25,25 @@ from tools.plans.model import LONGEST_PAUSE, Exposure, Plan
 from tools.plans.policy import Policy
 from tools.records import leases
 from tools.records.database import Database
-from tools.records.models import GateCheck, Intent, Rollout, new_id
-from tools.rollouts import approvals, assessing, changes, checks, decisions, measuring, preparing, raising, store
+from tools.records.models import Acceptance, GateCheck, Intent, Rollout, new_id
+from tools.rollouts import (
+    acceptances,
+    approvals,
+    assessing,
+    changes,
+    checks,
+    decisions,
+    drifts,
+    freezes,
+    measuring,
+    preparing,
+    raising,
+    store,
+)
 from tools.rollouts.budgets import spent_budgets
 from tools.rollouts.events import SLUICE, Happening, Tell, happened, refresh_card
 from tools.rollouts.executor import BACKOFF_CAP, Executor, backoff, confirm_stage, respect_hand
+from tools.rollouts.freezes import FreezeView
 from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.store import IntentStatus
 
@@ -49,6 +63,7 @@ class Snapshot:
     plan: Plan
     version: int
     lowering: bool
+    acceptances: tuple[Acceptance, ...]
 
 
 class Controller:
@@ -200,7 +215,8 @@ class Controller:
         async with self._database.read() as session:
             rollout = await store.load(session, rollout_id, lock=False)
             lowering = await store.is_lowering(session, rollout_id)
-            return Snapshot(rollout, await store.plan_of(session, rollout), rollout.version, lowering)
+            accepted = tuple(await acceptances.standing(session, rollout_id))
+            return Snapshot(rollout, await store.plan_of(session, rollout), rollout.version, lowering, accepted)
 
     async def _mind_start(self, snapshot: Snapshot) -> None:
         """Withdraw the question about a start that stands no longer; remind people of one that does."""
@@ -211,7 +227,8 @@ class Controller:
             if Phase(rollout.phase) is not Phase.PROPOSED:
                 return
             at = self._clock.now()
-            freeze = policies.freeze_at(self._policy, snapshot.plan.environment, snapshot.plan.tags, at)
+            freeze = await freezes.holding(session, self._policy, rollout, snapshot.plan, at)
+            await freezes.note(session, rollout, freeze, at=at)
             for approval in await approvals.pending(session, rollout.id):
                 if freeze is not None:
                     await approvals.void(session, rollout, approval, at=at, why=_sentence(freeze), tell=Tell.THREAD)
@@ -219,7 +236,8 @@ class Controller:
                     await approvals.void_if_moved(session, rollout, approval, flag.exposure, at=at)
             waiting = await approvals.mind(session, rollout, at=at)
             look = at + raising.LOOKS_AT_THE_FLAG_EVERY
-            rollout.due_at = min(look, *map(approvals.due_next, waiting)) if waiting else None
+            over = freeze.end if freeze is not None else None
+            rollout.due_at = min(look, *map(approvals.due_next, waiting)) if waiting else over
 
         await store.transact(self._database, act)
 
@@ -229,7 +247,13 @@ class Controller:
         if flag is not None and not _is_settled(snapshot, flag) and not snapshot.lowering:
             await self._settle(snapshot, flag)
             return
-        inputs = preparing.prepare(snapshot.rollout, snapshot.plan, at=self._clock.now(), define=self._metrics.define)
+        inputs = preparing.prepare(
+            snapshot.rollout,
+            snapshot.plan,
+            at=self._clock.now(),
+            define=self._metrics.define,
+            acceptances=snapshot.acceptances,
+        )
         async with self._gate:
             # Only looking is limited: what is to be set, above all a rollback, never queues behind slow sources.
             answers = await measuring.measure(inputs, snapshot.plan, self._metrics)
@@ -288,6 +312,9 @@ class Controller:
             if rollout.version != snapshot.version:
                 # Somebody acted meanwhile. The windows were not moved on, so the next check reads them again.
                 return False
+            standing = {one.id for one in await acceptances.standing(session, rollout.id)}
+            if standing != {one.id for one in snapshot.acceptances}:
+                return False
             at = self._clock.now()
             check = checks.record(rollout, snapshot.plan, inputs, answers, assessment)
             session.add(check)
@@ -296,7 +323,10 @@ class Controller:
             if await store.is_lowering(session, rollout.id):
                 # Nothing else takes it up again, and it must not wait as long as a gate may.
                 rollout.due_at = min(rollout.due_at or at, at + BACKOFF_CAP)
-            await self._mind_promotion(session, rollout, snapshot.plan, at)
+            await acceptances.expire(session, rollout, at=at)
+            freeze = await freezes.holding(session, self._policy, rollout, snapshot.plan, at)
+            await freezes.note(session, rollout, freeze, at=at)
+            await self._mind_promotion(session, rollout, snapshot.plan, freeze, at)
             situation = _situation(rollout, snapshot.plan, assessment, at, flag_seen=flag_seen)
             await self._act(session, rollout, snapshot.plan, check, decisions.decide(situation), concerns, at)
             return bool(await store.open_intents(session, rollout.id))
@@ -317,6 +347,7 @@ class Controller:
         blind = decisions.is_blind(assessment.verdict) or not flag_seen
         if not blind and rollout.blind_paged:
             await happened(session, rollout, Happening.METRICS_BACK, at=at, why=assessment.verdict.why)
+        await drifts.tell(session, rollout, assessment, at=at)
         store.change(
             rollout,
             at=at,
@@ -328,12 +359,16 @@ class Controller:
         )
         await refresh_card(session, rollout, at=at)
 
-    async def _mind_promotion(self, session: AsyncSession, rollout: Rollout, plan: Plan, at: datetime) -> None:
+    async def _mind_promotion(
+        self, session: AsyncSession, rollout: Rollout, plan: Plan, freeze: FreezeView | None, at: datetime
+    ) -> None:
         if Phase(rollout.phase) is not Phase.WAITING_PROMOTION:
             return
-        freeze = policies.freeze_at(self._policy, plan.environment, plan.tags, at)
         if freeze is not None and rollout.stage is not None and rollout.stage + 1 < len(plan.stages):
-            await _pause_for(session, rollout, freeze, at=at)
+            # Withdrawn, and asked anew as soon as the gate passes after the freeze.
+            for approval in await approvals.pending(session, rollout.id):
+                await approvals.void(session, rollout, approval, at=at, why=_sentence(freeze), tell=Tell.THREAD)
+            store.move(rollout, Phase.PROGRESSING, at=at)
         elif not await approvals.mind(session, rollout, at=at):
             ends = "Resume to ask again, or roll back."
             await changes.pause(session, rollout, at=at, reason="Nobody approved the promotion in time.", ends=ends)
@@ -376,11 +411,11 @@ class Controller:
     ) -> None:
         assert rollout.stage is not None
         to_stage = rollout.stage + 1
-        freeze = policies.freeze_at(self._policy, plan.environment, plan.tags, at)
-        if freeze is not None and to_stage < len(plan.stages):
-            await _pause_for(session, rollout, freeze, at=at)
+        if rollout.frozen is not None and to_stage < len(plan.stages):
+            # It holds, as its card says, and goes on by itself after the freeze.
             return
-        decision = policies.may_promote(self._policy, plan, to_stage, requester=rollout.requester, concerns=concerns)
+        policy = self._policy.of(rollout.workspace)
+        decision = policies.may_promote(policy, plan, to_stage, requester=rollout.requester, concerns=concerns)
         if decision.answer is policies.Answer.AUTO:
             await changes.promote(session, rollout, plan, actor=SLUICE, at=at, check=check, why=why)
         elif decision.answer is policies.Answer.DENY:
@@ -395,7 +430,7 @@ class Controller:
                 approvals.Purpose.PROMOTE,
                 decision,
                 plan=plan,
-                policy=self._policy,
+                policy=policy,
                 to_stage=to_stage,
                 requester=rollout.requester,
                 snapshot=check.verdict,
@@ -403,12 +438,7 @@ class Controller:
             )
 
 
-async def _pause_for(session: AsyncSession, rollout: Rollout, freeze: policies.Freeze, *, at: datetime) -> None:
-    ends = "Resume once it is over, or roll back."
-    await changes.pause(session, rollout, at=at, reason=_sentence(freeze), ends=ends, tell=Tell.PERSON)
-
-
-def _sentence(freeze: policies.Freeze) -> str:
+def _sentence(freeze: FreezeView) -> str:
     text = str(freeze)
     return f"{text[:1].upper()}{text[1:]}."
 
@@ -438,7 +468,7 @@ def _situation(
         phase=Phase(rollout.phase),
         at=at,
         verdict=assessment.verdict,
-        by_guardrail=tuple(zip(stage.guardrails, assessment.by_guardrail, strict=True)),
+        by_guardrail=tuple(zip(stage.guardrails, assessment.counted, strict=True)),
         stage_since=rollout.stage_since,
         limit_from=rollout.limit_from,
         blind_since=rollout.blind_since,

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.records import log, outbox
 from tools.records.models import Rollout
+from tools.rollouts.scope import NOBODYS
 
 SLUICE = "sluice"
 """The actor of everything that no person did."""
@@ -47,7 +48,17 @@ class Happening(StrEnum):
     CONFIRMATION_DISMISSED = "confirmation.dismissed"
     METRICS_BLIND = "metrics.blind"
     METRICS_BACK = "metrics.back"
+    DRIFT_FOUND = "drift.found"
+    DRIFT_OVER = "drift.over"
     CHECKS_DELETED = "checks.deleted"
+    FREEZE_MADE = "freeze.made"
+    FREEZE_LIFTED = "freeze.lifted"
+    FREEZE_HOLDS = "freeze.holds"
+    FREEZE_OVER = "freeze.over"
+    ACCEPTANCE_GIVEN = "acceptance.given"
+    ACCEPTANCE_WITHDRAWN = "acceptance.withdrawn"
+    ACCEPTANCE_EXPIRED = "acceptance.expired"
+    ACCEPTANCE_VOIDED = "acceptance.voided"
 
 
 class Tell(StrEnum):
@@ -80,7 +91,8 @@ async def happened(
         await outbox.put(
             session, kind, lane=lane(rollout.id), at=at, payload=message, rollout_id=rollout.id, urgent=urgent
         )
-    await log.append(session, what.value, at=at, actor=actor, rollout_id=rollout.id, payload=payload)
+    kept = {**payload, **of_workspace(rollout.workspace)}
+    await log.append(session, what.value, at=at, actor=actor, rollout_id=rollout.id, payload=kept)
 
 
 async def refresh_card(session: AsyncSession, rollout: Rollout, *, at: datetime, urgent: bool = False) -> None:
@@ -98,12 +110,24 @@ async def refresh_card(session: AsyncSession, rollout: Rollout, *, at: datetime,
 
 
 async def flag_happened(
-    session: AsyncSession, what: Happening, *, at: datetime, actor: str, facts: Mapping[str, Any]
+    session: AsyncSession,
+    what: Happening,
+    *,
+    at: datetime,
+    actor: str,
+    facts: Mapping[str, Any],
+    workspace: str = NOBODYS,
 ) -> None:
-    """The same for a flag that has no rollout: it goes to the alerts channel."""
-    message = {"what": what.value, "actor": actor, "at": at.isoformat(), "facts": dict(facts)}
-    await outbox.put(session, outbox.Kind.ALERT, lane="alerts", at=at, payload=message, urgent=True)
-    await log.append(session, what.value, at=at, actor=actor, payload=facts)
+    """The same for a flag that has no rollout: it goes to the alerts channel of whoever asked."""
+    whose = of_workspace(workspace)
+    message = {"what": what.value, "actor": actor, "at": at.isoformat(), "facts": dict(facts), **whose}
+    await outbox.put(session, outbox.Kind.ALERT, lane=f"alerts{workspace}", at=at, payload=message, urgent=True)
+    await log.append(session, what.value, at=at, actor=actor, payload={**facts, **whose})
+
+
+def of_workspace(workspace: str) -> dict[str, str]:
+    """What a log entry or a message says of whose it is; nothing for what is nobody's."""
+    return {"workspace": workspace} if workspace != NOBODYS else {}
 
 
 def lane(rollout_id: str) -> str:

@@ -119,7 +119,7 @@ class Executor:
             intent.read_back = state.exposure.model_dump(mode="json")
             if rollout is None:
                 _close(intent, IntentStatus.DONE, at)
-                await flag_happened(session, Happening.KILLED, at=at, actor=intent.requester, facts=_facts(intent))
+                await _flag_happened(session, intent, Happening.KILLED, at=at, actor=intent.requester)
             elif Purpose(intent.purpose) in RAISING:
                 _close(intent, IntentStatus.DONE, at)
                 await confirm_stage(session, rollout, state, at)
@@ -308,9 +308,16 @@ async def _page(session: AsyncSession, intent: Intent, rollout: Rollout | None, 
         "target": str(Exposure.model_validate(intent.target)),
     }
     if rollout is None:
-        await flag_happened(session, what, at=at, actor=SLUICE, facts={**_facts(intent), **facts})
+        await _flag_happened(session, intent, what, at=at, actor=SLUICE, **facts)
         return
     await happened(session, rollout, what, at=at, tell=Tell.PERSON, urgent=not raising, **facts)
+
+
+async def _flag_happened(
+    session: AsyncSession, intent: Intent, what: Happening, *, at: datetime, actor: str, **facts: Any
+) -> None:
+    told = {**_facts(intent), **facts}
+    await flag_happened(session, what, at=at, actor=actor, facts=told, workspace=intent.workspace)
 
 
 def _close(intent: Intent, status: IntentStatus, at: datetime) -> None:

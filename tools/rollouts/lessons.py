@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, and_, or_, select
+from sqlalchemy import Row, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.clock import in_words
@@ -18,10 +18,11 @@ from tools.plans.model import Plan
 from tools.records import log
 from tools.records.database import Database
 from tools.records.log import Event
-from tools.records.models import Conversation, GateCheck, PlanVersion, Rollout
+from tools.records.models import GateCheck, PlanVersion, Rollout
 from tools.rollouts import checks
 from tools.rollouts.events import SLUICE, Happening
 from tools.rollouts.phases import Phase
+from tools.rollouts.scope import Scope
 
 LOOKED_AT = 200
 """How many of the newest ended rollouts are looked at."""
@@ -80,13 +81,13 @@ async def lessons(
     flag: str,
     tags: Collection[str],
     metrics: Collection[str],
-    workspace: str,
+    scope: Scope,
     most: int = MOST_LESSONS,
 ) -> list[Lesson]:
-    """What the ended rollouts that this workspace may see teach about such a flag, the nearest and newest first."""
+    """What the ended rollouts within the scope teach about such a flag, the nearest and newest first."""
     found: list[tuple[Rollout, tuple[str, ...]]] = []
     async with database.read() as session:
-        for rollout, body in await _ended(session, workspace):
+        for rollout, body in await _ended(session, scope):
             if shared := _shared(Plan.model_validate(body), flag, tags, metrics):
                 found.append((rollout, shared))
         # The same flag teaches most; the order is otherwise the newest first, as they were read.
@@ -94,17 +95,13 @@ async def lessons(
         return [await _lesson(session, rollout, shared) for rollout, shared in found[:most]]
 
 
-async def _ended(session: AsyncSession, workspace: str) -> Sequence[Row[Rollout, dict[str, Any]]]:
+async def _ended(session: AsyncSession, scope: Scope) -> Sequence[Row[Rollout, dict[str, Any]]]:
     """The newest ended rollouts with their plans' bodies."""
-    mine = select(Conversation.id).where(Conversation.workspace.in_(("", workspace)))
     in_force = and_(PlanVersion.rollout_id == Rollout.id, PlanVersion.version == Rollout.plan_version)
     query = (
         select(Rollout, PlanVersion.body)
         .join(PlanVersion, in_force)
-        .where(
-            Rollout.phase.in_((Phase.ROLLED_BACK, Phase.SUCCEEDED)),
-            or_(Rollout.conversation_id.is_(None), Rollout.conversation_id.in_(mine)),
-        )
+        .where(Rollout.phase.in_((Phase.ROLLED_BACK, Phase.SUCCEEDED)), scope.rows())
     )
     return (await session.execute(query.order_by(Rollout.ended_at.desc()).limit(LOOKED_AT))).all()
 

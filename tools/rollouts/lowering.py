@@ -11,6 +11,7 @@ from tools.records.models import Intent, Rollout
 from tools.rollouts import approvals, changes, store
 from tools.rollouts.events import Happening, flag_happened, happened
 from tools.rollouts.phases import LIVE, Phase, words
+from tools.rollouts.scope import EVERYWHERE, Scope
 
 NOT_STARTED = (Phase.DRAFT, Phase.PROPOSED)
 
@@ -47,10 +48,20 @@ async def roll_back(session: AsyncSession, rollout: Rollout, *, actor: str, reas
 
 
 async def kill(
-    session: AsyncSession, flag: str, environment: str, *, actor: str, reason: str, at: datetime
+    session: AsyncSession,
+    flag: str,
+    environment: str,
+    *,
+    actor: str,
+    reason: str,
+    at: datetime,
+    scope: Scope = EVERYWHERE,
 ) -> str | None:
-    """Take the flag to 0 % for everyone; the id of the rollout that this ends, None when there is none."""
-    rollout = await store.find(session, flag, environment)
+    """Take the flag to 0 % for everyone; the id of the rollout that this ends, None when there is none.
+
+    Raises TakenElsewhere while another workspace's rollout of the flag is open.
+    """
+    rollout = await store.find_free(session, flag, environment, scope=scope)
     if rollout is not None:
         rollout = await store.load(session, rollout.id)
     if rollout is not None and Phase(rollout.phase) in LIVE:
@@ -61,7 +72,7 @@ async def kill(
         return rollout.id
     if rollout is not None and Phase(rollout.phase) in NOT_STARTED:
         await cancel(session, rollout, actor=actor, reason=f"The flag was killed: {reason}", at=at)
-    await _kill_alone(session, flag, environment, actor, reason, at)
+    await _kill_alone(session, flag, environment, actor, reason, at, scope.home)
     return None
 
 
@@ -109,11 +120,12 @@ async def _reached(session: AsyncSession, rollout: Rollout, percent: float) -> E
 
 
 async def _kill_alone(
-    session: AsyncSession, flag: str, environment: str, actor: str, reason: str, at: datetime
+    session: AsyncSession, flag: str, environment: str, actor: str, reason: str, at: datetime, workspace: str
 ) -> None:
     session.add(
         Intent(
             rollout_id=None,
+            workspace=workspace,
             flag=flag,
             environment=environment,
             epoch=0,
@@ -127,4 +139,4 @@ async def _kill_alone(
     )
     facts = {"flag": flag, "environment": environment, "reason": reason}
     await session.flush()
-    await flag_happened(session, Happening.KILL_ORDERED, at=at, actor=actor, facts=facts)
+    await flag_happened(session, Happening.KILL_ORDERED, at=at, actor=actor, facts=facts, workspace=workspace)

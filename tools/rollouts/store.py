@@ -15,6 +15,7 @@ from tools.plans.model import Exposure, Plan
 from tools.records.database import Database, is_busy
 from tools.records.models import GateCheck, Intent, PlanVersion, Rollout
 from tools.rollouts.phases import OPEN, Phase, check_transition
+from tools.rollouts.scope import EVERYWHERE, Scope, taken
 
 Result = TypeVar("Result")
 ATTEMPTS = 5
@@ -73,20 +74,29 @@ async def transact(database: Database, act: Callable[[AsyncSession], Awaitable[R
     raise StaleRollout("Someone else changed this at the same moment. Look at the card and try again.") from hindrance
 
 
-async def load(session: AsyncSession, rollout_id: str, *, lock: bool = True) -> Rollout:
+async def load(session: AsyncSession, rollout_id: str, *, lock: bool = True, scope: Scope = EVERYWHERE) -> Rollout:
     """The rollout, locked until the transaction ends. Raises RolloutNotFound."""
-    query = select(Rollout).where(Rollout.id == rollout_id).execution_options(populate_existing=True)
+    query = select(Rollout).where(Rollout.id == rollout_id, scope.rows()).execution_options(populate_existing=True)
     rollout = await session.scalar(query.with_for_update() if lock else query)
     if rollout is None:
         raise RolloutNotFound("That rollout does not exist any more; `/rollout list` shows those that do.")
     return rollout
 
 
-async def find(session: AsyncSession, flag: str, environment: str) -> Rollout | None:
+async def find(session: AsyncSession, flag: str, environment: str, *, scope: Scope = EVERYWHERE) -> Rollout | None:
     """The flag's open rollout, or else its newest."""
-    query = select(Rollout).where(Rollout.flag == flag, Rollout.environment == environment)
+    query = select(Rollout).where(Rollout.flag == flag, Rollout.environment == environment, scope.rows())
     live = await session.scalar(query.where(Rollout.live_key.is_not(None)))
     return live or await session.scalar(query.order_by(Rollout.created_at.desc(), Rollout.id).limit(1))
+
+
+async def find_free(session: AsyncSession, flag: str, environment: str, *, scope: Scope) -> Rollout | None:
+    """As `find`. Raises TakenElsewhere while another workspace's rollout of the flag is open."""
+    open_ones = Rollout.flag == flag, Rollout.environment == environment, Rollout.live_key.is_not(None)
+    owner = await session.scalar(select(Rollout.workspace).where(*open_ones))
+    if owner is not None and not scope.sees(owner):
+        raise taken(flag, environment)
+    return await find(session, flag, environment, scope=scope)
 
 
 async def plan_version(session: AsyncSession, rollout: Rollout) -> PlanVersion:

@@ -9,17 +9,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tools.gates import Verdict
 from tools.plans.model import Exposure, Guardrail, Plan, Stage
 from tools.records.models import Approval, Conversation, GateCheck, Rollout
-from tools.rollouts import approvals, store
+from tools.rollouts import acceptances, approvals, freezes, store
+from tools.rollouts.acceptances import AcceptanceView
 from tools.rollouts.backtesting import keeping
+from tools.rollouts.checks import Watched
+from tools.rollouts.freezes import FreezeView
 from tools.rollouts.judging import Numbers
 from tools.rollouts.phases import Phase
+from tools.rollouts.scope import NOBODYS
 
 
 @dataclass(frozen=True, slots=True)
 class CheckView:
     """The newest look at the gate: its verdict and each guardrail's, and the newest sample's time by metric.
 
-    `numbers` says what each metric's numbers are, by its name.
+    `numbers` says what each metric's numbers are, by its name; `mixes` is what is said of what traffic is made of.
     """
 
     id: str
@@ -27,6 +31,7 @@ class CheckView:
     verdict: Verdict
     guardrails: tuple[tuple[Guardrail, Verdict, datetime | None], ...]
     numbers: Mapping[str, Numbers] = field(default_factory=dict)
+    mixes: tuple[Watched, ...] = ()
 
     def numbers_of(self, guardrail: Guardrail) -> Numbers:
         """What its metric's numbers are; those of a rate where that was not kept."""
@@ -80,8 +85,8 @@ class BacktestView:
 
 @dataclass(frozen=True, slots=True)
 class RolloutView:
-    """A rollout. `exposure` is what was last confirmed; `setting` is what is being set right now, and `error` why it
-    has not worked yet."""
+    """A rollout of a workspace. `exposure` is what was last confirmed; `setting` is what is being set right now, and
+    `error` why it has not worked yet."""
 
     id: str
     flag: str
@@ -109,10 +114,9 @@ class RolloutView:
     ended_at: datetime | None
     place: PlaceView | None
     backtest: BacktestView | None = None
-
-    def is_seen_by(self, workspace: str) -> bool:
-        """Whether people of that workspace may see it: it is theirs, or was made for nobody's."""
-        return self.place is None or self.place.workspace in ("", workspace)
+    frozen: FreezeView | None = None
+    acceptances: tuple[AcceptanceView, ...] = ()
+    workspace: str = NOBODYS
 
     @property
     def stage_in_force(self) -> Stage | None:
@@ -180,6 +184,9 @@ async def view(session: AsyncSession, rollout: Rollout) -> RolloutView:
         ended_at=rollout.ended_at,
         place=await _place_view(session, rollout),
         backtest=await _backtest_view(session, plan),
+        frozen=freezes.shown(rollout),
+        acceptances=tuple(map(acceptances.view, await acceptances.standing(session, rollout.id))),
+        workspace=rollout.workspace,
     )
 
 
@@ -196,11 +203,12 @@ def _check_view(check: GateCheck) -> CheckView:
         id=check.id,
         at=check.at,
         verdict=Verdict.from_json(check.verdict["gate"]),
-        guardrails=tuple(zip(guardrails, verdicts, newest, strict=True)),
+        guardrails=tuple(zip(guardrails, verdicts, newest[: len(guardrails)], strict=True)),
         numbers={
             item["guardrail"]["metric"]: Numbers.model_validate(item.get("numbers", {}))
             for item in check.inputs["guardrails"]
         },
+        mixes=tuple(map(Watched.from_json, check.verdict.get("mixes", ()))),
     )
 
 

@@ -319,7 +319,7 @@ async def open_office(
             stack.push_async_callback(handler.close_async)
             await handler.connect_async()
             await until(lambda: running.sockets.connections)
-        office = Office(running, services, app, Notifier(services, app.client), clock, telemetry)
+        office = Office(running, services, app, Notifier(services, services.clients), clock, telemetry)
         office.history()
         yield office
 

@@ -204,7 +204,7 @@ async def test_people_are_reminded_once_and_then_the_backup_is_asked_once(office
     assert "stand in as a backup" in (await office.press("approve", user=SAM) or "")
     # Another process takes over: what was said is in the rows.
     await office.notifier.close()
-    office.notifier = Notifier(office.services, office.app.client)
+    office.notifier = Notifier(office.services, office.services.clients)
     await tick(office, 6)
     await tick(office, 1)
     _, escalation = [line for line in office.thread() if "Still open" in line]

@@ -125,7 +125,7 @@ async def test_an_alert_moves_to_the_alerts_channel_when_its_own_is_closed_to_th
 
 async def test_only_one_process_delivers(office: Office) -> None:
     await office.proposed()
-    other = Notifier(office.services, office.app.client)
+    other = Notifier(office.services, office.services.clients)
     view = await office.view()
     await office.services.rollouts.cancel(view.id, actor=MIRA, reason="not today")
     assert await other.deliver_due() == 0, "the lease is another's"

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
+from bot.clients import OneToken
 from bot.people import SlackPeople
-from bot.settings import SlackSettings
 from bot.workspace import RunningWorkspace, running_workspace
 from tools.people.base import People, PeopleUnavailable, UnknownGroup
 from tools.people.memory import MemoryPeople
@@ -22,7 +22,7 @@ async def workspace() -> AsyncIterator[RunningWorkspace]:
 
 
 def of_slack(workspace: RunningWorkspace) -> SlackPeople:
-    return SlackPeople(SlackSettings(bot_token=SecretStr(workspace.settings.bot_token), api_url=workspace.api_url))
+    return SlackPeople(OneToken(SecretStr(workspace.settings.bot_token), workspace.api_url))
 
 
 @pytest.fixture(params=["memory", "slack"])
@@ -58,8 +58,8 @@ async def test_while_slack_is_away_nobody_can_say(workspace: RunningWorkspace, t
 
 async def test_what_is_not_set_up_is_said(workspace: RunningWorkspace) -> None:
     with pytest.raises(PeopleUnavailable, match="SLUICE_SLACK_BOT_TOKEN is not set"):
-        await SlackPeople(SlackSettings()).members(GROUP)
-    wrong = SlackSettings(bot_token=SecretStr("xoxb-other"), api_url=workspace.api_url)
+        await SlackPeople(OneToken(None, "https://slack.com/api/")).members(GROUP)
+    wrong = OneToken(SecretStr("xoxb-other"), workspace.api_url)
     with pytest.raises(PeopleUnavailable, match="invalid_auth") as refused:
         await SlackPeople(wrong).members(GROUP)
     assert "xoxb" not in str(refused.value)

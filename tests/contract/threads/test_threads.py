@@ -154,8 +154,8 @@ async def test_an_edit_of_what_is_being_read_stops_the_run_and_is_read_again(
     conversation = await heard(threads, FIRST, more(200, "two"))
     await take(threads, conversation, "run")
     await run(database, conversation, "run")
-    assert await threads.change("C1", FIRST.ts, "one") is None, "Slack also tells of changes that change no word"
-    upset = await threads.change("C1", FIRST.ts, "ONE")
+    assert await threads.change("T1", "C1", FIRST.ts, "one") is None, "Slack also tells of changes that change no word"
+    upset = await threads.change("T1", "C1", FIRST.ts, "ONE")
     assert upset is not None
     assert (upset.run_id, upset.again) == ("run", True)
     assert not await threads.is_awaited("run")
@@ -169,7 +169,7 @@ async def test_an_edit_of_what_was_answered_is_only_kept(threads: Threads, datab
     conversation = await heard(threads, FIRST)
     await take(threads, conversation, "run")
     await run(database, conversation, "run", "answered")
-    upset = await threads.change("C1", FIRST.ts, "ONE")
+    upset = await threads.change("T1", "C1", FIRST.ts, "ONE")
     assert upset is not None
     assert (upset.run_id, upset.again) == (None, False)
     assert await take(threads, conversation, "next") is None
@@ -179,23 +179,23 @@ async def test_what_was_taken_back_is_not_read_and_the_rest_is(threads: Threads,
     conversation = await heard(threads, FIRST, more(200, "two"))
     await take(threads, conversation, "run")
     await run(database, conversation, "run")
-    upset = await threads.take_back("C1", FIRST.ts)
+    upset = await threads.take_back("T1", "C1", FIRST.ts)
     assert upset is not None
     assert upset.run_id == "run"
-    assert await threads.take_back("C1", FIRST.ts) is None, "it is gone already"
+    assert await threads.take_back("T1", "C1", FIRST.ts) is None, "it is gone already"
     taken = await take(threads, conversation, "next")
     assert new(taken) == ["two"]
 
 
 async def test_who_may_object(threads: Threads, database: Database) -> None:
     conversation = await heard(threads, FIRST, more(200, "two"))
-    assert await threads.object_to("C1", FIRST.ts, SAM) is None
+    assert await threads.object_to("T1", "C1", FIRST.ts, SAM) is None
     await take(threads, conversation, "run")
     await run(database, conversation, "run")
     await threads.says(conversation, "run", "1772366400.000900", "")
-    assert await threads.object_to("C1", FIRST.ts, SAM) is None
+    assert await threads.object_to("T1", "C1", FIRST.ts, SAM) is None
     for ts, person in ((FIRST.ts, MIRA), ("1772366400.000900", SAM)):
-        upset = await threads.object_to("C1", ts, person)
+        upset = await threads.object_to("T1", "C1", ts, person)
         assert upset is not None
         assert (upset.run_id, upset.again) == ("run", False)
     assert await threads.is_awaited("run"), "what was objected to is answered by saying so"
@@ -203,7 +203,7 @@ async def test_who_may_object(threads: Threads, database: Database) -> None:
 
 async def test_an_unread_message_that_is_objected_to_is_never_read(threads: Threads) -> None:
     conversation = await heard(threads, FIRST)
-    assert await threads.object_to("C1", FIRST.ts, MIRA) is None
+    assert await threads.object_to("T1", "C1", FIRST.ts, MIRA) is None
     assert await take(threads, conversation, "run") is None
 
 
@@ -282,9 +282,9 @@ async def test_a_planning_that_outlived_its_run_is_closed_and_nothing_is_read_ag
 
 
 TAKING_BACK: dict[str, Callable[[Threads, str, str], Awaitable[Upset | None]]] = {
-    "edited": lambda threads, channel, ts: threads.change(channel, ts, "ONE"),
-    "deleted": lambda threads, channel, ts: threads.take_back(channel, ts),
-    "crossed": lambda threads, channel, ts: threads.object_to(channel, ts, MIRA),
+    "edited": lambda threads, channel, ts: threads.change("T1", channel, ts, "ONE"),
+    "deleted": lambda threads, channel, ts: threads.take_back("T1", channel, ts),
+    "crossed": lambda threads, channel, ts: threads.object_to("T1", channel, ts, MIRA),
 }
 
 
@@ -313,7 +313,7 @@ async def test_a_run_that_nobody_took_anything_back_from_begins(
     recorder = Recorder(database, clock)
     assert await recorder.begin(turn(conversation), ModelOptions(name="m"), "v1", run_id="run") == ("run", False)
     await recorder.end("run", Ending.ANSWERED, {"text": "Here."})
-    upset = await threads.take_back("C1", FIRST.ts)
+    upset = await threads.take_back("T1", "C1", FIRST.ts)
     assert upset is not None
     assert (upset.run_id, upset.again) == (None, False)
     assert not await recorder.is_stopped("run")
@@ -341,7 +341,7 @@ async def test_what_somebody_stopped_is_not_read_again_when_its_process_dies(
     conversation = await heard(threads, FIRST)
     await take(threads, conversation, "run")
     await run(database, conversation, "run")
-    await threads.object_to("C1", FIRST.ts, MIRA)
+    await threads.object_to("T1", "C1", FIRST.ts, MIRA)
     assert not await threads.recover(conversation)
     assert await take(threads, conversation, "next") is None
     [unanswered] = await threads.unanswered(conversation)
@@ -386,7 +386,7 @@ async def test_history_is_what_was_read_and_answered_the_newest_of_it(threads: T
     await run(database, conversation, "run", "answered")
     await threads.says(conversation, "run", "1772366400.000200", "Answered.")
     await threads.says(conversation, "other", "1772366400.000201", "")
-    await threads.take_back("C1", "1772366400.000129")
+    await threads.take_back("T1", "C1", "1772366400.000129")
     await heard(threads, more(300, "new"), more(301, "newer"), more(302, "another's", SAM))
     taken = await take(threads, conversation, "next")
     assert taken is not None
@@ -464,8 +464,8 @@ async def test_whoever_says_something_learns_whether_there_is_more_to_read(threa
 async def test_a_message_of_sluices_is_nobodys_to_edit(threads: Threads, database: Database) -> None:
     conversation = await heard(threads, FIRST)
     await threads.says(conversation, "run", "1772366400.000900", "Here.")
-    assert await threads.change("C1", "1772366400.000900", "There.") is None
-    assert await threads.take_back("C1", "1772366400.000900") is None
+    assert await threads.change("T1", "C1", "1772366400.000900", "There.") is None
+    assert await threads.take_back("T1", "C1", "1772366400.000900") is None
     async with database.read() as session:
         rows = (await session.scalars(select(Message).where(Message.by_sluice.is_(True)))).all()
     assert [row.text for row in rows] == ["Here."]
@@ -474,7 +474,7 @@ async def test_a_message_of_sluices_is_nobodys_to_edit(threads: Threads, databas
 async def test_no_secret_is_written_down(threads: Threads, database: Database) -> None:
     secret = "xoxb-1234567890-abcdefghij"
     conversation = await heard(threads, replace(FIRST, text=f"roll back, token={secret} leaked"))
-    await threads.change("C1", FIRST.ts, f"roll back, {secret} leaked")
+    await threads.change("T1", "C1", FIRST.ts, f"roll back, {secret} leaked")
     async with database.read() as session:
         (message,) = (await session.scalars(select(Message))).all()
     assert secret not in str((message.text, message.earlier))
@@ -599,12 +599,12 @@ async def test_an_order_never_stops_an_order(threads: Threads, database: Databas
 async def test_only_what_is_still_said_and_unread_is_an_order(threads: Threads) -> None:
     order = replace(FIRST, text="roll back")
     conversation = await heard(threads, order, more(200, "two", SAM))
-    await threads.change("C1", FIRST.ts, "how is it?")
+    await threads.change("T1", "C1", FIRST.ts, "how is it?")
     await take(threads, conversation, "run")
     assert await threads.make_way(conversation, order.ts, order.text) is None
     assert await threads.make_way(conversation, order.ts, "how is it?") is None, "it is being read"
     assert await ordered(threads, more(300, "pause it", SAM)) == Upset(conversation, "run", again=True)
-    assert await threads.take_back("C1", more(300, "").ts) is not None
+    assert await threads.take_back("T1", "C1", more(300, "").ts) is not None
     assert await threads.make_way(conversation, more(300, "").ts, "pause it") is None
     assert new(await take(threads, conversation)) == ["how is it?"]
 
@@ -612,7 +612,7 @@ async def test_only_what_is_still_said_and_unread_is_an_order(threads: Threads) 
 async def test_an_order_that_was_edited_is_none_until_it_is_found_to_be_one_again(threads: Threads) -> None:
     conversation = await heard(threads, FIRST)
     await ordered(threads, more(200, "roll back", SAM))
-    await threads.change("C1", more(200, "").ts, "how is it?")
+    await threads.change("T1", "C1", more(200, "").ts, "how is it?")
     assert new(await take(threads, conversation)) == ["one"]
 
 

@@ -10,6 +10,7 @@ from tests.unit.rollouts.world import SAM, running_world
 from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Reading
 from tools.plans.defaults import PlanningDefaults
 from tools.plans.policy import Freeze
+from tools.rollouts.scope import Scope
 
 SPEC = """---
 flag: new-checkout
@@ -113,8 +114,8 @@ async def test_an_earlier_rollback_of_the_flag_is_said_to_those_who_may_know(des
         planner = Planner(
             desk.specs, desk.flags, desk.metrics, desk.policy, PlanningDefaults(), desk.clock, None, world.database
         )
-        (note, *_) = (await planner.propose(request(workspace="T1"))).notes
-        others = (await planner.propose(request(workspace="T2"))).notes
+        (note, *_) = (await planner.propose(request(scope=Scope("T1")))).notes
+        others = (await planner.propose(request(scope=Scope("T2")))).notes
     assert note.startswith("new-checkout in production was rolled back by a person at 5 % (01 Jan 2026): Cards were")
     assert "xoxb" not in note
     assert not [one for one in others if "rolled back" in one]

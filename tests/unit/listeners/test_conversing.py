@@ -15,9 +15,11 @@ from structlog.testing import capture_logs
 from agent.model import WITHOUT_A_MODEL, ModelOptions
 from agent.recorder import Recorder
 from agent.turns import Answer, Ending, Turn
+from bot.clients import OneClient
 from bot.listeners.conversing import UNDELIVERABLE, Talk
 from bot.runs import Runs
 from bot.services import Services
+from bot.settings import SlackSettings
 from bot.threads import MOST_ATTEMPTS, Heard, Threads
 from bot.voice import NotDelivered
 from tests.unit.voice.slack import Channel, Shown
@@ -82,9 +84,9 @@ async def opened(directory: Path) -> AsyncIterator[Bench]:
     database, clock, slack = Database(f"sqlite:///{directory / 'sluice.db'}"), ManualClock(START), Channel()
     await migrate(database)
     agent = Echo(Recorder(database, clock))
-    settings = SimpleNamespace(slack=SimpleNamespace(releases_channel=None), environment="production")
+    settings = SimpleNamespace(slack=SlackSettings(), environment="production")
     services = SimpleNamespace(database=database, clock=clock, runs=Runs(), agent=agent, settings=settings)
-    talk = Talk(cast("Services", services), slack, pause=0.0)  # type: ignore[arg-type]
+    talk = Talk(cast("Services", services), OneClient(slack), pause=0.0)  # type: ignore[arg-type]
     yield Bench(database, clock, slack, agent, talk, Threads(database, clock))
     await database.close()
 
@@ -140,7 +142,7 @@ async def test_an_answer_that_slack_will_never_take_is_given_up_for_good(bench: 
 
 async def test_what_no_row_can_hold_keeps_no_message_back(bench: Bench) -> None:
     job = await bench.hear(FIRST, "how is\ud83d it\0?")
-    assert await bench.threads.change("C1", FIRST, "and how \ude00was it?") is not None
+    assert await bench.threads.change("T1", "C1", FIRST, "and how \ude00was it?") is not None
     await bench.talk.go_on(job)
     async with bench.database.read() as session:
         heard = await session.scalar(select(Message).where(Message.by_sluice.is_(False)))

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from agent.desk import Desk as ToolsDesk
 from agent.planner import Planner
 from bot.brain import Brain, SharedModel
+from bot.clients import OneClient, OneToken
 from bot.notifier import Notifier
 from bot.pacing import Pace
 from bot.services import Services
@@ -41,7 +42,7 @@ class Desk:
 
     def another(self, **options: Any) -> Notifier:
         """A notifier of another process."""
-        return Notifier(self.services, self.slack, **options)
+        return Notifier(self.services, OneClient(self.slack), **options)
 
     async def rollout(self, number: int = 0, channel: str = "C1", requester: str = MIRA) -> RolloutView:
         """A proposed rollout of a flag of its own."""
@@ -82,7 +83,7 @@ class Desk:
         """The same with other Slack settings."""
         settings = Settings(policy=self.services.settings.policy.model_dump(), slack=SlackSettings(**changes))
         services = replace(self.services, settings=settings)
-        return replace(self, services=services, notifier=Notifier(services, self.slack))
+        return replace(self, services=services, notifier=Notifier(services, OneClient(self.slack)))
 
 
 def told(what: Happening, **facts: Any) -> dict[str, Any]:
@@ -114,6 +115,8 @@ async def open_desk(url: str = "sqlite://") -> AsyncIterator[Desk]:
             controller=world.controller,
             planner=planner,
             agent=Brain(tools_desk, settings.model, SharedModel(settings.model)),
+            clients=OneToken(None, settings.slack.api_url),
         )
         slack = FakeSlack()
-        yield Desk(world, services, slack, Notifier(services, slack, pace=Pace(message_burst=100, edit_burst=100)))
+        pace = Pace(message_burst=100, edit_burst=100)
+        yield Desk(world, services, slack, Notifier(services, OneClient(slack), pace=pace))

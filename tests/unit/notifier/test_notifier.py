@@ -475,10 +475,10 @@ class Forgetful(MemoryPeople):
         super().__init__({"SRELEASE": (JONAS, AIKO)})
         self._left = failures
 
-    async def members(self, group: str) -> frozenset[str]:
+    async def members(self, group: str, *, workspace: str = "") -> frozenset[str]:
         self.away = self._left > 0
         self._left -= 1
-        return await super().members(group)
+        return await super().members(group, workspace=workspace)
 
 
 @pytest.mark.parametrize(

@@ -545,7 +545,6 @@ class _People:
             self.ref.environment,
             following.percent,
             actor=JONAS,
-            workspace=PLACE.workspace,
         )
 
     async def _kill(self) -> None:

@@ -7,14 +7,19 @@ import pytest
 from tests.unit.rollouts.world import ERRORS, FLAG, JONAS, MIRA, SAM, World, make_plan, stage
 from tools.rollouts.lessons import Lesson, lessons
 from tools.rollouts.phases import Phase
+from tools.rollouts.scope import Scope
 from tools.rollouts.service import Place
 
 GOOD = {"old": (950, 19), "new": (50, 1)}
 BAD = {"old": (950, 19), "new": (50, 25)}
 
 
+def mine(workspace: str) -> Scope:
+    return Scope(workspace, shared=True)
+
+
 async def asked(world: World, **about: object) -> list[Lesson]:
-    known: dict[str, object] = {"flag": "other", "tags": (), "metrics": (), "workspace": "T1", **about}
+    known: dict[str, object] = {"flag": "other", "tags": (), "metrics": (), "scope": mine("T1"), **about}
     return await lessons(world.database, **known)  # type: ignore[arg-type]
 
 
@@ -63,7 +68,7 @@ async def test_a_success_and_a_person_s_rollback_teach_too(world: World) -> None
 
 
 @pytest.mark.parametrize(
-    "about", [{}, {"tags": ("search",)}, {"metrics": ("latency",)}, {"flag": FLAG.flag, "workspace": "T2"}]
+    "about", [{}, {"tags": ("search",)}, {"metrics": ("latency",)}, {"flag": FLAG.flag, "scope": Scope("T2", shared=True)}]
 )
 async def test_what_has_nothing_in_common_or_is_another_workspace_s_teaches_nothing(
     world: World, about: dict[str, object]
@@ -84,5 +89,5 @@ async def test_what_was_made_for_no_workspace_teaches_all(world: World) -> None:
     assert view.approval is not None
     await world.service.approve(view.approval.id, actor=JONAS)
     await world.service.roll_back(view.id, actor=SAM, reason="enough")
-    assert len(await asked(world, flag=FLAG.flag, workspace="T9")) == 1
-    assert await asked(world, flag=FLAG.flag, workspace="T9", most=0) == []
+    assert len(await asked(world, flag=FLAG.flag, scope=mine("T9"))) == 1
+    assert await asked(world, flag=FLAG.flag, scope=mine("T9"), most=0) == []

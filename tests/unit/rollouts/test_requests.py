@@ -13,7 +13,8 @@ GOOD = {"old": (950, 19), "new": (50, 1)}
 
 
 async def ask(world: World, percent: float, *, actor: str = SAM, workspace: str = "T1") -> ExposureAnswer:
-    return await world.service.request_exposure(FLAG.flag, FLAG.environment, percent, actor=actor, workspace=workspace)
+    service = world.service.of(workspace)
+    return await service.request_exposure(FLAG.flag, FLAG.environment, percent, actor=actor)
 
 
 async def test_the_first_stage_is_asked_of_people(world: World) -> None:

@@ -86,6 +86,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("environment", "key", name=op.f("pk_flags")),
     )
     op.create_table(
+        "freezes",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("workspace", sa.String(), nullable=False),
+        sa.Column("environment", sa.String(), nullable=False),
+        sa.Column("flag", sa.String(), nullable=True),
+        sa.Column("tag", sa.String(), nullable=True),
+        sa.Column("start", UtcDateTime(), nullable=False),
+        sa.Column("until", UtcDateTime(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("made_by", sa.String(), nullable=False),
+        sa.Column("made_at", UtcDateTime(), nullable=False),
+        sa.Column("lifted_by", sa.String(), nullable=True),
+        sa.Column("lifted_at", UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_freezes")),
+    )
+    with op.batch_alter_table("freezes", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_freezes_environment"), ["environment"], unique=False)
+
+    op.create_table(
         "jobs",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
@@ -188,6 +207,7 @@ def upgrade() -> None:
     op.create_table(
         "rollouts",
         sa.Column("id", sa.String(), nullable=False),
+        sa.Column("workspace", sa.String(), nullable=False),
         sa.Column("flag", sa.String(), nullable=False),
         sa.Column("environment", sa.String(), nullable=False),
         sa.Column("live_key", sa.String(length=500), nullable=True),
@@ -203,6 +223,7 @@ def upgrade() -> None:
         sa.Column("settled", sa.JSON(), nullable=True),
         sa.Column("evidence", sa.JSON(), nullable=False),
         sa.Column("harm_accepted", sa.JSON(), nullable=False),
+        sa.Column("frozen", sa.JSON(), nullable=True),
         sa.Column("blind_since", UtcDateTime(), nullable=True),
         sa.Column("blind_paged", sa.Boolean(), nullable=False),
         sa.Column("pause_reason", sa.Text(), nullable=True),
@@ -228,6 +249,27 @@ def upgrade() -> None:
     with op.batch_alter_table("rollouts", schema=None) as batch_op:
         batch_op.create_index("ix_rollouts_due", ["phase", "due_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_rollouts_flag"), ["flag"], unique=False)
+        batch_op.create_index(batch_op.f("ix_rollouts_workspace"), ["workspace"], unique=False)
+
+    op.create_table(
+        "acceptances",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("rollout_id", sa.String(), nullable=False),
+        sa.Column("metric", sa.String(), nullable=False),
+        sa.Column("margin", sa.Double(), nullable=False),
+        sa.Column("direction", sa.String(), nullable=False),
+        sa.Column("until", UtcDateTime(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("made_by", sa.String(), nullable=False),
+        sa.Column("made_at", UtcDateTime(), nullable=False),
+        sa.Column("ended_by", sa.String(), nullable=True),
+        sa.Column("ended_at", UtcDateTime(), nullable=True),
+        sa.Column("ended_why", sa.String(), nullable=True),
+        sa.ForeignKeyConstraint(["rollout_id"], ["rollouts.id"], name=op.f("fk_acceptances_rollout_id_rollouts")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_acceptances")),
+    )
+    with op.batch_alter_table("acceptances", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_acceptances_rollout_id"), ["rollout_id"], unique=False)
 
     op.create_table(
         "approvals",
@@ -282,6 +324,7 @@ def upgrade() -> None:
         sa.Column("rollout_id", sa.String(), nullable=True),
         sa.Column("flag", sa.String(), nullable=False),
         sa.Column("environment", sa.String(), nullable=False),
+        sa.Column("workspace", sa.String(), nullable=False),
         sa.Column("arguments", sa.JSON(), nullable=False),
         sa.Column("person", sa.String(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
@@ -330,6 +373,7 @@ def upgrade() -> None:
         "intents",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("rollout_id", sa.String(), nullable=True),
+        sa.Column("workspace", sa.String(), nullable=False),
         sa.Column("flag", sa.String(), nullable=False),
         sa.Column("environment", sa.String(), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
@@ -510,7 +554,12 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_approvals_rollout_id"))
 
     op.drop_table("approvals")
+    with op.batch_alter_table("acceptances", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_acceptances_rollout_id"))
+
+    op.drop_table("acceptances")
     with op.batch_alter_table("rollouts", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_rollouts_workspace"))
         batch_op.drop_index(batch_op.f("ix_rollouts_flag"))
         batch_op.drop_index("ix_rollouts_due")
 
@@ -540,6 +589,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_jobs_key"))
 
     op.drop_table("jobs")
+    with op.batch_alter_table("freezes", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_freezes_environment"))
+
+    op.drop_table("freezes")
     op.drop_table("flags")
     op.drop_table("deliveries")
     op.drop_table("decision_log_head")

@@ -1,0 +1,64 @@
+"""Slack's client for each workspace, with that workspace's token."""
+
+from typing import Protocol, TypeVar
+
+from pydantic import SecretStr
+from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.web.async_client import AsyncWebClient
+
+from tools.errors import SluiceError
+
+TIMEOUT_S = 10
+RATE_LIMIT_RETRIES = 2
+
+ClientT_co = TypeVar("ClientT_co", covariant=True)
+
+
+class NotInstalled(SluiceError):
+    """The app is not installed in the workspace, or not any more."""
+
+
+class Clients(Protocol[ClientT_co]):
+    """The client that speaks for the app in a workspace."""
+
+    async def of(self, workspace: str) -> ClientT_co:
+        """The workspace's client. Raises NotInstalled."""
+        ...
+
+
+class OneClient(Clients[ClientT_co]):
+    """The same client for every workspace: of an app whose one token the settings have."""
+
+    def __init__(self, client: ClientT_co) -> None:
+        self._client = client
+
+    async def of(self, workspace: str) -> ClientT_co:
+        """The client."""
+        return self._client
+
+
+class OneToken(Clients[AsyncWebClient]):
+    """The client of the settings' token, for every workspace: there is one."""
+
+    def __init__(self, token: SecretStr | None, api_url: str) -> None:
+        self._client = None if token is None else open_client(token.get_secret_value(), api_url)
+
+    async def of(self, workspace: str) -> AsyncWebClient:
+        """Raises NotInstalled while there is no token."""
+        if self._client is None:
+            raise NotInstalled("SLUICE_SLACK_BOT_TOKEN is not set.")
+        return self._client
+
+
+def without_retries(client: AsyncWebClient, *, timeout: int) -> AsyncWebClient:
+    """The same client for whoever decides about waiting; `timeout` is in seconds."""
+    return AsyncWebClient(
+        token=client.token, base_url=client.base_url, timeout=timeout, retry_handlers=[], proxy=client.proxy
+    )
+
+
+def open_client(token: str | None, api_url: str) -> AsyncWebClient:
+    """A client that waits a little where Slack asks to."""
+    client = AsyncWebClient(token=token, base_url=api_url, timeout=TIMEOUT_S)
+    client.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=RATE_LIMIT_RETRIES))
+    return client
