@@ -9,11 +9,13 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clients import open_client
 from bot.listeners import (
+    accepting,
     actions,
     answering,
     commands,
     conversing,
     events,
+    freezing,
     home,
     messages,
     modals,
@@ -30,7 +32,20 @@ def build_app(services: Services) -> AsyncApp:
     client = open_client(_text(slack.bot_token), slack.api_url)
     # Without a signing secret nothing that arrives over HTTP may count as signed.
     app = AsyncApp(name="sluice", client=client, signing_secret=_text(slack.signing_secret) or secrets.token_hex(32))
-    for feature in (commands, planning, starting, conversing, modals, answering, actions, messages, home, events):
+    for feature in (
+        commands,
+        planning,
+        starting,
+        conversing,
+        modals,
+        answering,
+        accepting,
+        freezing,
+        actions,
+        messages,
+        home,
+        events,
+    ):
         feature.register(app, services.of_nobody())
     _handle_errors(app)
     return app

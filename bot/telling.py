@@ -14,13 +14,14 @@ from sqlalchemy import select, update
 from bot import texts
 from bot.blocks.card import DECIDING, card, summary
 from bot.blocks.lines import line
-from bot.blocks.mrkdwn import is_mentionable, mention, name
+from bot.blocks.mrkdwn import is_mentionable
+from bot.blocks.news import MOST_MENTIONED, News, together
 from bot.blocks.questions import nudge
 from bot.calling import Caller
 from bot.picturing import CardPictures, shown
 from bot.services import Services
 from bot.slack import code_of, is_trouble_of_slack, retry_after
-from tools.errors import NotFound
+from tools.errors import NotFound, SluiceError
 from tools.people.base import PeopleUnavailable
 from tools.plans.policy import rule_of
 from tools.records import log
@@ -33,7 +34,6 @@ from tools.rollouts.expectation import expectations
 from tools.rollouts.phases import Phase
 from tools.rollouts.views import PlaceView, RolloutView
 
-MOST_MENTIONED = 20
 PATIENCE_WITH_GROUPS = 3
 """How often Slack is asked again who is in a group before its name is said instead."""
 MOST_APPROVALS = 6
@@ -53,6 +53,13 @@ CARD_OF = "sluice_card"
 """The type of the metadata by which a card is known again."""
 RECENT = 100
 """How many messages of a channel are looked through for a card."""
+
+LINES = frozenset({Kind.NOTE, Kind.ALERT, Kind.NUDGE})
+"""What is a line in a thread or a channel."""
+LONGEST_TOGETHER = 12_000
+"""How many characters of lines go into one message; Slack cuts one off at 40,000."""
+UNREADABLE = (LookupError, ValueError, TypeError)
+"""How a message fails whose payload another release wrote."""
 
 PACE_OF_A_CARD = 12
 """From how many of the newest checks a card says when the gate should have its verdict."""
@@ -90,21 +97,21 @@ class Teller:
         self._pictures = CardPictures(services)
         self._locks = WeakValueDictionary[str, asyncio.Lock]()
 
-    async def tell(self, message: OutboxMessage) -> None:
-        """Say it. Raises SlackApiError, network errors, PeopleUnavailable, NowhereToTell, RolloutNotFound."""
+    async def tell(self, message: OutboxMessage, behind: Sequence[OutboxMessage] = ()) -> list[OutboxMessage]:
+        """Say it, a line together with the lines `behind` it in its lane; which messages were said.
+
+        Raises SlackApiError, network errors, PeopleUnavailable, NowhereToTell, RolloutNotFound.
+        """
         match Kind(message.kind):
             case Kind.CARD:
                 await self._tell_card(await self._view(message))
-            case Kind.NOTE:
-                await self._tell_thread(await self._view(message), _line(message), broadcast=False)
-            case Kind.ALERT:
-                await self._alert(message)
-            case Kind.NUDGE:
-                await self._nudge(message)
+            case Kind.NOTE | Kind.ALERT | Kind.NUDGE:
+                return await self._tell_lines(message, behind)
             case Kind.DIRECT if "approval" in message.payload:
                 await self._caller.tell(str(message.payload["approval"]), str(message.payload["person"]))
             case Kind.DIRECT:
                 await self._post(str(message.payload["person"]), str(message.payload["text"]))
+        return [message]
 
     async def _view(self, message: OutboxMessage) -> RolloutView:
         if message.rollout_id is None:
@@ -241,43 +248,72 @@ class Teller:
             place, _ = await self._new_card(view.id, instead_of=place.card_ts)
             await self._post(place.channel, text, thread_ts=place.thread_ts, broadcast=broadcast)
 
-    async def _alert(self, message: OutboxMessage) -> None:
-        """In the rollout's thread and channel; in the alerts channel when there is none or Slack refuses it."""
-        if message.rollout_id is None:
-            await self._alert_channel(message, people="")
-            return
-        view = await self._view(message)
-        people = " ".join(map(mention, await self._who_must_act(message, view)))
-        text = texts.MENTIONING.format(people=people, line=_line(message)).strip()
+    # -- lines ------------------------------------------------------------------------------------------------------
+
+    async def _tell_lines(self, message: OutboxMessage, behind: Sequence[OutboxMessage]) -> list[OutboxMessage]:
+        """In the rollout's thread; an alert in its channel too, and in the alerts channel where Slack refuses that."""
+        view = await self._view(message) if message.rollout_id is not None else None
+        told, news = await self._news(message, behind, view)
+        if not news:
+            return told
+        text, broadcast = together(news), any(one.broadcast for one in news)
+        if view is None:
+            await self._alert_channel(text)
+            return told
         try:
-            await self._tell_thread(view, text, broadcast=True)
+            await self._tell_thread(view, text, broadcast=broadcast)
         except SlackApiError as error:
-            if code_of(error) not in CHANNEL_LOST:
+            if not broadcast or code_of(error) not in CHANNEL_LOST:
                 raise
             logger.warning(MOVED, channel=view.place and view.place.channel, reason=code_of(error))
-            await self._alert_channel(message, people=people)
+            await self._alert_channel(together(news, about=(view.flag, view.environment)))
+        return told
 
-    async def _alert_channel(self, message: OutboxMessage, *, people: str) -> None:
-        channel = self._channels.alerts_channel or self._channels.releases_channel
-        if channel is None:
-            raise NowhereToTell("There is no channel for alerts: set SLUICE_SLACK_ALERTS_CHANNEL.")
-        facts = _facts(message)
-        about = _line(message)
-        if "flag" in facts:
-            flag, environment = name(facts["flag"]), name(facts.get("environment", "?"))
-            about = texts.ABOUT.format(flag=flag, environment=environment, line=about)
-        await self._post(channel, texts.MENTIONING.format(people=people, line=about).strip())
+    async def _news(
+        self, message: OutboxMessage, behind: Sequence[OutboxMessage], view: RolloutView | None
+    ) -> tuple[list[OutboxMessage], list[News]]:
+        """What the messages have to say, up to the first that has to wait for its own turn; and which these are."""
+        told, news = [message], [await self._news_of(message, view)]
+        for one in behind:
+            try:
+                more = await self._news_of(one, view)
+            except (SluiceError, *UNREADABLE):
+                break
+            if len(together([*filter(None, news), *filter(None, [more])])) > LONGEST_TOGETHER:
+                break
+            told.append(one)
+            news.append(more)
+        return told, [one for one in news if one is not None]
 
-    async def _nudge(self, message: OutboxMessage) -> None:
-        """Remind people of a question, in its thread; nobody of one that was answered meanwhile."""
+    async def _news_of(self, message: OutboxMessage, view: RolloutView | None) -> News | None:
+        """What a line says and whom it mentions; None for a reminder of a question that was answered meanwhile."""
+        if view is None:
+            facts = _facts(message)
+            about = str(facts.get("flag", "?")), str(facts.get("environment", "?"))
+            return News(message.created_at, _line(message), about=about, broadcast=True)
+        match Kind(message.kind):
+            case Kind.ALERT:
+                people = await self._who_must_act(message, view)
+                return News(message.created_at, _line(message), tuple(people), broadcast=True)
+            case Kind.NUDGE:
+                return await self._nudge(message)
+            case _:
+                return News(message.created_at, _line(message))
+
+    async def _nudge(self, message: OutboxMessage) -> News | None:
         approval_id = str(message.payload["approval"])
         asked = await self._services.rollouts.question(approval_id)
         if asked.status is not Status.PENDING:
-            return
+            return None
         people = await self._who_can_answer(message, asked.rollout, approval_id)
-        line = nudge(asked) if people else f"{nudge(asked)} {texts.NOBODY_CAN_ANSWER}"
-        text = texts.MENTIONING.format(people=" ".join(map(mention, people)), line=line).strip()
-        await self._tell_thread(asked.rollout, text, broadcast=False)
+        said = nudge(asked) if people else f"{nudge(asked)} {texts.NOBODY_CAN_ANSWER}"
+        return News(message.created_at, said, tuple(people))
+
+    async def _alert_channel(self, text: str) -> None:
+        channel = self._channels.alerts_channel or self._channels.releases_channel
+        if channel is None:
+            raise NowhereToTell("There is no channel for alerts: set SLUICE_SLACK_ALERTS_CHANNEL.")
+        await self._post(channel, text)
 
     async def _who_must_act(self, message: OutboxMessage, view: RolloutView) -> list[str]:
         """Who is mentioned: those who can approve when they are asked or nobody in Slack asked; else who asked."""

@@ -93,6 +93,11 @@ VERIFYING_UNTIL = "Confirmed, and watched until {until}, when no late write can 
 PAUSED_BECAUSE = "*Why it paused*\n>{reason}\n*What ends it:* {ends}"
 ROLLBACK_BECAUSE = "*Why it was rolled back*\n>{reason}"
 ROLLING_BACK_BECAUSE = "*Why it is rolled back*\n>{reason}"
+TRAIL_BEFORE = "before {exposure}"
+APPROVED = "✔ *Approved:* {list}"
+APPROVED_START = "the start by {people} at {at}"
+APPROVED_STAGE = "stage {number} by {people} at {at}"
+APPROVED_FINISH = "the end by {people} at {at}"
 BEFORE_AFTER = "*Before:* {before}   →   *After:* {after}"
 BLIND_SINCE = "⚠ *Blind since {since}.* Nothing is promoted without data; at {deadline} it is taken back or paused."
 
@@ -112,6 +117,7 @@ NOT_CHECKED_YET = "not checked yet"
 REQUESTED_BY = "Asked for by {requester}"
 PLAN_VERSION = "plan v{version} `{digest}`"
 DECISIONS = "*Decisions*"
+DRIFTED = "⚠ {why}"
 MORE_GUARDRAILS = "… and {count} more guardrails; `/rollout why {flag}` shows all."
 
 # -- guardrails ---------------------------------------------------------------------------------------------------
@@ -248,6 +254,8 @@ HELP_RUNNING_EXAMPLES = (
     ("promote checkout-v2", "go to the next stage before the proof is complete; an approver decides"),
     ("rollback checkout-v2 --reason errors in Spain", "back to where it was, at once"),
     ("kill checkout-v2 --env production", "0 % for everyone, at once, rollout or not"),
+    ("accept checkout-v2", "override what the gate found of a metric until a time; an approver decides"),
+    ("freeze production", "nothing starts or goes further; `unfreeze` lifts it"),
 )
 HELP_LOOKING = "*Looking around*"
 HELP_LOOKING_EXAMPLES = (
@@ -412,6 +420,75 @@ START_NOT_A_MEMBER = "I'm not in that channel. Type /invite @Sluice there, or ch
 START_CHANNEL_MISSING = "Choose the channel where the plan is posted."
 PLANNING_IN = "Planning `{flag}` for {environment}. The plan appears in {channel} in a moment."
 
+# -- freezes ------------------------------------------------------------------------------------------------------
+
+FREEZE_ENDS = "until {until}"
+FREEZE_OPEN = "until someone lifts it"
+FREEZE_BY = ", by {person}"
+FREEZE_OF_SETTINGS = ", by sluice.toml"
+FREEZE_NOTICE = (
+    "❄ *Frozen {ends}*{by}: {reason}\nNothing starts or goes further; rolling back, pausing and lowering work."
+)
+FREEZE_REFUSED = "Nothing goes up now: frozen {ends}{by}: {reason}. Lowering and rolling back are possible at any time."
+FREEZE_EVERYTHING = "everything"
+FREEZE_EVERYWHERE = "every environment"
+FREEZE_OF = "{what} in {environments}"
+FREEZE_TAGGED = "flags tagged {tags}"
+FREEZES_TITLE = "*❄ Freezes*"
+FREEZES_NONE = "Nothing is frozen. `/rollout freeze` freezes an environment."
+FREEZES_LINE = "*{of}*: {span}{by}\n>{reason}"
+FREEZES_FROM = "from {start} {ends}"
+FREEZE_LIFT = "Lift"
+FREEZE_OPEN_BUTTON = "Freeze …"
+CONFIRM_LIFT = (
+    "Lift this freeze?",
+    "What is proven safe goes on again. {reason}",
+    "Lift it",
+    "Keep it",
+)
+FREEZE_TITLE, FREEZE_SUBMIT = "Freeze", "Freeze"
+FREEZE_INTRO = (
+    "❄ Nothing starts and nothing goes further while it lasts. Gates are still watched; rolling back, killing, pausing "
+    "and lowering work as ever. Any approver of the environment can lift it."
+)
+FREEZE_ENVIRONMENT = "Environment"
+FREEZE_FLAG, FREEZE_FLAG_HINT = "Only this flag", "Leave it empty to freeze everything there."
+FREEZE_UNTIL, FREEZE_UNTIL_HINT = "Until", "In your time zone. Without a time it lasts until someone lifts it."
+FREEZE_REASON, FREEZE_REASON_HINT = "Why?", "Everyone whose rollout it keeps will read this."
+FREEZE_FLAG_ODD = "That can't be a flag's name: letters, digits and . _ : / - only."
+UNTIL_PAST = "Choose a time that is still to come."
+FROZE = "❄ Frozen {ends}: {of}. `/rollout unfreeze` lifts it."
+LIFTED = "The freeze of {of} is lifted."
+
+# -- accepting what a gate finds ----------------------------------------------------------------------------------
+
+ACCEPT = "Accept a finding …"
+WITHDRAW = "Count {metric} again"
+CONFIRM_WITHDRAW = (
+    "Count it again?",
+    "{metric} was accepted until {until} UTC. From the next check on it can hold, pause and roll back again.",
+    "Count it again",
+    "Keep it accepted",
+)
+ACCEPT_TITLE, ACCEPT_SUBMIT = "Accept a finding", "Accept"
+ACCEPT_LOADING = "Reading what the gate found …"
+ACCEPT_INTRO = (
+    "*{flag}* in {environment}: until the time below this metric holds, pauses and rolls back nothing, in this stage "
+    "and the later ones. Blindness, the other metrics, bake time and sample count as ever."
+)
+ACCEPT_METRIC, ACCEPT_METRIC_HINT = "What is accepted", "Far worse than accepted rolls back all the same{far}."
+ACCEPT_FAR = ": {metric} from {times} × control"
+ACCEPT_UNTIL = "Until"
+ACCEPT_UNTIL_HINT = "In your time zone, at most {longest} from now. Then it counts again by itself."
+ACCEPT_REASON = "Why is that fine?"
+ACCEPT_REASON_HINT = "It stands on the card, in the thread and in the decision log."
+ACCEPT_OPTION = "{metric}: {judged}"
+ACCEPT_TOO_LONG = "Choose a time within {longest}."
+ACCEPT_STAYS_PAUSED = "It is paused, and stays so until someone resumes it."
+ACCEPTED_LINE = "✍ accepted until {until} by {person}: {reason}"
+ACCEPTED = "`{metric}` of `{flag}` in {environment} is accepted until {until}.{link}"
+WITHDRAWN = "`{metric}` of `{flag}` in {environment} counts again from the next check on."
+
 # -- errors -------------------------------------------------------------------------------------------------------
 
 UNEXPECTED = (
@@ -459,11 +536,22 @@ LINES: dict[Happening, str] = {
     Happening.CONFIRMATION_DISMISSED: "✖ {actor} did not mean it: {deed}.",
     Happening.METRICS_BLIND: "⚠ The gate is blind: {reason}",
     Happening.METRICS_BACK: "✔ The gate sees again: {why}",
+    Happening.DRIFT_FOUND: "⚠ Not as planned: {why} That alone neither promotes it nor rolls it back.",
+    Happening.DRIFT_OVER: "✔ As planned again, for {minutes} min: {quantities}.",
+    Happening.FREEZE_MADE: "❄ {actor} froze {of} {ends}: {reason}",
+    Happening.FREEZE_LIFTED: "❄ {actor} lifted the freeze of {of}: {reason}",
+    Happening.FREEZE_HOLDS: "❄ Frozen {ends}{by_whom}: {reason} · Until then it goes no further.",
+    Happening.FREEZE_OVER: "❄ No longer frozen: it goes on by itself once it may. It was: {reason}",
+    Happening.ACCEPTANCE_GIVEN: "✍ {actor} accepted what was found of {metric} until {ends_at}: {reason}{far_worse}",
+    Happening.ACCEPTANCE_WITHDRAWN: "✍ {actor} has {metric} count again.",
+    Happening.ACCEPTANCE_EXPIRED: "⏱ {metric} counts again: what {by} accepted has run out.",
+    Happening.ACCEPTANCE_VOIDED: "✖ {metric} counts again: the plan guards it otherwise than when {by} accepted it.",
     Happening.CHECKS_DELETED: "Its checks that no decision rested on were deleted.",
 }
 QUESTION_START = "start at {to_exposure}?"
 QUESTION_PROMOTE = "go on to {to_exposure}?"
 QUESTION_FINISH = "finish?"
+FAR_WORSE = " · From {far} × control it rolls back all the same."
 VOTED = {"approve": ("✔", "approved"), "reject": ("✖", "rejected")}
 BECAUSE = " {reason}"
 RAISED_BY_HAND = "It was raised, so it is paused: resume to go back to the plan, or roll back."
@@ -479,3 +567,5 @@ DEEDS = {
 NOT_SAID = "not said"
 MENTIONING = "{people} {line}"
 ABOUT = "*{flag}* in {environment}: {line}"
+TOLD_LATE = "⏱ {count} things happened that could not be told at once:"
+TOLD_LATE_LINE = "{at}  {line}"

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from agent.toolkit.base import LONGEST_NAME, Context, Effect, Result, Tool
 from agent.toolkit.subject import AboutFlag, rollout_of
-from agent.toolkit.wording import guardrail_line, listed, standing, waiting
+from agent.toolkit.wording import guardrail_line, listed, overrides, standing, waiting
 from tools.rollouts.expectation import expectations
 from tools.rollouts.views import RolloutView
 from tools.rollouts.whatif import with_margin
@@ -32,7 +32,7 @@ class Why(AboutFlag):
 async def run(context: Context, arguments: Why) -> Result:
     """Why it is where it is. Raises WhichFlag, RolloutNotFound."""
     view = await rollout_of(context, arguments)
-    lines = [standing(view), waiting(view), *_verdicts(view, arguments.metric)]
+    lines = [standing(view), waiting(view), *overrides(view), *_verdicts(view, arguments.metric)]
     if view.check is not None and view.ended_at is None:
         lines += await expectations(context.desk.database, view, now=context.desk.clock.now())
     if arguments.margin is not None:
@@ -43,9 +43,10 @@ async def run(context: Context, arguments: Why) -> Result:
 def _verdicts(view: RolloutView, metric: str | None) -> list[str]:
     if view.check is None:
         return ["The gate has not been checked yet."]
-    return [
+    rails = [
         guardrail_line(rail, verdict) for rail, verdict, _ in view.check.guardrails if metric in (None, rail.metric)
     ]
+    return [*rails, *(one.why for one in view.check.mixes if metric in (None, one.metric))]
 
 
 async def _with(context: Context, view: RolloutView, margin: float, metric: str | None) -> list[str]:

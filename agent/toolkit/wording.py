@@ -33,6 +33,18 @@ def waiting(view: RolloutView) -> str:
     return ""
 
 
+def overrides(view: RolloutView) -> list[str]:
+    """The freeze that keeps it where it is, and what an approver accepted of its gate."""
+    if view.ended_at is not None:
+        return []
+    accepted = [
+        f"What the gate finds of {one.metric} is accepted until {one.until:%d %b %H:%M} UTC by {one.by}: {one.reason}"
+        for one in view.acceptances
+    ]
+    frozen = "" if view.frozen is None else str(view.frozen)
+    return [*([f"Nothing goes up now: {frozen}."] if frozen else []), *accepted]
+
+
 def guardrail_line(guardrail: Guardrail, verdict: Verdict) -> str:
     """A guardrail as the newest check saw it."""
     return f"{guardrail.metric}: {_outcome(verdict)}; {verdict.why}"

@@ -1,14 +1,18 @@
 """The living card: one message a rollout, edited in place: where it stands, and buttons for what can be done now."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from slack_sdk.models.blocks import Block, ButtonElement
 
 from bot import texts
 from bot.blocks import guardrails, parts
+from bot.blocks.accepting import accepted_lines, overriding
+from bot.blocks.freezing import notice
 from bot.blocks.lines import line
 from bot.blocks.mrkdwn import clock_time, escape, fitted, moment_of, name, person, plain
 from bot.blocks.plan import plan_blocks
+from tools.gates import Harm
 from tools.plans.model import Exposure, Mode
 from tools.records.log import Event
 from tools.rollouts.approvals import Purpose
@@ -23,6 +27,10 @@ MOST_APPROVERS = 10
 DECISION_CHARACTERS = 160
 TRAIL_CHARACTERS = 60
 OUTLOOK_CHARACTERS = 300
+DRIFT_CHARACTERS = 400
+MOST_MIXES = 3
+
+TAKEN_BACK = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 
 APPROVE, REJECT, START = "rollout.approve", "rollout.reject", "rollout.start"
 PROMOTE, PAUSE, RESUME, ROLL_BACK = "rollout.promote", "rollout.pause", "rollout.resume", "rollout.roll_back"
@@ -44,16 +52,33 @@ DECIDING = (
     Happening.APPROVAL_REJECTED,
     Happening.APPROVAL_EXPIRED,
     Happening.CHANGED_BY_HAND,
+    Happening.FREEZE_HOLDS,
+    Happening.ACCEPTANCE_GIVEN,
+    Happening.ACCEPTANCE_WITHDRAWN,
 )
 """What the card tells of the past: who decided what, and when."""
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A chart that was uploaded to Slack, and what it shows in words."""
+
+    file_id: str
+    says: str
+
+
 def card(
-    view: RolloutView, decisions: Sequence[Event] = (), *, outlook: str | None = None, buttons: bool = True
+    view: RolloutView,
+    decisions: Sequence[Event] = (),
+    *,
+    outlook: str | None = None,
+    picture: Picture | None = None,
+    approved: Sequence[Event] = (),
+    buttons: bool = True,
 ) -> list[Block]:
     """The card's blocks. `decisions` are log events of this rollout, oldest first; the newest few are shown.
 
-    `outlook` says when the gate should have its verdict.
+    `outlook` says when the gate should have its verdict; `approved` are the log's granted approvals, oldest first.
     """
     blocks = [parts.header(title(view)), parts.section(_phase(view), *_served(view))]
     if view.stage is not None and view.phase in LIVE:
@@ -65,11 +90,15 @@ def card(
         blocks += plan_blocks(view.plan)
         if view.backtest is not None:
             blocks.append(parts.context(texts.PLAN_BACKTEST.format(summary=escape(view.backtest.summary, 600))))
-    if view.check is not None and view.phase in LIVE:
-        blocks += [parts.divider(), *_guardrails(view, view.check)]
+    if view.check is not None and view.phase in LIVE | TAKEN_BACK:
+        blocks += _guardrails(view, view.check)
+    if picture is not None:
+        blocks.append(parts.picture(picture.file_id, picture.says))
     if decisions:
         blocks.append(parts.divider())
-        blocks.append(parts.context(texts.DECISIONS, *map(_decision, decisions[-MOST_DECISIONS:])))
+        blocks.append(
+            parts.context(texts.DECISIONS, *map(_decision, decisions[-MOST_DECISIONS:]), _approved(view, approved))
+        )
     if buttons and (row := allowed_buttons(view)):
         blocks.append(parts.actions(*row))
     blocks.append(parts.context(_footer(view)))
@@ -99,14 +128,15 @@ def allowed_buttons(view: RolloutView) -> list[ButtonElement]:
         case Phase.PROGRESSING:
             promote = parts.button(texts.PROMOTE, PROMOTE, view.id, confirm=_filled(texts.CONFIRM_PROMOTE, view))
             pause = parts.button(texts.PAUSE, PAUSE, view.id)
-            return [pause, roll_back] if _at_the_end(view) else [promote, pause, roll_back]
+            first = [pause] if _at_the_end(view) else [promote, pause]
+            return [*first, *overriding(view), roll_back]
         case Phase.WAITING_PROMOTION:
-            return [*asked, roll_back]
+            return [*asked, *overriding(view), roll_back]
         case Phase.PAUSED:
             resume = parts.button(
                 texts.RESUME, RESUME, view.id, style="primary", confirm=_filled(texts.CONFIRM_RESUME, view)
             )
-            return [resume, roll_back]
+            return [resume, *overriding(view), roll_back]
         case _:
             return []
 
@@ -174,8 +204,12 @@ def _exposure(view: RolloutView) -> str:
 
 
 def _trail(view: RolloutView) -> str:
-    """Every stage in a row: done, in force, to come."""
-    steps = []
+    """What was before, and every stage in a row: done, in force, to come."""
+    steps = (
+        []
+        if view.known_good is None
+        else [texts.TRAIL_BEFORE.format(exposure=escape(view.known_good, TRAIL_CHARACTERS))]
+    )
     for number, stage in enumerate(view.plan.stages):
         shown = escape(stage.exposure, TRAIL_CHARACTERS)
         done, present = number < (view.stage or 0), number == view.stage
@@ -186,13 +220,15 @@ def _trail(view: RolloutView) -> str:
 def _what_matters(view: RolloutView, decisions: Sequence[Event]) -> list[Block]:
     """What people must know or decide now."""
     blocks = []
+    if view.frozen is not None and view.phase in LIVE | {Phase.PROPOSED}:
+        blocks.append(parts.section(notice(view.frozen)))
     if view.approval is not None:
         blocks.append(parts.section(*_question(view, view.approval)))
     if view.phase is Phase.PAUSED:
         reason = escape(view.pause_reason or texts.NOT_SAID)
         ends = escape(view.pause_ends or texts.NOT_SAID, 300)
         blocks.append(parts.section(texts.PAUSED_BECAUSE.format(reason=reason, ends=ends)))
-    if view.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
+    if view.phase in TAKEN_BACK:
         blocks.append(parts.section(*_rollback(view, decisions)))
     if view.blind_since is not None and view.phase in LIVE:
         since, deadline = clock_time(view.blind_since), clock_time(view.blind_since + view.plan.blind_budget)
@@ -244,24 +280,46 @@ def _rollback(view: RolloutView, decisions: Sequence[Event]) -> list[str]:
 
 
 def _guardrails(view: RolloutView, check: CheckView) -> list[Block]:
-    whole = view.exposure is not None and view.exposure.live_percent >= 100
-    blocks = []
-    for guardrail, verdict, newest in check.guardrails[:MOST_GUARDRAILS]:
+    served = view.stage_in_force.exposure if view.phase in TAKEN_BACK and view.stage_in_force else view.exposure
+    whole = served is not None and served.live_percent >= 100
+    told = [one for one in check.guardrails if view.phase in LIVE or one[1].harm is not Harm.NONE]
+    blocks = [parts.divider()] if told else []
+    for guardrail, verdict, newest in told[:MOST_GUARDRAILS]:
         left = [
             guardrails.judgement(guardrail, verdict),
             guardrails.value(guardrail, verdict, check.numbers_of(guardrail), against_ceiling=whole),
+            *accepted_lines(view, guardrail.metric),
         ]
+        if verdict.drift:
+            left.append(texts.DRIFTED.format(why=escape(verdict.drift, DRIFT_CHARACTERS)))
         right = [*guardrails.evidence(verdict, guardrail), guardrails.sample(guardrail, verdict, newest, check.at)]
         blocks.append(parts.columns("\n".join(left), "\n".join(right)))
-    rest = len(check.guardrails) - MOST_GUARDRAILS
+    rest = len(told) - MOST_GUARDRAILS
     if rest > 0:
         blocks.append(parts.context(texts.MORE_GUARDRAILS.format(count=rest, flag=name(view.flag))))
+    odd = [escape(one.why, DRIFT_CHARACTERS) for one in check.mixes if one.drifted or not one.seen]
+    if odd:
+        blocks.append(parts.context(*(texts.DRIFTED.format(why=why) for why in odd[:MOST_MIXES])))
     return blocks
 
 
 def _decision(event: Event) -> str:
     told = line(Happening(event.kind), event.actor, event.payload)
     return f"{clock_time(event.at)}   {fitted(told, DECISION_CHARACTERS)}"
+
+
+def _approved(view: RolloutView, approved: Sequence[Event]) -> str:
+    """Who approved what, and when."""
+    return texts.APPROVED.format(list=" · ".join(_approval(view, event) for event in approved)) if approved else ""
+
+
+def _approval(view: RolloutView, event: Event) -> str:
+    by, to_stage = event.payload.get("by"), event.payload.get("to_stage")
+    people = ", ".join(person(str(who)) for who in (by if isinstance(by, list) else [event.actor])[:MOST_APPROVERS])
+    if event.payload.get("purpose") == Purpose.START or not isinstance(to_stage, int):
+        return texts.APPROVED_START.format(people=people, at=moment_of(event.at))
+    sentence = texts.APPROVED_FINISH if to_stage >= len(view.plan.stages) else texts.APPROVED_STAGE
+    return sentence.format(number=to_stage + 1, people=people, at=moment_of(event.at))
 
 
 def _footer(view: RolloutView) -> str:

@@ -17,7 +17,7 @@ CELLS = 10
 
 def judgement(guardrail: Guardrail, verdict: Verdict) -> str:
     """The guardrail's name and what is known, with a glyph: `✔ *errors* proven safe`."""
-    glyph, said = _judged_split(verdict) if guardrail.of_split else _judged(verdict)
+    glyph, said = _judged_split(verdict) if guardrail.of_split else judged(verdict)
     return f"{glyph} *{escape(guardrail.metric, 80)}* {said}"
 
 
@@ -62,10 +62,11 @@ def _judged_split(verdict: Verdict) -> tuple[str, str]:
         return texts.GUARDRAIL_AS_PLANNED
     if verdict.outcome is Outcome.INCONCLUSIVE and verdict.harm is Harm.NONE:
         return texts.GUARDRAIL_TOO_FEW_TO_TELL
-    return _judged(verdict)
+    return judged(verdict)
 
 
-def _judged(verdict: Verdict) -> tuple[str, str]:
+def judged(verdict: Verdict) -> tuple[str, str]:
+    """A glyph, and what is known of a guardrail."""
     match verdict.outcome:
         case Outcome.PASS:
             return texts.GUARDRAIL_SAFE

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from bot import texts
-from bot.blocks.mrkdwn import clock_time, escape, moment_of, person
+from bot.blocks.mrkdwn import clock_time, escape, moment_of, name, person
 from tools.rollouts.events import Happening
 
 
@@ -39,10 +39,48 @@ def _composed(what: Happening, facts: Mapping[str, Any], known: _Facts) -> dict[
         case Happening.PLAN_REVISED:
             asked = texts.ASKED.format_map(known) if facts.get("reason") else ""
             return {"changes": _changes(facts.get("changes")), "asked": asked}
+        case Happening.FREEZE_MADE | Happening.FREEZE_LIFTED | Happening.FREEZE_HOLDS | Happening.FREEZE_OVER:
+            return _freeze(facts)
+        case (
+            Happening.ACCEPTANCE_GIVEN
+            | Happening.ACCEPTANCE_WITHDRAWN
+            | Happening.ACCEPTANCE_EXPIRED
+            | Happening.ACCEPTANCE_VOIDED
+        ):
+            return _acceptance(facts, known)
         case Happening.CHANGED_BY_HAND:
             return {"raised": texts.RAISED_BY_HAND if facts.get("raised") else texts.LOWERED_BY_HAND}
         case _:
             return {}
+
+
+def _freeze(facts: Mapping[str, Any]) -> dict[str, str]:
+    until, by = facts.get("until"), facts.get("by")
+    ends = texts.FREEZE_OPEN if until is None else texts.FREEZE_ENDS.format(until=_moment(until))
+    by_whom = texts.FREEZE_OF_SETTINGS if by is None else texts.FREEZE_BY.format(person=person(str(by)))
+    of = frozen(facts.get("environments"), facts.get("of_flag"), facts.get("tags"))
+    return {"of": of, "ends": ends, "by_whom": by_whom}
+
+
+def frozen(environments: object, flag: object, tags: object) -> str:
+    """What a freeze is meant for, in words."""
+    where = ", ".join(map(name, environments)) if isinstance(environments, (list, tuple)) and environments else ""
+    tagged = ", ".join(map(name, tags)) if isinstance(tags, (list, tuple)) and tags else ""
+    what = texts.FREEZE_TAGGED.format(tags=tagged) if tagged else texts.FREEZE_EVERYTHING
+    what = f"`{name(flag)}`" if flag is not None else what
+    return texts.FREEZE_OF.format(what=what, environments=where or texts.FREEZE_EVERYWHERE)
+
+
+def _acceptance(facts: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, str]:
+    far = texts.FAR_WORSE.format_map(known) if facts.get("far") is not None else ""
+    return {"by": person(str(facts.get("by") or "?")), "ends_at": _moment(facts.get("until")), "far_worse": far}
+
+
+def _moment(value: object) -> str:
+    try:
+        return moment_of(datetime.fromisoformat(str(value)))
+    except ValueError:
+        return escape(value)
 
 
 def _question(facts: Mapping[str, Any]) -> str:

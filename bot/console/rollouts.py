@@ -26,6 +26,8 @@ DETAILS = (
     "before",
     "after",
     "target",
+    "metric",
+    "until",
     "known_good",
     "version",
     "reason",
@@ -146,6 +148,10 @@ def _status_lines(view: RolloutView) -> Iterator[str]:
         yield f"  backtest   {view.backtest.summary}"
     if view.pause_reason and view.phase is Phase.PAUSED:
         yield f"  paused     {view.pause_reason} {view.pause_ends or ''}".rstrip()
+    if view.frozen is not None and view.ended_at is None:
+        yield f"  frozen     {view.frozen}"
+    for one in view.acceptances if view.ended_at is None else ():
+        yield f"  accepted   {one.metric} until {moment(one.until)} by {one.by}: {one.reason}"
     if view.rollback_reason:
         yield f"  taken back {view.rollback_reason}"
     if view.approval is not None:

@@ -10,10 +10,11 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import texts
 from bot.blocks.answers import card_link, history_blocks, list_blocks, status_blocks, why_blocks
 from bot.blocks.card import DECIDING, MOST_DECISIONS, summary
+from bot.blocks.freezing import freezes_blocks
 from bot.blocks.help import help_blocks
 from bot.blocks.mrkdwn import escape, name, plain_name
 from bot.blocks.starting import Wish
-from bot.listeners import planning
+from bot.listeners import accepting, freezing, planning
 from bot.listeners.finding import environment_of, find, near_flags
 from bot.listeners.handling import handle, handle_once
 from bot.listeners.links import permalink
@@ -42,8 +43,7 @@ def register(app: AsyncApp, services: Services) -> None:
         await ack()
         typed = str(body.get("text", ""))
         if (command := asks_for_dialog(typed)) is not None:
-            wish = Wish(environment=command.environment or "", strategy=_known_strategy(command.strategy))
-            await handle(client, body, lambda: open_start(services, client, body, wish))
+            await handle(client, body, lambda: _open(services, client, body, command))
             return
 
         async def answer() -> None:
@@ -52,6 +52,18 @@ def register(app: AsyncApp, services: Services) -> None:
             await reply(client, body, text, blocks)
 
         await handle_once(services, client, body, answer)
+
+
+async def _open(services: Services, client: AsyncWebClient, body: Mapping[str, Any], command: Command) -> None:
+    """The dialog that asks for the rest of a command."""
+    match command.subcommand:
+        case "accept":
+            await accepting.open_for_command(services, client, body, command)
+        case "freeze":
+            await freezing.open_freeze(services, client, body, freezing.begun(services, command))
+        case _:
+            wish = Wish(environment=command.environment or "", strategy=_known_strategy(command.strategy))
+            await open_start(services, client, body, wish)
 
 
 class Asker:
@@ -87,6 +99,7 @@ class Subcommands:
             "kill": self._kill,
             "history": self._history,
             "why": self._why,
+            "unfreeze": self._unfreeze,
         }
 
     async def answer(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
@@ -172,6 +185,14 @@ class Subcommands:
     async def _why(self, command: Command, _asker: Asker, _client: AsyncWebClient) -> Answer:
         view = await self._find(command)
         return summary(view), why_blocks(view)
+
+    async def _unfreeze(self, command: Command, _asker: Asker, _client: AsyncWebClient) -> Answer:
+        """The freezes that there are, each with its button; what follows the command is an environment."""
+        environment, at = command.environment or command.flag, self._services.clock.now()
+        found = await self._services.rollouts.freezes()
+        if environment:
+            found = [one for one in found if not one.environments or environment in one.environments]
+        return texts.FREEZES_TITLE if found else texts.FREEZES_NONE, freezes_blocks(found, at)
 
     async def _find(self, command: Command) -> RolloutView:
         return await find(self._services, command.flag, command.environment, subcommand=command.subcommand)

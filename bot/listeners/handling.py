@@ -12,11 +12,13 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import texts
+from bot.blocks.freezing import refusal
 from bot.blocks.mrkdwn import escape
 from bot.listeners.deliveries import is_first
 from bot.listeners.replies import reply
 from bot.services import Services
 from tools.errors import SluiceError
+from tools.rollouts.freezes import Frozen
 
 ERROR_CHARACTERS = 1500
 
@@ -47,7 +49,9 @@ async def explain(error: Exception, client: AsyncWebClient, body: Mapping[str, A
     """An expected error is its own sentence; any other gets a reference that the person reads and the log has."""
     if isinstance(error, SluiceError):
         logger.info(REFUSED, error=type(error).__name__, reason=str(error))
-        await reply(client, body, escape(error, ERROR_CHARACTERS))
+        # A freeze is said with who made it and with its end in the reader's time zone.
+        said = refusal(error.freeze) if isinstance(error, Frozen) else escape(error, ERROR_CHARACTERS)
+        await reply(client, body, said)
         return
     reference = secrets.token_hex(4)
     logger.error(FAILED, reference=reference, exc_info=error)

@@ -18,7 +18,7 @@ _TYPOGRAPHY = str.maketrans(
 _LONG_DASH = re.compile(r"(?:(?<=\s)|^)(?:[—–]|-[—–]|[—–]-)(?=\w)")
 _LINK = re.compile(r"<(?:https?://|mailto:)[^<>|]*\|([^<>]*)>|<((?:https?://|mailto:)[^<>|]*)>")
 _WORD = re.compile(r"""(--?[a-z]+=)?(?:"([^"]*)"|'([^']*)')(?=\s|$)|(\S+)""", re.IGNORECASE)
-_FLAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}")
+FLAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}")
 _OPTIONS = {
     "--env": ENVIRONMENT,
     "--environment": ENVIRONMENT,
@@ -30,6 +30,8 @@ _OPTIONS = {
 }
 _MEANT = {
     "abort": "rollback",
+    "override": "accept",
+    "thaw": "unfreeze",
     "continue": "resume",
     "go": "start",
     "hold": "pause",
@@ -74,6 +76,9 @@ SHAPES: Mapping[str, Shape] = {
     "kill": Shape(flag=True, options=(ENVIRONMENT, REASON)),
     "history": Shape(flag=True, options=(ENVIRONMENT,)),
     "why": Shape(flag=True, options=(ENVIRONMENT,)),
+    "accept": Shape(flag=True, options=(ENVIRONMENT,)),
+    "freeze": Shape(flag=True, options=(ENVIRONMENT,), optional_flag=True),
+    "unfreeze": Shape(flag=True, options=(ENVIRONMENT,), optional_flag=True),
 }
 
 
@@ -115,12 +120,13 @@ def parse(text: str) -> Command:
 
 
 def asks_for_dialog(text: str) -> Command | None:
-    """The command, if it is one to plan or to start without saying what: then a dialog asks."""
+    """The command, if a dialog asks for the rest: to freeze, to accept, to plan or to start without saying what."""
     try:
         command = parse(text)
     except NotUnderstood:
         return None
-    return command if command.subcommand in ("plan", "start") and not command.flag else None
+    asks = command.subcommand in ("accept", "freeze") or (command.subcommand in ("plan", "start") and not command.flag)
+    return command if asks else None
 
 
 def _words(text: str) -> list[tuple[bool, str]]:
@@ -188,7 +194,7 @@ def _flag(subcommand: str, shape: Shape, plain: list[str]) -> str:
 
 def _name(given: str | None) -> str | None:
     """A flag's or an environment's name. Raises NotUnderstood when it can't be one."""
-    if given is not None and not _FLAG.fullmatch(given):
+    if given is not None and not FLAG_NAME.fullmatch(given):
         raise NotUnderstood(texts.FLAG_ODD.format(given=plain_name(given)))
     return given
 

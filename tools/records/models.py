@@ -554,3 +554,72 @@ class Flag(Record):
     exposure: Mapped[dict[str, Any]]
     version: Mapped[int]
     updated_at: Mapped[datetime]
+
+
+class SlackInstallation(Record):
+    """The app in a workspace, by whom it was installed: the columns that slack_sdk's installation store writes.
+
+    Tokens and addresses that let one in are encrypted; times are UTC without a zone, as the store has them.
+    """
+
+    __tablename__ = "slack_installations"
+    __table_args__ = (
+        Index("slack_installations_idx", "client_id", "enterprise_id", "team_id", "user_id", "installed_at"),
+    )
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    client_id: Mapped[str]
+    app_id: Mapped[str]
+    enterprise_id: Mapped[str | None]
+    enterprise_name: Mapped[str | None]
+    enterprise_url: Mapped[str | None]
+    team_id: Mapped[str | None]
+    team_name: Mapped[str | None]
+    bot_token: Mapped[str | None] = mapped_column(Text)
+    bot_id: Mapped[str | None]
+    bot_user_id: Mapped[str | None]
+    bot_scopes: Mapped[str | None] = mapped_column(Text)
+    bot_refresh_token: Mapped[str | None] = mapped_column(Text)
+    bot_token_expires_at: Mapped[datetime | None] = mapped_column(DateTime)
+    user_id: Mapped[str]
+    user_token: Mapped[str | None] = mapped_column(Text)
+    user_scopes: Mapped[str | None] = mapped_column(Text)
+    user_refresh_token: Mapped[str | None] = mapped_column(Text)
+    user_token_expires_at: Mapped[datetime | None] = mapped_column(DateTime)
+    incoming_webhook_url: Mapped[str | None] = mapped_column(Text)
+    incoming_webhook_channel: Mapped[str | None]
+    incoming_webhook_channel_id: Mapped[str | None]
+    incoming_webhook_configuration_url: Mapped[str | None] = mapped_column(Text)
+    is_enterprise_install: Mapped[bool] = mapped_column(default=False)
+    token_type: Mapped[str | None]
+    installed_at: Mapped[datetime] = mapped_column(DateTime)
+
+
+class SlackBot(Record):
+    """The bot of an installation, which stays the workspace's whoever of its people installed the app."""
+
+    __tablename__ = "slack_bots"
+    __table_args__ = (Index("slack_bots_idx", "client_id", "enterprise_id", "team_id", "installed_at"),)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    client_id: Mapped[str]
+    app_id: Mapped[str]
+    enterprise_id: Mapped[str | None]
+    enterprise_name: Mapped[str | None]
+    team_id: Mapped[str | None] = mapped_column(index=True)
+    team_name: Mapped[str | None]
+    bot_token: Mapped[str | None] = mapped_column(Text)
+    bot_id: Mapped[str | None]
+    bot_user_id: Mapped[str | None]
+    bot_scopes: Mapped[str | None] = mapped_column(Text)
+    bot_refresh_token: Mapped[str | None] = mapped_column(Text)
+    bot_token_expires_at: Mapped[datetime | None] = mapped_column(DateTime)
+    is_enterprise_install: Mapped[bool] = mapped_column(default=False)
+    installed_at: Mapped[datetime] = mapped_column(DateTime)
+
+
+class SlackOAuthState(Record):
+    """An installation that somebody has begun; used once, before `expire_at`."""
+
+    __tablename__ = "slack_oauth_states"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    state: Mapped[str]
+    expire_at: Mapped[datetime] = mapped_column(DateTime)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tools.records.models import OutboxMessage
+from tools.records.models import Conversation, OutboxMessage, Rollout
 
 
 class Kind(StrEnum):
@@ -77,10 +77,15 @@ async def put(
     )
 
 
-async def due(session: AsyncSession, *, now: datetime, limit: int = 100) -> Sequence[OutboxMessage]:
-    """The first open message of every lane, if it is due: first those with something urgent in line, then the oldest.
+async def due(
+    session: AsyncSession, *, now: datetime, limit: int = 100, each: int = 25, first: Sequence[str] = ()
+) -> Sequence[OutboxMessage]:
+    """The first open message of every lane, if it is due, `each` of a channel and `limit` in all.
 
-    An urgent message waits for those before it in its lane, so they go ahead with it.
+    First those with something urgent in line, and of them those of rollouts in the phases `first`; then the channels
+    in turn, each with its oldest, so that none waits until another has nothing left. New messages and edits of cards
+    take turns apart, as Slack limits them apart. An urgent message waits for those before it in its lane, so they go
+    ahead with it.
     """
     urgent = func.max(case((OutboxMessage.urgent, 1), else_=0))
     heads = (
@@ -89,11 +94,37 @@ async def due(session: AsyncSession, *, now: datetime, limit: int = 100) -> Sequ
         .group_by(OutboxMessage.lane)
         .subquery()
     )
+    ahead = case((Rollout.phase.in_(first), heads.c.urgent), else_=0)
+    channel = case((OutboxMessage.kind == Kind.DIRECT, None), else_=Conversation.channel)
+    is_edit = case((OutboxMessage.kind == Kind.CARD, Conversation.card_ts.is_not(None)), else_=False)
+    turn = func.row_number().over(
+        partition_by=(func.coalesce(channel, OutboxMessage.lane), is_edit),
+        order_by=(ahead.desc(), heads.c.urgent.desc(), OutboxMessage.id),
+    )
+    queue = (
+        select(heads.c.id, heads.c.urgent, ahead.label("ahead"), turn.label("turn"))
+        .join(OutboxMessage, OutboxMessage.id == heads.c.id)
+        .outerjoin(Rollout, Rollout.id == OutboxMessage.rollout_id)
+        .outerjoin(Conversation, Conversation.id == Rollout.conversation_id)
+        .where(OutboxMessage.due_at <= now)
+        .subquery()
+    )
     query = (
         select(OutboxMessage)
-        .join(heads, heads.c.id == OutboxMessage.id)
-        .where(OutboxMessage.due_at <= now)
-        .order_by(heads.c.urgent.desc(), OutboxMessage.id)
+        .join(queue, queue.c.id == OutboxMessage.id)
+        .where(queue.c.turn <= each)
+        .order_by(queue.c.ahead.desc(), queue.c.urgent.desc(), queue.c.turn, OutboxMessage.id)
+        .limit(limit)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def behind(session: AsyncSession, message: OutboxMessage, *, limit: int) -> Sequence[OutboxMessage]:
+    """The open messages that wait behind one in its lane, the oldest first."""
+    query = (
+        select(OutboxMessage)
+        .where(OutboxMessage.lane == message.lane, OutboxMessage.status == Status.OPEN, OutboxMessage.id > message.id)
+        .order_by(OutboxMessage.id)
         .limit(limit)
     )
     return (await session.scalars(query)).all()

@@ -3,7 +3,7 @@
 `assess` is pure and takes nothing but what the row stores, so a stored check can be judged again from itself alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,26 +16,46 @@ from tools.metrics.catalogue import MetricKind
 from tools.metrics.quality import BOTH, Arm, Gap, Seen, find_gap
 from tools.plans.model import OnFail
 from tools.records.models import GateCheck
-from tools.rollouts import judging
-from tools.rollouts.checks import UNREADABLE, Answer, Assessment, GuardrailInput, Inputs, number, sentence
-from tools.rollouts.drifts import drift
+from tools.rollouts import accepting, judging
+from tools.rollouts.checks import UNREADABLE, Answer, Assessment, GuardrailInput, Inputs, Watched, number, sentence
+from tools.rollouts.drifts import departed, drift, watch
 
 OF_ANOTHER_TEST = "Earlier evidence was of another test and is not counted."
 
 
 def assess(inputs: Inputs, answers: Sequence[Answer]) -> Assessment:
     """Judge the answers. Pure, and total: whatever is wrong with an answer becomes its guardrail's ERROR or NO_DATA."""
-    verdicts, carried = list[Verdict](), dict[str, Any]()
-    for item, answer in zip(inputs.guardrails, answers, strict=True):
+    verdicts, carried, overruled = list[Verdict](), dict[str, Any](), dict[int, Verdict]()
+    rails = len(inputs.guardrails)
+    for item, answer in zip(inputs.guardrails, answers[:rails], strict=True):
         try:
-            verdict, kept = _assess_one(inputs, item, answer)
+            verdict, counts, kept = _assess_one(inputs, item, answer)
         except UNREADABLE as error:
             verdict, kept = _unasked(item, sentence(item.guardrail.metric, error)), item.carried
+            counts = verdict
+        if counts is not verdict:
+            overruled[len(verdicts)] = counts
         verdicts.append(verdict)
         if kept is not None:
             carried[item.key] = kept
-    gate, by_guardrail = _together(inputs, verdicts)
-    return Assessment(gate, by_guardrail, carried)
+    gate, by_guardrail = _together(inputs, verdicts, overruled)
+    mixes = list[Watched]()
+    for mix, answer in zip(inputs.mixes, answers[rails:], strict=True):
+        said, kept = watch(inputs, mix, answer)
+        mixes.append(said)
+        if kept is not None:
+            carried[mix.key] = kept
+    pairs = zip(inputs.guardrails, by_guardrail, strict=True)
+    drifts = {item.guardrail.metric: verdict.drift for item, verdict in pairs if verdict.drift}
+    return Assessment(_saying(gate, mixes), by_guardrail, carried, tuple(mixes), overruled, drifts)
+
+
+def _saying(gate: Verdict, mixes: Sequence[Watched]) -> Verdict:
+    """The gate's verdict with the mixes that have drifted, as it says what else has."""
+    drifted = " ".join(one.why for one in mixes if one.drifted)
+    if not drifted:
+        return gate
+    return replace(gate, why=f"{gate.why} {drifted}", drift=f"{gate.drift} {drifted}".strip())
 
 
 def judge_again(check: GateCheck) -> Assessment:
@@ -43,10 +63,15 @@ def judge_again(check: GateCheck) -> Assessment:
     return assess(Inputs.model_validate(check.inputs), [Answer.model_validate(plain) for plain in check.answers])
 
 
-def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[Verdict, dict[str, Any] | None]:
-    """One guardrail's verdict and what it carries on; an answer that can't be used leaves the carried as it was."""
+def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[Verdict, Verdict, dict[str, Any] | None]:
+    """One guardrail's verdict, what it counts as, and what it carries on.
+
+    An answer that can't be used leaves the carried as it was. Whatever it counts as, the verdict and the evidence are
+    what they would be without an acceptance.
+    """
     if answer.error is not None:
-        return _unasked(item, answer.error), item.carried
+        verdict = _unasked(item, answer.error)
+        return verdict, verdict, item.carried
     reading = _reading(answer)
     seen = _seen(inputs, item).after(reading, control=inputs.control, treatment=inputs.treatment, now=item.end)
     gap = find_gap(
@@ -67,18 +92,36 @@ def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[V
         "gate": None,
         "drift": None,
     }
+    known = item.carried.get("departed") if item.carried else None
     if item.numbers.kind is MetricKind.ASSIGNMENTS:
         verdict, carried["gate"] = _judge_assignments(inputs, item, reading, gap)
-        return verdict, carried
+        return verdict, accepting.of_split(item, verdict), carried
     arms = _counts(reading, inputs.control), _counts(reading, inputs.treatment)
     drifted, carried["drift"], incident_before = drift(inputs, item, *arms)
-    verdict, carried["gate"] = _judge(inputs, item, reading, unproven=incident_before)
+    judged, carried["gate"] = _judge(inputs, item, reading, unproven=incident_before)
+    verdict = judged
     if item.weight < 1:
         carried |= {"weight": item.weight, "harm_e": verdict.harm_e}
     if item.numbers.objective is not None:
         verdict, carried["budget"] = _weigh_budget(inputs, item, reading, verdict)
-    verdict = drifting.weigh(verdict, drifted, compared=not item.whole)
-    return _weigh(inputs, item, verdict, gap, carried["in_stage"]), carried
+    carried |= departed(known, drifted.names, item.end)
+
+    def weighed(verdict: Verdict) -> Verdict:
+        found = drifting.weigh(verdict, drifted, compared=not item.whole)
+        return _weigh(inputs, item, found, gap, carried["in_stage"])
+
+    shown = weighed(verdict)
+    if item.accepted is None:
+        return shown, shown, carried
+    far, carried["far"] = accepting.watch(item, _sample(reading, inputs.control), _sample(reading, inputs.treatment))
+    if _burning_in(inputs, item):
+        return shown, shown, carried
+    graver = accepting.graver(item, judged, far, carried.get("budget"))
+    if graver is not None:
+        return shown, graver, carried
+    # Where nothing was compared there is nothing that could be accepted.
+    counts = shown if judged.outcome is Outcome.NO_DATA else weighed(accepting.overrule(item, judged))
+    return shown, counts, carried
 
 
 def _unasked(item: GuardrailInput, why: str) -> Verdict:
@@ -96,9 +139,26 @@ def _harm_so_far(item: GuardrailInput) -> float:
     return max(number(item.carried, "harm_e"), 0.0)
 
 
-def _together(inputs: Inputs, verdicts: Sequence[Verdict]) -> tuple[Verdict, tuple[Verdict, ...]]:
-    """The gate's verdict, and its guardrails' with what they show only together."""
-    weights = [item.weight for item in inputs.guardrails]
+def _together(
+    inputs: Inputs, verdicts: Sequence[Verdict], overruled: Mapping[int, Verdict]
+) -> tuple[Verdict, tuple[Verdict, ...]]:
+    """The gate's verdict, and its guardrails' with what they show only together.
+
+    What is overruled adds nothing to what all show together, which keeps the bound on false rollbacks as it is.
+    """
+    counted = [overruled.get(place, verdict) for place, verdict in enumerate(verdicts)]
+    gate, together = _combined(inputs, counted, overruled)
+    shown = tuple(verdicts[place] if place in overruled else verdict for place, verdict in enumerate(together))
+    metrics = [inputs.guardrails[place].guardrail.metric for place, one in overruled.items() if one.harm is Harm.NONE]
+    if gate.outcome is Outcome.PASS and metrics:
+        gate = replace(gate, why=f"{gate.why} What was found of {', '.join(metrics)} is accepted.")
+    return gate, shown
+
+
+def _combined(
+    inputs: Inputs, verdicts: Sequence[Verdict], overruled: Container[int]
+) -> tuple[Verdict, tuple[Verdict, ...]]:
+    weights = [0.0 if place in overruled else item.weight for place, item in enumerate(inputs.guardrails)]
     if sum(weights) > 1 + 1e-9:
         # The row of an earlier release: each guardrail had the whole level, and stood alone.
         return gates.worst(verdicts), tuple(verdicts)

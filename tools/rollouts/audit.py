@@ -200,13 +200,18 @@ def _check_faults(check: GateCheck, plan: Plan | None) -> Iterator[str]:
         yield "the plan that it names is not one of the rollout's"
     elif [item.guardrail for item in inputs.guardrails] != _guardrails(plan, inputs.stage):
         yield "it was not judged by the plan's guardrails"
+    elif [item.expected for item in inputs.mixes] != [one for one in plan.expected if one.mix]:
+        yield "the mix of traffic was not held against the plan's"
 
 
 def _neighbour_faults(check: GateCheck, carried: Mapping[str, Any]) -> Iterator[str]:
     with suppress(*UNREADABLE):
-        for item in checks.Inputs.model_validate(check.inputs).guardrails:
-            if not _same(item.carried, carried.get(item.key)):
-                yield f"it does not carry on the evidence on {item.key} from the check before it: one was changed"
+        inputs = checks.Inputs.model_validate(check.inputs)
+        asked = [(item.key, item.carried) for item in inputs.guardrails]
+        asked += [(item.key, item.carried) for item in inputs.mixes]
+        for key, own in asked:
+            if not _same(own, carried.get(key)):
+                yield f"it does not carry on the evidence on {key} from the check before it: one was changed"
 
 
 def _columns(check: GateCheck, inputs: checks.Inputs) -> Iterator[str]:

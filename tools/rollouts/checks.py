@@ -5,8 +5,8 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -32,12 +32,21 @@ UNREADABLE = (SluiceError, ValueError, LookupError, TypeError, AttributeError, A
 WhereNotZero = Annotated[float, Field(exclude_if=lambda number: not number)]
 
 
+class Accepted(Value):
+    """That what is found of a metric is accepted: by whom, and until when. `id` is the acceptance's."""
+
+    id: str
+    by: str
+    until: datetime
+
+
 class GuardrailInput(Value):
     """A guardrail, the window that is new since its last check, and what is carried so far (None: nothing yet).
 
     `whole`: everyone is exposed, there is no control; `ceiling` is the rate that stands in for it, if there is one.
     `error` is why the guardrail can't be asked about at all; `expected` is what the plan was made for, `numbers` what
     the metric's numbers are. `weight` is its part of the gate's levels of harm; a sample ratio has none of them.
+    `accepted` says who accepted what is found of it, if that holds now.
     """
 
     guardrail: Guardrail
@@ -52,6 +61,21 @@ class GuardrailInput(Value):
     numbers: Numbers = Numbers()
     # Left out where it is everything, as in rows of a release that gave each guardrail the whole level.
     weight: Annotated[float, Field(ge=0, le=1, exclude_if=lambda weight: weight == 1)] = 1.0
+    accepted: Annotated[Accepted | None, Field(exclude_if=lambda accepted: accepted is None)] = None
+
+
+class MixInput(Value):
+    """A mix of traffic that is watched: the window that is new since its last check, what it is to be, what is carried.
+
+    `error` is why it can't be asked about at all.
+    """
+
+    expected: Expected
+    key: str
+    start: datetime
+    end: datetime
+    carried: dict[str, Any] | None
+    error: str | None = None
 
 
 class Inputs(Value):
@@ -67,6 +91,8 @@ class Inputs(Value):
     bake_ends: datetime | None
     stale_after: timedelta
     guardrails: tuple[GuardrailInput, ...]
+    # Left out where there is none, as in rows of a release that watched none.
+    mixes: Annotated[tuple[MixInput, ...], Field(exclude_if=lambda mixes: not mixes)] = ()
 
 
 class VariantCounts(Value):
@@ -78,6 +104,7 @@ class VariantCounts(Value):
     total: WhereNotZero = 0.0
     total_squares: WhereNotZero = 0.0
     buckets: Annotated[tuple[tuple[float | None, int], ...], Field(exclude_if=lambda buckets: not buckets)] = ()
+    segments: Annotated[tuple[tuple[str | None, int], ...], Field(exclude_if=lambda segments: not segments)] = ()
 
     @classmethod
     def of(cls, variant: str | None, sample: Sample) -> "VariantCounts":
@@ -90,17 +117,18 @@ class VariantCounts(Value):
             total=sample.total,
             total_squares=sample.total_squares,
             buckets=buckets,
+            segments=sample.segments,
         )
 
     @property
     def sample(self) -> Sample:
         """The sample that was kept."""
         buckets = tuple((math.inf if edge is None else edge, count) for edge, count in self.buckets)
-        return Sample(self.exposures, self.events, self.total, self.total_squares, buckets)
+        return Sample(self.exposures, self.events, self.total, self.total_squares, buckets, self.segments)
 
 
 class Answer(Value):
-    """A metric source's answer for one guardrail, or the sentence of its error.
+    """A metric source's answer for one guardrail or mix, or the sentence of its error.
 
     The verdict rests on `variants` and `newest`. `raw` is what came back as JSON: every column of every row, with sums,
     sums of squares and buckets. `raw_cut` says what of it is not kept when it is longer than `measuring.RAW_LIMIT`.
@@ -116,16 +144,50 @@ class Answer(Value):
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """What is said of a mix of traffic; `drifted`: it is not as it was planned, `seen`: it could be looked at."""
+
+    metric: str
+    why: str
+    drifted: bool = False
+    seen: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is stored in the row."""
+        return {"metric": self.metric, "why": self.why, "drifted": self.drifted, "seen": self.seen}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Watched":
+        """What `to_json` wrote."""
+        return cls(str(plain["metric"]), str(plain["why"]), bool(plain["drifted"]), bool(plain["seen"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Assessment:
-    """The gate's verdict, its guardrails' in the stage's order, and what is carried to the next check."""
+    """The gate's verdict, its guardrails' in the stage's order, and what is carried to the next check.
+
+    `mixes` is what is said of the mixes of traffic that are watched, which decides nothing. `overruled` has, by their
+    place, what those guardrails count as whose finding is accepted. `drifts` is what is not as planned, by the
+    guardrail's metric.
+    """
 
     verdict: Verdict
     by_guardrail: tuple[Verdict, ...]
     evidence: dict[str, Any]
+    mixes: tuple[Watched, ...] = ()
+    overruled: Mapping[int, Verdict] = field(default_factory=dict)
+    drifts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def counted(self) -> tuple[Verdict, ...]:
+        """What each guardrail counts as: what it shows, unless that is accepted."""
+        return tuple(self.overruled.get(place, verdict) for place, verdict in enumerate(self.by_guardrail))
 
     def verdict_json(self) -> dict[str, Any]:
         """As it is stored in the row."""
-        return {"gate": self.verdict.to_json(), "guardrails": [verdict.to_json() for verdict in self.by_guardrail]}
+        plain = {"gate": self.verdict.to_json(), "guardrails": [verdict.to_json() for verdict in self.by_guardrail]}
+        counted = {"counted": [verdict.to_json() for verdict in self.counted]} if self.overruled else {}
+        return plain | counted | ({"mixes": [one.to_json() for one in self.mixes]} if self.mixes else {})
 
 
 def record(
@@ -156,9 +218,9 @@ def digest(check: GateCheck) -> str:
 
 
 def harm_by_metric(check: GateCheck) -> dict[str, str]:
-    """How much harm the check saw, for the metrics where it saw any."""
+    """How much harm the check saw that was not accepted, for the metrics where it saw any."""
     metrics = [item["guardrail"]["metric"] for item in check.inputs["guardrails"]]
-    seen = zip(metrics, check.verdict["guardrails"], strict=True)
+    seen = zip(metrics, check.verdict.get("counted", check.verdict["guardrails"]), strict=True)
     return {metric: verdict["harm"] for metric, verdict in seen if verdict["harm"] != Harm.NONE}
 
 

@@ -28,10 +28,18 @@ from tools.gates.assignment import AssignmentEvidence, AssignmentTest
 from tools.gates.budget import BudgetEvidence, BudgetTest
 from tools.gates.combined import shared
 from tools.gates.histograms import Histogram
+from tools.gates.intervals import latency_interval
 from tools.metrics.base import Sample
 from tools.metrics.catalogue import MetricDefinition, MetricKind
 from tools.plans.kinds import needs_control
 from tools.plans.model import Guardrail, Value
+
+FAR_AT_MOST = {
+    MetricKind.RATIO: CountTest.burn_in_margin,
+    MetricKind.MEAN: means.MeanTest.burn_in_margin,
+    MetricKind.LATENCY: latency.LatencyTest.burn_in_margin,
+}
+"""How many times worse than control fails even while burning in."""
 
 
 class NoControl(InvalidInput):
@@ -133,6 +141,8 @@ def judge(
             return _latency(timed, control, treatment, stored, burning_in=burning_in)
         case MetricKind.ASSIGNMENTS:
             raise InvalidInput(f"{rail.metric} counts assignments, which are judged by the planned share.")
+        case MetricKind.MIX:
+            raise InvalidInput(f"{rail.metric} says what requests are made of, which guards nothing.")
 
 
 def judge_alone(
@@ -160,6 +170,48 @@ def judge_alone(
     evidence = CeilingEvidence.from_json(stored) if stored else CeilingEvidence.start(test)
     evidence = gates.update_ceiling(test, evidence, counts_of(treatment), burning_in=burning_in)
     return gates.judge_ceiling(test, evidence), evidence.to_json()
+
+
+def judge_far(
+    numbers: Numbers,
+    rail: Guardrail,
+    ceiling: float | None,
+    control: Sample,
+    treatment: Sample,
+    stored: dict[str, Any] | None,
+    *,
+    weight: float = 1.0,
+) -> tuple[Verdict, dict[str, Any]]:
+    """Whether treatment is far worse than control, or than `ceiling` where there is one; the evidence is its own.
+
+    It is the question that is asked while burning in, with `far_margin` for what is far. Raises as `judge` does.
+    """
+    margin = far_margin(numbers, rail)
+    match numbers.kind:
+        case MetricKind.RATIO if ceiling is not None:
+            # The ceiling has the margin in it once already.
+            alone = replace(ceiling_test(rail, ceiling, weight), burn_in_margin=max(margin / rail.margin, 1.0))
+            evidence = CeilingEvidence.from_json(stored) if stored else CeilingEvidence.start(alone)
+            evidence = gates.update_ceiling(alone, evidence, counts_of(treatment), burning_in=True)
+            return gates.judge_ceiling(alone, evidence), evidence.to_json()
+        case MetricKind.RATIO:
+            counted = replace(count_test(rail, weight), burn_in_margin=margin)
+            return _counts(counted, control, treatment, stored, burning_in=True, unproven=False)
+        case MetricKind.MEAN:
+            assert numbers.cap is not None, "the catalogue demands it of a mean"
+            averaged = replace(mean_test(rail, numbers.cap, weight), burn_in_margin=margin)
+            return _means(averaged, control, treatment, stored, burning_in=True)
+        case MetricKind.LATENCY:
+            edges = (*numbers.buckets, math.inf)
+            timed = replace(latency_test(rail, edges, numbers.sums, weight), burn_in_margin=margin)
+            return _latency(timed, control, treatment, stored, burning_in=True)
+        case _:
+            raise InvalidInput(f"{rail.metric} compares nothing that could be far worse.")
+
+
+def far_margin(numbers: Numbers, rail: Guardrail) -> float:
+    """How many times worse than control is far worse: the margin twice over, at most what fails while burning in."""
+    return max(rail.margin, min(rail.margin**2, FAR_AT_MOST.get(numbers.kind, CountTest.burn_in_margin)))
 
 
 def judge_assignments(
@@ -222,7 +274,8 @@ def _means(
     evidence = means.MeanEvidence.from_json(stored) if stored else means.MeanEvidence.start(test)
     arms = [means.Sums(arm.exposures, arm.total, arm.total_squares) for arm in (control, treatment)]
     evidence = means.update(test, evidence, *arms, burning_in=burning_in)
-    return means.judge(test, evidence), evidence.to_json()
+    between = means.confidence_sequence(test, evidence, test.alpha_safe)
+    return replace(means.judge(test, evidence), ratio_range=between), evidence.to_json()
 
 
 def _latency(
@@ -236,7 +289,8 @@ def _latency(
     evidence = latency.LatencyEvidence.from_json(stored) if stored else latency.LatencyEvidence.start(test)
     arms = [_histogram(test.edges, arm, sums=test.sums) for arm in (control, treatment)]
     evidence = latency.update(test, evidence, *arms, burning_in=burning_in)
-    return latency.judge(test, evidence), evidence.to_json()
+    between = latency_interval(test, evidence, alpha=test.alpha_safe)
+    return replace(latency.judge(test, evidence), ratio_range=between), evidence.to_json()
 
 
 def _histogram(edges: tuple[float, ...], arm: Sample, *, sums: bool) -> Histogram:

@@ -3,16 +3,19 @@
 import asyncio
 import itertools
 import json
+from datetime import datetime
 from typing import Any
 
 import structlog
 
 from tools.errors import SluiceError
+from tools.gates.mix import folded
 from tools.metrics.base import MetricQuery, Reading, Window
 from tools.metrics.router import Metrics
+from tools.plans.mixes import counts_of
 from tools.plans.model import Plan
 from tools.records.models import new_id
-from tools.rollouts.checks import Answer, GuardrailInput, Inputs, VariantCounts
+from tools.rollouts.checks import Answer, Inputs, MixInput, VariantCounts
 
 RAW_LIMIT = 20_000
 """Characters of JSON that a check keeps of each raw answer: about 150 rows."""
@@ -21,15 +24,19 @@ logger = structlog.get_logger(__name__)
 
 
 async def measure(inputs: Inputs, plan: Plan, metrics: Metrics) -> tuple[Answer, ...]:
-    """Ask for every guardrail's window at once; an error is an answer too."""
-    return tuple(await asyncio.gather(*(_ask(item, plan, metrics) for item in inputs.guardrails)))
+    """Ask for every guardrail's window at once, and then every mix's; an error is an answer too."""
+    asked = [(item.guardrail.metric, item.start, item.end, item.error) for item in inputs.guardrails]
+    asked += [(item.expected.metric, item.start, item.end, item.error) for item in inputs.mixes]
+    found = await asyncio.gather(*(_ask(plan, metrics, *one) for one in asked))
+    rails = len(inputs.guardrails)
+    mixes = (_folded(answer, item) for answer, item in zip(found[rails:], inputs.mixes, strict=True))
+    return (*found[:rails], *mixes)
 
 
-async def _ask(item: GuardrailInput, plan: Plan, metrics: Metrics) -> Answer:
-    metric = item.guardrail.metric
-    if item.error is not None:
-        return Answer(metric=metric, query="", error=item.error)
-    query = MetricQuery(metric, plan.flag, plan.environment, Window(item.start, item.end))
+async def _ask(plan: Plan, metrics: Metrics, metric: str, start: datetime, end: datetime, error: str | None) -> Answer:
+    if error is not None:
+        return Answer(metric=metric, query="", error=error)
+    query = MetricQuery(metric, plan.flag, plan.environment, Window(start, end))
     try:
         return _answer(metric, await metrics.read(query))
     except SluiceError as error:
@@ -52,6 +59,17 @@ def _answer(metric: str, reading: Reading) -> Answer:
         newest=reading.newest,
         variants=tuple(VariantCounts.of(variant, sample) for variant, sample in variants),
     )
+
+
+def _folded(answer: Answer, item: MixInput) -> Answer:
+    """The answer with the plan's segments and the largest few others; there may be hundreds, and a row keeps all."""
+    named = [part.segment for part in item.expected.mix]
+    variants = []
+    for one in answer.variants:
+        kept, rest = folded(counts_of(one.sample).items(), named)
+        more = ((None, rest),) if rest else ()
+        variants.append(one.model_copy(update={"segments": (*kept, *more)}))
+    return answer.model_copy(update={"variants": tuple(variants)})
 
 
 def _bounded(raw: Any) -> tuple[Any, str | None]:

@@ -1,15 +1,26 @@
 """What a check is to measure now: each guardrail's window, what it carries, and its part of the gate's levels. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from tools.errors import InvalidInput, SluiceError
 from tools.gates import CountEvidence, Counts, Direction
 from tools.metrics.catalogue import MetricDefinition, MetricKind
-from tools.plans.model import Exposure, Guardrail, Mode, Plan
-from tools.records.models import Rollout
-from tools.rollouts.checks import BOOKS, LARGEST_CEILING, UNREADABLE, GuardrailInput, Inputs, number, sentence
+from tools.plans.kinds import guards
+from tools.plans.model import Expected, Exposure, Guardrail, Mode, Plan
+from tools.records.models import Acceptance, Rollout
+from tools.rollouts.checks import (
+    BOOKS,
+    LARGEST_CEILING,
+    UNREADABLE,
+    Accepted,
+    GuardrailInput,
+    Inputs,
+    MixInput,
+    number,
+    sentence,
+)
 from tools.rollouts.judging import Numbers
 
 CLOCK_TOLERANCE = timedelta(seconds=2)
@@ -21,8 +32,18 @@ class ClockWentBack(InvalidInput):
     """The last check is of a later moment than now: the clock was wrong then, or is now."""
 
 
-def prepare(rollout: Rollout, plan: Plan, *, at: datetime, define: Callable[[str], MetricDefinition]) -> Inputs:
-    """What is to be measured now. `define` gives what the catalogue says of a metric; it raises UnknownMetric."""
+def prepare(
+    rollout: Rollout,
+    plan: Plan,
+    *,
+    at: datetime,
+    define: Callable[[str], MetricDefinition],
+    acceptances: Sequence[Acceptance] = (),
+) -> Inputs:
+    """What is to be measured now. `define` gives what the catalogue says of a metric; it raises UnknownMetric.
+
+    `acceptances` are those of the rollout that were not ended.
+    """
     assert rollout.stage is not None
     stage, since = plan.stages[rollout.stage], rollout.exposed_since
     expected = {one.metric: one for one in plan.expected}
@@ -43,11 +64,25 @@ def prepare(rollout: Rollout, plan: Plan, *, at: datetime, define: Callable[[str
         guardrails=tuple(
             # Bare: what a plan rests on is kept with the plan, not four times a minute with each check.
             _guardrail_input(guardrail.bare, rollout, burn_in_ends, in_force, at, define).model_copy(
-                update={"expected": expected.get(guardrail.metric), "weight": parts[guardrail.metric]}
+                update={
+                    "expected": expected.get(guardrail.metric),
+                    "weight": parts[guardrail.metric],
+                    "accepted": _accepted(guardrail, acceptances, at),
+                }
             )
             for guardrail in stage.guardrails
         ),
+        mixes=tuple(_mix_input(one, rollout, at, define) for one in plan.expected if one.mix),
     )
+
+
+def _accepted(guardrail: Guardrail, acceptances: Sequence[Acceptance], at: datetime) -> Accepted | None:
+    """Whose acceptance of what is found of the metric, with just this margin, holds now."""
+    for one in acceptances:
+        same = (one.metric, one.margin, one.direction) == (guardrail.metric, guardrail.margin, guardrail.direction)
+        if same and one.made_at <= at < one.until:
+            return Accepted(id=one.id, by=one.made_by, until=one.until)
+    return None
 
 
 def weights(plan: Plan, define: Callable[[str], MetricDefinition]) -> dict[str, float]:
@@ -142,11 +177,33 @@ def _guardrail_input(
     )
 
 
+def _mix_input(
+    expected: Expected, rollout: Rollout, at: datetime, define: Callable[[str], MetricDefinition]
+) -> MixInput:
+    """Total, as for a guardrail. All of the flag's traffic is looked at, whoever is exposed."""
+    key = f"{expected.metric}:mix"
+    carried = rollout.evidence.get(key)
+    readable = carried if isinstance(carried, dict) else None
+    try:
+        definition = define(expected.metric)
+        if definition.kind is not MetricKind.MIX:
+            raise InvalidInput(f"{expected.metric} is no mix any more: define it as it was, or plan anew.")
+        first = rollout.exposed_since or at
+        start = first if readable is None else max(first, datetime.fromisoformat(readable["until"]))
+        end = max(start, at - definition.settle)
+    except UNREADABLE as error:
+        why = sentence(expected.metric, error)
+        return MixInput(expected=expected, key=key, start=at, end=at, carried=readable, error=why)
+    return MixInput(expected=expected, key=key, start=start, end=end, carried=readable)
+
+
 def _check_kind(guardrail: Guardrail, definition: MetricDefinition) -> None:
     """Raises InvalidInput when the catalogue's metric is no longer what the plan guards.
 
     Assignments prove no safety, so that a rate that became some in flight would let pass what it was to guard.
     """
+    if not guards(definition.kind):
+        raise InvalidInput(f"{guardrail.metric} says what requests are made of, which guards nothing: revise the plan.")
     is_split = definition.kind is MetricKind.ASSIGNMENTS
     if guardrail.of_split is not is_split:
         planned, now = ("assignments", "none") if guardrail.of_split else ("no assignments", "some")

@@ -14,7 +14,7 @@ from tools.plans import policy as policies
 from tools.plans.model import Exposure, Plan
 from tools.plans.policy import NOT_READ, Answer, Members, Policy
 from tools.records.models import Approval, GateCheck, Rollout
-from tools.rollouts import approvals, changes, checks, lowering, store
+from tools.rollouts import acceptances, approvals, changes, checks, freezes, lowering, store
 from tools.rollouts.events import Happening, Tell, happened
 from tools.rollouts.phases import LIVE, Phase, words
 
@@ -74,7 +74,7 @@ async def ask_to_promote(
     assert rollout.stage is not None
     if rollout.stage_since is None:
         raise Conflict("The last change is still being confirmed; try again in a moment.")
-    _check_freeze(policy, plan, rollout.stage + 1, at)
+    await _check_freeze(session, policy, rollout, plan, rollout.stage + 1, at)
     decision = policies.may_promote(policy, plan, rollout.stage + 1, requester=rollout.requester, members=members)
     if decision.answer is Answer.AUTO:
         reasons = ["the proof of safety is not complete"]
@@ -113,7 +113,7 @@ async def vote(
 
     `known_good` is what the flag serves before a start. Raises NotAllowed, ApprovalClosed.
     """
-    _check_freeze(policy, plan, approval.to_stage, at)
+    await _check_freeze(session, policy, rollout, plan, approval.to_stage, at)
     tally = await approvals.vote(
         session,
         approval,
@@ -137,6 +137,7 @@ async def vote(
         tell=Tell.NOBODY,
         approval=approval.id,
         purpose=approval.purpose,
+        to_stage=approval.to_stage,
         by=list(tally.by),
     )
     if approval.purpose == approvals.Purpose.START:
@@ -156,6 +157,8 @@ async def check_sight(session: AsyncSession, rollout: Rollout, plan: Plan, *, at
     if check is None or at - check.at > plan.stale_after:
         since = "yet" if check is None else f"for {in_words(at - check.at)}"
         raise Conflict(f"The gate has not been checked {since}; wait for the next check.")
+    if await acceptances.is_outdated(session, rollout, check, at=at):
+        raise Conflict("Something that was accepted at the last check counts again; wait for the next check.")
     verdict = Verdict.from_json(check.verdict["gate"])
     if verdict.harm is not Harm.NONE or verdict.outcome not in (Outcome.PASS, Outcome.INCONCLUSIVE):
         raise Conflict(f"The gate can't support a promotion now: {verdict.why}")
@@ -189,7 +192,7 @@ async def resume(
         rule = policies.rule_of(policy, plan)
         policies.check_approver(rule, actor, members=members, askers=askers, spec_author=plan.spec_author)
     if settled != target:
-        policies.check_freeze(policy, plan, at)
+        await freezes.check(session, policy, rollout, plan, at)
     store.move(
         rollout,
         Phase.PROGRESSING,
@@ -209,10 +212,12 @@ async def resume(
     )
 
 
-def _check_freeze(policy: Policy, plan: Plan, to_stage: int, at: datetime) -> None:
-    """Raise NotAllowed while a freeze forbids that stage; to finish raises nothing."""
+async def _check_freeze(
+    session: AsyncSession, policy: Policy, rollout: Rollout, plan: Plan, to_stage: int, at: datetime
+) -> None:
+    """Raise Frozen while a freeze forbids that stage; to finish raises nothing."""
     if to_stage < len(plan.stages):
-        policies.check_freeze(policy, plan, at)
+        await freezes.check(session, policy, rollout, plan, at)
 
 
 def _shown_by(check: GateCheck) -> str:

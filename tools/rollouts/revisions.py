@@ -13,7 +13,7 @@ from tools.plans.caution import check_caution
 from tools.plans.diff import differences
 from tools.plans.model import Plan
 from tools.records.models import PlanVersion, Rollout, SpecSnapshot
-from tools.rollouts import approvals, store
+from tools.rollouts import acceptances, approvals, store
 from tools.rollouts.events import Happening, Tell, happened
 from tools.rollouts.phases import LIVE, Phase, words
 from tools.specs.base import Spec
@@ -66,7 +66,8 @@ async def add_version(
         store.move(rollout, Phase.PROGRESSING, at=at, plan_version=version, due_at=at)
     else:
         store.change(rollout, at=at, plan_version=version, due_at=at)
-    changes = differences(Plan.model_validate(before.body), plan) if before is not None else ()
+    former = None if before is None else Plan.model_validate(before.body)
+    changes = differences(former, plan) if former is not None else ()
     await happened(
         session,
         rollout,
@@ -80,6 +81,8 @@ async def add_version(
         reason=reason,
         changes=list(changes[:MOST_CHANGES]),
     )
+    if former is not None:
+        await acceptances.void_changed(session, rollout, former, plan, at=at)
 
 
 async def _spec_behind(

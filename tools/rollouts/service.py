@@ -39,7 +39,7 @@ from tools.rollouts import (
     revisions,
     store,
 )
-from tools.rollouts.acceptances import Acceptable
+from tools.rollouts.acceptances import Acceptable, AcceptanceView
 from tools.rollouts.confirmations import ConfirmationView
 from tools.rollouts.events import Happening, Tell, happened
 from tools.rollouts.freezes import FreezeView, Wish
@@ -501,16 +501,17 @@ class RolloutService:
 
         return await self._changed(rollout_id, act)
 
-    async def withdraw_acceptance(self, acceptance_id: str, *, actor: str) -> RolloutView:
+    async def withdraw_acceptance(self, acceptance_id: str, *, actor: str) -> tuple[AcceptanceView, RolloutView]:
         """Have it count again, which needs nobody's permission. Raises AcceptanceNotFound, Conflict."""
 
-        async def act(session: AsyncSession) -> str:
+        async def act(session: AsyncSession) -> tuple[AcceptanceView, str]:
             row = await acceptances.get(session, acceptance_id)
             rollout = await self._rollout(session, row.rollout_id)
             await acceptances.withdraw(session, rollout, row, person=actor, at=self._clock.now())
-            return rollout.id
+            return acceptances.view(row), rollout.id
 
-        return await self._woken(await store.transact(self._database, act))
+        withdrawn, rollout_id = await store.transact(self._database, act)
+        return withdrawn, await self._woken(rollout_id)
 
     # -- freezes ------------------------------------------------------------------------------------------------
 

@@ -275,7 +275,7 @@ def test_shadow_and_audience_in_words() -> None:
         (PROGRESSING, ["promote", "pause", "roll_back"]),
         (replace(PROGRESSING, stage=3), ["pause", "roll_back"]),
         (WAITING, ["approve", "reject", "roll_back"]),
-        (PAUSED, ["resume", "roll_back"]),
+        (PAUSED, ["resume", "accept", "roll_back"]),
         (ROLLING_BACK, []),
         (ROLLED_BACK, []),
         (replace(PROGRESSING, phase=Phase.SUCCEEDED), []),

@@ -16,7 +16,7 @@ from tools.metrics.catalogue import Catalogue, MetricDefinition, MetricKind
 from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.router import Metrics
 from tools.plans.model import Exposure, Guardrail, Plan, Stage
-from tools.records.models import GateCheck, Rollout
+from tools.records.models import Acceptance, GateCheck, Rollout
 from tools.rollouts import assessing, checks, decisions, measuring, preparing
 from tools.rollouts.phases import Phase
 
@@ -54,6 +54,7 @@ class Gatehouse:
     rollout: Rollout = field(init=False)
     source: MemoryMetricSource = field(init=False)
     row: GateCheck | None = None
+    acceptances: list[Acceptance] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.source = MemoryMetricSource(self.definitions)
@@ -82,7 +83,9 @@ class Gatehouse:
                 if counts is not None:
                     self.source.add(metric, FLAG.flag, FLAG.environment, self._observation(variant, counts))
         metrics = Metrics(Catalogue(self.definitions), {"memory": self.source})
-        inputs = preparing.prepare(self.rollout, self.plan, at=self.at, define=metrics.define)
+        inputs = preparing.prepare(
+            self.rollout, self.plan, at=self.at, define=metrics.define, acceptances=self.acceptances
+        )
         answers = await measuring.measure(inputs, self.plan, metrics)
         found = assessing.assess(inputs, answers)
         self.row = checks.record(self.rollout, self.plan, inputs, answers, found)
@@ -110,7 +113,7 @@ class Gatehouse:
             phase=Phase.PROGRESSING,
             at=self.at,
             verdict=found.verdict,
-            by_guardrail=tuple(zip(stage.guardrails, found.by_guardrail, strict=True)),
+            by_guardrail=tuple(zip(stage.guardrails, found.counted, strict=True)),
             stage_since=self.rollout.stage_since,
             limit_from=self.rollout.stage_since,
             blind_since=blind_since,

@@ -12,7 +12,8 @@ from tools.errors import NotAllowed
 from tools.metrics.base import MetricQuery, Reading
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.router import Metrics
-from tools.plans.policy import Freeze, freeze_at
+from tools.plans.policy import Freeze
+from tools.rollouts import freezes
 from tools.rollouts.controller import Controller
 from tools.rollouts.phases import Phase
 from tools.rollouts.views import RolloutView
@@ -43,14 +44,16 @@ async def frozen() -> AsyncIterator[World]:
 )
 def test_a_freeze_holds_where_when_and_for_what_it_says(freeze: dict[str, object], held: bool) -> None:
     policy = POLICY.model_copy(update={"freezes": (HOLIDAYS.model_copy(update=freeze),)})
-    found = freeze_at(policy, "production", ("payments",), BEGIN + timedelta(minutes=30))
-    assert (found is not None) is held
+    at = BEGIN + timedelta(minutes=30)
+    meant = [one for one in freezes.declared(policy, at=at) if one.concerns("production", "f", ("payments",), "T1")]
+    assert (freezes.longest(meant, at) is not None) is held
 
 
 def test_the_longest_of_several_is_named_and_a_freeze_must_make_sense() -> None:
     longer = HOLIDAYS.model_copy(update={"name": "year end", "end": BEGIN + timedelta(days=3)})
     policy = POLICY.model_copy(update={"freezes": (longer, HOLIDAYS)})
-    found = freeze_at(policy, "production", (), BEGIN + timedelta(hours=1))
+    at = BEGIN + timedelta(hours=1)
+    found = freezes.longest(freezes.declared(policy, at=at), at)
     assert str(found) == "the freeze 'year end' lasts until 04 Jan 2026 00:00 UTC"
     with pytest.raises(ValidationError, match="must end after"):
         Freeze(name="x", start=BEGIN, end=BEGIN)
@@ -74,16 +77,17 @@ async def test_nothing_starts_in_a_freeze_but_plans_can_be_made(frozen: World) -
     assert (view.phase, await frozen.percent()) == (Phase.PROGRESSING, 5)
 
 
-async def test_what_is_proven_pauses_at_a_freeze_and_goes_on_after_it(frozen: World) -> None:
-    view = await frozen.started(make_plan(stage(5, bake=600), stage(25), stage(100)))
+async def test_what_is_proven_holds_in_a_freeze_and_goes_on_by_itself_after_it(frozen: World) -> None:
+    view = await frozen.started(make_plan(stage(5, bake=600, limit=20000), stage(25), stage(100)))
     view = await frozen.live(view.id, 70, **GOOD)
-    assert (view.phase, view.stage, await frozen.percent()) == (Phase.PAUSED, 0, 5)
-    assert view.pause_reason == "The freeze 'holidays' lasts until 01 Jan 2026 02:00 UTC."
+    assert (view.phase, view.stage, await frozen.percent()) == (Phase.PROGRESSING, 0, 5)
+    assert view.frozen is not None
+    assert str(view.frozen) == "the freeze 'holidays' lasts until 01 Jan 2026 02:00 UTC"
     frozen.clock.advance(7200)
-    await frozen.live(view.id, 2, **GOOD)
-    await frozen.service.resume(view.id, actor=SAM)
     view = await frozen.live(view.id, 5, **GOOD)
-    assert (view.stage, await frozen.percent()) == (1, 25)
+    assert (view.stage, view.frozen, await frozen.percent()) == (1, None, 25)
+    kinds = await frozen.kinds(view.id)
+    assert (kinds.count("freeze.holds"), kinds.count("freeze.over")) == (1, 1)
 
 
 async def test_in_a_freeze_nobody_promotes_or_raises_again_but_everybody_lowers(frozen: World) -> None:

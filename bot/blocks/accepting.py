@@ -1,0 +1,124 @@
+"""What a gate finds and an approver accepts: on the card, and the dialog that asks for it."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from slack_sdk.models.blocks import Block, ButtonElement, InputBlock, Option, StaticSelectElement
+from slack_sdk.models.views import View
+
+from bot import texts
+from bot.blocks import guardrails, parts
+from bot.blocks.freezing import REASON, UNTIL, reason_in, reason_input, until_in, until_input
+from bot.blocks.mrkdwn import escape, moment_of, name, person, plain
+from tools.gates import Harm
+from tools.rollouts.acceptances import MOST_REASON, Acceptable, Finding, is_finding
+from tools.rollouts.phases import Phase
+from tools.rollouts.views import RolloutView
+
+__all__ = ["REASON", "UNTIL", "reason_in", "until_in"]
+
+SUBMITTED, LOADING = "acceptance.submitted", "acceptance.loading"
+ACCEPT, WITHDRAW = "rollout.accept", "rollout.withdraw_acceptance"
+METRIC = "metric"
+USUALLY = timedelta(days=1)
+"""The time that the dialog begins with."""
+MOST_BUTTONS = 2
+MOST_OPTION = 75
+
+
+def accepted_lines(view: RolloutView, metric: str) -> list[str]:
+    """Who accepted what is found of the metric, on the line of its guardrail."""
+    return [
+        texts.ACCEPTED_LINE.format(
+            until=moment_of(one.until), person=person(one.by), reason=escape(one.reason, MOST_REASON)
+        )
+        for one in view.acceptances
+        if one.metric == metric
+    ]
+
+
+def overriding(view: RolloutView) -> list[ButtonElement]:
+    """The buttons to accept what is found, where that is what stands in the way, and to have it count again."""
+    again = [
+        parts.button(texts.WITHDRAW.format(metric=plain(one.metric, 40)), WITHDRAW, one.id, confirm=_confirm(one))
+        for one in view.acceptances[:MOST_BUTTONS]
+    ]
+    return [*([parts.button(texts.ACCEPT, ACCEPT, view.id)] if _in_the_way(view) else []), *again]
+
+
+def loading_dialog(channel: str | None) -> View:
+    """What is shown while the findings are read."""
+    return _view(LOADING, "", channel, [parts.section(texts.ACCEPT_LOADING)], submit=None)
+
+
+def accept_dialog(view: RolloutView, able: Acceptable, *, at: datetime, channel: str | None) -> View:
+    """Asks what is accepted, until when and why."""
+    intro = texts.ACCEPT_INTRO.format(flag=name(view.flag), environment=name(view.environment))
+    options = [_option(one) for one in able.findings]
+    longest = texts.duration(able.latest - at)
+    blocks: list[Block] = [
+        parts.section(intro, texts.ACCEPT_STAYS_PAUSED if view.phase is Phase.PAUSED else ""),
+        InputBlock(
+            block_id=METRIC,
+            label=parts.words(texts.ACCEPT_METRIC, 200),
+            hint=parts.words(texts.ACCEPT_METRIC_HINT.format(far=_far(able)), 200),
+            element=StaticSelectElement(action_id=METRIC, options=options, initial_option=options[0]),
+        ),
+        until_input(
+            texts.ACCEPT_UNTIL,
+            texts.ACCEPT_UNTIL_HINT.format(longest=longest),
+            min(at + USUALLY, able.latest),
+            optional=False,
+        ),
+        reason_input(texts.ACCEPT_REASON, texts.ACCEPT_REASON_HINT, MOST_REASON),
+    ]
+    return _view(SUBMITTED, view.id, channel, blocks, submit=texts.ACCEPT_SUBMIT)
+
+
+def metric_in(view: Mapping[str, Any]) -> str:
+    """The metric that was chosen."""
+    return str((view["state"]["values"][METRIC][METRIC].get("selected_option") or {}).get("value") or "")
+
+
+def _in_the_way(view: RolloutView) -> bool:
+    """Whether there is harm that is not accepted, or a rollout is paused without a proof."""
+    if view.check is None:
+        return False
+    accepted = {one.metric for one in view.acceptances}
+    found = [
+        verdict for rail, verdict, _ in view.check.guardrails if rail.metric not in accepted and is_finding(verdict)
+    ]
+    return any(verdict.harm is not Harm.NONE or view.phase is Phase.PAUSED for verdict in found)
+
+
+def _confirm(accepted: Any) -> parts.Dialog:
+    title, question, yes, no = texts.CONFIRM_WITHDRAW
+    shown = question.format(metric=plain(accepted.metric, 80), until=f"{accepted.until:%d %b %Y %H:%M}")
+    return title, shown, yes, no
+
+
+def _option(finding: Finding) -> Option:
+    judged = guardrails.judged(finding.verdict)[1]
+    said = texts.ACCEPT_OPTION.format(metric=finding.metric, judged=judged)
+    return Option(text=parts.words(said, MOST_OPTION), value=finding.metric)
+
+
+def _far(able: Acceptable) -> str:
+    far = [
+        texts.ACCEPT_FAR.format(metric=one.metric, times=f"{one.far:g}") for one in able.findings if one.far is not None
+    ]
+    return far[0] if far else ""
+
+
+def _view(callback_id: str, about: str, channel: str | None, blocks: list[Block], *, submit: str | None) -> View:
+    return View(
+        type="modal",
+        callback_id=callback_id,
+        title=parts.words(texts.ACCEPT_TITLE, parts.MAX_MODAL_TITLE),
+        submit=None if submit is None else parts.words(submit, parts.MAX_MODAL_TITLE),
+        close=parts.words(texts.CLOSE, parts.MAX_MODAL_TITLE),
+        private_metadata=json.dumps({"id": about, "channel": channel}),
+        blocks=blocks,
+    )
