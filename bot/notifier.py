@@ -3,11 +3,13 @@
 Messages of one lane go out in order; of several, urgent ones first. Cards that are edited go out beside what is posted,
 so that no edit, limited or failing, holds up a page. A message is closed only once Slack took it, so
 that nothing is lost; it may be told twice when Slack took it and its answer was lost. Slack being away stops nothing
-but this. Any number of processes may try: a lease lets one of them deliver.
+but this; what waited for long goes out as one message a thread. Any number of processes may try: a lease lets one of
+them deliver.
 """
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,15 +23,22 @@ from bot.clients import Clients, without_retries
 from bot.pacing import Pace, Paces, edits_in, is_of_edits
 from bot.services import Services
 from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
-from bot.telling import Messenger, Teller
+from bot.telling import LINES, Messenger, Teller
 from tools.errors import SluiceError
 from tools.people.base import PeopleUnavailable
 from tools.records import leases, outbox
 from tools.records.models import Conversation, OutboxMessage, Rollout
 from tools.records.outbox import Kind, Status
+from tools.rollouts.phases import Phase
 
 LEASE = "notifier"
 BATCH = 1000
+EACH = 25
+"""Of how many lanes of a channel the heads are looked at in a round: more than a burst has."""
+FIRST = (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
+LATE = timedelta(minutes=1)
+"""What is told later than this takes along what waits behind it in its thread, as one message."""
+MOST_TOGETHER = 200
 ROUNDS = 50
 AT_ONCE = 8
 CALL_TIMEOUT_S = 10
@@ -112,7 +121,7 @@ class Notifier:
 
     async def _round(self, *, edits: bool) -> int:
         async with self._services.database.read() as session:
-            messages = await outbox.due(session, now=self._clock.now(), limit=BATCH)
+            messages = await outbox.due(session, now=self._clock.now(), limit=BATCH, each=EACH, first=FIRST)
         if not messages or not await self._hold_lease():
             return 0
         paced = await self._paced(messages, edits=edits)
@@ -132,12 +141,13 @@ class Notifier:
         Edits go side by side; messages one a channel, so that people read them in order and an urgent one is next.
         """
         places = await self._places({message.rollout_id for message in messages if message.rollout_id})
+        ways = [(message, self._way(message, places.get(message.rollout_id or ""))) for message in messages]
+        waiting = Counter(way.key for _, way in ways)
         now, allowed, served = self._clock.now(), [], set[str]()
-        for message in messages:
-            way = self._way(message, places.get(message.rollout_id or ""))
+        for message, way in ways:
             if way.edits is not edits or way.key in served or self._outage(way).lasts(now):
                 continue
-            if self._paces.take(way.key, now):
+            if self._paces.take(way.key, now, waiting=waiting[way.key]):
                 allowed.append((message, way))
                 served |= set() if way.edits else {way.key}
         return allowed
@@ -191,9 +201,9 @@ class Notifier:
     # -- one message ------------------------------------------------------------------------------------------------
 
     async def _deliver(self, message: OutboxMessage, way: "_Way") -> bool:
-        """Whether the message was closed, told or not."""
+        """Whether the message was closed, told or not; what waited behind it and was told with it is closed too."""
         try:
-            await (await self._teller(way.workspace)).tell(message)
+            told = await (await self._teller(way.workspace)).tell(message, await self._behind(message))
         except SlackApiError as error:
             return await self._refused(message, way, error)
         except NETWORK_ERRORS as error:
@@ -209,8 +219,17 @@ class Notifier:
             logger.exception(FAULTY, reference=reference, message=message.id, kind=message.kind)
             return await self._faulty(message, f"A fault of Sluice; the log has it under {reference}.")
         self._outage(way).end()
-        await self._settle(message, Status.DELIVERED)
+        async with self._services.database.write() as session:
+            for one in told:
+                await outbox.settle(session, one, status=Status.DELIVERED, at=self._clock.now())
         return True
+
+    async def _behind(self, message: OutboxMessage) -> Sequence[OutboxMessage]:
+        """What may be told with a message that is late, so that people are not told of an hour line by line."""
+        if message.kind not in LINES or self._clock.now() - message.created_at < LATE:
+            return []
+        async with self._services.database.read() as session:
+            return await outbox.behind(session, message, limit=MOST_TOGETHER)
 
     # -- when it did not work ---------------------------------------------------------------------------------------
 
@@ -266,7 +285,7 @@ class Notifier:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How a message goes out: to which workspace, and at whose pace (a channel's, a person's, the workspace's edits)."""
+    """How a message goes out: to which workspace, and at whose pace: a channel's, a person's, the workspace's edits."""
 
     workspace: str
     key: str

@@ -6,7 +6,7 @@ from slack_sdk.models.blocks import Block
 
 from bot import texts
 from bot.blocks import guardrails, parts
-from bot.blocks.card import card
+from bot.blocks.card import DRIFT_CHARACTERS, MOST_MIXES, card
 from bot.blocks.lines import line
 from bot.blocks.mrkdwn import clock_time, escape, moment_of, name
 from bot.blocks.plan import plan_blocks
@@ -96,9 +96,11 @@ def _waiting(view: RolloutView) -> list[Block]:
     if view.check is None:
         return [*blocks, parts.section(texts.WHY_NO_CHECK)]
     judged = view.check.guardrails[:MOST_GUARDRAILS]
-    return blocks + [
+    blocks += [
         parts.section(guardrails.judgement(guardrail, verdict), escape(verdict.why)) for guardrail, verdict, _ in judged
     ]
+    said = [escape(one.why, DRIFT_CHARACTERS) for one in view.check.mixes[:MOST_MIXES]]
+    return [*blocks, *([parts.context(*said)] if said else [])]
 
 
 def _names(view: RolloutView) -> dict[str, str]:

@@ -8,9 +8,9 @@ that for which the test is tightest, a half-normal mixture over effects gives th
 
     E = 2/√(r + 1) · exp(Z²·r/(2(r + 1))) · Φ(Z·√(r/(r + 1)))
 
-which reaches 1/α a little before the one-sided asymptotic confidence sequence excludes no difference (Waudby-Smith,
-Arbour, Sinha, Kennedy and Ramdas, arXiv 2103.06476): `confidence_sequence`. A fifth of the money is on later starts, at
-each doubling of the information, so that old evidence does not drown a harm that comes late.
+which reaches 1/α a little before the one-sided asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy
+and Ramdas (arXiv 2103.06476) excludes no difference; its own dual is `confidence_sequence`. A fifth of the money is on
+later starts, at each doubling of the information, so that old evidence does not drown a harm that comes late.
 
 It is valid for many units, which heavy tails make more: values must be winsorised at the plan's cap *by the source*
 (`least(value, cap)` for each unit, before sums and squares are taken), and no verdict is given before SMALLEST_SAMPLE
@@ -338,23 +338,39 @@ def judge(test: MeanTest, evidence: MeanEvidence) -> Verdict:
         stuck=_stuck(evidence, warming=warming),
         burning_in=warming,
     )
-    return decide(test, _books(test, evidence), numbers, question)
+    return decide(test, books(test, evidence), numbers, question)
 
 
 def confidence_sequence(test: MeanTest, evidence: MeanEvidence, alpha: float) -> tuple[float, float] | None:
-    """Bounds on treatment's mean minus control's, each of which holds for ever with probability 1 − `alpha`.
+    """Bounds on treatment's mean over control's, each of which holds for ever with probability 1 − `alpha`.
 
-    None before SMALLEST_SAMPLE treatment units. Raises BadEvidence when `evidence` is of another test.
+    They are the ratios that the e-value since the start has not refuted: at the margin's ratio it is what safety is
+    proven by. None before SMALLEST_SAMPLE treatment units, and while control's mean may be 0. Raises BadEvidence when
+    `evidence` is of another test.
     """
     check_same_test(test, evidence)
     matched = evidence.matched
-    if matched.units < SMALLEST_SAMPLE:
+    if matched.units < SMALLEST_SAMPLE or matched.control <= 0:
         return None
-    error = math.sqrt(_noise(test, evidence.control, evidence.treatment, matched, 1.0)) / matched.weight
-    r = _information(test, matched)
-    width = error * math.sqrt(2 * (r + 1) / r * math.log1p(math.sqrt(r + 1) / (2 * alpha)))
-    difference = (matched.treatment - matched.control) / matched.weight
-    return difference - width, difference + width
+    z = refuting(alpha, _information(test, matched))
+    unit = z**2 * _spread(test, evidence.control, evidence.treatment)
+    # (T − ρC)² = z²·v·(N_T + ρ²·N_C) solved for ρ (Fieller, 1954).
+    square = matched.control**2 - unit * matched.control_noise
+    rest = matched.treatment**2 - unit * matched.treatment_noise
+    both = matched.treatment * matched.control
+    if square <= 0:
+        return None
+    root = math.sqrt(max(both**2 - square * rest, 0.0))
+    return (both - root) / square, (both + root) / square
+
+
+def refuting(alpha: float, r: float) -> float:
+    """How many standard errors beyond it refute a null at that level, with the relative information `r` above 0."""
+    low, high = 0.0, math.sqrt(2 * (r + 1) / r * math.log1p(math.sqrt(r + 1) / (2 * alpha)))
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if log_e_value(middle, r) < -math.log(alpha) else (low, middle)
+    return high
 
 
 def estimate_dispersion(control: Sequence[Sums]) -> float:
@@ -405,7 +421,8 @@ def _stuck(evidence: MeanEvidence, *, warming: bool) -> str:
     return ""
 
 
-def _books(test: MeanTest, evidence: MeanEvidence) -> Books:
+def books(test: MeanTest, evidence: MeanEvidence) -> Books:
+    """What the evidence is worth by now, which `judge` puts into words."""
     sign = 1 if test.direction is Direction.INCREASE else -1
     arms = evidence.control, evidence.treatment
     began = [_log_e(test, arms, evidence.matched.since(start), 1.0, sign) for start in evidence.starts]
@@ -456,9 +473,13 @@ def _noise(test: MeanTest, control: Sums, treatment: Sums, matched: Matched, rat
     Each arm counts with the larger variance of both: an arm that by chance has few of the large values has a low mean
     and a low variance at once, and would look certain of it.
     """
+    return _spread(test, control, treatment) * (matched.treatment_noise + ratio**2 * matched.control_noise)
+
+
+def _spread(test: MeanTest, control: Sums, treatment: Sums) -> float:
+    """φ times the larger variance of both arms."""
     finest = (FINEST_SPREAD * max(abs(control.mean), test.cap * FINEST_SPREAD)) ** 2
-    variance = max(treatment.variance, control.variance, finest)
-    return test.dispersion * variance * (matched.treatment_noise + ratio**2 * matched.control_noise)
+    return test.dispersion * max(treatment.variance, control.variance, finest)
 
 
 def _information(test: MeanTest, matched: Matched) -> float:
