@@ -83,9 +83,9 @@ def described(trace: Trace) -> str:
     span = trace.last.at - trace.points[0].at
     worst = max(trace.points, key=lambda point: point.verdict.harm_e)
     seen, compared = (_shown(trace, value) for value in _values(trace, trace.last))
-    arms = seen + _range_of(last.treatment_n, last.treatment_events, trace)
+    arms = seen + _range_of(trace, "treatment", last.treatment_n)
     if not _is_relative(trace):
-        arms += f", control {compared}" + _range_of(last.control_n, last.control_events, trace)
+        arms += f", control {compared}" + _range_of(trace, "control", last.control_n)
     lines = [
         f"{rail.metric} of {trace.flag} in {trace.environment} over {texts.duration(span)}, "
         f"{len(trace.points):,} checks shown.",
@@ -128,13 +128,13 @@ def _plain(axes: "Axes", palette: Palette) -> None:
 def _draw_rates(axes: "Axes", trace: Trace, palette: Palette) -> None:
     from matplotlib.ticker import FuncFormatter
 
-    times, rail = _times(trace), trace.guardrail
+    times = _times(trace)
     arms = (
         ("control", [_values(trace, point)[1] for point in trace.points], palette.control, "--"),
         ("treatment", [_values(trace, point)[0] for point in trace.points], palette.treatment, "-"),
     )
     for name, values, colour, style in arms:
-        lows, highs = zip(*(_interval(point, name, rail.dispersion) for point in trace.points), strict=True)
+        lows, highs = zip(*(_interval(trace, point, name) for point in trace.points), strict=True)
         axes.fill_between(times, _numbers(lows), _numbers(highs), color=colour, alpha=0.16, linewidth=0)
         axes.plot(times, _numbers(values), color=colour, linestyle=style, linewidth=2.2)
     limits = [_limit(trace, point) for point in trace.points]
@@ -157,14 +157,17 @@ def _draw_evidence(axes: "Axes", trace: Trace, palette: Palette) -> None:
     axes.set_ylim(LEAST_EVIDENCE, min(top, MOST_EVIDENCE))
     axes.plot(times, safe, color=palette.safe, linewidth=2.2)
     axes.plot(times, harm, color=palette.limit, linestyle="-.", linewidth=2.2)
+    lowest = min((level for level, _ in levels), default=0.0) if len(levels) > 1 else 0.0
     for level, said in levels:
+        under = level == lowest
         axes.axhline(level, color=palette.faint, linestyle=(0, (1, 2)), linewidth=1.2)
         axes.annotate(
             said,
             (0.0, level),
             xycoords=("axes fraction", "data"),
-            xytext=(2, 2),
+            xytext=(2, -2 if under else 2),
             textcoords="offset points",
+            va="top" if under else "bottom",
             color=palette.faint,
             fontsize=10,
         )
@@ -220,6 +223,7 @@ def _draw_events(axes: "Axes", trace: Trace, palette: Palette) -> None:
             color=colour,
             fontsize=11,
             fontweight="bold",
+            bbox={"facecolor": palette.ground, "alpha": 0.75, "edgecolor": "none", "pad": 1.0},
         )
 
 
@@ -259,16 +263,28 @@ def _label_ends(axes: "Axes", ends: Sequence[tuple[float, str, str]]) -> None:
         )
 
 
-def _interval(point: Point, arm: str, dispersion: float) -> tuple[float | None, float | None]:
-    """Where the arm's rate lies; unknown for what is no count."""
-    verdict = point.verdict
-    is_treatment = arm == "treatment"
+def _interval(trace: Trace, point: Point, arm: str) -> tuple[float | None, float | None]:
+    """Where the arm's rate lies; of a mean or a latency where treatment's does beside control's, of a split nothing."""
+    verdict, is_treatment = point.verdict, arm == "treatment"
+    if trace.numbers.kind in (MetricKind.MEAN, MetricKind.LATENCY):
+        return _beside_control(trace, point) if is_treatment else (None, None)
+    if trace.numbers.kind is not MetricKind.RATIO:
+        return None, None
     exposures = verdict.treatment_n if is_treatment else verdict.control_n
     events = verdict.treatment_events if is_treatment else verdict.control_events
     rate = verdict.treatment_rate if is_treatment else verdict.control_rate
     if not exposures or rate is None or abs(rate - events / exposures) > 1e-9:
         return None, None
-    return rate_interval(exposures, events, dispersion=dispersion)
+    return rate_interval(exposures, events, dispersion=trace.guardrail.dispersion)
+
+
+def _beside_control(trace: Trace, point: Point) -> tuple[float | None, float | None]:
+    """The verdict's bounds on the ratio, around treatment's value: what control's chance adds is in it."""
+    ratio, between, (value, _) = point.verdict.ratio, point.verdict.ratio_range, _values(trace, point)
+    if between is None or not ratio or value is None:
+        return None, None
+    low, high = sorted(bound * value / ratio for bound in between)
+    return low, high
 
 
 def _values(trace: Trace, point: Point) -> tuple[float | None, float | None]:
@@ -328,6 +344,9 @@ def _rate_range(trace: Trace, limits: Sequence[float | None]) -> tuple[float, fl
     seen = [value for point in late for value in _values(trace, point) if value]
     seen += [limit for limit in limits[len(trace.points) // 10 :] if limit]
     seen += [value for point in _events(trace) for value in _values(trace, point)[:1] if value]
+    if trace.numbers.kind is not MetricKind.RATIO:
+        newer = trace.points[len(trace.points) // 2 :]
+        seen += [bound for point in newer for bound in _interval(trace, point, "treatment") if bound]
     if not seen:
         return 0.0, 1.0
     low, high = min(seen), max(seen)
@@ -375,13 +394,12 @@ def _shown_evidence(e_value: float) -> float:
     return min(max(e_value, LEAST_EVIDENCE), MOST_EVIDENCE)
 
 
-def _range_of(exposures: int, events: int, trace: Trace) -> str:
+def _range_of(trace: Trace, arm: str, exposures: int) -> str:
     if not exposures:
         return ""
-    if trace.numbers.kind is not MetricKind.RATIO:
-        return f" (of {texts.count(exposures)})"
-    low, high = rate_interval(exposures, events, dispersion=trace.guardrail.dispersion)
-    return f" ({texts.rate(low)} to {texts.rate(high)}, of {texts.count(exposures)})"
+    low, high = _interval(trace, trace.last, arm)
+    between = "" if low is None or high is None else f"{_shown(trace, low)} to {_shown(trace, high)}, "
+    return f" ({between}of {texts.count(exposures)})"
 
 
 def _limit_said(trace: Trace) -> str:
