@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+from cryptography.fernet import Fernet
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -96,8 +97,8 @@ class SlackSettings(Section):
 
     With `direct_messages`, who can answer a question is told of it by direct message too; with `charts`, cards have a
     picture of how the gate went. `client_id` and `client_secret` let many workspaces install the app by OAuth, instead
-    of one by its `bot_token`; `workspaces` says by a workspace's id what is different in it. `connections` is how many
-    Socket Mode has.
+    of one by its `bot_token`; only `allowed_workspaces` may, and `workspaces` says by a workspace's id what is
+    different in it. `connections` is how many Socket Mode has.
     """
 
     bot_token: SecretStr | None = None
@@ -110,6 +111,7 @@ class SlackSettings(Section):
     charts: bool = True
     client_id: Annotated[str, Field(min_length=1)] | None = None
     client_secret: SecretStr | None = None
+    allowed_workspaces: tuple[WorkspaceId, ...] = ()
     connections: Annotated[int, Field(ge=1, le=10)] = 2
     workspaces: dict[WorkspaceId, WorkspaceSettings] = Field(default_factory=dict)
 
@@ -132,10 +134,20 @@ class SlackSettings(Section):
 
 
 class HttpSettings(Section):
-    """Where Sluice listens: Slack over HTTP, flag evaluation, health."""
+    """Where Sluice listens: Slack over HTTP, flag evaluation, health. `public_url` is where others reach that."""
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    public_url: str | None = None
+
+    @field_validator("public_url")
+    @classmethod
+    def _reachable(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        if not url.startswith("https://"):
+            raise ValueError("write the address at which Slack and browsers reach Sluice; it starts with https://")
+        return url.rstrip("/")
 
 
 class SourceSettings(Section):
@@ -176,6 +188,17 @@ class BacktestSettings(Section):
     """Over how much of the past a proposed plan's gates are replayed by themselves; 0: they are not."""
 
     over: Pause = timedelta(days=14)
+
+
+def _check_key(key: SecretStr) -> SecretStr:
+    try:
+        Fernet(key.get_secret_value())
+    except ValueError:
+        raise ValueError("write 32 random bytes in URL-safe base64: openssl rand -base64 32 | tr '+/' '-_'") from None
+    return key
+
+
+EncryptionKey = Annotated[SecretStr, AfterValidator(_check_key)]
 
 
 def _check_approver(approver: str) -> str:
@@ -251,11 +274,15 @@ class SchedulerSettings(Section):
 
 
 class Settings(BaseSettings):
-    """Everything that may differ between two installations. Making one validates values and reads nothing."""
+    """Everything that may differ between two installations. Making one validates values and reads nothing.
+
+    `encryption_key` is what tokens are encrypted with at rest: the first encrypts, all of them decrypt.
+    """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     environment: Name = "production"
+    encryption_key: tuple[EncryptionKey, ...] = ()
     database: DatabaseSettings = DatabaseSettings()
     slack: SlackSettings = SlackSettings()
     http: HttpSettings = HttpSettings()

@@ -50,6 +50,9 @@ class FakeSlack:
     closed: dict[str, Exception] = field(default_factory=dict)
     broken: dict[str, Exception] = field(default_factory=dict)
     calls: int = 0
+    files: set[str] = field(default_factory=set)
+    uploaded: list[dict[str, Any]] = field(default_factory=list)
+    looked_through: bool = True
     before: Callable[[], Awaitable[None]] | None = None
 
     async def chat_postMessage(self, *, channel: str, **arguments: Any) -> dict[str, Any]:  # noqa: N802 - Slack's name
@@ -57,6 +60,7 @@ class FakeSlack:
         thread = arguments.get("thread_ts")
         if thread is not None and not self._has(channel, thread):
             raise refusal("thread_not_found")
+        self._check_pictures(arguments)
         ts = f"{len(self.taken) + 1}.000000"
         self._take("post", channel, ts, arguments)
         return {"ok": True, "ts": ts}
@@ -65,6 +69,7 @@ class FakeSlack:
         await self._admit("update", channel)
         if not self._has(channel, ts):
             raise refusal("message_not_found")
+        self._check_pictures(arguments)
         self._take("update", channel, ts, arguments)
         return {"ok": True, "ts": ts}
 
@@ -79,6 +84,21 @@ class FakeSlack:
             raise self.broken["history"]
         said = [said for said in reversed(self.of("post")) if said.channel == channel]
         return {"ok": True, "messages": [{"ts": one.ts, "metadata": one.metadata} for one in said]}
+
+    async def files_upload_v2(self, **arguments: Any) -> dict[str, Any]:
+        """An upload to nobody; `looked_through`: blocks may show it at once."""
+        await self._admit("upload", "")
+        self.uploaded.append(arguments)
+        file_id = f"F{len(self.uploaded):08d}"
+        self.files.add(file_id)
+        return {"ok": True, "file": {"id": file_id}}
+
+    async def files_delete(self, *, file: str) -> dict[str, Any]:
+        await self._admit("delete", "")
+        if file not in self.files:
+            raise refusal("file_deleted")
+        self.files.remove(file)
+        return {"ok": True}
 
     def of(self, method: str) -> list[Said]:
         """The calls of one kind."""
@@ -97,6 +117,11 @@ class FakeSlack:
             raise self.closed[channel]
         if method in self.broken:
             raise self.broken[method]
+
+    def _check_pictures(self, arguments: dict[str, Any]) -> None:
+        shown = {block["slack_file"]["id"] for block in arguments.get("blocks", []) if block["type"] == "image"}
+        if shown and not (self.looked_through and shown <= self.files):
+            raise refusal("invalid_blocks")
 
     def _take(self, method: str, channel: str, ts: str, arguments: dict[str, Any]) -> None:
         self.taken.append(
