@@ -155,6 +155,50 @@ def test_means_and_latencies_are_never_percentages(
     assert size(drawn(trace)) == (1600, 1080)
 
 
+@pytest.mark.parametrize("theme", Theme)
+@pytest.mark.parametrize(
+    ("numbers", "rail", "rates", "words"),
+    [
+        (
+            MEAN,
+            Guardrail(metric="revenue", direction=Direction.DECREASE, margin=1.05),
+            (20.0, 20.0),
+            "Treatment 20 EUR (19 EUR to 21 EUR, of 900), control 20 EUR (of 9,000)",
+        ),
+        (
+            Numbers(kind=MetricKind.LATENCY, buckets=(0.1,), sums=True, unit="s"),
+            Guardrail(metric="latency", margin=1.25),
+            (0.2, 0.2),
+            "Treatment 0.2 s (0.19 s to 0.21 s, of 900), control 0.2 s (of 9,000)",
+        ),
+        (
+            BUCKETS,
+            Guardrail(metric="latency", margin=1.25),
+            (None, None),
+            "Treatment 1 × control (0.95 × control to 1.05 × control, of 900)",
+        ),
+    ],
+)
+def test_means_and_latencies_have_a_band_that_is_said_too(
+    theme: Theme, numbers: Numbers, rail: Guardrail, rates: tuple[float | None, float | None], words: str
+) -> None:
+    bare = replace(SEEN, treatment_rate=rates[0], control_rate=rates[1], ratio=1.0)
+    banded = replace(bare, ratio_range=(0.95, 1.05))
+    assert words in described(told(numbers, rail, bare, banded))
+    with_band, without = (drawn(told(numbers, rail, *[one] * 5), theme) for one in (banded, bare))
+    assert size(with_band) == size(without)
+    assert with_band != without
+
+
+def test_what_has_no_bounds_yet_has_no_band() -> None:
+    """So of rows that an earlier release wrote, and of a mean of nought."""
+    rail = Guardrail(metric="revenue", direction=Direction.DECREASE)
+    for odd in (SEEN, replace(SEEN, ratio=0.0, ratio_range=(-1.0, 1.0)), replace(SEEN, ratio=None)):
+        trace = told(MEAN, rail, replace(odd, treatment_rate=0.0, control_rate=20.0), odd)
+        assert size(drawn(trace)) == (1600, 1080)
+        assert " to " not in described(trace).splitlines()[1]
+
+
 def test_the_levels_are_the_verdicts() -> None:
     rail = Guardrail(metric="errors")
     shared = replace(SEEN, treatment_rate=0.01, control_rate=0.01, pause_from=40.0, rollback_from=100.0)

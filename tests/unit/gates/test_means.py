@@ -19,6 +19,8 @@ from tools.gates.means import (
     confidence_sequence,
     estimate_dispersion,
     judge,
+    log_e_value,
+    refuting,
     update,
 )
 
@@ -278,13 +280,31 @@ def test_the_confidence_sequence_holds_and_narrows() -> None:
         for arms in shop(40, 900 + seed):
             evidence = update(COST, evidence, *arms)
             low, high = confidence_sequence(COST, evidence, 0.05) or (-math.inf, math.inf)
-            always &= low <= 0 <= high
+            always &= low <= 1 <= high
             widths.append(high - low)
         covered += always
         narrower += widths[-1] < widths[5]
     assert within(1 - covered / 60, 0.1, 60)
     assert narrower == 60
     assert confidence_sequence(COST, MeanEvidence.start(COST), 0.05) is None
+
+
+def test_the_confidence_sequence_ends_where_the_e_value_refutes() -> None:
+    """Below the margin just when safety is proven, and above no difference when harm would be, from the start alone."""
+    evidence = MeanEvidence.start(COST)
+    for arms in shop(40, 931, factor=1.02):
+        evidence = update(COST, evidence, *arms)
+    bounds = confidence_sequence(COST, evidence, 0.05)
+    assert bounds is not None
+    wide = replace(COST, margin=1.01 * bounds[1])
+    assert judge(wide, evidence).safe_e > 20
+    narrow = replace(COST, margin=0.99 * bounds[1])
+    assert judge(narrow, evidence).safe_e < 20
+
+
+@given(st.sampled_from([0.001, 0.05, 0.2]), st.floats(1e-3, 1e4))
+def test_what_refutes_is_where_the_e_value_reaches_its_level(alpha: float, r: float) -> None:
+    assert log_e_value(refuting(alpha, r), r) == pytest.approx(-math.log(alpha), abs=1e-6)
 
 
 def test_a_level_that_moves_in_both_arms_is_no_harm() -> None:
