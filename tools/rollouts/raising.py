@@ -138,7 +138,6 @@ async def vote(
         approval=approval.id,
         purpose=approval.purpose,
         to_stage=approval.to_stage,
-        to_stage=approval.to_stage,
         by=list(tally.by),
     )
     if approval.purpose == approvals.Purpose.START:
