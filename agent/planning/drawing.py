@@ -130,7 +130,10 @@ class _Drawing:
                 "strategy": self.sketch.strategy,
                 "stages": stages,
                 "rationale": summaries,
-                "expected": tuple(rail.baseline.expected for rail in rails),
+                "expected": (
+                    *(rail.baseline.expected for rail in rails),
+                    *(one for one in frame.plan.expected if one.mix),
+                ),
             }
         )
         frame.rules.check(plan)

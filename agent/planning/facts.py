@@ -12,8 +12,8 @@ from agent.planning.telemetry import Telemetry
 from agent.redaction import redacted
 from tools.errors import InvalidInput, NotFound, Unavailable
 from tools.flags.base import FlagNotFound, FlagRef, FlagService, FlagState
-from tools.plans.kinds import is_sized, without_splits
-from tools.plans.model import Audience, Guardrail, Plan
+from tools.plans.kinds import guards, is_sized, without_splits
+from tools.plans.model import Audience, Expected, Guardrail, Plan
 from tools.plans.planner import Baseline, CannotBeProven, Feature
 from tools.specs.base import InvalidSpec, Kpi, Spec, SpecNotFound, SpecSource
 
@@ -25,7 +25,7 @@ class Facts:
     """What was gathered for a request.
 
     `warnings` are sentences for people, whoever drafts the plan; `circumstances` are those to draft with: freezes,
-    error budgets, earlier rollouts.
+    error budgets, earlier rollouts. `mixes` is what the traffic is made of.
     """
 
     request: PlanRequest
@@ -34,6 +34,7 @@ class Facts:
     baselines: tuple[Baseline, ...]
     warnings: tuple[str, ...]
     circumstances: tuple[str, ...] = ()
+    mixes: tuple[Expected, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,12 @@ class Archive:
             baselines = tuple([await self._guarding(kpi, flag, spec) for kpi in self._kpis(spec)])
         except CannotBeProven as error:
             raise CannotBeProven(" ".join([str(error), *warnings])) from None
+        mixes, unknown = await self._mixes(flag)
+        warnings += unknown
         feature = _feature(request, spec, flag)
         said = await self.circumstances.read(request, feature, [base.metric for base in baselines])
         warnings += [one.text for one in said if one.warns]
-        return Facts(request, spec, feature, baselines, tuple(warnings), tuple(one.text for one in said))
+        return Facts(request, spec, feature, baselines, tuple(warnings), tuple(one.text for one in said), mixes)
 
     async def measure(self, ref: FlagRef, metric: str) -> Baseline:
         """What a metric of the catalogue did for the flag. Raises FlagNotFound, UnknownMetric, CannotBeProven."""
@@ -113,6 +116,17 @@ class Archive:
         base = await self.telemetry.baseline(kpi, flag)
         stated = kpi_line(spec.content, kpi.metric) if spec is not None else None
         return replace(base, stated=redacted(stated)) if stated is not None else base
+
+    async def _mixes(self, flag: FlagState) -> tuple[tuple[Expected, ...], list[str]]:
+        """What the traffic is made of, by each metric that says so, and sentences about those that don't now."""
+        found, missing = list[Expected](), list[str]()
+        kinds = self.telemetry.metrics.catalogue.kinds
+        for metric in [metric for metric, kind in kinds.items() if not guards(kind)]:
+            try:
+                found.append(await self.telemetry.mix(metric, flag))
+            except (InvalidInput, Unavailable) as error:
+                missing.append(f"What the traffic is made of is not watched by {metric}: {error}")
+        return tuple(found), missing
 
     def _kpis(self, spec: Spec | None) -> Sequence[Kpi]:
         catalogue = self.telemetry.metrics.catalogue

@@ -159,7 +159,9 @@ class PlanningGraph:
         """The calculators' plan."""
         facts, rules = state["facts"], state["rules"]
         strategy = facts.request.strategy
-        draft = draft_plan(facts.feature, facts.baselines, rules.policy, rules.defaults, strategy, rules.kinds)
+        draft = draft_plan(
+            facts.feature, facts.baselines, rules.policy, rules.defaults, strategy, rules.kinds, facts.mixes
+        )
         rules.check(draft.plan)
         return {"draft": draft}
 

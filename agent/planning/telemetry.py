@@ -6,10 +6,12 @@ from datetime import timedelta
 from agent.planning.levels import level_of, without
 from tools.clock import Clock, in_words
 from tools.flags.base import FlagState
-from tools.metrics.base import MetricQuery, Window
+from tools.metrics.base import MetricQuery, Sample, Window, together
 from tools.metrics.router import Metrics
 from tools.plans.defaults import PlanningDefaults
-from tools.plans.kinds import is_sized
+from tools.plans.kinds import guards, is_sized
+from tools.plans.mixes import mix_of
+from tools.plans.model import Expected
 from tools.plans.planner import Baseline, CannotBeProven
 from tools.specs.base import Kpi
 
@@ -32,10 +34,8 @@ class Telemetry:
         """
         definition = self.metrics.define(kpi.metric)
         if not is_sized(definition.kind):
-            raise CannotBeProven(
-                f"{kpi.metric} counts assignments: it watches every stage that has a control by itself, and no stage "
-                "is sized with it."
-            )
+            what = "counts assignments" if guards(definition.kind) else "says what requests are made of"
+            raise CannotBeProven(f"{kpi.metric} {what}: it watches stages by itself, and no stage is sized with it.")
         window, slices = self._windows(kpi.metric)
         queries = [MetricQuery(kpi.metric, flag.ref.flag, flag.ref.environment, piece) for piece in (window, *slices)]
         # One after the other: planning must not crowd out the gates' own reads.
@@ -57,6 +57,15 @@ class Telemetry:
             values=level.values,
             unit=definition.unit,
         )
+
+    async def mix(self, metric: str, flag: FlagState) -> Expected:
+        """What the flag's traffic is made of. Raises NoMix where that can't be told, UnknownMetric, …"""
+        _, slices = self._windows(metric)
+        pieces = list[Sample]()
+        for window in slices:
+            reading = await self.metrics.read(MetricQuery(metric, flag.ref.flag, flag.ref.environment, window))
+            pieces.append(together(reading.by_variant.values()))
+        return mix_of(metric, pieces, self.defaults.traffic_window / SLICES)
 
     def of_catalogue(self, metric: str) -> Kpi:
         """The metric as the catalogue has it. Raises UnknownMetric."""

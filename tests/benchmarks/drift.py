@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.conftest import Figures
-from tools.gates import Counts, Direction
+from tools.gates import Counts, Direction, mix
 from tools.gates.drift import DriftEvidence, DriftTest, Quantity, judge, share_within, update, within
 
 MINUTES, DAY = 0.25, 24 * 60
@@ -24,6 +24,23 @@ WORLDS = {
 NULLS = {
     "as planned": (600, 0.05, 0.005),
     "at the edge: rate ×3, traffic ×2": (1200, 0.05, 0.015),
+}
+SEGMENTS = ("eu", "us", "asia", "latam", "africa", "moon")
+# The plan knows none of the moon's.
+MIX_TEST = mix.MixTest(tuple(zip(SEGMENTS, (0.35, 0.3, 0.2, 0.1, 0.05), strict=False)))
+# Requests a minute, of how many a user sends in a go, and the parts of the segments.
+MIXES = {
+    "30 % of requests moved": (600, 1, (0.65, 0.0, 0.2, 0.1, 0.05, 0.0)),
+    "30 % moved, 60 requests/min": (60, 1, (0.65, 0.0, 0.2, 0.1, 0.05, 0.0)),
+    "30 % moved, 10 requests in a go": (600, 10, (0.65, 0.0, 0.2, 0.1, 0.05, 0.0)),
+    "a segment of 35 % gone": (600, 1, (0.0, 0.46, 0.31, 0.15, 0.08, 0.0)),
+    "a new one of 15 %": (600, 1, (0.3, 0.255, 0.17, 0.085, 0.04, 0.15)),
+    "a new one of 30 %": (600, 1, (0.245, 0.21, 0.14, 0.07, 0.035, 0.3)),
+}
+MIX_NULLS = {
+    "as planned": (600, 1, (0.35, 0.3, 0.2, 0.1, 0.05, 0.0)),
+    "at the edge: 20 % moved": (600, 1, (0.55, 0.1, 0.2, 0.1, 0.05, 0.0)),
+    "at the edge, 10 requests in a go": (600, 10, (0.55, 0.1, 0.2, 0.1, 0.05, 0.0)),
 }
 
 pytestmark = pytest.mark.benchmark
@@ -45,6 +62,37 @@ def test_without_drift(name: str, figures: Figures) -> None:
     # 1/alpha looks on average for each of the ends of the ranges.
     promised = 100 * min(1.0, 6 * TEST.alpha * DAY / MINUTES)
     figures.add(f"false drift in 24 h of looks each 15 s, {name}", 100 * called / days, "%", target=promised)
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_time_to_detect_a_mix(name: str, figures: Figures) -> None:
+    found = [_first_mix(MIXES[name], seed, 6 * 60) for seed in range(60)]
+    assert math.isfinite(max(found)), name
+    figures.add(f"mix found, {name}, median", float(np.median(found)), "min", target=60)
+    figures.add(f"mix found, {name}, 9 of 10", float(np.quantile(found, 0.9)), "min")
+
+
+@pytest.mark.parametrize("name", MIX_NULLS)
+def test_a_mix_without_drift(name: str, figures: Figures) -> None:
+    days = 40
+    called = sum(math.isfinite(_first_mix(MIX_NULLS[name], seed, DAY)) for seed in range(days))
+    promised = 100 * min(1.0, 2 * MIX_TEST.alpha * DAY / MINUTES)
+    figures.add(f"false drift of the mix in 24 h of looks each 15 s, {name}", 100 * called / days, "%", target=promised)
+
+
+def _first_mix(world: tuple[float, int, tuple[float, ...]], seed: int, minutes: float) -> float:
+    """Minutes until the mix is said to be another, infinity if never."""
+    rng, evidence = np.random.default_rng(seed), mix.MixEvidence.start(MIX_TEST)
+    requests, together, parts = world
+    looks = round(minutes / MINUTES)
+    users = rng.multinomial(rng.poisson(requests * MINUTES / together, looks), parts)
+    # Some send one, some many: as many as coins until the first head.
+    sent = users + rng.negative_binomial(np.maximum(users, 1), 1 / together) * (users > 0)
+    for look, counts in enumerate(sent.tolist()):
+        evidence = mix.update(MIX_TEST, evidence, MINUTES, dict(zip(SEGMENTS, counts, strict=True)))
+        if mix.judge(MIX_TEST, evidence).is_found:
+            return (look + 1) * MINUTES
+    return math.inf
 
 
 def _first(world: tuple[float, float, float], quantity: Quantity | None, seed: int, minutes: float) -> float:

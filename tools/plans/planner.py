@@ -11,7 +11,7 @@ from datetime import timedelta
 from tools.plans import sizing
 from tools.plans.defaults import PlanningDefaults
 from tools.plans.kinds import NO_KINDS, Kinds, watching_splits
-from tools.plans.model import Audience, Basis, Exposure, Facet, Mode, Plan, Source, Stage, Strategy
+from tools.plans.model import Audience, Basis, Expected, Exposure, Facet, Mode, Plan, Source, Stage, Strategy
 from tools.plans.policy import Policy
 from tools.plans.reach import blast_radius
 from tools.plans.sizing import Baseline, CannotBeProven, Rail
@@ -53,10 +53,12 @@ def draft_plan(
     defaults: PlanningDefaults,
     strategy: Strategy | None = None,
     kinds: Kinds = NO_KINDS,
+    mixes: Sequence[Expected] = (),
 ) -> Draft:
     """A plan whose every stage can be proven, or that says which can't. Raises CannotBeProven.
 
-    `kinds` are those of the catalogue's metrics: what watches the split of users comes along by itself.
+    `kinds` are those of the catalogue's metrics: what watches the split of users comes along by itself. `mixes` is what
+    the traffic was made of, to be watched.
     """
     if not baselines:
         raise CannotBeProven(
@@ -79,7 +81,7 @@ def draft_plan(
         blind_budget=defaults.blind_budget,
         check_every=defaults.check_every,
         rationale=tuple(rail.summary(defaults.traffic_window) for rail in rails),
-        expected=tuple(baseline.expected for baseline in baselines),
+        expected=(*(baseline.expected for baseline in baselines), *mixes),
         spec_author=feature.spec_author,
         spec_sha256=feature.spec_sha256,
     )

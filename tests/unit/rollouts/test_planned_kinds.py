@@ -66,13 +66,14 @@ DEFAULTS = PlanningDefaults(
 
 @dataclass
 class Shop:
-    """A world whose flag is planned for; `slower` and `richer` are what treatment does."""
+    """A world whose flag is planned for; `slower` and `richer` are what treatment does, `mix` is who comes."""
 
     world: World
     definitions: tuple[MetricDefinition, ...]
     slower: float = 1.0
     richer: float = 1.0
     kpis: tuple[str, ...] = ()
+    mix: tuple[tuple[str, float], ...] = (("us", 0.45), ("eu", 0.35), ("asia", 0.2))
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(9))
 
     async def planned(self, strategy: Strategy | None = None) -> tuple[Plan, tuple[str, ...]]:
@@ -129,6 +130,7 @@ class Shop:
             "split": [Observation(variant, at, requests)],
             "revenue": [Observation(variant, at, requests, total=float(spent.sum()), total_squares=squares)],
             "latency": latencies(variant, at, took),
+            "regions": [Observation(variant, at, int(requests * part), segment=label) for label, part in self.mix],
         }
         for definition in self.definitions:
             self.world.source.add(definition.name, FLAG.flag, FLAG.environment, *seen[definition.name])
