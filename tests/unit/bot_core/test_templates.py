@@ -1,8 +1,12 @@
 """What `sluice init` writes is what Slack and Sluice accept."""
 
 import json
+import math
 import re
+import sqlite3
 import tomllib
+from contextlib import closing
+from datetime import UTC, datetime
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,8 @@ from bot.init import template, write_files
 from bot.settings import Settings, load_settings
 from bot.workspace.settings import DEFAULT_EVENTS, DEFAULT_PROMPTS
 from tools.errors import Conflict
+from tools.metrics.base import MetricQuery, Sample, Window
+from tools.metrics.sql import SqlMetricSource
 
 COMMENTED = re.compile(r"^# (?=\[|\w+ = |\"\"\"|SELECT|FROM|WHERE|GROUP)", re.MULTILINE)
 
@@ -96,6 +102,30 @@ class TestManifest:
         assert manifest["settings"]["interactivity"]["is_enabled"] is True
 
 
+SHOP = """
+CREATE TABLE requests (flag, environment, at, variant, user_id, failed, amount, took, region);
+CREATE TABLE assignments (flag, environment, first_seen, variant, user_id);
+INSERT INTO requests VALUES
+  ('new-checkout', 'production', '2026-03-01 12:00:00.000000', 'new', 'a', 0, 400, 20, 'eu'),
+  ('new-checkout', 'production', '2026-03-01 12:10:00.000000', 'new', 'a', 1, 400, 60, 'eu'),
+  ('new-checkout', 'production', '2026-03-01 12:20:00.000000', 'new', 'b', 0, 10, 100, 'eu'),
+  ('new-checkout', 'production', '2026-03-01 12:30:00.000000', 'new', 'c', 0, 30, 4000, 'us'),
+  ('new-checkout', 'production', '2026-03-01 13:00:00.000000', 'new', 'c', 1, 30, 4000, 'us'),
+  ('new-checkout', 'staging', '2026-03-01 12:30:00.000000', 'new', 'c', 1, 30, 4000, 'us');
+INSERT INTO assignments SELECT flag, environment, MIN(at), variant, user_id FROM requests GROUP BY 1, 2, 4, 5;
+"""
+
+
+def _without_marks(text: str) -> str:
+    """The template with its examples in force, their queries' every line among them."""
+    lines, in_query = list[str](), False
+    for line in text.splitlines():
+        shown = COMMENTED.sub("", line) if not in_query else line.removeprefix("# ")
+        in_query = in_query is not (shown.count('"""') % 2 == 1)
+        lines.append(shown)
+    return "\n".join(lines).replace('url = "postgresql://sluice:PASSWORD@db.example.com/sluice"\n', "", 1)
+
+
 class TestSettingsFile:
     def test_it_is_accepted_as_it_is(self, tmp_path: Path) -> None:
         write_files(tmp_path, force=False)
@@ -109,9 +139,39 @@ class TestSettingsFile:
         path.write_text(text, encoding="utf-8")
         settings = load_settings(path, {})
         assert list(settings.sources) == ["shop"]
-        assert list(settings.metrics) == ["checkout_errors", "checkout_split"]
+        assert {name: metric.kind.value for name, metric in settings.metrics.items()} == {
+            "checkout_errors": "ratio",
+            "revenue": "mean",
+            "checkout_latency": "latency",
+            "regions": "mix",
+            "checkout_split": "assignments",
+        }
         assert settings.metrics["checkout_errors"].objective == 0.01
         assert [freeze.name for freeze in settings.policy.freezes] == ["year end"]
+
+    async def test_its_queries_answer_what_they_are_for(self, tmp_path: Path) -> None:
+        """Every one of them is run: on a shop of three users, one of them slow, rich, and from elsewhere."""
+        (tmp_path / "sluice.toml").write_text(_without_marks(template("sluice.toml")), encoding="utf-8")
+        definitions = load_settings(tmp_path / "sluice.toml", {}).metrics.values()
+        with closing(sqlite3.connect(tmp_path / "shop.db")) as shop:
+            shop.executescript(SHOP)
+        source = SqlMetricSource(f"sqlite:///{tmp_path}/shop.db", definitions)
+        window = Window(datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 3, 1, 13, tzinfo=UTC))
+        found = {}
+        for name in (one.name for one in definitions):
+            reading = await source.read(MetricQuery(name, "new-checkout", "production", window))
+            assert reading.newest == datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+            found[name] = reading.by_variant["new"]
+        units = await source.read_units(MetricQuery("checkout_errors", "new-checkout", "production", window))
+        await source.close()
+        assert found["checkout_errors"] == Sample(4, 1)
+        assert found["revenue"] == Sample(3, total=500 + 10 + 30, total_squares=500**2 + 10**2 + 30**2)
+        assert found["checkout_latency"].buckets == ((50, 1), (100, 2), (math.inf, 1))
+        assert found["checkout_latency"].total == 20 + 60 + 100 + 4000
+        assert found["regions"].segments == (("eu", 3), ("us", 1))
+        assert found["checkout_split"] == Sample(3)
+        assert sum(one.exposures for one in units) == 4
+        assert [one.events for one in units if one.unit is not None] == [1]
 
     def test_its_commented_values_are_the_defaults(self) -> None:
         shown = tomllib.loads(
