@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tools.gates.forecast import Population
+from tools.gates.blast import Population
 from tools.plans.model import Duration, Name, Percent, Value
 
 

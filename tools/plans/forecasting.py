@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from tools.clock import in_words
-from tools.gates.forecast import HarmForecast, Reach, Schedule, Step, Watched
+from tools.gates.amounts import Amounts, Latencies
+from tools.gates.blast import Reach
+from tools.gates.forecast import HarmForecast
+from tools.gates.schedule import Schedule, Step, Watched
 from tools.plans.model import Mode, Plan, Stage
 from tools.plans.sizing import Baseline, CannotBeProven
 
@@ -13,7 +16,7 @@ LARGEST_COMPARED = 0.99
 
 
 def schedule_of(plan: Plan, baselines: Sequence[Baseline]) -> Schedule:
-    """The plan's stages with what its rates did lately; a metric without a baseline, a mean and a latency are left out.
+    """The plan's stages with what its metrics did lately; one without a baseline is left out.
 
     Raises CannotBeProven when no baseline is of a metric that guards, BadQuestion for one that makes no sense.
     """
@@ -24,11 +27,11 @@ def schedule_of(plan: Plan, baselines: Sequence[Baseline]) -> Schedule:
             base.direction,
             margins[base.metric],
             base.requests_per_minute,
-            base.base_rate,
+            _seen(base),
             max([base.dispersion, *_dispersions(plan, base.metric)]),
         )
         for base in baselines
-        if base.metric in margins and base.base_rate is not None
+        if base.metric in margins
     )
     if not watched:
         raise CannotBeProven(f"None of the metrics that guard {plan.flag} was measured, so nothing can be foretold.")
@@ -69,6 +72,13 @@ def _step(stage: Stage, watched: Sequence[Watched]) -> Step:
         min_samples=tuple(samples.get(one.name, 0) for one in watched),
         shadow=stage.exposure.mode is Mode.SHADOW,
     )
+
+
+def _seen(base: Baseline) -> float | Amounts | Latencies:
+    if base.values is not None:
+        return base.values
+    assert base.base_rate is not None, "a baseline has one or the other"
+    return base.base_rate
 
 
 def _dispersions(plan: Plan, metric: str) -> list[float]:

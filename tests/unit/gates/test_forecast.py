@@ -13,20 +13,11 @@ from tests.benchmarks.gates import Rule, first_answer
 from tests.unit.gates.rollouts import Rollouts, roll_out, watch_everyone
 from tests.unit.gates.streams import World, simulate
 from tools.gates import BadQuestion, CountTest, Direction, Minutes, Traffic
-from tools.gates.forecast import (
-    DRAWS,
-    Chance,
-    Ending,
-    Population,
-    Reach,
-    Schedule,
-    Step,
-    Watched,
-    catch_in_stage,
-    false_rollback,
-    forecast,
-    forecast_harm,
-)
+from tools.gates.blast import Population, Reach
+from tools.gates.courses import DRAWS, Ending
+from tools.gates.false_rollback import Chance, false_rollback
+from tools.gates.forecast import catch_in_stage, forecast, forecast_harm
+from tools.gates.schedule import Schedule, Step, Watched
 
 ERRORS = Watched("errors", Direction.INCREASE, 2.0, 4000, 0.005)
 ORDERS = Watched("orders", Direction.DECREASE, 1.25, 4000, 0.1)
@@ -224,7 +215,7 @@ def test_a_longer_plan_has_more_chances_of_a_false_rollback_but_never_more_than_
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
-        (lambda: replace(ERRORS, base_rate=0), "base rate"),
+        (lambda: replace(ERRORS, seen=0), "base rate"),
         (lambda: replace(ERRORS, margin=1), "margin"),
         (lambda: Step(0, 1, 1), "share"),
         (lambda: Step(0.5, 3, 2), "at least 3"),
@@ -235,7 +226,7 @@ def test_a_longer_plan_has_more_chances_of_a_false_rollback_but_never_more_than_
         (lambda: forecast_harm(PLAN, "latency", 2.0), "guards no stage; errors do"),
         (lambda: forecast_harm(PLAN, "errors", 0.5), "factor between 1"),
         (
-            lambda: forecast_harm(replace(PLAN, watched=(replace(ERRORS, base_rate=0.6),)), "errors", 2.0),
+            lambda: forecast_harm(replace(PLAN, watched=(replace(ERRORS, seen=0.6),)), "errors", 2.0),
             "can't become",
         ),
     ],

@@ -8,7 +8,9 @@ import pytest
 
 from tests.unit.gates.rollouts import Arms, roll_out
 from tools.gates import Direction
-from tools.gates.forecast import Ending, Schedule, Step, Watched, forecast_harm
+from tools.gates.courses import Ending
+from tools.gates.forecast import forecast_harm
+from tools.gates.schedule import Schedule, Step, Watched
 from tools.gates.wealth import Floats, log_sum
 
 ONE = Watched("errors", Direction.INCREASE, 2.0, 1200, 0.005)
@@ -24,7 +26,7 @@ def evidence(ratio: float, rollouts: int, minutes: int, seed: int) -> Floats:
     found = np.empty((rollouts, len(FIVE), minutes))
     for minute in range(minutes):
         for index, one in enumerate(arms):
-            one.minute(rng, np.full(rollouts, 0.2), burning_in=False)
+            one.minutes(1, rng, np.full(rollouts, 0.2), np.ones(rollouts, bool), burning_in=False)
             found[:, index, minute] = one.harm.log_e
     return found
 

@@ -7,7 +7,8 @@ import pytest
 
 from tests.unit.plans.test_planner import ERRORS, ORDERS, draft
 from tools.gates import Minutes
-from tools.gates.forecast import BlastRadius, HarmForecast, Reach, StageCatch, catch_in_stage, forecast_harm
+from tools.gates.blast import BlastRadius, Reach
+from tools.gates.forecast import HarmForecast, StageCatch, catch_in_stage, forecast_harm
 from tools.plans.forecasting import schedule_of, told
 from tools.plans.model import Audience, Guardrail, Strategy
 from tools.plans.planner import CannotBeProven

@@ -9,7 +9,8 @@ import pytest
 from tests.unit.gates.rollouts import watch_everyone
 from tests.unit.rollouts.world import POLICY
 from tools.gates import Direction
-from tools.gates.forecast import Ending, Step, Watched
+from tools.gates.courses import Ending
+from tools.gates.schedule import Step, Watched
 from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import Audience, Mode, Strategy
 from tools.plans.planner import Baseline, CannotBeProven, Draft, Feature, draft_plan

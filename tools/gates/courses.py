@@ -1,0 +1,149 @@
+"""Courses of a plan, sampled: its stages walked through many times, with what the gates then say.
+
+`DRAWS` courses are sampled with a fixed seed, so that the same question always gets the same answer. What is left out:
+the burn-in question (a harm beyond the burn-in margin is caught sooner than is said), traffic that changes over the
+day, and the time that people take to approve.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.gates.schedule import Schedule, Step
+from tools.gates.walks import Ints, Walk, walk_of
+from tools.gates.wealth import Floats, log_sum
+
+DRAWS = 800
+SEED = 20_000
+# How long a step of the walk is, as parts of the time that is counted so far and of the least that the stage lasts:
+# short enough that next to nothing is missed between two looks.
+STEP_PART, BAKE_PART = 0.05, 0.02
+
+Flags = NDArray[np.bool_]
+
+
+class Ending(IntEnum):
+    """How a course ends."""
+
+    PROMOTED = 0  # through all its stages
+    ROLLED_BACK = 1
+    ASKED = 2  # paused at a stage's limit: a person decides
+
+
+@dataclass(frozen=True)
+class Courses:
+    """Sampled courses: how each ended (draws,), in which stage (draws,), and its minutes in each (draws, stages)."""
+
+    ending: Ints
+    stage: Ints
+    lengths: Floats
+
+    @property
+    def minutes(self) -> Floats:
+        """Of each, from the start to its end, (draws,)."""
+        return np.asarray(self.lengths.sum(axis=1))
+
+    def came(self, index: int) -> Flags:
+        """Which came to that stage."""
+        return np.asarray(self.stage >= index)
+
+    def passed(self, index: int) -> Flags:
+        """Which were proven safe there."""
+        return np.asarray((self.stage > index) | ((self.stage == index) & (self.ending == Ending.PROMOTED)))
+
+    def typical_lengths(self) -> list[float]:
+        """The median length of each stage, of those that came there; 0 where none did."""
+        stages = range(self.lengths.shape[1])
+        return [
+            float(np.median(self.lengths[came, index])) if (came := self.came(index)).any() else 0.0 for index in stages
+        ]
+
+
+def sampled(schedule: Schedule, ratios: dict[str, float]) -> Courses:
+    """The courses when treatment's metrics are these ratios of control's, and equal to it where none is given."""
+    return _sampled(schedule, tuple(sorted(ratios.items())))
+
+
+@lru_cache(maxsize=64)
+def _sampled(schedule: Schedule, ratios: tuple[tuple[str, float], ...]) -> Courses:
+    return _Walkers(schedule, dict(ratios)).walked()
+
+
+@dataclass
+class _Walkers:
+    """Takes `DRAWS` courses through the stages at once. `told` are those that a suspicion has paused."""
+
+    schedule: Schedule
+    ratios: dict[str, float]
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(SEED))
+    told: Flags = field(default_factory=lambda: np.zeros(DRAWS, bool))
+
+    def walked(self) -> Courses:
+        steps, books = self.schedule.steps, dict[str, list[Walk]]()
+        stage, ending = np.zeros(DRAWS, np.int64), np.full(DRAWS, Ending.PROMOTED, np.int64)
+        lengths = np.zeros((DRAWS, len(steps)))
+        for index, step in enumerate(steps):
+            here = np.flatnonzero(ending == Ending.PROMOTED)
+            book = books.setdefault(step.book, self._fresh(step))
+            stage[here] = index
+            lengths[here, index], ending[here] = self._through(step, self.schedule.warming(index), book, here)
+        return Courses(ending, stage, lengths)
+
+    def _fresh(self, step: Step) -> list[Walk]:
+        return [
+            walk_of(one, self.ratios.get(one.name, 1.0), DRAWS, self.schedule.alpha_safe)
+            for one in self.schedule.guarding(step)
+        ]
+
+    def _through(self, step: Step, warming: float, book: list[Walk], here: Ints) -> tuple[Floats, Ints]:
+        """How long the courses `here` stay in the stage and how they leave it, each of the shape of `here`."""
+        lengths, endings = np.full(len(here), step.limit), np.full(len(here), Ending.ASKED, np.int64)
+        staying, age, plan = np.arange(len(here)), 0.0, self.schedule
+        for looked in self._looks(step, warming):
+            if not len(staying):
+                break
+            courses, minutes = here[staying], max(looked - max(age, warming), 0.0)
+            for walk in book:
+                walk.count(self.rng, step, minutes, courses)
+            age = looked
+            harm, safe = self._evidence(book, courses)
+            self.told[courses] |= harm >= -math.log(plan.alpha_pause)
+            caught = harm >= -math.log(plan.alpha_rollback)
+            passed = ~self.told[courses] & (safe >= -math.log(plan.alpha_safe)) & self._enough(step, warming, age)
+            leaving = caught | passed
+            lengths[staying[leaving]] = age
+            endings[staying[leaving]] = np.where(caught, Ending.ROLLED_BACK, Ending.PROMOTED)[leaving]
+            staying = staying[~leaving]
+        return lengths, endings
+
+    def _evidence(self, book: list[Walk], courses: Ints) -> tuple[Floats, Floats]:
+        """The log evidence of harm of all guardrails together, and the least that one has of safety.
+
+        Where nothing that is watched guards, there is neither harm nor anything to wait for.
+        """
+        if not book:
+            return np.full(len(courses), -math.inf), np.full(len(courses), math.inf)
+        together = log_sum(np.stack([walk.harm(courses) for walk in book], axis=-1))
+        return math.log(self.schedule.weight) + together, np.min([walk.safe(courses) for walk in book], axis=0)
+
+    def _enough(self, step: Step, warming: float, age: float) -> bool:
+        """Whether the stage is old enough and has its samples."""
+        samples = step.min_samples or (0,) * len(self.schedule.watched)
+        served = step.share * max(age - warming, 0.0)
+        pairs = zip(self.schedule.watched, samples, strict=True)
+        return age >= step.bake and all(one.requests_per_minute * served >= sample for one, sample in pairs)
+
+    def _looks(self, step: Step, warming: float) -> Iterator[float]:
+        """When to look, in minutes since the stage began: at the burn-in's end, the bake's, else ever more rarely."""
+        age, edges = 0.0, sorted(edge for edge in (warming, step.bake, step.limit) if edge > 0)
+        while age < step.limit:
+            counted = max(age - warming, 0.0)
+            ahead = age + max(self.schedule.check_every, STEP_PART * counted, BAKE_PART * step.bake)
+            edge = next((edge for edge in edges if edge > age), step.limit)
+            age = edge if age < warming or ahead >= edge else ahead
+            yield age
