@@ -2,6 +2,7 @@
 
 import json
 import math
+import uuid
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -246,3 +247,50 @@ def test_numbers_of_units_are_checked_as_any_other() -> None:
         units_of(definition(), COLUMNS, [])
     with pytest.raises(TooManyUnits, match="more than 50,000 units"):
         units_of(definition(), ("unit", *COLUMNS), [(0, "a", 1, 0)] * (MAX_UNIT_ROWS + 1))
+
+
+MIXED = ("variant", "segment", "exposures")
+
+
+def mixed(*rows: tuple[Any, ...], columns: tuple[str, ...] = MIXED) -> Reading:
+    return reading_of(definition(kind="mix"), columns, rows, query="SELECT")
+
+
+def test_a_mix_has_its_segments_by_variant() -> None:
+    house = uuid.UUID(int=7)
+    reading = mixed(("a", "eu", 3), ("a", None, 2), ("a", 42, 1), ("a", house, 1), ("b", "eu", 5), (None, "", 4))
+    assert reading.by_variant["a"].segments == ((str(house), 1), ("42", 1), (None, 2), ("eu", 3))
+    assert reading.by_variant["b"] == Sample(5, segments=(("eu", 5),))
+    assert reading.by_variant[None].segments == (("", 4),)
+    assert json.loads(json.dumps(reading.raw)) == reading.raw
+
+
+def test_long_labels_are_cut_and_alike_ones_added_up() -> None:
+    reading = mixed(("a", "x" * 100, 3), ("a", "x" * 90, 2), ("a", "nul\0", 1), ("a", "\ud800", 1))
+    assert reading.by_variant["a"].segments == (("?", 1), ("nul\ufffd", 1), ("x" * 79 + "…", 5))
+    assert "\0" not in str(reading.raw)
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ([("a", 1.5, 1)], "'segment' is a float; it must be text or a whole number"),
+        ([("a", True, 1)], "'segment' is a bool"),
+        ([("a", "eu", -1)], "'exposures' is -1, less than zero"),
+        ([("a", "eu", math.nan)], "not a whole number"),
+        (
+            [("a", str(i), 1) for i in range(MAX_ROWS + 1)],
+            "more than 1000 rows; group by variant and a segment with fewer",
+        ),
+    ],
+)
+def test_what_can_be_no_mix_is_refused(rows: list[tuple[Any, ...]], problem: str) -> None:
+    with pytest.raises(BadMetricAnswer, match=problem):
+        mixed(*rows)
+
+
+def test_a_mix_needs_its_column_and_no_other_kind_has_it() -> None:
+    with pytest.raises(BadMetricAnswer, match="'segment' is missing; a mix needs exposures, segment, variant"):
+        mixed(("a", 1), columns=("variant", "exposures"))
+    with pytest.raises(BadMetricAnswer, match="'segment' is unknown"):
+        read(("a", 1, 0, "eu"), columns=(*COLUMNS, "segment"))

@@ -14,8 +14,8 @@ from tools.gates.amounts import Amounts, Latencies
 from tools.metrics.catalogue import MetricKind
 from tools.metrics.units import in_unit
 from tools.plans.defaults import PlanningDefaults
-from tools.plans.kinds import Kinds
-from tools.plans.model import Exposure, Mode, OnFail, Plan, Source, Strategy
+from tools.plans.kinds import Kinds, control_faults
+from tools.plans.model import Expected, Exposure, Guardrail, Mode, OnFail, Part, Plan, Source, Strategy
 from tools.plans.planner import Baseline, CannotBeProven, Draft, draft_plan
 from tools.plans.revision import Changes, revise_plan
 from tools.plans.sizing import rail_of
@@ -213,3 +213,17 @@ def test_adding_a_mean_guards_all_but_the_last_stage() -> None:
     made = revised(plan, Changes(add_metrics=("revenue",))).plan
     assert {tuple(metrics) for percent, metrics in guards(made) if percent < 100} == {("errors", "revenue", "split")}
     assert guards(made)[-1] == (100, ["errors"])
+
+
+def test_what_requests_are_made_of_guards_nothing_and_stays_in_a_plan_that_is_changed() -> None:
+    mix = Expected(metric="regions", base_rate=None, quietest=1, busiest=9, mix=(Part(segment="eu", share=0.6),))
+    kinds = {**KINDS, "regions": MetricKind.MIX}
+    plan = draft_plan(FEATURE, ALL, POLICY, PlanningDefaults(), kinds=kinds, mixes=(mix,)).plan
+    assert plan.expected[-1] == mix
+    changed = revise_plan(
+        plan, Changes(drop_metrics=("revenue",)), ALL, POLICY, PlanningDefaults(), words="-", kinds=kinds
+    )
+    assert mix in changed.plan.expected
+    guarded = plan.stages[0].model_copy(update={"guardrails": (Guardrail(metric="regions"),)})
+    faults = list(control_faults(plan.model_copy(update={"stages": (guarded,)}), kinds))
+    assert faults == ["Stage 1: regions says what requests are made of, which guards nothing; leave it out."]
