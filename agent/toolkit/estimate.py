@@ -1,7 +1,7 @@
 """estimate: how long, how many, how much: the calculators, fed with the flag's own traffic."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Annotated
 
@@ -12,15 +12,16 @@ from agent.toolkit.subject import AboutFlag, subject
 from agent.toolkit.wording import listed
 from tools.clock import in_words
 from tools.errors import SluiceError
+from tools.flags.base import FlagRef
 from tools.gates import CountTest, Direction
 from tools.gates.calculators import (
     minimum_sample,
     smallest_harm,
     time_to_prove,
 )
-from tools.gates.forecast import catch_in_stage, forecast_harm
+from tools.gates.forecast import catch_in_stage, forecast, forecast_harm
 from tools.metrics.catalogue import MetricKind
-from tools.plans.forecasting import schedule_of, told
+from tools.plans.forecasting import harmless, schedule_of, told
 from tools.plans.kinds import is_sized, without_splits
 from tools.plans.model import Plan, Stage
 from tools.plans.sizing import Baseline
@@ -61,20 +62,37 @@ async def run(context: Context, arguments: Question) -> Result:
     margins = _margins(view.plan.stages) | guarding if view is not None else {}
     known = [metric for metric, kind in desk.metrics.catalogue.kinds.items() if is_sized(kind)]
     metrics = [arguments.metric] if arguments.metric else list(guarding) or known
-    lines, failures = list[str](), list[str]()
-    for metric in metrics:
+    measured, failed = await _measured(context, ref, [*metrics, *margins])
+    bases = [base for metric, base in measured.items() if metric in margins]
+    lines, failures = list[str](), [failed[metric] for metric in metrics if metric in failed]
+    for base in (measured[metric] for metric in metrics if metric in measured):
+        metric = base.metric
         try:
-            base = await context.desk.planner.traffic(ref.flag, ref.environment, metric)
             margin = arguments.margin or margins.get(metric, USUAL_FACTORS[base.kind])
             harm = arguments.harm or margin
             lines += _lines(base, percent, harm, margin, sharing=len(margins) if metric in margins else 1)
-            if view is not None and arguments.percent is None and metric in margins and base.base_rate is not None:
-                lines.append(await _foretold(view.plan, base, harm))
+            if view is not None and arguments.percent is None and metric in margins:
+                lines.append(await _foretold(view.plan, bases, base, harm))
         except SluiceError as error:
             failures.append(str(error))
+    if view is not None and arguments.percent is None and bases:
+        lines.append(harmless(await asyncio.to_thread(forecast, schedule_of(view.plan, bases))))
     if not lines:
         return Result(said=" ".join(failures) or "There is no metric to estimate with.", failed=True)
     return Result(said=listed([f"{ref.flag} in {ref.environment} at {percent:g} %:", *lines, *failures]))
+
+
+async def _measured(
+    context: Context, ref: FlagRef, metrics: Iterable[str]
+) -> tuple[dict[str, Baseline], dict[str, str]]:
+    """What the metrics did lately, and why the others are not known."""
+    known, unknown = dict[str, Baseline](), dict[str, str]()
+    for metric in dict.fromkeys(metrics):
+        try:
+            known[metric] = await context.desk.planner.traffic(ref.flag, ref.environment, metric)
+        except SluiceError as error:
+            unknown[metric] = str(error)
+    return known, unknown
 
 
 def _margins(stages: Iterable[Stage]) -> dict[str, float]:
@@ -100,9 +118,12 @@ def _lines(base: Baseline, percent: float, harm: float, margin: float, *, sharin
     ]
 
 
-async def _foretold(plan: Plan, base: Baseline, harm: float) -> str:
-    """What the plan as a whole does about the harm. In a thread: it takes a good part of a second."""
-    schedule = schedule_of(plan, [base])
+async def _foretold(plan: Plan, bases: Sequence[Baseline], base: Baseline, harm: float) -> str:
+    """What the plan as a whole does about the harm in `base`, with what is known of all that guard it.
+
+    In a thread: it takes a good part of a second.
+    """
+    schedule = schedule_of(plan, bases)
     found = await asyncio.to_thread(forecast_harm, schedule, base.metric, harm)
     return told(found, plan, f"{_factor(base, harm)} in {base.metric}")
 

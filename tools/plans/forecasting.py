@@ -6,7 +6,7 @@ from datetime import timedelta
 from tools.clock import in_words
 from tools.gates.amounts import Amounts, Latencies
 from tools.gates.blast import Reach
-from tools.gates.forecast import HarmForecast
+from tools.gates.forecast import HarmForecast, PlanForecast
 from tools.gates.schedule import Schedule, Step, Watched
 from tools.plans.model import Mode, Plan, Stage
 from tools.plans.sizing import Baseline, CannotBeProven
@@ -42,6 +42,20 @@ def schedule_of(plan: Plan, baselines: Sequence[Baseline]) -> Schedule:
         check_every=max(_in_minutes(plan.check_every), 1 / 60),
         sharing=len({rail.metric for stage in plan.stages for rail in stage.guardrails if not rail.of_split}),
     )
+
+
+def harmless(found: PlanForecast) -> str:
+    """A sentence for people about a treatment that does no harm."""
+    chance = found.false_rollback
+    wrong = (
+        f"It rolls back for nothing in about {_precisely(chance.expected)} of 100 rollouts, "
+        f"in at most {_of_hundred(chance.bound)}."
+    )
+    if found.whole is None:
+        return f"Without harm hardly any rollout is proven in all its stages: people are asked. {wrong}"
+    median, p90 = (in_words(timedelta(minutes=minutes)) for minutes in (found.whole.median, found.whole.p90))
+    asked = f"; in {_of_hundred(found.unfinished)} of 100 people are asked" if found.unfinished >= 0.005 else ""
+    return f"Without harm this plan is through after about {median} (9 of 10 within {p90}){asked}. {wrong}"
 
 
 def told(found: HarmForecast, plan: Plan, harm: str) -> str:
@@ -91,6 +105,11 @@ def _in_minutes(length: timedelta) -> float:
 
 def _of_hundred(part: float) -> str:
     return f"{100 * part:.0f}"
+
+
+def _precisely(part: float) -> str:
+    """With one digit, where a whole number would round it to nothing."""
+    return f"{100 * part:.1f}" if part < 0.1 else _of_hundred(part)
 
 
 def _percents(reach: Reach) -> str:

@@ -5,11 +5,14 @@ from datetime import timedelta
 
 import pytest
 
+from tests.unit.plans.test_kinds import ALL, LATENCY, REVENUE
+from tests.unit.plans.test_kinds import draft as draft_kinds
 from tests.unit.plans.test_planner import ERRORS, ORDERS, draft
 from tools.gates import Minutes
 from tools.gates.blast import BlastRadius, Reach
-from tools.gates.forecast import HarmForecast, StageCatch, catch_in_stage, forecast_harm
-from tools.plans.forecasting import schedule_of, told
+from tools.gates.false_rollback import Chance
+from tools.gates.forecast import HarmForecast, PlanForecast, StageCatch, catch_in_stage, forecast_harm
+from tools.plans.forecasting import harmless, schedule_of, told
 from tools.plans.model import Audience, Guardrail, Strategy
 from tools.plans.planner import CannotBeProven
 
@@ -48,6 +51,22 @@ def test_metrics_that_were_not_measured_share_the_level_and_a_split_does_not() -
     assert schedule_of(plan.model_copy(update={"stages": stages}), [ERRORS]).weight == 0.5
 
 
+def test_a_plan_may_be_guarded_by_all_kinds() -> None:
+    plan = draft_kinds().plan
+    schedule = schedule_of(plan, ALL)
+    assert [(one.name, one.seen) for one in schedule.watched] == [
+        ("errors", ERRORS.base_rate),
+        ("revenue", REVENUE.values),
+        ("latency", LATENCY.values),
+    ]
+    assert schedule.weight == pytest.approx(1 / 3)
+    assert schedule.steps[-1].min_samples[1:] == (0, 0)
+    assert [one.name for one in schedule.guarding(schedule.steps[-1])] == ["errors"]
+    for metric, harm in (("revenue", "÷1.1 in revenue"), ("latency", "×1.1 in latency")):
+        found = forecast_harm(schedule, metric, 1.1)
+        assert told(found, plan, harm).startswith(f"This plan rolls {harm} back in ")
+
+
 def test_a_plan_none_of_whose_metrics_was_measured_foretells_nothing() -> None:
     with pytest.raises(CannotBeProven, match="None of the metrics"):
         schedule_of(draft().plan, [ORDERS])
@@ -74,6 +93,16 @@ def test_the_sentence_owns_up_to_what_is_missed() -> None:
     )
     nothing = HarmForecast(0.0, 0.0, 1.0, stages, None, None)
     assert "does not catch ×1.01 in errors" in told(nothing, draft().plan, "×1.01 in errors")
+
+
+def test_a_harmless_plan_has_a_length_and_a_chance_of_being_wrong() -> None:
+    chance = Chance(0.04, 0.0123)
+    assert harmless(PlanForecast((), Minutes(150, 300), 0.026, chance)) == (
+        "Without harm this plan is through after about 2.5 h (9 of 10 within 5 h); in 3 of 100 people are asked. "
+        "It rolls back for nothing in about 1.2 of 100 rollouts, in at most 4."
+    )
+    assert "people are asked" not in harmless(PlanForecast((), Minutes(150, 300), 0.001, chance))
+    assert harmless(PlanForecast((), None, 1.0, chance)).startswith("Without harm hardly any rollout is proven in all")
 
 
 def test_the_plan_s_notes_count_the_burn_in() -> None:
