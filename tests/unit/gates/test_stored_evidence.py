@@ -28,6 +28,7 @@ from tools.gates import (
     judge_ceiling,
     latency,
     means,
+    mix,
     update,
     update_ceiling,
 )
@@ -43,6 +44,8 @@ OBJECTIVE = budget.BudgetTest(0.01)
 AS_PLANNED = drift.DriftTest(
     Direction.INCREASE, base_rate=drift.within(0.005, 3), traffic=(100, 2000), share=drift.share_within(0.05, 2)
 )
+
+MIXED = mix.MixTest((("eu", 0.4), ("us", 0.35)))
 
 
 def counts(stored: Any) -> Verdict:
@@ -95,7 +98,17 @@ def incident(stored: Any) -> str:
     return drift.judge(AS_PLANNED, evidence).why
 
 
-SENTENCES: dict[str, Callable[[Any], str]] = {"assignment": assignments, "budget": burn, "drift": incident}
+def segments(stored: Any) -> str:
+    evidence = mix.update(MIXED, mix.MixEvidence.from_json(stored, MIXED), 1.0, {"eu": 700, "us": 100, "moon": 50}, 150)
+    return mix.judge(MIXED, evidence).why
+
+
+SENTENCES: dict[str, Callable[[Any], str]] = {
+    "assignment": assignments,
+    "budget": burn,
+    "drift": incident,
+    "mix": segments,
+}
 
 
 @pytest.mark.parametrize("kind", SENTENCES)

@@ -29,15 +29,25 @@ BROKEN = error("The metric source refused the query.")
 
 SHARED = replace(HELD, pause_from=60.0, rollback_from=150.0)
 NEVER_ROLLS_BACK = replace(SUSPECTED, pause_from=1000.0, rollback_from=None)
+DRIFTED = replace(HELD, drift="Traffic is 75/min.", ratio_range=(1 / 3, 0.1 + 0.2))
 
 
-@pytest.mark.parametrize("verdict", [PASSED, HELD, SUSPECTED, FAILED, BLIND, BROKEN, SHARED, NEVER_ROLLS_BACK])
+@pytest.mark.parametrize("verdict", [PASSED, HELD, SUSPECTED, FAILED, BLIND, BROKEN, SHARED, NEVER_ROLLS_BACK, DRIFTED])
 def test_json_round_trip_is_exact(verdict: Verdict) -> None:
     assert Verdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
 
 
 @pytest.mark.parametrize(
-    "damage", [{"outcome": "perhaps"}, {"harm": None}, {"no_data": "gone"}, {"colour": "red"}, {"why": None}]
+    "damage",
+    [
+        {"outcome": "perhaps"},
+        {"harm": None},
+        {"no_data": "gone"},
+        {"colour": "red"},
+        {"why": None},
+        {"ratio_range": [1]},
+        {"ratio_range": 3},
+    ],
 )
 def test_a_damaged_verdict_is_refused(damage: dict[str, object]) -> None:
     plain = PASSED.to_json() | damage
@@ -48,7 +58,7 @@ def test_a_damaged_verdict_is_refused(damage: dict[str, object]) -> None:
 
 
 def test_the_usual_levels_are_left_out_and_read_back() -> None:
-    assert not PASSED.to_json().keys() & {"pause_from", "rollback_from"}
+    assert not PASSED.to_json().keys() & {"pause_from", "rollback_from", "drift", "ratio_range"}
     read = Verdict.from_json(PASSED.to_json())
     assert (read.pause_from, read.rollback_from) == (20.0, 50.0)
     assert NEVER_ROLLS_BACK.to_json()["rollback_from"] is None

@@ -1,14 +1,21 @@
 """What a rollout does when things are no more what its plan was made for."""
 
+import json
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import select
 
+from bot.blocks.card import card
+from bot.blocks.lines import line
 from tests.unit.rollouts.world import ERRORS, World, make_plan, stage
 from tools.gates import CountEvidence, Outcome
 from tools.plans.model import Expected, Plan
 from tools.records.models import GateCheck
-from tools.rollouts import assessing, audit, checks
+from tools.rollouts import assessing, audit, checks, drifts
+from tools.rollouts.events import Happening
 from tools.rollouts.phases import Phase
+from tools.rollouts.views import RolloutView
 
 MADE_FOR = Expected(metric=ERRORS, base_rate=0.01, quietest=4000, busiest=8000)
 CALM = {"old": (950, 10), "new": (50, 0)}
@@ -23,6 +30,11 @@ def plan_made_for(expected: Expected | None = MADE_FOR, *, bake: float = 600) ->
 async def every_check(world: World) -> list[GateCheck]:
     async with world.database.read() as session:
         return list((await session.scalars(select(GateCheck).order_by(GateCheck.at))).all())
+
+
+def shown(view: RolloutView) -> str:
+    """The card's text."""
+    return json.dumps([block.to_dict() for block in card(view)], ensure_ascii=False)
 
 
 def said(check: GateCheck) -> str:
@@ -90,6 +102,29 @@ async def test_other_drift_is_said_and_holds_nothing(
     assert view.phase is Phase.WAITING_PROMOTION or view.stage == 1
 
 
+async def test_a_drift_is_told_once_and_shown_until_it_is_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drifts, "SAID_AGAIN_AFTER", timedelta(minutes=3))
+    view = await world.started(plan_made_for(bake=3000))
+    view = await world.live(view.id, 5, **CALM)
+    assert "⚠" not in shown(view)
+    view = await world.live(view.id, 30, **INCIDENT)
+    [told] = [event for event in await world.events(view.id) if event.kind == "drift.found"]
+    assert told.payload["why"].startswith(f"{ERRORS}: Control's rate is ")
+    assert view.check is not None
+    assert "⚠ Control's rate is " in shown(view)
+    view = await world.live(view.id, 12, **CALM)
+    view = await world.live(view.id, 6, **INCIDENT)
+    assert (await world.kinds(view.id)).count("drift.found") == 1, "it was over for less than its time"
+    view = await world.live(view.id, 60, **CALM)
+    assert (await world.kinds(view.id)).count("drift.over") == 1
+    assert "⚠" not in shown(view)
+    over = next(event for event in await world.events(view.id) if event.kind == "drift.over")
+    assert over.payload["quantities"] == f"{ERRORS} (base_rate above)"
+    lines = [line(Happening(one.kind), one.actor, one.payload) for one in (told, over)]
+    assert lines[0].startswith(f"⚠ Not as planned: {ERRORS}: Control's rate is ")
+    assert lines[1] == f"✔ As planned again, for 3 min: {ERRORS} (base_rate above)."
+
+
 async def test_every_check_is_judged_alike_from_its_row_alone(world: World) -> None:
     view = await world.started(plan_made_for())
     await world.live(view.id, 10, **CALM)
@@ -118,9 +153,8 @@ async def test_rows_and_evidence_of_an_earlier_release_are_read(world: World) ->
     [item] = inputs.guardrails
     late = item.model_copy(update={"carried": without, "expected": MADE_FOR})
     answers = [checks.Answer.model_validate(plain) for plain in check.answers]
-    assert assessing.assess(inputs.model_copy(update={"guardrails": (late,)}), answers).evidence[key]["drift"][
-        "minutes"
-    ]
+    again = assessing.assess(inputs.model_copy(update={"guardrails": (late,)}), answers)
+    assert again.evidence[key]["drift"]["minutes"]
 
 
 def test_a_plan_without_it_has_the_hash_that_it_had() -> None:
