@@ -145,11 +145,12 @@ VALUE_AT_LEAST = "{value} · at least {limit}"
 VALUE_OF_SPLIT = "{value} of new assignments · {limit} planned"
 VALUE_TIMES_CONTROL = "{times} × control"
 LIMIT_TIMES_CONTROL = "{limit} ({margin} × control's {control})"
-LIMIT_PART_OF_CONTROL = "{limit} (control's {control} ÷ {margin})"
+LIMIT_PART_OF_CONTROL = "{limit} (control's {control} ÷\N{NO-BREAK SPACE}{margin})"
 LIMIT_TIMES_UNKNOWN = "{margin} × control"
 LIMIT_PART_OF_UNKNOWN = "control ÷ {margin}"
 EVIDENCE_OF_SAFETY = "{bar} evidence {have} of {needed} needed"
 EVIDENCE_OF_HARM = "⚠ evidence of harm {have}; {needed} rolls back"
+EVIDENCE_ACCEPTED = "⚠ evidence of harm {have}, accepted"
 EVIDENCE_PAUSES = "⚠ evidence of harm {have}; {needed} pauses"
 SAMPLE = "sample {have} of {needed}"
 DATA_AGE = "newest data {age} old"
@@ -485,7 +486,7 @@ ACCEPT_REASON_HINT = "It stands on the card, in the thread and in the decision l
 ACCEPT_OPTION = "{metric}: {judged}"
 ACCEPT_TOO_LONG = "Choose a time within {longest}."
 ACCEPT_STAYS_PAUSED = "It is paused, and stays so until someone resumes it."
-ACCEPTED_LINE = "✍ accepted until {until} by {person}: {reason}"
+ACCEPTED_LINE = "⚑ accepted until {until} by {person}: {reason}"
 ACCEPTED = "`{metric}` of `{flag}` in {environment} is accepted until {until}.{link}"
 WITHDRAWN = "`{metric}` of `{flag}` in {environment} counts again from the next check on."
 
@@ -542,8 +543,8 @@ LINES: dict[Happening, str] = {
     Happening.FREEZE_LIFTED: "❄ {actor} lifted the freeze of {of}: {reason}",
     Happening.FREEZE_HOLDS: "❄ Frozen {ends}{by_whom}: {reason} · Until then it goes no further.",
     Happening.FREEZE_OVER: "❄ No longer frozen: it goes on by itself once it may. It was: {reason}",
-    Happening.ACCEPTANCE_GIVEN: "✍ {actor} accepted what was found of {metric} until {ends_at}: {reason}{far_worse}",
-    Happening.ACCEPTANCE_WITHDRAWN: "✍ {actor} has {metric} count again.",
+    Happening.ACCEPTANCE_GIVEN: "⚑ {actor} accepted what was found of {metric} until {ends_at}: {reason}{far_worse}",
+    Happening.ACCEPTANCE_WITHDRAWN: "⚑ {actor} has {metric} count again.",
     Happening.ACCEPTANCE_EXPIRED: "⏱ {metric} counts again: what {by} accepted has run out.",
     Happening.ACCEPTANCE_VOIDED: "✖ {metric} counts again: the plan guards it otherwise than when {by} accepted it.",
     Happening.CHECKS_DELETED: "Its checks that no decision rested on were deleted.",

@@ -160,7 +160,7 @@ def _plain(text: str, names: Mapping[str, str]) -> str:
     text = _USER.sub(lambda found: names.get(found[1], found[1]), text)
     text = _DATE.sub(lambda found: found[1], text)
     text = _LINK.sub(lambda found: found[2] or found[1], text)
-    text = text.replace("*", "").replace("`", "")
+    text = text.replace("*", "").replace("`", "").replace("\N{NO-BREAK SPACE}", " ")
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 

@@ -118,7 +118,7 @@ const texts = new WeakMap();
 
 /** Everything that a message says, blocks and all, as one string to look into. */
 export function saidIn(message) {
-  if (!texts.has(message)) texts.set(message, message.text + JSON.stringify(message.blocks || ""));
+  if (!texts.has(message)) texts.set(message, (message.text + JSON.stringify(message.blocks || "")).replaceAll("\u00a0", " "));
   return texts.get(message);
 }
 

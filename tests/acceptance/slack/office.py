@@ -225,7 +225,7 @@ class Office:
 
 def readable(message: Message) -> str:
     """A message's text and the texts of its blocks."""
-    return "\n".join([message.text, *_texts(message.blocks)])
+    return "\n".join([message.text, *_texts(message.blocks)]).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _texts(value: Any) -> list[str]:
@@ -294,7 +294,10 @@ async def open_office(
     It talks with `model`, if there is one; `sections` are settings that are other than usual.
     """
     settings = office_settings(directory, running)
-    changes = {name: getattr(settings, name).model_copy(update=section) for name, section in sections.items()}
+    changes = {
+        name: getattr(settings, name).model_copy(update=section) if isinstance(section, dict) else section
+        for name, section in sections.items()
+    }
     if model is not None:
         changes["model"] = ModelOptions(name="scripted")
     settings = settings.model_copy(update=changes)

@@ -122,8 +122,8 @@ def plain_blocks(blocks: Sequence[Block]) -> list[dict[str, Any]]:
 
 
 def read(blocks: Sequence[Block]) -> str:
-    """Every text in the blocks, a line each."""
-    return "\n".join(_texts(plain_blocks(blocks)))
+    """Every text in the blocks, a line each, with ordinary spaces."""
+    return "\n".join(_texts(plain_blocks(blocks))).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _texts(value: Any) -> list[str]:

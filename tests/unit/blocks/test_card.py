@@ -8,7 +8,7 @@ import pytest
 
 from bot import texts
 from bot.blocks.answers import history_blocks, list_blocks, status_blocks, why_blocks
-from bot.blocks.card import allowed_buttons, card, summary
+from bot.blocks.card import Picture, allowed_buttons, card, summary
 from bot.blocks.plan import plan_blocks
 from bot.workspace.blocks import check_message_blocks
 from tests.unit.blocks.examples import (
@@ -66,6 +66,41 @@ def test_each_guardrail_against_its_limit_with_evidence_sample_and_age() -> None
     assert "▰▰▰▰▰▰▰▱▱▱ evidence 7.2 of 20 needed\nsample 812 of 1,000 · newest data 3 s old" in shown
     assert "✔ *conversion* proven safe\n*11.3 %* · at least 8.88 % (control's 11.1 % ÷ 1.25)" in shown
     assert "▰▰▰▰▰▰▰▰▰▰ evidence 34 of 20 needed\nsample 5,120 of 4,000 · newest data 2 min old" in shown
+
+
+def test_numbers_and_their_units_stay_on_one_line() -> None:
+    fields = [block["fields"] for block in plain_blocks(card(PROGRESSING)) if "fields" in block]
+    assert fields[0][0]["text"].endswith("*0.61\xa0%* · at most 1.04\xa0% (2 × control's 0.52\xa0%)")
+    assert fields[0][1]["text"].endswith("sample 812 of 1,000 · newest data 3\xa0s old")
+
+
+def test_what_was_before_and_who_approved_what() -> None:
+    start = event(Happening.APPROVAL_GRANTED, JONAS, purpose="start", to_stage=0, by=[JONAS])
+    stage_2 = event(Happening.APPROVAL_GRANTED, JONAS, purpose="promote", to_stage=1, by=[JONAS, "UAIKO0001"])
+    finish = event(Happening.APPROVAL_GRANTED, JONAS, purpose="promote", to_stage=4, by=[MIRA])
+    shown = read(card(PROGRESSING, [event(Happening.STARTED, JONAS)], approved=[start, stage_2, finish]))
+    assert "before 0 %   ›   ✔ 1 %   ›" in shown
+    at = "<!date^1772366405^{date_short_pretty} at {time}|2026-03-01 12:00 UTC>"
+    assert (
+        f"✔ *Approved:* the start by <@{JONAS}>, {at} · stage 2 by <@{JONAS}>, <@UAIKO0001>, {at} · the end by <@{MIRA}>, {at}"
+    ) in shown
+
+
+def test_what_was_found_stays_on_the_card_of_what_was_taken_back() -> None:
+    harmful = replace(OPEN, outcome=Outcome.FAIL, harm=Harm.PROVEN, harm_e=81.0, treatment_rate=0.0141)
+    check = replace(CHECK, guardrails=((ERRORS, harmful, NOW), (CONVERSION, SAFE, NOW)))
+    shown = read(card(replace(ROLLED_BACK, check=check)))
+    assert "✖ *errors* proven harmful\n*1.41 %* · at most 1.04 % (2 × control's 0.52 %)" in shown
+    assert "conversion" not in shown
+
+
+def test_a_picture_has_its_text() -> None:
+    [image] = [
+        block
+        for block in plain_blocks(card(PROGRESSING, picture=Picture("F1", "How\nit went")))
+        if block["type"] == "image"
+    ]
+    assert image == {"type": "image", "slack_file": {"id": "F1"}, "alt_text": "How it went"}
 
 
 def test_when_it_was_checked_and_will_be() -> None:
@@ -275,7 +310,7 @@ def test_shadow_and_audience_in_words() -> None:
         (PROGRESSING, ["promote", "pause", "roll_back"]),
         (replace(PROGRESSING, stage=3), ["pause", "roll_back"]),
         (WAITING, ["approve", "reject", "roll_back"]),
-        (PAUSED, ["resume", "accept", "roll_back"]),
+        (PAUSED, ["resume", "roll_back"]),
         (ROLLING_BACK, []),
         (ROLLED_BACK, []),
         (replace(PROGRESSING, phase=Phase.SUCCEEDED), []),
