@@ -184,7 +184,7 @@ async def _keep(card: Locator, name: str, said: str) -> None:
         return
     folder = Path(KEPT)
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    await card.screenshot(path=folder / f"{name}.png", animations="disabled", style=".jump { display: none }")
+    await card.screenshot(path=folder / f"{name}.png", animations="disabled", style=".to-newest { display: none }")
     await asyncio.to_thread((folder / f"{name.split('-')[0]}.txt").write_text, said + "\n", encoding="utf-8")
 
 
