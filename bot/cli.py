@@ -14,6 +14,8 @@ import typer
 from tools.errors import InvalidInput, SluiceError
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from bot.services import Services
     from bot.settings import Settings
 
@@ -102,6 +104,18 @@ def init(
 
 
 @app.command()
+def manifest(
+    http: Annotated[bool, typer.Option("--http", help="For `serve --http` instead of Socket Mode")] = False,
+    config: Config = None,
+) -> None:
+    """Print the Slack app's manifest as the settings want it."""
+    from bot.manifest import manifest_for
+
+    settings = _settings(config)
+    typer.echo(manifest_for(settings.http.public_url, http=http, oauth=settings.slack.many_workspaces), nl=False)
+
+
+@app.command()
 def migrate(config: Config = None) -> None:
     """Bring the database's schema to this release."""
     settings = _settings(config)
@@ -149,6 +163,7 @@ def plan(
     flag: Flag,
     strategy: Annotated[StrategyName | None, typer.Option("--strategy", help="[default: by the spec]")] = None,
     propose: Annotated[bool, typer.Option("--propose", help="Put it before people in the releases channel")] = False,
+    workspace: Annotated[str | None, typer.Option("--workspace", help="Whose people, where many have the app")] = None,
     environment: Environment = None,
     config: Config = None,
 ) -> None:
@@ -159,7 +174,7 @@ def plan(
         from tools.plans.model import Strategy
 
         named = Strategy(strategy.value) if strategy is not None else None
-        await rollouts.plan(services, flag, environment, named, propose=propose)
+        await rollouts.plan(services, flag, environment, named, propose=propose, workspace=workspace)
 
     _with_services(config, environment, act)
 
@@ -242,6 +257,43 @@ def kill(
         await rollouts.kill(services, flag, environment, reason)
 
     _with_services(config, environment, act)
+
+
+@app.command()
+def freeze(
+    reason: Reason = "Asked for on the command line",
+    flag: Annotated[
+        str | None, typer.Option("--flag", help="Only this flag [default: everything]", callback=_checked("flag"))
+    ] = None,
+    lasts: Annotated[
+        str | None, typer.Option("--for", help="Such as 90m, 12h or 2d [default: until somebody lifts it]")
+    ] = None,
+    environment: Environment = None,
+    config: Config = None,
+) -> None:
+    """Have nothing start and nothing go further in an environment. Rolling back and pausing work as ever."""
+
+    async def act(services: "Services", environment: str) -> None:
+        from bot.console import freezing
+
+        await freezing.freeze(services, environment, flag=flag, lasts=_length(lasts), reason=reason)
+
+    _with_services(config, environment, act)
+
+
+@app.command()
+def unfreeze(
+    freeze_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Which [default: show them all]")] = None,
+    config: Config = None,
+) -> None:
+    """Lift a freeze, or show those that there are."""
+
+    async def act(services: "Services", _environment: str) -> None:
+        from bot.console import freezing
+
+        await freezing.unfreeze(services, freeze_id)
+
+    _with_services(config, None, act)
 
 
 @flags_app.command("create")
@@ -440,6 +492,18 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
 
     configure_logs()
     return asyncio.run(work)
+
+
+def _length(given: str | None) -> "timedelta | None":
+    """A length of time as people write it. Raises InvalidInput."""
+    from datetime import timedelta
+
+    from bot.settings import parse_duration
+
+    length = None if given is None else parse_duration(given)
+    if length is not None and not (isinstance(length, timedelta) and length > timedelta(0)):
+        raise InvalidInput(f"{given!r} is no length of time: write 90m, 12h or 2d.")
+    return length
 
 
 def _with_services(

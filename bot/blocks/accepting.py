@@ -13,9 +13,9 @@ from bot.blocks import guardrails, parts
 from bot.blocks.freezing import REASON, UNTIL, reason_in, reason_input, until_in, until_input
 from bot.blocks.mrkdwn import escape, moment_of, name, person, plain
 from tools.gates import Harm
-from tools.rollouts.acceptances import MOST_REASON, Acceptable, Finding, is_finding
+from tools.rollouts.acceptances import MOST_REASON, Acceptable, AcceptanceView, Finding, is_finding
 from tools.rollouts.phases import Phase
-from tools.rollouts.views import RolloutView
+from tools.rollouts.views import CheckView, RolloutView
 
 __all__ = ["REASON", "UNTIL", "reason_in", "until_in"]
 
@@ -83,17 +83,24 @@ def metric_in(view: Mapping[str, Any]) -> str:
 
 
 def _in_the_way(view: RolloutView) -> bool:
-    """Whether there is harm that is not accepted, or a rollout is paused without a proof."""
+    """Whether harm was found that is not accepted, or no proof came within the stage's limit."""
     if view.check is None:
         return False
     accepted = {one.metric for one in view.acceptances}
     found = [
         verdict for rail, verdict, _ in view.check.guardrails if rail.metric not in accepted and is_finding(verdict)
     ]
-    return any(verdict.harm is not Harm.NONE or view.phase is Phase.PAUSED for verdict in found)
+    return any(verdict.harm is not Harm.NONE or _is_late(view, view.check) for verdict in found)
 
 
-def _confirm(accepted: Any) -> parts.Dialog:
+def _is_late(view: RolloutView, check: CheckView) -> bool:
+    stage = view.stage_in_force
+    if view.phase is not Phase.PAUSED or stage is None or view.limit_from is None:
+        return False
+    return check.at - view.limit_from >= stage.time_limit
+
+
+def _confirm(accepted: AcceptanceView) -> parts.Dialog:
     title, question, yes, no = texts.CONFIRM_WITHDRAW
     shown = question.format(metric=plain(accepted.metric, 80), until=f"{accepted.until:%d %b %Y %H:%M}")
     return title, shown, yes, no

@@ -288,11 +288,12 @@ def _guardrails(view: RolloutView, check: CheckView) -> list[Block]:
         left = [
             guardrails.judgement(guardrail, verdict),
             guardrails.value(guardrail, verdict, check.numbers_of(guardrail), against_ceiling=whole),
-            *accepted_lines(view, guardrail.metric),
+            *(accepted := accepted_lines(view, guardrail.metric)),
         ]
         if verdict.drift:
             left.append(texts.DRIFTED.format(why=escape(verdict.drift, DRIFT_CHARACTERS)))
-        right = [*guardrails.evidence(verdict, guardrail), guardrails.sample(guardrail, verdict, newest, check.at)]
+        proofs = guardrails.evidence(verdict, guardrail, accepted=bool(accepted))
+        right = [*proofs, guardrails.sample(guardrail, verdict, newest, check.at)]
         blocks.append(parts.columns("\n".join(left), "\n".join(right)))
     rest = len(told) - MOST_GUARDRAILS
     if rest > 0:

@@ -33,7 +33,7 @@ def value(guardrail: Guardrail, verdict: Verdict, numbers: Numbers, *, against_c
     return sentence.format(value=f"*{_seen(verdict, numbers)}*", limit=limit)
 
 
-def evidence(verdict: Verdict, guardrail: Guardrail | None = None) -> list[str]:
+def evidence(verdict: Verdict, guardrail: Guardrail | None = None, *, accepted: bool = False) -> list[str]:
     """How far the proofs are: one line for safety, one for harm when there is any worth a word.
 
     A split is as planned or not: there is no evidence that it is safe.
@@ -42,7 +42,8 @@ def evidence(verdict: Verdict, guardrail: Guardrail | None = None) -> list[str]:
         return []
     lines = []
     if verdict.harm is not Harm.NONE or verdict.harm_e >= HARM_WORTH_SHOWING:
-        lines.append(_harm(verdict, guardrail))
+        accepting = texts.EVIDENCE_ACCEPTED.format(have=texts.evidence(verdict.harm_e))
+        lines.append(accepting if accepted else _harm(verdict, guardrail))
     if verdict.harm is Harm.NONE and not (guardrail is not None and guardrail.of_split):
         bar = _evidence_bar(verdict.safe_e, SAFE_NEEDED)
         lines.append(texts.EVIDENCE_OF_SAFETY.format(bar=bar, have=texts.evidence(verdict.safe_e), needed=SAFE_NEEDED))

@@ -48,12 +48,25 @@ def actor() -> str:
         return f"cli:uid-{os.getuid()}"
 
 
-async def plan(services: Services, flag: str, environment: str, strategy: Strategy | None, *, propose: bool) -> None:
-    """Print a plan; with `propose` put it before people in the releases channel."""
-    proposal = await services.planner.propose(PlanRequest(flag, environment, strategy, actor(), scope=services.rollouts.scope))
+async def plan(
+    services: Services,
+    flag: str,
+    environment: str,
+    strategy: Strategy | None,
+    *,
+    propose: bool,
+    workspace: str | None = None,
+) -> None:
+    """Print a plan; with `propose` put it before people in the releases channel, of `workspace` where there are many.
+
+    Raises ConfigurationError.
+    """
+    mine = services if workspace is None else services.of(workspace)
+    wish = PlanRequest(flag, environment, strategy, actor(), scope=mine.rollouts.scope)
+    proposal = await services.planner.propose(wish)
     typer.echo("\n".join(_plan_lines(proposal)))
     if propose:
-        view = await _propose(services, proposal)
+        view = await _propose(mine, proposal, workspace)
         typer.echo(f"\nProposed as version {view.plan_version}: {_waiting(view)}")
 
 
@@ -88,14 +101,17 @@ async def kill(services: Services, flag: str, environment: str, reason: str) -> 
     typer.echo(_end_line(view) if view is not None else f"{flag} in {environment} is being taken to 0 %.")
 
 
-async def _propose(services: Services, proposal: Proposal) -> RolloutView:
-    channel = services.settings.slack.releases_channel
+async def _propose(services: Services, proposal: Proposal, workspace: str | None) -> RolloutView:
+    slack = services.settings.slack
+    if workspace is None and slack.many_workspaces:
+        raise ConfigurationError("Many workspaces have the app: say with --workspace in which one it is proposed.")
+    channel = slack.of(workspace or "").releases_channel
     if channel is None:
         raise ConfigurationError("slack.releases_channel is not set: it is where proposed plans are shown.")
     return await services.rollouts.propose(
         proposal.plan,
         requester=actor(),
-        place=Place("", channel),
+        place=Place(workspace or "", channel),
         reason="Asked for on the command line",
         spec=proposal.spec,
     )

@@ -146,10 +146,19 @@ async def expectations(
     seen = [(checks.Inputs.model_validate(check.inputs), _answers(check)) for check in found]
     inputs = checks.Inputs.model_validate(newest.inputs)
     expected = [
-        expect(_awaited(item, verdict, newest, seen, inputs))
+        _expect(_awaited(item, verdict, newest, seen, inputs), item.accepted)
         for item, (_, verdict, _) in zip(inputs.guardrails, view.check.guardrails, strict=True)
     ]
     return outlook(view.phase, expected, _timing(view, inputs, now))
+
+
+def _expect(awaited: Awaited, accepted: checks.Accepted | None) -> Expectation:
+    """What is accepted waits for no proof, only for data and for the stage's sample."""
+    if accepted is None or is_blind(awaited.verdict):
+        return expect(awaited)
+    metric, sample = awaited.guardrail.metric, _sample(awaited)
+    why = f"What is found of {metric} is accepted until {accepted.until:%d %b %Y %H:%M} UTC, so it holds nothing."
+    return Expectation(metric, None if sample is None else Minutes(sample, sample), why)
 
 
 def _proof(awaited: Awaited) -> tuple[Minutes | None, str]:

@@ -6,15 +6,29 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from tests.unit.rollouts.world import ERRORS, FLAG, JONAS, MIRA, POLICY, SAM, World, make_plan, running_world, stage
+from tests.unit.rollouts.world import (
+    AIKO,
+    ERRORS,
+    FLAG,
+    JONAS,
+    MIRA,
+    POLICY,
+    SAM,
+    World,
+    make_plan,
+    running_world,
+    stage,
+)
 from tools.clock import ManualClock
-from tools.errors import NotAllowed
+from tools.errors import Conflict, InvalidInput, NotAllowed
 from tools.metrics.base import MetricQuery, Reading
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.router import Metrics
-from tools.plans.policy import Freeze
+from tools.people.memory import MemoryPeople
+from tools.plans.policy import ApprovalRule, Freeze, Policy
 from tools.rollouts import freezes
 from tools.rollouts.controller import Controller
+from tools.rollouts.freezes import Frozen, Wish
 from tools.rollouts.phases import Phase
 from tools.rollouts.views import RolloutView
 
@@ -162,3 +176,122 @@ async def test_rollbacks_ask_no_budget(world: World) -> None:
     view = await world.live(view.id, 40, old=(950, 19), new=(50, 25))
     assert (view.phase, await world.percent()) == (Phase.ROLLED_BACK, 0)
     assert FLAG.flag == view.flag
+
+
+# -- those that people make -----------------------------------------------------------------------------------------
+
+SALE = Wish(environment="production", reason="Sale", workspace="T1")
+
+
+async def test_an_approver_freezes_and_another_lifts_it(world: World) -> None:
+    view = await world.started(make_plan(stage(5, limit=86400), stage(25), stage(100)))
+    made = await world.service.freeze(SALE, actor=MIRA)
+    assert made.end is None
+    view = await world.live(view.id, 40, **GOOD)
+    assert (view.phase, view.stage) == (Phase.PROGRESSING, 0)
+    assert view.frozen == made
+    with pytest.raises(Frozen, match="everything in production is frozen until somebody lifts it, by UMIRA: Sale"):
+        await world.service.promote(view.id, actor=JONAS)
+    assert made.id is not None
+    await world.service.unfreeze(made.id, actor=AIKO)
+    with pytest.raises(Conflict, match="over already"):
+        await world.service.unfreeze(made.id, actor=AIKO)
+    assert await world.service.freezes() == []
+    view = await world.live(view.id, 2, **GOOD)
+    assert (view.stage, view.frozen, await world.percent()) == (1, None, 25)
+    log = {event.kind: event for event in await world.events()}
+    assert log["freeze.made"].actor == MIRA
+    assert log["freeze.made"].payload["reason"] == "Sale"
+    assert log["freeze.lifted"].actor == AIKO
+
+
+async def test_a_freeze_withdraws_an_awaited_promotion_which_is_asked_anew_after_it(world: World) -> None:
+    view = await world.started(make_plan(stage(5, limit=86400), stage(80)))
+    view = await world.live(view.id, 40, **GOOD)
+    assert view.phase is Phase.WAITING_PROMOTION
+    assert view.approval is not None
+    asked = view.approval.id
+    until = world.clock.now() + timedelta(minutes=10)
+    await world.service.freeze(SALE.model_copy(update={"until": until}), actor=JONAS)
+    with pytest.raises(Frozen):
+        await world.service.approve(asked, actor=JONAS)
+    view = await world.live(view.id, 5, **GOOD)
+    assert (view.phase, view.approval) == (Phase.PROGRESSING, None)
+    with pytest.raises(Conflict, match="frozen"):
+        await world.service.approve(asked, actor=JONAS)
+    view = await world.live(view.id, 60, **GOOD)
+    assert view.phase is Phase.WAITING_PROMOTION
+    assert view.approval is not None
+    view = await world.service.approve(view.approval.id, actor=JONAS)
+    assert await world.percent() == 80
+
+
+@pytest.mark.parametrize("person", [SAM, "UNOBODY"])
+async def test_only_approvers_of_the_environment_and_the_command_line_freeze_and_lift(
+    world: World, person: str
+) -> None:
+    with pytest.raises(NotAllowed, match="Only those who approve rollouts in production"):
+        await world.service.freeze(SALE, actor=person)
+    made = await world.service.freeze(SALE.model_copy(update={"workspace": ""}), actor="cli:root")
+    assert made.id is not None
+    with pytest.raises(NotAllowed):
+        await world.service.unfreeze(made.id, actor=person)
+    assert [one.id for one in await world.service.freezes()] == [made.id]
+    assert (await world.service.unfreeze(made.id, actor="cli:root")).id == made.id
+
+
+async def test_a_group_may_freeze_too_and_rules_for_other_environments_do_not_count() -> None:
+    rules = (
+        ApprovalRule(environments=("production",), approvers=("S0PAY",)),
+        ApprovalRule(environments=("staging",), approvers=(SAM,)),
+    )
+    async with running_world(policy=Policy(approvers=(MIRA,), approval=rules)) as world:
+        world.service._people = MemoryPeople({"S0PAY": {JONAS}})
+        await world.service.freeze(SALE, actor=JONAS)
+        for person in (SAM, AIKO):
+            with pytest.raises(NotAllowed):
+                await world.service.freeze(SALE, actor=person)
+        await world.service.freeze(SALE.model_copy(update={"environment": "staging"}), actor=SAM)
+
+
+@pytest.mark.parametrize(
+    ("changes", "held"),
+    [
+        ({}, True),
+        ({"environment": "staging"}, False),
+        ({"flag": FLAG.flag}, True),
+        ({"flag": "search"}, False),
+        ({"tag": "Payments"}, True),
+        ({"tag": "search"}, False),
+        ({"workspace": "T2"}, False),
+        ({"workspace": ""}, True),
+        ({"start": BEGIN + timedelta(days=1)}, False),
+    ],
+)
+async def test_it_keeps_what_it_is_meant_for(world: World, changes: dict[str, object], held: bool) -> None:
+    view = await world.proposed(make_plan(tags=("payments",)))
+    assert view.approval is not None
+    await world.service.freeze(SALE.model_copy(update=changes), actor="cli:root")
+    await world.controller.tick()
+    view = await world.service.get(view.id)
+    assert (view.frozen is not None) is held
+    assert (view.approval is None) is held
+
+
+async def test_one_that_ends_before_it_begins_is_refused(world: World) -> None:
+    for until in (world.clock.now(), world.clock.now() - timedelta(days=1)):
+        with pytest.raises(InvalidInput, match="must end after it begins"):
+            await world.service.freeze(SALE.model_copy(update={"until": until}), actor=JONAS)
+    with pytest.raises(InvalidInput, match="see its environment"):
+        freezes.wish(environment="no name!", reason="x")
+    with pytest.raises(InvalidInput, match="see its reason"):
+        freezes.wish(environment="production", reason="")
+
+
+async def test_freezes_of_settings_and_of_people_are_one_list(frozen: World) -> None:
+    await frozen.service.freeze(SALE, actor=JONAS)
+    assert [one.reason for one in await frozen.service.freezes()] == ["Sale", "holidays"]
+    frozen.clock.advance(7200)
+    assert [one.reason for one in await frozen.service.freezes()] == ["Sale"]
+    elsewhere = await frozen.service.of("T2").freezes()
+    assert elsewhere == []
