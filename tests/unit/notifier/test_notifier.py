@@ -175,7 +175,8 @@ async def test_an_urgent_message_wakes_what_was_postponed_before_it(desk: Desk) 
     assert len(desk.slack.taken) == 2, "it waits"
     await desk.note(view, "fire", urgent=True, kind=Kind.ALERT)
     await desk.deliver()
-    assert [said.text.rpartition(": ")[2] for said in desk.slack.taken[2:]] == ["late", "fire"]
+    [both] = desk.slack.taken[2:]
+    assert [line.rpartition(": ")[2] for line in both.text.splitlines()[1:]] == ["late", "fire"]
 
 
 async def test_what_fails_while_it_becomes_urgent_is_tried_again_at_once(desk: Desk) -> None:
@@ -387,11 +388,11 @@ async def test_the_pace_of_each_channel_is_kept_and_none_waits_for_another(desk:
     quiet = await desk.rollout(20, "CQUIET")
     await desk.note(quiet, "hello")
     await desk.deliver()
-    assert [said.channel for said in desk.slack.taken].count("CBUSY") == 3
+    assert [said.channel for said in desk.slack.taken].count("CBUSY") == 1, "no burst where many wait"
     assert [said.channel for said in desk.slack.taken].count("CQUIET") == 3
     for seconds in range(1, 6):
         await desk.deliver(seconds=1)
-        assert [said.channel for said in desk.slack.taken].count("CBUSY") == 3 + seconds
+        assert [said.channel for said in desk.slack.taken].count("CBUSY") == 1 + seconds
 
 
 async def test_urgent_messages_go_first(desk: Desk) -> None:
@@ -409,11 +410,12 @@ async def test_urgent_messages_go_first(desk: Desk) -> None:
 async def test_what_stands_before_an_urgent_message_goes_ahead_with_it(desk: Desk) -> None:
     views = [await desk.rollout(number) for number in range(4)]
     await desk.deliver()
-    desk.notifier = desk.another(owner=desk.notifier.owner, pace=Pace(messages_per_second=0.001, message_burst=2))
+    desk.notifier = desk.another(owner=desk.notifier.owner, pace=Pace(messages_per_second=1, message_burst=2))
     for view in views:
         await desk.note(view, f"of {view.flag}")
     await desk.note(views[3], "fire", urgent=True)
     await desk.deliver()
+    await desk.deliver(seconds=1)
     assert [said.text.rpartition(": ")[2] for said in desk.slack.taken[8:]] == ["of flag-3", "fire"]
 
 
