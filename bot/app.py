@@ -5,9 +5,11 @@ from typing import Any
 
 from pydantic import SecretStr
 from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clients import open_client
+from bot.installations import Installations
 from bot.listeners import (
     accepting,
     actions,
@@ -17,6 +19,7 @@ from bot.listeners import (
     events,
     freezing,
     home,
+    installing,
     messages,
     modals,
     planning,
@@ -29,9 +32,12 @@ from bot.services import Services
 def build_app(services: Services) -> AsyncApp:
     """The Bolt app with every listener registered, and the job handlers that they submit to."""
     slack = services.settings.slack
-    client = open_client(_text(slack.bot_token), slack.api_url)
     # Without a signing secret nothing that arrives over HTTP may count as signed.
-    app = AsyncApp(name="sluice", client=client, signing_secret=_text(slack.signing_secret) or secrets.token_hex(32))
+    signing_secret = _text(slack.signing_secret) or secrets.token_hex(32)
+    client = open_client(_text(slack.bot_token), slack.api_url)
+    installed = services.clients
+    authorize = _authorized_by(installed) if isinstance(installed, Installations) else None
+    app = AsyncApp(name="sluice", client=client, signing_secret=signing_secret, authorize=authorize)
     for feature in (
         commands,
         planning,
@@ -44,11 +50,21 @@ def build_app(services: Services) -> AsyncApp:
         actions,
         messages,
         home,
+        installing,
         events,
     ):
         feature.register(app, services.of_nobody())
     _handle_errors(app)
     return app
+
+
+def _authorized_by(installations: Installations) -> Any:
+    """The function that Bolt asks; it looks at the names of its parameters, so it can't be a method."""
+
+    async def authorize(team_id: str | None, enterprise_id: str | None) -> AuthorizeResult | None:
+        return await installations.authorize(team_id, enterprise_id)
+
+    return authorize
 
 
 def _handle_errors(app: AsyncApp) -> None:

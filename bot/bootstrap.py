@@ -14,6 +14,7 @@ from agent.planner import Planner
 from agent.planning.drafter import Drafter
 from bot.brain import Brain, OpenModel, SharedModel
 from bot.clients import Clients, OneToken
+from bot.installations import Installations, check_oauth
 from bot.people import SlackPeople
 from bot.services import Services
 from bot.settings import Settings
@@ -75,7 +76,7 @@ async def running_services(
         drafter = Drafter(settings.model, model, database, clock)
         planner = Planner(specs, flags, metrics, settings.policy, settings.planning, clock, drafter, database)
         kinds = metrics.catalogue.kinds
-        clients = create_clients(settings)
+        clients = create_clients(settings, database)
         rollouts = RolloutService(
             database,
             flags,
@@ -131,8 +132,11 @@ def shown_url(database: Database) -> str:
     return database.url.set(drivername=database.url.get_backend_name()).render_as_string(hide_password=True)
 
 
-def create_clients(settings: Settings) -> Clients[AsyncWebClient]:
-    """The client of each workspace that the app is installed in."""
+def create_clients(settings: Settings, database: Database) -> Clients[AsyncWebClient]:
+    """The client of each workspace that the app is installed in. Raises ConfigurationError."""
+    if settings.slack.many_workspaces:
+        check_oauth(settings)
+        return Installations(database, settings)
     return OneToken(settings.slack.bot_token, settings.slack.api_url)
 
 

@@ -28,6 +28,8 @@ from bot.bootstrap import (
     create_specs,
     shown_url,
 )
+from bot.installations import Installations, Installed
+from bot.manifest import BOT_SCOPES, INSTALL_PATH
 from bot.people import SlackPeople
 from bot.settings import Settings, SlackSettings
 from tools.clock import Clock
@@ -39,29 +41,6 @@ from tools.people.base import People
 from tools.plans.policy import ApprovalRule, Policy, is_group, people_in
 from tools.records.database import Database
 from tools.specs.base import SpecSource
-
-BOT_SCOPES = frozenset(
-    {
-        "app_mentions:read",
-        "assistant:write",
-        "channels:history",
-        "channels:read",
-        "chat:write",
-        "commands",
-        "files:write",
-        "groups:history",
-        "groups:read",
-        "im:history",
-        "im:read",
-        "im:write",
-        "reactions:read",
-        "reactions:write",
-        "usergroups:read",
-        "users:read",
-        "users:read.email",
-    }
-)
-"""What the bot token must be allowed to do; the manifest asks for the same."""
 
 MAX_SKEW = timedelta(seconds=10)
 PATIENCE_S = 20.0
@@ -117,8 +96,8 @@ async def examine(settings: Settings, clock: Clock) -> list[Finding]:
             await _look("flags", _flags(settings, flags, database)),
             *[finding async for finding in _metrics(settings, metrics)],
             await _look("specs", _specs(settings, specs)),
-            *[finding async for finding in _slack(settings.slack, clock)],
-            await _look("policy", _policy(settings, SlackPeople(create_clients(settings)))),
+            *[finding async for finding in _slack(settings, database, clock)],
+            *[finding async for finding in _policies(settings, SlackPeople(create_clients(settings, database)))],
             await _look("model", _model(settings.model), PROBE_SECONDS * 2),
         ]
 
@@ -172,14 +151,22 @@ async def _source(source: MetricSource, settings: Settings, name: str) -> str:
     return f"answers: {', '.join(metrics) or 'no metrics'}"
 
 
-async def _policy(settings: Settings, people: People) -> str | Finding:
-    policy = settings.policy
+async def _policies(settings: Settings, people: People) -> AsyncIterator[Finding]:
+    """The policy, or that of each workspace that may install the app."""
+    if not settings.slack.many_workspaces:
+        yield await _look("policy", _policy(settings.policy, people, ""))
+    for workspace in settings.slack.allowed_workspaces if settings.slack.many_workspaces else ():
+        found = await _look("policy", _policy(settings.policy.of(workspace), people, workspace))
+        yield Finding(f"policy {workspace}", found.state, found.says)
+
+
+async def _policy(policy: Policy, people: People, workspace: str) -> str | Finding:
     if not policy.approvers and not policy.approval:
         return Finding("policy", State.FAIL, "policy.approvers is empty: name who may approve, by Slack user id")
     counts, tight = list[str](), list[str]()
     for name, rule in _rules(policy):
-        approvers = await _named(rule.approvers, people)
-        await _named(rule.backup, people)
+        approvers = await _named(rule.approvers, people, workspace)
+        await _named(rule.backup, people, workspace)
         if approvers < rule.needed:
             raise NotWell(f"{name}: {rule.needed} must approve, but it names {approvers}: add people")
         counts.append(f"{name}: {rule.needed} of {approvers}")
@@ -203,10 +190,10 @@ def _rules(policy: Policy) -> list[tuple[str, ApprovalRule]]:
     return rules
 
 
-async def _named(names: Iterable[str], people: People) -> int:
+async def _named(names: Iterable[str], people: People, workspace: str) -> int:
     """How many people the names stand for."""
     names = tuple(names)
-    groups = {group: await people.members(group) for group in filter(is_group, names)}
+    groups = {group: await people.members(group, workspace=workspace) for group in filter(is_group, names)}
     return len(people_in(names, groups))
 
 
@@ -221,15 +208,48 @@ async def _model(options: ModelOptions) -> str | Finding:
     return Finding("model", State.OK if fits else State.NOTE, said)
 
 
-async def _slack(slack: SlackSettings, clock: Clock) -> AsyncIterator[Finding]:
+async def _slack(settings: Settings, database: Database, clock: Clock) -> AsyncIterator[Finding]:
+    slack = settings.slack
     client = _client(slack)
-    yield await _look("slack bot token", _bot_token(client, slack))
+    if slack.many_workspaces:
+        async for finding in _installed(settings, database):
+            yield finding
+    else:
+        yield await _look("slack bot token", _bot_token(client, slack))
     yield await _look("slack app token", _app_token(client, slack))
     yield _signing_secret(slack)
     if slack.bot_token is not None:
         yield await _look("slack clock", _slack_clock(client, clock))
         for what, channel in (("releases", slack.releases_channel), ("alerts", slack.alerts_channel)):
             yield await _look(f"slack {what}", _channel(client, what, channel))
+
+
+async def _installed(settings: Settings, database: Database) -> AsyncIterator[Finding]:
+    """The workspaces that installed the app by OAuth, and whether Sluice can still speak in each."""
+    installations, where = Installations(database, settings), f"{settings.http.public_url}{INSTALL_PATH}"
+    try:
+        check_there(database)
+        found = {one.workspace: one for one in await installations.all()}
+    except (SluiceError, SQLAlchemyError):
+        yield Finding("slack workspaces", State.FAIL, "not known: see the line on the database")
+        return
+    for workspace in sorted({*found, *settings.slack.allowed_workspaces}):
+        yield await _look(f"slack {workspace}", _workspace(installations, workspace, found.get(workspace), where))
+
+
+async def _workspace(
+    installations: Installations, workspace: str, installed: Installed | None, where: str
+) -> str | Finding:
+    what = f"slack {workspace}"
+    if installed is None:
+        return Finding(what, State.NOTE, f"has not installed the app: open {where}")
+    if not installed.allowed:
+        return Finding(what, State.NOTE, f"{installed.name} is not served: it is not in slack.allowed_workspaces")
+    client = await installations.of(workspace)
+    await _call(client.auth_test(), f"the token of {installed.name}")
+    if missing := BOT_SCOPES - installed.scopes:
+        raise NotWell(f"the app lacks {', '.join(sorted(missing))} in {installed.name}: open {where} there again")
+    return f"installed in {installed.name}, with every scope"
 
 
 def _client(slack: SlackSettings) -> AsyncWebClient:

@@ -5,7 +5,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 import structlog
-from slack_bolt.adapter.starlette.async_handler import AsyncSlackRequestHandler
+from slack_bolt.adapter.starlette.async_handler import (
+    AsyncSlackRequestHandler,
+    to_async_bolt_request,
+    to_starlette_response,
+)
 from slack_bolt.async_app import AsyncApp
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,6 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from bot.bootstrap import check_schema
+from bot.installations import Installations, oauth_flow
+from bot.manifest import EVENTS_PATH, INSTALL_PATH, REDIRECT_PATH
 from bot.ofrep import ofrep_routes
 from bot.scheduler import Scheduler
 from bot.services import Services
@@ -28,7 +34,7 @@ logger = structlog.get_logger(__name__)
 
 def build_http(services: Services, scheduler: Scheduler, slack: AsyncApp | None) -> Starlette:
     """The ASGI application. `slack` is the app whose requests arrive over HTTP, None with Socket Mode."""
-    routes = [*_health(services, scheduler), *_evaluation(services)]
+    routes = [*_health(services, scheduler), *_evaluation(services), *_installing(services)]
     if slack is not None:
         routes.append(_slack(slack))
     return Starlette(routes=routes, exception_handlers={Exception: _failed})
@@ -40,7 +46,22 @@ def _slack(app: AsyncApp) -> BaseRoute:
     async def events(request: Request) -> Response:
         return await handler.handle(request)
 
-    return Route("/slack/events", events, methods=["POST"], max_body_size=MAX_SLACK_BODY_BYTES)
+    return Route(EVENTS_PATH, events, methods=["POST"], max_body_size=MAX_SLACK_BODY_BYTES)
+
+
+def _installing(services: Services) -> list[BaseRoute]:
+    """The pages on which workspaces install the app, with Socket Mode too."""
+    if not isinstance(services.clients, Installations):
+        return []
+    flow = oauth_flow(services.clients, services.database, services.settings)
+
+    async def install(request: Request) -> Response:
+        return to_starlette_response(await flow.handle_installation(to_async_bolt_request(request, b"")))
+
+    async def come_back(request: Request) -> Response:
+        return to_starlette_response(await flow.handle_callback(to_async_bolt_request(request, b"")))
+
+    return [Route(INSTALL_PATH, install), Route(REDIRECT_PATH, come_back)]
 
 
 def _evaluation(services: Services) -> list[BaseRoute]:

@@ -24,6 +24,7 @@ from bot.pacing import Pace, Paces, edits_in, is_of_edits
 from bot.services import Services
 from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
 from bot.telling import LINES, Messenger, Teller
+from bot.vault import KeyLost
 from tools.errors import SluiceError
 from tools.people.base import PeopleUnavailable
 from tools.records import leases, outbox
@@ -33,7 +34,7 @@ from tools.rollouts.phases import Phase
 
 LEASE = "notifier"
 BATCH = 1000
-EACH = 25
+EACH = 12
 """Of how many lanes of a channel the heads are looked at in a round: more than a burst has."""
 FIRST = (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
 LATE = timedelta(minutes=1)
@@ -209,7 +210,7 @@ class Notifier:
         except NETWORK_ERRORS as error:
             await self._away(message, way, f"Slack did not answer ({type(error).__name__}).")
             return False
-        except PeopleUnavailable as error:
+        except (PeopleUnavailable, KeyLost) as error:
             await self._postpone(message, self._clock.now() + _backoff(message), str(error))
             return False
         except SluiceError as error:

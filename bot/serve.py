@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import structlog
 import uvicorn
@@ -19,6 +20,7 @@ from bot import backtests
 from bot.app import build_app
 from bot.bootstrap import running_services
 from bot.http import build_http
+from bot.installations import Installations, check_oauth
 from bot.listeners import conversing
 from bot.notifier import Notifier
 from bot.picturing import DRAWN_EVERY, Pictures
@@ -46,7 +48,7 @@ async def serve(settings: Settings, *, http: bool, announce: Callable[[str], Non
 
     Raises ConfigurationError, Unavailable.
     """
-    check_tokens(settings.slack, http=http)
+    check_tokens(settings, http=http)
     stop = asyncio.Event()
     with exported_spans(os.environ), _until_signalled(stop):
         async with running(settings, http=http) as address:
@@ -82,9 +84,12 @@ async def running(settings: Settings, *, http: bool) -> AsyncIterator[str]:
         yield address
 
 
-def check_tokens(slack: SlackSettings, *, http: bool) -> None:
+def check_tokens(settings: Settings, *, http: bool) -> None:
     """Raise ConfigurationError when a token that this way of serving needs is missing."""
-    if slack.bot_token is None:
+    slack = settings.slack
+    if slack.many_workspaces:
+        check_oauth(settings)
+    elif slack.bot_token is None:
         raise ConfigurationError(
             "SLUICE_SLACK_BOT_TOKEN is not set: give the bot token (xoxb-…) that installing the Slack app made."
         )
@@ -140,6 +145,10 @@ def _scheduler(services: Services, notifier: Notifier, pictures: Pictures) -> Sc
         "retention",
         lambda: retention.delete_ended(services.database, now=services.clock.now()),
     )
+    installed = services.clients
+    if isinstance(installed, Installations):
+        forget = installed.forget_expired_states
+        scheduler.every(retention.EVERY, "installations", lambda: forget(now=services.clock.now()))
     scheduler.every(conversing.FORGOTTEN_EVERY, "conversations", lambda: conversing.take_up_forgotten(services))
     scheduler.every(backtests.LOOKED_FOR_EVERY, "backtests", lambda: backtests.take_up(services))
     keep = services.settings.database.keep_checks
@@ -153,24 +162,26 @@ def _scheduler(services: Services, notifier: Notifier, pictures: Pictures) -> Sc
 
 @asynccontextmanager
 async def _socket_mode(app: AsyncApp, slack: SlackSettings) -> AsyncIterator[None]:
-    """A connection to Slack that is made in the background and again for as long as the block runs."""
+    """Connections to Slack that are made in the background and again for as long as the block runs.
+
+    Slack sends each event over one of them, so that while one is made anew nothing is lost.
+    """
     if slack.app_token is None:
         # Beside a process with --http this one is only the clock.
         logger.warning(NO_SOCKET_MODE, reason="SLUICE_SLACK_APP_TOKEN is not set")
         yield
         return
-    handler = AsyncSocketModeHandler(app, slack.app_token.get_secret_value())
-    # Slack being away must not keep rollouts from being watched, so nobody waits for the connection.
-    connecting = asyncio.create_task(
-        handler.client.connect(),  # type: ignore[no-untyped-call]
-        name="socket-mode",
-    )
+    token = slack.app_token.get_secret_value()
+    clients: list[Any] = [AsyncSocketModeHandler(app, token).client for _ in range(slack.connections)]
+    # Slack being away must not keep rollouts from being watched, so nobody waits for the connections.
+    connecting = [asyncio.create_task(client.connect(), name="socket-mode") for client in clients]
     try:
         yield
     finally:
-        connecting.cancel()
-        await asyncio.gather(connecting, return_exceptions=True)
-        await handler.client.close()  # type: ignore[no-untyped-call]
+        for task in connecting:
+            task.cancel()
+        await asyncio.gather(*connecting, return_exceptions=True)
+        await asyncio.gather(*(client.close() for client in clients))
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -66,9 +66,9 @@ class Database:
         self.engine = create_async_engine(self.url, **options)
         if self.is_sqlite:
             _listen_to_sqlite(self.engine.sync_engine)
-        self._writers = async_sessionmaker(
-            self.engine.execution_options(sluice_write=True), expire_on_commit=False, autoflush=True
-        )
+        # For who writes without a session: transactions that take SQLite's write lock from the start.
+        self.writing_engine = self.engine.execution_options(sluice_write=True)
+        self._writers = async_sessionmaker(self.writing_engine, expire_on_commit=False, autoflush=True)
         self._readers = async_sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
         self._write_lock = asyncio.Lock() if self.is_sqlite else None
         # One in-memory connection serves everybody, so that readers must queue with writers.
