@@ -6,6 +6,8 @@ validation check the result, and where no sketch passes their own plan stands.
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -25,7 +27,9 @@ from tools.clock import Clock
 from tools.flags.base import FlagRef, FlagService
 from tools.metrics.router import Metrics
 from tools.plans.defaults import PlanningDefaults
+from tools.plans.editing import Edited, Row, edit_plan
 from tools.plans.kinds import is_sized
+from tools.plans.model import Plan
 from tools.plans.planner import Baseline, Draft
 from tools.plans.policy import Policy
 from tools.plans.revision import Changes, revise_plan
@@ -33,9 +37,17 @@ from tools.records.database import Database
 from tools.rollouts.views import RolloutView
 from tools.specs.base import Spec, SpecSource
 
-__all__ = ["PlanRequest", "Planner", "Proposal"]
+__all__ = ["Measured", "PlanRequest", "Planner", "Proposal"]
 
 _MEASURED = TypeAdapter(dict[str, Baseline])
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the metrics of a plan did lately, and sentences about those that can't be read now."""
+
+    baselines: tuple[Baseline, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 class Planner:
@@ -95,6 +107,34 @@ class Planner:
         rules.check(draft.plan)
         spec, outdated = await self._archive.spec_behind(plan)
         return _proposal(draft, spec, (*outdated, *missing))
+
+    async def measured(self, plan: Plan) -> Measured:
+        """What the plan's metrics did lately. Raises FlagNotFound and what the sources raise."""
+        baselines, missing = await self._archive.remeasure(plan, ())
+        return Measured(baselines, tuple(missing))
+
+    def judge(
+        self, view: RolloutView, rows: Sequence[Row], margins: Mapping[str, float], measured: Measured, *, words: str
+    ) -> Edited:
+        """The rollout's plan as its table is filled in, judged by the calculators and by what every plan is held to."""
+        rules = self._rules
+        return edit_plan(
+            view.plan,
+            rows,
+            margins,
+            measured.baselines,
+            rules.policy,
+            rules.defaults,
+            rules.check,
+            words=words,
+            kinds=rules.kinds,
+            in_force=view.stage,
+        )
+
+    async def edited(self, view: RolloutView, draft: Draft, measured: Measured) -> Proposal:
+        """What was filled in, as it is put before people."""
+        spec, outdated = await self._archive.spec_behind(view.plan)
+        return _proposal(draft, spec, (*outdated, *measured.missing))
 
     async def traffic(self, flag: str, environment: str, metric: str) -> Baseline:
         """What a metric of the catalogue did for the flag over the planning window, without treatment.

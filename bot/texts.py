@@ -490,6 +490,45 @@ ACCEPTED_LINE = "⚑ accepted until {until} by {person}: {reason}"
 ACCEPTED = "`{metric}` of `{flag}` in {environment} is accepted until {until}.{link}"
 WITHDRAWN = "`{metric}` of `{flag}` in {environment} counts again from the next check on."
 
+# -- the dialog that edits a plan --------------------------------------------------------------------------------------
+
+EDIT_PLAN = "Edit plan …"
+EDIT_TITLE, EDIT_SUBMIT = "Edit the plan", "Put it in force"
+EDIT_LOADING = "Measuring what its metrics did lately …"
+EDIT_INTRO = (
+    "*{flag}* in {environment}, plan v{version}. What you change is judged at once. What people approved so far no "
+    "longer counts once it is sent."
+)
+EDIT_INTRO_RUNNING = (
+    "*{flag}* in {environment}, plan v{version}. It is running, so its plan can only become more cautious: longer, "
+    "smaller, or with stages put in between."
+)
+EDIT_STAGE_DONE = "✔ Stage {number} · {exposure} · done"
+EDIT_STAGE_IN_FORCE = "● *Stage {number}* · {exposure} · in force"
+EDIT_PERCENT = "Stage {number}: percent"
+EDIT_MODE, EDIT_HOLD, EDIT_LIMIT = "Mode", "At least", "At most"
+EDIT_MODES = {"live": "Live", "shadow": "In shadow"}
+EDIT_AT_LEAST, EDIT_AT_MOST = "at least {length}", "at most {length}"
+EDIT_AS_PROVEN = "as long as proof takes"
+EDIT_ADD, EDIT_REMOVE = "Stage after", "Remove"
+EDIT_PROVEN = "✔ `{metric}` is proven within {needed} in nine rollouts of ten · at most {limit} · sample {sample}"
+EDIT_TOO_SHORT = (
+    "⚠ Can't be proven in {limit}: `{metric}` needs {needed} in nine rollouts of ten. It would pause and ask a person."
+)
+EDIT_NOT_MEASURED = "◌ Nothing was measured lately, so nobody can say how long the proof takes."
+EDIT_NOT_JUDGED = "◌ Not judged yet."
+EDIT_FAULT = "✖ {fault}"
+EDIT_FAULT_OF = "Stage {number}: {fault}"
+EDIT_MARGIN = "{metric}: margin, × control"
+EDIT_IN_ALL = "*In all* about {usual} when all is well, at most {longest} before it pauses and asks."
+EDIT_IN_ALL_UNKNOWN = "*In all* it can't be told yet how long it takes."
+EDIT_REASON, EDIT_REASON_HINT = "Why?", "Everyone in the thread reads it beside what changed."
+EDIT_WORDS = "the table of stages"
+EDIT_OVERTAKEN = (
+    "Meanwhile the plan became v{now}, and you edit v{version}: close this, look at the card, and edit again."
+)
+EDIT_STILL_MEASURING = "Its metrics are still being measured; send it again in a moment."
+
 # -- errors -------------------------------------------------------------------------------------------------------
 
 UNEXPECTED = (

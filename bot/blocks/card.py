@@ -33,6 +33,7 @@ MOST_MIXES = 3
 TAKEN_BACK = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 
 APPROVE, REJECT, START = "rollout.approve", "rollout.reject", "rollout.start"
+EDIT = "rollout.edit"
 PROMOTE, PAUSE, RESUME, ROLL_BACK = "rollout.promote", "rollout.pause", "rollout.resume", "rollout.roll_back"
 
 DECIDING = (
@@ -122,21 +123,22 @@ def allowed_buttons(view: RolloutView) -> list[ButtonElement]:
     roll_back = parts.button(
         texts.ROLL_BACK, ROLL_BACK, view.id, style="danger", confirm=_filled(texts.CONFIRM_ROLL_BACK, view)
     )
+    edit = parts.button(texts.EDIT_PLAN, EDIT, view.id)
     match view.phase:
         case Phase.PROPOSED:
-            return asked or [parts.button(texts.START, START, view.id, style="primary")]
+            return [*(asked or [parts.button(texts.START, START, view.id, style="primary")]), edit]
         case Phase.PROGRESSING:
             promote = parts.button(texts.PROMOTE, PROMOTE, view.id, confirm=_filled(texts.CONFIRM_PROMOTE, view))
             pause = parts.button(texts.PAUSE, PAUSE, view.id)
             first = [pause] if _at_the_end(view) else [promote, pause]
-            return [*first, *overriding(view), roll_back]
+            return [*first, *overriding(view), edit, roll_back]
         case Phase.WAITING_PROMOTION:
-            return [*asked, *overriding(view), roll_back]
+            return [*asked, *overriding(view), edit, roll_back]
         case Phase.PAUSED:
             resume = parts.button(
                 texts.RESUME, RESUME, view.id, style="primary", confirm=_filled(texts.CONFIRM_RESUME, view)
             )
-            return [resume, *overriding(view), roll_back]
+            return [resume, *overriding(view), edit, roll_back]
         case _:
             return []
 

@@ -15,6 +15,7 @@ from slack_sdk.models.blocks import (
     DividerBlock,
     HeaderBlock,
     ImageBlock,
+    InteractiveElement,
     MarkdownTextObject,
     PlainTextObject,
     RawTextObject,
@@ -127,9 +128,9 @@ def button(
     )
 
 
-def actions(*buttons: ButtonElement) -> Block:
-    """A row of buttons."""
-    return ActionsBlock(elements=list(buttons[:25]))
+def actions(*elements: InteractiveElement) -> Block:
+    """A row of buttons and menus."""
+    return ActionsBlock(elements=list(elements[:25]))
 
 
 def _dialog(dialog: Dialog, style: str | None) -> ConfirmObject:

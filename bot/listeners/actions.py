@@ -62,9 +62,9 @@ def _does(app: AsyncApp, services: Services, action_id: str, of: type[Approval] 
         await ack()
 
         async def act() -> None:
-            about = _id_of(body, action)
+            about = id_of(body, action)
             mine = services.of(workspace_of(body))
-            await _check_shown(mine, body, action, of)
+            await check_shown(mine, body, action, of)
             try:
                 await do(mine.rollouts, about, person_of(body))
             except (Conflict, NotFound):
@@ -82,7 +82,7 @@ def _rejects(app: AsyncApp, services: Services) -> None:
         await ack()
 
         async def ask_why() -> None:
-            about, who, workspace = _id_of(body, action), person_of(body), workspace_of(body)
+            about, who, workspace = id_of(body, action), person_of(body), workspace_of(body)
             if not could_approve(services.settings.policy.of(workspace), who):
                 raise NotAllowed(texts.NO_APPROVER)
             view_id = await open_dialog(client, body, dialogs.reject_dialog(about, channel_of(body)))
@@ -90,13 +90,13 @@ def _rejects(app: AsyncApp, services: Services) -> None:
                 return
             try:
                 mine = services.of(workspace)
-                await _check_shown(mine, body, action, Approval)
+                await check_shown(mine, body, action, Approval)
                 await mine.rollouts.check_may_answer(about, actor=who)
             except SluiceError as error:
                 logger.info(REFUSED, error=type(error).__name__, reason=str(error))
                 await replace_dialog(client, view_id, dialogs.refusal_dialog(str(error)))
 
-        await handle(client, body, lambda: _told_once(services, body, ask_why))
+        await handle(client, body, lambda: told_once(services, body, ask_why))
 
 
 def _pauses(app: AsyncApp, services: Services) -> None:
@@ -105,12 +105,12 @@ def _pauses(app: AsyncApp, services: Services) -> None:
         await ack()
 
         async def ask_why() -> None:
-            await open_dialog(client, body, dialogs.pause_dialog(_id_of(body, action), channel_of(body)))
+            await open_dialog(client, body, dialogs.pause_dialog(id_of(body, action), channel_of(body)))
 
-        await handle(client, body, lambda: _told_once(services, body, ask_why))
+        await handle(client, body, lambda: told_once(services, body, ask_why))
 
 
-async def _told_once(services: Services, body: dict[str, Any], ask: Callable[[], Awaitable[None]]) -> None:
+async def told_once(services: Services, body: dict[str, Any], ask: Callable[[], Awaitable[None]]) -> None:
     """Open a dialog; a refusal is said once, however often Slack delivers the click."""
     try:
         await ask()
@@ -119,7 +119,7 @@ async def _told_once(services: Services, body: dict[str, Any], ask: Callable[[],
             raise
 
 
-def _id_of(body: dict[str, Any], action: dict[str, Any]) -> str:
+def id_of(body: dict[str, Any], action: dict[str, Any]) -> str:
     """The id that the button carries. Raises NotFound for what is none."""
     value = str(action.get("value", ""))
     if ID.fullmatch(value) is None:
@@ -127,7 +127,7 @@ def _id_of(body: dict[str, Any], action: dict[str, Any]) -> str:
     return value
 
 
-async def _check_shown(
+async def check_shown(
     services: Services, body: dict[str, Any], action: dict[str, Any], of: type[Approval] | type[Rollout]
 ) -> None:
     """Raise NotFound for an id of something that is not on the card where the button was pressed.

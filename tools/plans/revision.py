@@ -87,20 +87,27 @@ def revise_plan(
     to be sized with it. The draft's rationale and notes speak of the new plan. Raises InvalidInput for a change that
     can't be made or changes nothing, and CannotBeProven.
     """
-    chosen = plan.model_copy(update={"stages": tuple(map(_chosen, plan.stages))})
-    revision = _Revision(chosen, changes, {base.metric: base for base in baselines}, policy, defaults, words)
-    revised = revision.revised()
+    chosen = plan.model_copy(update={"stages": tuple(map(as_chosen, plan.stages))})
+    revision = Revision(chosen, changes, {base.metric: base for base in baselines}, policy, defaults, words)
+    return finished(plan, revision.revised(), revision, kinds)
+
+
+def finished(plan: Plan, revised: Plan, revision: "Revision", kinds: Kinds) -> Draft:
+    """The plan as it was revised, with what comes along by itself and what it rests on now.
+
+    Raises InvalidInput when nothing differs from `plan`.
+    """
     revised = revised.model_copy(update={"stages": watching_splits(revised.stages, kinds)})
     if _bare(revised) == _bare(plan):
         raise InvalidInput("That is how the plan is already, so nothing would change; say what should be different.")
     rails = revision.known_rails()
-    rationale = tuple(rail.summary(defaults.traffic_window) for rail in rails)
+    rationale = tuple(rail.summary(revision.defaults.traffic_window) for rail in rails)
     update = {"rationale": rationale, "expected": revision.expected()}
-    return Draft(revised.model_copy(update=update), tuple(_notes(revised, rails, revision.doubts, defaults)))
+    return Draft(revised.model_copy(update=update), tuple(_notes(revised, rails, revision.doubts, revision.defaults)))
 
 
 @dataclass
-class _Revision:
+class Revision:
     """One revision on its way: the plan so far is `stages`; `doubts` are what can't be proven in time."""
 
     plan: Plan
@@ -118,10 +125,10 @@ class _Revision:
         self._has_ceilings = any(rail.ceiling is not None for rail in self.plan.stages[-1].guardrails)
 
     def revised(self) -> Plan:
-        self._change_guardrails()
+        self.change_guardrails()
         stages = self._change_strategy(list(self.plan.stages))
         stages = self._change_percents(stages)
-        stages = [self._guarded(stage, first=number == 0) for number, stage in enumerate(stages)]
+        stages = [self.guarded(stage, first=number == 0) for number, stage in enumerate(stages)]
         stages = self._change_audience(stages)
         stages = self._change_hold(stages)
         if len(stages) > MOST_STAGES:
@@ -148,7 +155,7 @@ class _Revision:
 
     # -- what guards --------------------------------------------------------------------------------------------
 
-    def _change_guardrails(self) -> None:
+    def change_guardrails(self) -> None:
         for metric in self.changes.drop_metrics:
             self._check_known(metric)
             del self.demands[metric]
@@ -163,7 +170,7 @@ class _Revision:
             self._check_margin(metric, margin)
             if margin != self.demands[metric].margin:
                 self.demands[metric] = self.demands[metric].model_copy(update={"margin": margin})
-                self._why[metric] = (*_without(self._why[metric], Facet.MARGIN), self._asked(Facet.MARGIN))
+                self._why[metric] = (*without(self._why[metric], Facet.MARGIN), self._asked(Facet.MARGIN))
         if not self.demands:
             raise InvalidInput("A plan needs at least one guardrail; name another metric before you drop the last.")
 
@@ -193,7 +200,7 @@ class _Revision:
         """Those of the plan's metrics of which something was measured."""
         return [self._rail(metric) for metric in self.demands if metric in self.baselines]
 
-    def _guarded(self, stage: Stage, *, first: bool) -> Stage:
+    def guarded(self, stage: Stage, *, first: bool) -> Stage:
         """The stage held to what is demanded now: as it is, or sized anew."""
         wanted = [
             (metric, rail.direction, rail.margin)
@@ -202,14 +209,14 @@ class _Revision:
         ]
         if [(rail.metric, rail.direction, rail.margin) for rail in stage.guardrails] == wanted:
             return self._with_ceilings(stage) if first and stage.exposure.leaves_no_control else stage
-        return self._sized(stage.exposure, stage.bake, _without(stage.basis, Facet.LIMIT), first=first)
+        return self.sized(stage.exposure, stage.bake, without(stage.basis, Facet.LIMIT), first=first)
 
     def _with_ceilings(self, stage: Stage) -> Stage:
         if all(rail.ceiling is not None for rail in stage.guardrails):
             return stage
-        return self._sized(stage.exposure, stage.bake, _without(stage.basis, Facet.LIMIT), first=True)
+        return self.sized(stage.exposure, stage.bake, without(stage.basis, Facet.LIMIT), first=True)
 
-    def _sized(self, exposure: Exposure, bake: timedelta, why: tuple[Basis, ...], *, first: bool) -> Stage:
+    def sized(self, exposure: Exposure, bake: timedelta, why: tuple[Basis, ...], *, first: bool) -> Stage:
         """A stage with lengths and samples computed. Raises CannotBeProven."""
         rails = self._rails()
         if exposure.percent >= 100:
@@ -253,7 +260,7 @@ class _Revision:
         """A stage made for everyone, for those that the plan is for."""
         exposure = stage.exposure.model_copy(update={"audience": audience})
         rails = tuple(map(self._kept, stage.guardrails))
-        kept = (*_without(stage.basis, why.of), why)
+        kept = (*without(stage.basis, why.of), why)
         return stage.model_copy(update={"exposure": exposure, "guardrails": rails, "basis": kept})
 
     def _change_percents(self, stages: list[Stage]) -> list[Stage]:
@@ -291,8 +298,8 @@ class _Revision:
         below = [stage for stage in live if stage.exposure.percent < percent]
         model = below[-1] if below else live[0]
         exposure = model.exposure.model_copy(update={"percent": percent})
-        why = (*_without(model.basis, Facet.LIMIT, Facet.EXPOSURE), self._asked(Facet.EXPOSURE))
-        return [self._sized(exposure, model.bake, why, first=first and not below)]
+        why = (*without(model.basis, Facet.LIMIT, Facet.EXPOSURE), self._asked(Facet.EXPOSURE))
+        return [self.sized(exposure, model.bake, why, first=first and not below)]
 
     # -- for whom and how long ----------------------------------------------------------------------------------
 
@@ -313,7 +320,7 @@ class _Revision:
         if audience == had:
             return stage
         exposure = stage.exposure.model_copy(update={"audience": audience})
-        why = (*_without(stage.basis, Facet.AUDIENCE), self._asked(Facet.AUDIENCE))
+        why = (*without(stage.basis, Facet.AUDIENCE), self._asked(Facet.AUDIENCE))
         return stage.model_copy(update={"exposure": exposure, "basis": why})
 
     def _change_hold(self, stages: list[Stage]) -> list[Stage]:
@@ -326,15 +333,15 @@ class _Revision:
         if hold > LONGEST_STAGE:
             raise InvalidInput(f"A stage is held for at most {in_words(LONGEST_STAGE)}.")
         return [
-            self._held(stage, hold) if number in (None, position) else stage
+            self.held(stage, hold) if number in (None, position) else stage
             for position, stage in enumerate(stages, start=1)
         ]
 
-    def _held(self, stage: Stage, hold: timedelta) -> Stage:
+    def held(self, stage: Stage, hold: timedelta) -> Stage:
         if hold == stage.bake:
             return stage
         limit = max(stage.time_limit, limit_for(hold, self.plan.burn_in))
-        why = (*_without(stage.basis, Facet.HOLD), self._asked(Facet.HOLD))
+        why = (*without(stage.basis, Facet.HOLD), self._asked(Facet.HOLD))
         return stage.model_copy(update={"bake": hold, "time_limit": limit, "basis": why})
 
     def _number(self, number: int | None, stages: Sequence[Stage]) -> int | None:
@@ -357,7 +364,7 @@ def _notes(plan: Plan, rails: Sequence[Rail], doubts: Iterable[str], defaults: P
     return [*notes, *blast_radius(plan, rails, defaults.reachable_in(plan.environment))]
 
 
-def _without(basis: Iterable[Basis], *facets: Facet) -> tuple[Basis, ...]:
+def without(basis: Iterable[Basis], *facets: Facet) -> tuple[Basis, ...]:
     return tuple(one for one in basis if one.of not in facets)
 
 
@@ -365,7 +372,7 @@ def _metrics(stage: Stage) -> set[str]:
     return {rail.metric for rail in stage.guardrails}
 
 
-def _chosen(stage: Stage) -> Stage:
+def as_chosen(stage: Stage) -> Stage:
     """The stage without what comes along by itself."""
     return stage.model_copy(update={"guardrails": without_splits(stage.guardrails)})
 

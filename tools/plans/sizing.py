@@ -231,8 +231,7 @@ def staged(
     basis: tuple[Basis, ...] = (),
 ) -> Stage:
     """A stage that leaves a control to compare with. Raises CannotBeProven."""
-    lengths = [(_needed(rail.length(exposure.percent, defaults.stage_budget, len(rails))), rail) for rail in rails]
-    needed, slowest = max(lengths, key=lambda pair: pair[0])
+    needed, slowest = comparison(exposure.percent, rails, defaults)
     if needed > LONGEST_STAGE:
         raise CannotBeProven(
             f"At {exposure} this traffic proves nothing within {in_words(LONGEST_STAGE)}. "
@@ -255,7 +254,7 @@ def whole(rails: Sequence[Rail], bake: timedelta, *, alone: bool, basis: tuple[B
     rails = judged_alone(rails)
     if not rails:
         raise CannotBeProven(NOTHING_ALONE)
-    needed, slowest = max(((rail.watch(), rail) for rail in rails), key=lambda pair: pair[0])
+    needed, slowest = watch(rails)
     return Stage(
         exposure=Exposure(percent=100),
         bake=bake,
@@ -263,6 +262,17 @@ def whole(rails: Sequence[Rail], bake: timedelta, *, alone: bool, basis: tuple[B
         guardrails=tuple(rail.guardrail(100, alone=alone) for rail in rails),
         basis=(*basis, _proof_takes(slowest, needed)),
     )
+
+
+def comparison(percent: float, rails: Sequence[Rail], defaults: PlanningDefaults) -> tuple[timedelta, Rail]:
+    """How long nine of ten rollouts need beside a control in a stage of that share, and which metric takes so long."""
+    lengths = [(_needed(rail.length(percent, defaults.stage_budget, len(rails))), rail) for rail in rails]
+    return max(lengths, key=lambda pair: pair[0])
+
+
+def watch(rails: Sequence[Rail]) -> tuple[timedelta, Rail]:
+    """How long nine of ten rollouts need once everyone is exposed, and which metric takes so long."""
+    return max(((rail.watch(), rail) for rail in rails), key=lambda pair: pair[0])
 
 
 def judged_alone(rails: Sequence[Rail]) -> list[Rail]:

@@ -22,9 +22,17 @@ MOST_CHANGES = 12
 """How many differences a log event names."""
 
 
-def check_revision(rollout: Rollout, running: Plan, revised: Plan) -> None:
-    """Raise Conflict unless the rollout may go on by `revised` instead of `running`."""
+def check_revision(rollout: Rollout, running: Plan, revised: Plan, expected: int | None = None) -> None:
+    """Raise Conflict unless the rollout may go on by `revised` instead of `running`.
+
+    `expected` is the version that `revised` was made from, where that matters.
+    """
     phase = Phase(rollout.phase)
+    if expected is not None and rollout.plan_version != expected:
+        raise Conflict(
+            f"Meanwhile the plan of {rollout.flag} became v{rollout.plan_version}, and v{expected} was edited: look at "
+            "its card, and edit it again."
+        )
     if (revised.flag, revised.environment) != (rollout.flag, rollout.environment):
         raise Conflict(f"That plan is of another flag than {rollout.flag} in {rollout.environment}; plan it by itself.")
     if phase not in LIVE | {Phase.PROPOSED}:
@@ -37,9 +45,19 @@ def check_revision(rollout: Rollout, running: Plan, revised: Plan) -> None:
 
 
 async def add_version(
-    session: AsyncSession, rollout: Rollout, plan: Plan, *, author: str, reason: str, spec: Spec | None, at: datetime
+    session: AsyncSession,
+    rollout: Rollout,
+    plan: Plan,
+    *,
+    author: str,
+    reason: str,
+    spec: Spec | None,
+    at: datetime,
+    told: bool = False,
 ) -> None:
     """Put the plan in force; every approval that is still asked belongs to the version before and is void.
+
+    What differs is told in the thread of a rollout that runs, and of one that does not where it is `told`.
 
     A promotion that was being asked about is asked about anew as soon as the gate passes by the new plan.
     """
@@ -74,7 +92,7 @@ async def add_version(
         Happening.PLAN_PROPOSED if before is None else Happening.PLAN_REVISED,
         at=at,
         actor=author,
-        tell=Tell.THREAD if phase in LIVE else Tell.NOBODY,
+        tell=Tell.THREAD if phase in LIVE or told else Tell.NOBODY,
         version=version,
         plan_sha256=plan.sha256,
         spec_sha256=plan.spec_sha256,

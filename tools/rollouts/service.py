@@ -170,12 +170,20 @@ class RolloutService:
         return await store.transact(self._database, act)
 
     async def revise(
-        self, rollout_id: str, plan: Plan, *, actor: str, reason: str, spec: Spec | None = None
+        self,
+        rollout_id: str,
+        plan: Plan,
+        *,
+        actor: str,
+        reason: str,
+        spec: Spec | None = None,
+        expected: int | None = None,
     ) -> RolloutView:
         """Put another version of its plan in force: any sound one before the start, then only a more cautious one.
 
         Open questions about the version before are void; a start or a step is asked about anew. `spec` is what the plan
-        rests on where that was read anew. Raises InvalidPlan, Conflict (NotMoreCautious among others), NotAllowed and
+        rests on where that was read anew. With `expected`, the version that was edited, no other one is replaced, and
+        the thread is told what differs. Raises InvalidPlan, Conflict (NotMoreCautious among others), NotAllowed and
         FlagServiceUnavailable.
         """
         self._check_plan(plan)
@@ -187,10 +195,13 @@ class RolloutService:
         async def act(session: AsyncSession) -> None:
             rollout, running = await self._load(session, rollout_id)
             at = self._clock.now()
-            revisions.check_revision(rollout, running, plan)
+            revisions.check_revision(rollout, running, plan, expected)
             if Phase(rollout.phase) is Phase.PROPOSED and served is not None:
                 changes.check_room(plan, served)
-            await revisions.add_version(session, rollout, plan, author=actor, reason=reason, spec=spec, at=at)
+            told = expected is not None
+            await revisions.add_version(
+                session, rollout, plan, author=actor, reason=reason, spec=spec, at=at, told=told
+            )
             if Phase(rollout.phase) is Phase.PROPOSED:
                 await raising.ask_to_start(
                     session, rollout, plan, self._policy.of(rollout.workspace), served=served, at=at, members=members

@@ -22,7 +22,7 @@ async def test_approve_starts_it_and_the_card_says_who(office: Office) -> None:
     card = readable(office.card())
     assert f"<@{JONAS}> approved (1 of 1)." in card
     assert "▶ *Progressing* · stage 1 of" in card
-    assert office.buttons() == ["promote", "pause", "roll_back"]
+    assert office.buttons() == ["promote", "pause", "edit", "roll_back"]
 
 
 async def test_the_requester_can_not_approve(office: Office) -> None:
@@ -64,7 +64,7 @@ async def test_a_button_of_an_older_plan_is_refused_and_the_card_is_fresh(office
     )
     assert (await office.view()).phase is Phase.PROPOSED
     assert [block["type"] for block in office.card().blocks] == [block["type"] for block in fresh]
-    assert office.buttons() == ["approve", "reject"]
+    assert office.buttons() == ["approve", "reject", "edit"]
     assert await office.press("approve", user=JONAS) is None
     assert (await office.view()).phase is Phase.PROGRESSING
 
@@ -97,16 +97,16 @@ async def test_start_asks_again_after_an_approval_expired(office: Office) -> Non
     office.clock.advance(25 * 3600)
     await office.services.controller.tick()
     await office.settle()
-    assert office.buttons() == ["start"]
+    assert office.buttons() == ["start", "edit"]
     assert await office.press("start", user=MIRA) is None
-    assert office.buttons() == ["approve", "reject"]
+    assert office.buttons() == ["approve", "reject", "edit"]
 
 
 async def test_promote_now_needs_an_approver_who_did_not_ask(office: Office) -> None:
     await office.started()
     await office.live(3)
     assert await office.press("promote", user=MIRA) is None
-    assert office.buttons() == ["approve", "reject", "roll_back"]
+    assert office.buttons() == ["approve", "reject", "edit", "roll_back"]
     assert await office.press("approve", user=AIKO) is None
     view = await office.view()
     assert (view.phase, view.stage) == (Phase.PROGRESSING, 1)
@@ -118,7 +118,7 @@ async def test_pause_takes_a_reason_and_resume_goes_on(office: Office) -> None:
     assert await office.press("pause", user=SAM) is None
     assert (await office.submit(office.dialog(SAM), "support is at lunch", user=SAM)).ok
     assert ">support is at lunch" in readable(office.card())
-    assert office.buttons() == ["resume", "roll_back"]
+    assert office.buttons() == ["resume", "edit", "roll_back"]
     assert await office.press("resume", user=SAM) is None
     assert (await office.view()).phase is Phase.PROGRESSING
 

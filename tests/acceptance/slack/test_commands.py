@@ -20,7 +20,7 @@ async def test_plan_puts_one_card_into_the_channel(office: Office) -> None:
     answer = await office.rollout(f"plan {FLAG}")
     assert answer.startswith(f"Planning `{FLAG}` for production.")
     await until(office.cards)
-    assert office.buttons() == ["approve", "reject"]
+    assert office.buttons() == ["approve", "reject", "edit"]
     view = await office.view()
     assert view.phase is Phase.PROPOSED
     assert view.requester == MIRA
@@ -70,7 +70,7 @@ async def test_start_goes_ahead_where_no_approval_is_needed(office: Office) -> N
     await flags.define(FlagRef(FLAG, "development"), "off", "on")
     await office.rollout(f"plan {FLAG} --env development")
     await until(office.cards)
-    assert office.buttons() == ["start"]
+    assert office.buttons() == ["start", "edit"]
     answer = await office.rollout(f"start {FLAG}")
     assert f"`{FLAG}` in development starts at 1 %." in answer
     assert (await flags.read(FlagRef(FLAG, "development"))).exposure == Exposure(percent=1)
@@ -109,10 +109,10 @@ async def test_pause_and_resume(office: Office) -> None:
     answer = await office.rollout(f"pause {FLAG} --reason it's lunch, isn’t it", user=SAM)
     assert f"`{FLAG}` in production is paused at 1 %." in answer
     assert (await office.view()).pause_reason == "it's lunch, isn't it"
-    assert office.buttons() == ["resume", "roll_back"]
+    assert office.buttons() == ["resume", "edit", "roll_back"]
     answer = await office.rollout(f"resume {FLAG}", user=SAM)
     assert f"`{FLAG}` in production goes on." in answer
-    assert office.buttons() == ["promote", "pause", "roll_back"]
+    assert office.buttons() == ["promote", "pause", "edit", "roll_back"]
 
 
 async def test_rollback_is_done_when_it_is_answered(office: Office) -> None:

@@ -100,7 +100,7 @@ async def test_a_card_that_was_deleted_is_posted_anew(office: Office) -> None:
     office.running.workspace.erase(gone)
     await office.live(1)
     assert office.card().ts != gone.ts
-    assert office.buttons() == ["promote", "pause", "roll_back"]
+    assert office.buttons() == ["promote", "pause", "edit", "roll_back"]
     view = await office.view()
     assert view.place is not None
     assert view.place.card_ts == office.card().ts

@@ -305,12 +305,12 @@ def test_shadow_and_audience_in_words() -> None:
 @pytest.mark.parametrize(
     ("view", "buttons"),
     [
-        (PROPOSED, ["approve", "reject"]),
-        (replace(PROPOSED, approval=None), ["start"]),
-        (PROGRESSING, ["promote", "pause", "roll_back"]),
-        (replace(PROGRESSING, stage=3), ["pause", "roll_back"]),
-        (WAITING, ["approve", "reject", "roll_back"]),
-        (PAUSED, ["resume", "roll_back"]),
+        (PROPOSED, ["approve", "reject", "edit"]),
+        (replace(PROPOSED, approval=None), ["start", "edit"]),
+        (PROGRESSING, ["promote", "pause", "edit", "roll_back"]),
+        (replace(PROGRESSING, stage=3), ["pause", "edit", "roll_back"]),
+        (WAITING, ["approve", "reject", "edit", "roll_back"]),
+        (PAUSED, ["resume", "accept", "edit", "roll_back"]),
         (ROLLING_BACK, []),
         (ROLLED_BACK, []),
         (replace(PROGRESSING, phase=Phase.SUCCEEDED), []),
