@@ -166,7 +166,8 @@ def bucket_means(at: Layout, shares: Floats, mean: Floats) -> Floats:
     """The mean latency inside each bucket, (..., B), when `shares` (..., B) have the overall `mean` (...).
 
     The distribution is interpolated: its logit is taken to be linear in the log of the latency between two edges. Then
-    all means are scaled together to give the overall one, each within its bucket.
+    all means are scaled together to give the overall one, each within its bucket. A bucket that is empty in all of them
+    starts from its log-middle.
     """
     below = np.clip(np.cumsum(shares, axis=-1)[..., :-1], SMALLEST_SHARE, 1 - SMALLEST_SHARE)
     logits, places = np.log(below / (1 - below)), np.log(at.finite)
@@ -175,15 +176,16 @@ def bucket_means(at: Layout, shares: Floats, mean: Floats) -> Floats:
     slopes = np.concatenate([ends, slopes, ends], axis=-1)
     slopes[..., 0] = np.maximum(slopes[..., min(1, slopes.shape[-1] - 1)], SMALLEST_SLOPE)
     slopes[..., -1] = np.maximum(slopes[..., max(-2, -slopes.shape[-1])], SMALLEST_SLOPE)
-    steps = at.log_width[:, None] * np.linspace(0, 1, POINTS + 1)
-    inside = np.log(at.lower)[:, None] + steps
-    # Each bucket is read from the edge below it, the first from the edge above.
+    # Each bucket is read from the edge below it, the first from the edge above; what is empty is not read.
     anchors = np.concatenate([places[:1], places])
     start = np.concatenate([logits[..., :1], logits], axis=-1)
-    grid = start[..., None] + slopes[..., None] * (inside - anchors[:, None])
+    used = shares.reshape(-1, shares.shape[-1]).any(axis=0)
+    inside = (np.log(at.lower)[:, None] + at.log_width[:, None] * np.linspace(0, 1, POINTS + 1))[used]
+    grid = start[..., used, None] + slopes[..., used, None] * (inside - anchors[used, None])
     weights = np.diff(1 / (1 + np.exp(-np.clip(grid, -500, 500))), axis=-1) + 1e-300
     middles = np.exp((inside[:, 1:] + inside[:, :-1]) / 2)
-    means = (weights * middles).sum(axis=-1) / weights.sum(axis=-1)
+    means = np.broadcast_to(np.exp(at.log_middle), shares.shape).copy()
+    means[..., used] = np.einsum("...bp,bp->...b", weights, middles) / weights.sum(axis=-1)
     for _ in range(3):
         whole = np.maximum((shares * means).sum(axis=-1), 1e-300)
         means = np.clip(means * (mean / whole)[..., None], at.lower, at.upper)

@@ -168,14 +168,15 @@ def make_score(at: Layout, pooled: Tally, *, typical: float, sums: bool) -> Scor
     place = (means - mean[..., None]) / deviation[..., None]
     correlation = np.clip((shares * position * place).sum(axis=-1), 0.0, 1.0)
     correlation = correlation + CORRELATION_ALLOWANCE * (1 - correlation)
+    moments = _third_moments(shares, position, place)
     best = np.full(np.shape(mean), -1.0)
     weight, signal = np.zeros_like(best), np.ones_like(best)
     norm = np.ones_like(best)
     for inside in INSIDE:
         size = np.sqrt((1 - inside) ** 2 + inside**2 + 2 * correlation * inside * (1 - inside))
         seen = ((1 - inside) * found + inside * mean / deviation) / size
-        mixed = ((1 - inside) * position + inside * place) / size[..., None]
-        skew = (shares * mixed**3).sum(axis=-1)
+        parts = (1 - inside) ** 3, 3 * (1 - inside) ** 2 * inside, 3 * (1 - inside) * inside**2, inside**3
+        skew = sum(part * moment for part, moment in zip(parts, moments, strict=True)) / (size * size * size)
         growth = seen**2 * np.clip(1 - typical * seen * skew / 3, 0.1, 1.0)
         better = growth > best
         best, weight = np.where(better, growth, best), np.where(better, inside, weight)
@@ -186,6 +187,17 @@ def make_score(at: Layout, pooled: Tally, *, typical: float, sums: bool) -> Scor
     width = (at.upper - at.lower) ** 2
     spread_out = width / np.maximum((shares * width).sum(axis=-1), TINY)[..., None]
     return Score(by_bucket, (slope**2 * within)[..., None] * spread_out, slope, means, signal)
+
+
+def _third_moments(shares: Floats, one: Floats, other: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """The means of one³, one²·other, one·other² and other³ over the requests, (...), of scores (..., B)."""
+    weighed, squares = shares * one, (one * one, one * other, other * other)
+    return (
+        (weighed * squares[0]).sum(axis=-1),
+        (weighed * squares[1]).sum(axis=-1),
+        (weighed * squares[2]).sum(axis=-1),
+        (shares * other * squares[2]).sum(axis=-1),
+    )
 
 
 def estimate_dispersion(control: Sequence[Histogram]) -> float:
