@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from bot.bootstrap import check_schema
+from bot.door import Door
 from bot.installations import Installations, oauth_flow
 from bot.manifest import EVENTS_PATH, INSTALL_PATH, REDIRECT_PATH
 from bot.ofrep import ofrep_routes
@@ -36,15 +37,17 @@ def build_http(services: Services, scheduler: Scheduler, slack: AsyncApp | None)
     """The ASGI application. `slack` is the app whose requests arrive over HTTP, None with Socket Mode."""
     routes = [*_health(services, scheduler), *_evaluation(services), *_installing(services)]
     if slack is not None:
-        routes.append(_slack(slack))
+        routes.append(_slack(slack, services))
     return Starlette(routes=routes, exception_handlers={Exception: _failed})
 
 
-def _slack(app: AsyncApp) -> BaseRoute:
-    handler = AsyncSlackRequestHandler(app)
+def _slack(app: AsyncApp, services: Services) -> BaseRoute:
+    handler, secret = AsyncSlackRequestHandler(app), services.settings.slack.signing_secret
+    # Without a signing secret nothing counts as signed.
+    door = Door(secret.get_secret_value() if secret is not None else secrets.token_hex(32))
 
     async def events(request: Request) -> Response:
-        return await handler.handle(request)
+        return await door.pass_through(request, lambda: handler.handle(request))
 
     return Route(EVENTS_PATH, events, methods=["POST"], max_body_size=MAX_SLACK_BODY_BYTES)
 

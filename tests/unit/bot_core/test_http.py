@@ -1,8 +1,10 @@
 """The HTTP side, asked in this process."""
 
+import asyncio
 import hashlib
 import hmac
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +13,11 @@ import httpx
 import pytest
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.response import BoltResponse
+from starlette.requests import Request
+from starlette.responses import Response
 
 from bot.bootstrap import running_services
+from bot.door import Door
 from bot.http import MAX_SLACK_BODY_BYTES, build_http
 from bot.scheduler import Scheduler
 from bot.services import Services
@@ -38,6 +43,7 @@ def settings(tmp_path: Path) -> Settings:
         {
             "database": {"url": f"sqlite:///{tmp_path}/sluice.db"},
             "ofrep": {"environments": ["staging"]},
+            "slack": {"signing_secret": SIGNING_SECRET},
         }
     )
 
@@ -60,8 +66,13 @@ async def scheduler(clock: ManualClock) -> Scheduler:
 async def slack() -> AsyncApp:
     """An app that says what reached it, before it would ask Slack who it is."""
 
+    seen = Counter[str]()
+
     async def answer_at_once(body: dict[str, str], ack: AsyncAck) -> BoltResponse:
-        return await ack({"seen": body["type"]})
+        seen[body["type"]] += 1
+        if seen[body["type"]] == 1 and "fails" in body:
+            raise RuntimeError("the first time")
+        return await ack({"seen": body["type"], "times": seen[body["type"]]})
 
     return AsyncApp(token="xoxb-1", signing_secret=SIGNING_SECRET, before_authorize=answer_at_once)
 
@@ -143,7 +154,7 @@ class TestFlagEvaluation:
 class TestSlack:
     async def test_a_signed_request_reaches_the_app(self, client: httpx.AsyncClient) -> None:
         answer = await client.post("/slack/events", **_signed({"type": "event_callback"}))
-        assert (answer.status_code, answer.json()) == (200, {"seen": "event_callback"})
+        assert (answer.status_code, answer.json()) == (200, {"seen": "event_callback", "times": 1})
 
     async def test_another_signature_does_not(self, client: httpx.AsyncClient) -> None:
         answer = await client.post("/slack/events", **_signed({"type": "event_callback"}, secret="another"))
@@ -156,6 +167,48 @@ class TestSlack:
 
     async def test_an_unsigned_request_does_not(self, client: httpx.AsyncClient) -> None:
         assert (await client.post("/slack/events", json={"type": "event_callback"})).status_code == 401
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"x-slack-request-timestamp": "soon"},
+            {"x-slack-request-timestamp": "9" * 5000},
+            {"x-slack-request-timestamp": "²"},
+            {"x-slack-request-timestamp": "-1"},
+            {"x-slack-request-timestamp": ""},
+            {"x-slack-signature": ""},
+            {"x-slack-signature": "v0=ünsigned"},
+            {"x-slack-signature": "v1="},
+        ],
+    )
+    async def test_headers_of_any_kind_are_refused_and_no_fault(
+        self, client: httpx.AsyncClient, headers: dict[str, str]
+    ) -> None:
+        request = _signed({"type": "event_callback"})
+        given = request["headers"] | {name: value.encode("latin-1") for name, value in headers.items()}  # type: ignore[operator]
+        assert (await client.post("/slack/events", content=request["content"], headers=given)).status_code == 401
+
+    async def test_a_body_that_is_no_text_is_refused_and_no_fault(self, client: httpx.AsyncClient) -> None:
+        headers = _signed({})["headers"]
+        answer = await client.post("/slack/events", content=b"\xff\xfe", headers=headers)  # type: ignore[arg-type]
+        assert answer.status_code == 401
+
+    async def test_a_copy_gets_the_answer_of_the_first_and_reaches_nothing(self, client: httpx.AsyncClient) -> None:
+        request = _signed({"type": "event_callback"})
+        answers = await asyncio.gather(*(client.post("/slack/events", **request) for _ in range(4)))
+        answers.append(await client.post("/slack/events", **request))
+        assert [answer.json()["times"] for answer in answers] == [1] * 5
+
+    async def test_what_slack_sends_again_it_signs_anew(self, client: httpx.AsyncClient) -> None:
+        now = datetime.now(UTC)
+        for number, at in enumerate((now, now + timedelta(seconds=3))):
+            answer = await client.post("/slack/events", **_signed({"type": "event_callback"}, at=at))
+            assert answer.json()["times"] == number + 1
+
+    async def test_what_failed_may_come_again(self, client: httpx.AsyncClient) -> None:
+        request = _signed({"type": "event_callback", "fails": "once"})
+        assert (await client.post("/slack/events", **request)).status_code == 500
+        assert (await client.post("/slack/events", **request)).json()["times"] == 2
 
     async def test_an_endless_request_is_cut_short(self, client: httpx.AsyncClient) -> None:
         answer = await client.post("/slack/events", content=b"x" * (MAX_SLACK_BODY_BYTES + 1))
@@ -190,3 +243,31 @@ def _signed(
         "x-slack-signature": f"v0={digest}",
     }
     return {"content": content, "headers": headers}
+
+
+async def test_answers_are_kept_for_as_long_as_a_signature_fits_and_no_longer() -> None:
+    now = 1_000_000.0
+    door = Door(SIGNING_SECRET, lambda: now)
+    carried_out = 0
+
+    async def carry_out() -> Response:
+        nonlocal carried_out
+        carried_out += 1
+        return Response()
+
+    async def ask(at: float) -> int:
+        request = _signed({}, at=datetime.fromtimestamp(at, UTC))
+        headers = [(name.encode(), value.encode()) for name, value in request["headers"].items()]  # type: ignore[union-attr]
+        scope = {"type": "http", "method": "POST", "path": "/slack/events", "headers": headers, "query_string": b""}
+
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request", "body": request["content"]}
+
+        return (await door.pass_through(Request(scope, receive), carry_out)).status_code
+
+    assert await ask(now + 299) == 200
+    now += 598
+    assert await ask(now - 299) == 200
+    assert carried_out == 1, "the same second: it still fits, and is still known"
+    now += 2
+    assert await ask(1_000_000.0 + 299) == 401
