@@ -84,9 +84,10 @@ def _releases_channel(services: Services, body: Mapping[str, Any]) -> str | None
 def environments(services: Services) -> list[str]:
     """The environments that settings name, the usual one first."""
     settings = services.settings
-    rules = (*settings.policy.approval, *settings.policy.freezes)
-    named = [one for rule in rules for one in rule.environments]
-    return list(dict.fromkeys((settings.environment, *settings.ofrep.environments, *named)))[: dialog.MOST_OPTIONS]
+    ruled = [one for rule in settings.policy.approval for one in rule.environments]
+    frozen = [one for freeze in settings.policy.freezes for one in freeze.environments]
+    named = (settings.environment, *settings.ofrep.environments, *ruled, *frozen)
+    return list(dict.fromkeys(named))[: dialog.MOST_OPTIONS]
 
 
 class FlagMenu:
