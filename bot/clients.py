@@ -1,15 +1,24 @@
 """Slack's client for each workspace, with that workspace's token."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from pydantic import SecretStr
-from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.http_retry.async_handler import AsyncRetryHandler
+from slack_sdk.http_retry.request import HttpRequest
+from slack_sdk.http_retry.response import HttpResponse
+from slack_sdk.http_retry.state import RetryState
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.slack import TOO_MANY_REQUESTS, asked_to_wait
 from tools.errors import SluiceError
 
 TIMEOUT_S = 10
 RATE_LIMIT_RETRIES = 2
+LONGEST_WAIT = timedelta(seconds=30)
+"""How long somebody waits for an answer because Slack asked to; for longer, they are told that it failed."""
 
 ClientT_co = TypeVar("ClientT_co", covariant=True)
 
@@ -57,8 +66,44 @@ def without_retries(client: AsyncWebClient, *, timeout: int) -> AsyncWebClient:
     )
 
 
+class Patience(AsyncRetryHandler):
+    """Waits for as long as Slack asks to when it had too many requests, and asks again.
+
+    slack_sdk's own handler heeds the first digit of the seconds alone.
+    """
+
+    def __init__(self, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
+        super().__init__(max_retry_count=RATE_LIMIT_RETRIES)
+        self._sleep = sleep
+
+    async def _can_retry_async(
+        self,
+        *,
+        state: RetryState,
+        request: HttpRequest,
+        response: HttpResponse | None = None,
+        error: Exception | None = None,
+    ) -> bool:
+        is_limit = response is not None and response.status_code == TOO_MANY_REQUESTS
+        return is_limit and asked_to_wait(response.headers) <= LONGEST_WAIT
+
+    async def prepare_for_next_attempt_async(
+        self,
+        *,
+        state: RetryState,
+        request: HttpRequest,
+        response: HttpResponse | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        """Wait."""
+        assert response is not None, "what was not answered is not retried"
+        state.next_attempt_requested = True
+        await self._sleep(asked_to_wait(response.headers).total_seconds())
+        state.increment_current_attempt()
+
+
 def open_client(token: str | None, api_url: str) -> AsyncWebClient:
     """A client that waits a little where Slack asks to."""
     client = AsyncWebClient(token=token, base_url=api_url, timeout=TIMEOUT_S)
-    client.retry_handlers.append(AsyncRateLimitErrorRetryHandler(max_retry_count=RATE_LIMIT_RETRIES))
+    client.retry_handlers.append(Patience())
     return client

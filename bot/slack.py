@@ -1,6 +1,7 @@
 """What can go wrong when Slack is called, told apart. Codes: https://docs.slack.dev/reference/methods/chat.postMessage."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -32,10 +33,14 @@ def retry_after(error: SlackApiError) -> timedelta | None:
     """How long Slack asks to wait, None unless it refused because of too many requests."""
     if status_of(error) != TOO_MANY_REQUESTS and code_of(error) not in ("ratelimited", "rate_limited"):
         return None
-    headers = {str(name).lower(): value for name, value in dict(getattr(error.response, "headers", {})).items()}
-    given = headers.get("retry-after")
-    seconds = str(given[0] if isinstance(given, list) else given)
-    return timedelta(seconds=int(seconds)) if seconds.isdigit() else DEFAULT_RETRY_AFTER
+    return asked_to_wait(dict(getattr(error.response, "headers", {})))
+
+
+def asked_to_wait(headers: Mapping[str, Any]) -> timedelta:
+    """How long the headers of a refusal ask to wait; some seconds where they don't say."""
+    given = next((value for name, value in headers.items() if str(name).lower() == "retry-after"), None)
+    seconds = str(given[0] if isinstance(given, list) and given else given)
+    return timedelta(seconds=int(seconds)) if seconds.isascii() and seconds.isdigit() else DEFAULT_RETRY_AFTER
 
 
 def is_trouble_of_slack(error: SlackApiError) -> bool:
