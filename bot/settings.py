@@ -6,10 +6,11 @@ A key `section.name` of the file is the variable `SLUICE_SECTION_NAME`; deeper k
 
 import re
 import tomllib
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
+from datetime import time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cryptography.fernet import Fernet
 from pydantic import (
@@ -26,6 +27,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent.model import ModelOptions
+from bot.quiet import EVERY_DAY, QuietHours
 from bot.settings_sources import Variables, dotted, explain, merged
 from tools.errors import ConfigurationError
 from tools.metrics.catalogue import Catalogue, MetricDefinition
@@ -85,16 +87,67 @@ class DatabaseSettings(Section):
         return url
 
 
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class QuietSettings(Section):
+    """A channel's quiet hours, from `from` to `to` by the clocks of `zone`; `days` are those on which they begin."""
+
+    start: Annotated[time, Field(alias="from")]
+    to: time
+    zone: str = "UTC"
+    days: Annotated[tuple[Weekday, ...], Field(min_length=1)] = WEEKDAYS
+
+    @field_validator("zone")
+    @classmethod
+    def _known(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError("name a time zone as Europe/Berlin or UTC") from None
+        return zone
+
+    @property
+    def hours(self) -> QuietHours:
+        """The same, to ask when they are over."""
+        days = frozenset(map(WEEKDAYS.index, self.days)) or EVERY_DAY
+        return QuietHours(self.start, self.to, self.zone, days)
+
+
+class RouteSettings(Section):
+    """Where alerts about some flags go, and the cards of rollouts that no channel asked for.
+
+    Without an environment it is meant for every one, without tags for every flag, else for those with one of the tags.
+    """
+
+    environment: Name | None = None
+    tags: tuple[Name, ...] = ()
+    channel: Annotated[str, Field(min_length=1)]
+    quiet: QuietSettings | None = None
+
+    def holds(self, environment: str, tags: Iterable[str]) -> bool:
+        """Whether it is meant for a flag with those tags there."""
+        named = {tag.casefold() for tag in self.tags}
+        there = self.environment in (None, environment)
+        return there and (not named or any(tag.casefold() in named for tag in tags))
+
+
+Routes = Annotated[tuple[RouteSettings, ...], Field(max_length=100)]
+
+
 class WorkspaceSettings(Section):
     """The channels of one of many workspaces, where they are called differently in it."""
 
     releases_channel: Annotated[str, Field(min_length=1)] | None = None
     alerts_channel: Annotated[str, Field(min_length=1)] | None = None
+    route: Routes | None = None
 
 
 class SlackSettings(Section):
     """The Slack app's tokens, and the channels: `releases_channel` takes rollouts that no channel asked for.
 
+    Of `route` the first that is meant for a flag says where its alerts go instead of `alerts_channel`.
     With `direct_messages`, who can answer a question is told of it by direct message too; with `charts`, cards have a
     picture of how the gate went. `client_id` and `client_secret` let many workspaces install the app by OAuth, instead
     of one by its `bot_token`; only `allowed_workspaces` may, and `workspaces` says by a workspace's id what is
@@ -107,6 +160,7 @@ class SlackSettings(Section):
     api_url: str = "https://slack.com/api/"
     releases_channel: Annotated[str, Field(min_length=1)] | None = None
     alerts_channel: Annotated[str, Field(min_length=1)] | None = None
+    route: Routes = ()
     direct_messages: bool = True
     charts: bool = True
     client_id: Annotated[str, Field(min_length=1)] | None = None
@@ -123,7 +177,8 @@ class SlackSettings(Section):
     def of(self, workspace: str) -> Self:
         """The same for one workspace."""
         own = self.workspaces.get(workspace)
-        return self if own is None else self.model_copy(update=own.model_dump(exclude_none=True))
+        named = {} if own is None else {name: getattr(own, name) for name in WorkspaceSettings.model_fields}
+        return self.model_copy(update={name: value for name, value in named.items() if value is not None})
 
     @field_validator("api_url")
     @classmethod

@@ -514,6 +514,44 @@ class CardPicture(Record):
     retired_at: Mapped[datetime | None]
 
 
+class Preference(Record):
+    """What a person is told by direct message: approvals that wait for them, and how much of their own rollouts.
+
+    In quiet hours, from `quiet_start` to `quiet_end` (`HH:MM`, None: there are none) by the clocks of `zone`, what can
+    wait does; `quiet_days` are those on which they begin, Monday being 0.
+    """
+
+    __tablename__ = "preferences"
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    person: Mapped[str] = mapped_column(primary_key=True)
+    approvals: Mapped[bool]
+    own: Mapped[str]
+    quiet_start: Mapped[str | None] = mapped_column(String(5))
+    quiet_end: Mapped[str | None] = mapped_column(String(5))
+    quiet_days: Mapped[list[Any]]
+    zone: Mapped[str]
+    updated_at: Mapped[datetime]
+
+
+class HomeTab(Record):
+    """A person's Home tab: when they looked last, when it was published last, and the digest of what it showed."""
+
+    __tablename__ = "home_tabs"
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    person: Mapped[str] = mapped_column(primary_key=True)
+    opened_at: Mapped[datetime] = mapped_column(index=True)
+    published_at: Mapped[datetime]
+    shown: Mapped[str] = mapped_column(String(64))
+
+
+class LogCursor(Record):
+    """Up to which event of the decision log a reader of it has come."""
+
+    __tablename__ = "log_cursors"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    seq: Mapped[int]
+
+
 class Lease(Record):
     """Who works on something, and until when it is theirs."""
 

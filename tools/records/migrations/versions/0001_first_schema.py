@@ -105,6 +105,18 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_freezes_environment"), ["environment"], unique=False)
 
     op.create_table(
+        "home_tabs",
+        sa.Column("workspace", sa.String(), nullable=False),
+        sa.Column("person", sa.String(), nullable=False),
+        sa.Column("opened_at", UtcDateTime(), nullable=False),
+        sa.Column("published_at", UtcDateTime(), nullable=False),
+        sa.Column("shown", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("workspace", "person", name=op.f("pk_home_tabs")),
+    )
+    with op.batch_alter_table("home_tabs", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_home_tabs_opened_at"), ["opened_at"], unique=False)
+
+    op.create_table(
         "jobs",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
@@ -130,6 +142,25 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(), nullable=False),
         sa.Column("until", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
+    )
+    op.create_table(
+        "log_cursors",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_log_cursors")),
+    )
+    op.create_table(
+        "preferences",
+        sa.Column("workspace", sa.String(), nullable=False),
+        sa.Column("person", sa.String(), nullable=False),
+        sa.Column("approvals", sa.Boolean(), nullable=False),
+        sa.Column("own", sa.String(), nullable=False),
+        sa.Column("quiet_start", sa.String(length=5), nullable=True),
+        sa.Column("quiet_end", sa.String(length=5), nullable=True),
+        sa.Column("quiet_days", sa.JSON(), nullable=False),
+        sa.Column("zone", sa.String(), nullable=False),
+        sa.Column("updated_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("workspace", "person", name=op.f("pk_preferences")),
     )
     op.create_table(
         "slack_bots",
@@ -660,12 +691,18 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_slack_bots_team_id"))
 
     op.drop_table("slack_bots")
+    op.drop_table("preferences")
+    op.drop_table("log_cursors")
     op.drop_table("leases")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.drop_index("ix_jobs_open")
         batch_op.drop_index(batch_op.f("ix_jobs_key"))
 
     op.drop_table("jobs")
+    with op.batch_alter_table("home_tabs", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_home_tabs_opened_at"))
+
+    op.drop_table("home_tabs")
     with op.batch_alter_table("freezes", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_freezes_environment"))
 
