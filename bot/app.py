@@ -25,6 +25,7 @@ from bot.listeners import (
     modals,
     planning,
     starting,
+    unknown,
 )
 from bot.listeners.handling import explain
 from bot.services import Services
@@ -53,6 +54,7 @@ def build_app(services: Services) -> AsyncApp:
         messages,
         home,
         installing,
+        unknown,
         events,
     ):
         feature.register(app, services.of_nobody())

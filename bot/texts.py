@@ -485,6 +485,7 @@ ACCEPT_REASON = "Why is that fine?"
 ACCEPT_REASON_HINT = "It stands on the card, in the thread and in the decision log."
 ACCEPT_OPTION = "{metric}: {judged}"
 ACCEPT_TOO_LONG = "Choose a time within {longest}."
+ACCEPT_NAMES_TOO_LONG = "The metric's name is longer than Slack can carry in a dialog; give it a shorter one."
 ACCEPT_STAYS_PAUSED = "It is paused, and stays so until someone resumes it."
 ACCEPTED_LINE = "⚑ accepted until {until} by {person}: {reason}"
 ACCEPTED = "`{metric}` of `{flag}` in {environment} is accepted until {until}.{link}"
@@ -536,6 +537,7 @@ UNEXPECTED = (
 )
 NO_APPROVER = "You are not on the list of approvers, so you can't decide this; ask one of them."
 REFUSED_TITLE, REFUSED_CLOSE = "This can't be decided", "Close"
+UNKNOWN_DIALOG = "That is from another version of me, so nothing was changed; start again with `/rollout`."
 UNKNOWN_BUTTON = "That button is not one of mine any more; use the buttons on the rollout's newest card."
 DIALOG_NOT_OPENED = "Slack did not open the dialog in time. Please press the button once more."
 

@@ -15,7 +15,7 @@ from bot.listeners.deliveries import is_first
 from bot.listeners.finding import freshen
 from bot.listeners.handling import REFUSED, handle, handle_once
 from bot.listeners.opening import open_dialog, replace_dialog
-from bot.listeners.replies import channel_of, person_of, reply, workspace_of
+from bot.listeners.replies import channel_of, person_of, workspace_of
 from bot.services import Services
 from tools.errors import Conflict, NotAllowed, NotFound, SluiceError
 from tools.plans.policy import could_approve
@@ -49,11 +49,6 @@ def register(app: AsyncApp, services: Services) -> None:
     )
     _rejects(app, services)
     _pauses(app, services)
-
-    @app.action(re.compile(".*"))
-    async def unknown(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient) -> None:
-        await ack()
-        await reply(client, body, texts.UNKNOWN_BUTTON)
 
 
 def _does(app: AsyncApp, services: Services, action_id: str, of: type[Approval] | type[Rollout], do: Do) -> None:
