@@ -47,8 +47,10 @@ PACE = Pace(messages_per_second=0.5, message_burst=8)
 """Pictures a second: Slack takes about 100 uploads and 50 deletions a minute."""
 CALL_TIMEOUT_S = 30
 
-PROGRESS_AFTER = timedelta(minutes=3)
-"""From when on a picture is old though nothing but more of the same has happened."""
+LEAST_SEEN = timedelta(seconds=10)
+"""How long treatment must have run for a picture to have anything in it."""
+OFTENEST, SELDOMEST = timedelta(seconds=10), timedelta(minutes=3)
+"""How often there is a new picture of what goes on as it did: each time it has half as much again to show."""
 VERDICT_AFTER = timedelta(seconds=20)
 """For how long a verdict that goes to and fro has but one picture."""
 LAST_WITHIN = timedelta(hours=1)
@@ -122,6 +124,7 @@ class Standing:
     epoch: int
     outcome: str
     checked_at: datetime
+    exposed_since: datetime | None
     shows: str | None
     drawn_at: datetime | None
 
@@ -138,13 +141,16 @@ class Standing:
 
 def urgency(one: Standing, now: datetime) -> int | None:
     """How much a new picture is wanted, 0 the most; None: the one there is says it all."""
-    if one.shows is None or one.drawn_at is None or not one.shows.startswith(f"{one.state}:"):
+    since = one.exposed_since or one.checked_at
+    if one.shows is None or one.drawn_at is None:
+        return 0 if one.phase not in LIVE or one.checked_at - since >= LEAST_SEEN else None
+    if not one.shows.startswith(f"{one.state}:"):
         return 0
     age = now - one.drawn_at
     if one.shows != one.now_shows and age >= VERDICT_AFTER:
         return 1
-    is_open = one.phase in LIVE
-    return 2 if is_open and age >= PROGRESS_AFTER and one.checked_at > one.drawn_at else None
+    old = min(max((one.drawn_at - since) / 2, OFTENEST), SELDOMEST)
+    return 2 if one.phase in LIVE and age >= old and one.checked_at > one.drawn_at else None
 
 
 @dataclass(slots=True)
@@ -324,6 +330,7 @@ async def _standings(session: AsyncSession, *, now: datetime) -> list[Standing]:
             Rollout.epoch,
             GateCheck.outcome,
             GateCheck.at,
+            Rollout.exposed_since,
             newest.c.shows,
             newest.c.uploaded_at,
         )
@@ -346,6 +353,7 @@ async def _standings(session: AsyncSession, *, now: datetime) -> list[Standing]:
             row["epoch"],
             row["outcome"],
             row["at"],
+            row["exposed_since"],
             row["shows"],
             row["uploaded_at"],
         )

@@ -1,7 +1,8 @@
 """What is said to people, and where: the living card, its thread, the alerts channel, a direct message."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
@@ -12,19 +13,24 @@ from slack_sdk.models.blocks import Block
 from sqlalchemy import select, update
 
 from bot import texts
+from bot.blocks.answers import card_link
 from bot.blocks.card import DECIDING, card, summary
 from bot.blocks.lines import line
 from bot.blocks.mrkdwn import is_mentionable
 from bot.blocks.news import MOST_MENTIONED, News, together
 from bot.blocks.questions import nudge
 from bot.calling import Caller
+from bot.following import NewsTeller
+from bot.listeners.links import permalink
 from bot.picturing import CardPictures, shown
+from bot.quiet import Held
+from bot.routing import alerts_channel, is_page, quiet_until
 from bot.services import Services
 from bot.slack import code_of, is_trouble_of_slack, retry_after
 from tools.errors import NotFound, SluiceError
 from tools.people.base import PeopleUnavailable
 from tools.plans.policy import rule_of
-from tools.records import log
+from tools.records import log, outbox
 from tools.records.models import Conversation, OutboxMessage, Rollout
 from tools.records.outbox import Kind
 from tools.rollouts import checks
@@ -58,6 +64,11 @@ LINES = frozenset({Kind.NOTE, Kind.ALERT, Kind.NUDGE})
 """What is a line in a thread or a channel."""
 LONGEST_TOGETHER = 12_000
 """How many characters of lines go into one message; Slack cuts one off at 40,000."""
+REPEATABLE = frozenset({Happening.METRICS_BLIND, Happening.EXPOSURE_STUCK, Happening.CHANGED_BY_HAND})
+"""What may happen again and again without people being able to do more about it than the first time."""
+AGAIN_AFTER = timedelta(minutes=30)
+"""When people are pinged of the same again."""
+LONGEST_STORM = timedelta(days=1)
 UNREADABLE = (LookupError, ValueError, TypeError)
 """How a message fails whose payload another release wrote."""
 
@@ -94,13 +105,14 @@ class Teller:
         self._channels = services.settings.slack.of(workspace)
         self._slack = slack
         self._caller = Caller(services, slack)
+        self._news_teller = NewsTeller(services, slack)
         self._pictures = CardPictures(services)
         self._locks = WeakValueDictionary[str, asyncio.Lock]()
 
     async def tell(self, message: OutboxMessage, behind: Sequence[OutboxMessage] = ()) -> list[OutboxMessage]:
         """Say it, a line together with the lines `behind` it in its lane; which messages were said.
 
-        Raises SlackApiError, network errors, PeopleUnavailable, NowhereToTell, RolloutNotFound.
+        Raises SlackApiError, network errors, PeopleUnavailable, NowhereToTell, RolloutNotFound, and Held in quiet hours.
         """
         match Kind(message.kind):
             case Kind.CARD:
@@ -109,6 +121,8 @@ class Teller:
                 return await self._tell_lines(message, behind)
             case Kind.DIRECT if "approval" in message.payload:
                 await self._caller.tell(str(message.payload["approval"]), str(message.payload["person"]))
+            case Kind.DIRECT if "news_after" in message.payload:
+                await self._news_teller.tell(message)
             case Kind.DIRECT:
                 await self._post(str(message.payload["person"]), str(message.payload["text"]))
         return [message]
@@ -253,20 +267,25 @@ class Teller:
     async def _tell_lines(self, message: OutboxMessage, behind: Sequence[OutboxMessage]) -> list[OutboxMessage]:
         """In the rollout's thread; an alert in its channel too, and in the alerts channel where Slack refuses that."""
         view = await self._view(message) if message.rollout_id is not None else None
+        if view is None:
+            self._wait_for_the_end_of_quiet_hours(message)
         told, news = await self._news(message, behind, view)
         if not news:
             return told
         text, broadcast = together(news), any(one.broadcast for one in news)
         if view is None:
-            await self._alert_channel(text)
+            await self._post(self._alerts_channel(message), text)
             return told
+        if broadcast and self._is_quiet_for(view, told):
+            broadcast = False
         try:
             await self._tell_thread(view, text, broadcast=broadcast)
         except SlackApiError as error:
             if not broadcast or code_of(error) not in CHANNEL_LOST:
                 raise
             logger.warning(MOVED, channel=view.place and view.place.channel, reason=code_of(error))
-            await self._alert_channel(together(news, about=(view.flag, view.environment)))
+            channel = self._channel_for(view.environment, view.plan.tags)
+            await self._post(channel, together(news, about=(view.flag, view.environment)))
         return told
 
     async def _news(
@@ -275,6 +294,8 @@ class Teller:
         """What the messages have to say, up to the first that has to wait for its own turn; and which these are."""
         told, news = [message], [await self._news_of(message, view)]
         for one in behind:
+            if view is None and self._alerts_channel(one) != self._alerts_channel(message):
+                break
             try:
                 more = await self._news_of(one, view)
             except (SluiceError, *UNREADABLE):
@@ -288,10 +309,10 @@ class Teller:
     async def _news_of(self, message: OutboxMessage, view: RolloutView | None) -> News | None:
         """What a line says and whom it mentions; None for a reminder of a question that was answered meanwhile."""
         if view is None:
-            facts = _facts(message)
-            about = str(facts.get("flag", "?")), str(facts.get("environment", "?"))
-            return News(message.created_at, _line(message), about=about, broadcast=True)
+            return await self._news_of_another_channel(message)
         match Kind(message.kind):
+            case Kind.ALERT if await self._is_repeated(message):
+                return News(message.created_at, _line(message))
             case Kind.ALERT:
                 people = await self._who_must_act(message, view)
                 return News(message.created_at, _line(message), tuple(people), broadcast=True)
@@ -299,6 +320,30 @@ class Teller:
                 return await self._nudge(message)
             case _:
                 return News(message.created_at, _line(message))
+
+    async def _is_repeated(self, message: OutboxMessage) -> bool:
+        """Whether people were pinged of the same a little while ago, so that the thread and the card are enough."""
+        if _is_of_its_own(message) or message.rollout_id is None:
+            return False
+        async with self._services.database.read() as session:
+            since = message.created_at - LONGEST_STORM
+            before = await outbox.delivered(session, Kind.ALERT, rollout_id=message.rollout_id, since=since)
+        same = [one.created_at for one in before if one.payload["what"] == message.payload["what"]]
+        pinged = last_ping([at for at in same if at < message.created_at])
+        return pinged is not None and message.created_at - pinged < AGAIN_AFTER
+
+    async def _news_of_another_channel(self, message: OutboxMessage) -> News | None:
+        """An alert that stands in no thread, with the way to its card; None for a question that was answered."""
+        facts, link = _facts(message), ""
+        if facts.get("approval") is not None and message.payload.get("about") is not None:
+            asked = await self._services.rollouts.question(str(facts["approval"]))
+            if asked.status is not Status.PENDING:
+                return None
+        if message.payload.get("about") is not None:
+            view = await self._services.rollouts.get(str(message.payload["about"]))
+            link = card_link(await permalink(self._slack, view))
+        about = str(facts.get("flag", "?")), str(facts.get("environment", "?"))
+        return News(message.created_at, _line(message) + link, about=about, broadcast=True)
 
     async def _nudge(self, message: OutboxMessage) -> News | None:
         approval_id = str(message.payload["approval"])
@@ -309,11 +354,32 @@ class Teller:
         said = nudge(asked) if people else f"{nudge(asked)} {texts.NOBODY_CAN_ANSWER}"
         return News(message.created_at, said, tuple(people))
 
-    async def _alert_channel(self, text: str) -> None:
-        channel = self._channels.alerts_channel or self._channels.releases_channel
+    def _alerts_channel(self, message: OutboxMessage) -> str:
+        """Where an alert goes that stands in no thread. Raises NowhereToTell."""
+        if message.payload.get("channel"):
+            return str(message.payload["channel"])
+        facts = _facts(message)
+        environments, tags = facts.get("environments"), facts.get("tags")
+        first = environments[0] if isinstance(environments, list) and environments else ""
+        return self._channel_for(str(facts.get("environment") or first), tags if isinstance(tags, list) else ())
+
+    def _channel_for(self, environment: str, tags: Collection[str]) -> str:
+        channel = alerts_channel(self._channels, environment, tags)
         if channel is None:
             raise NowhereToTell("There is no channel for alerts: set SLUICE_SLACK_ALERTS_CHANNEL.")
-        await self._post(channel, text)
+        return channel
+
+    def _wait_for_the_end_of_quiet_hours(self, message: OutboxMessage) -> None:
+        """Raise Held for what the channel is not to be told now; an urgent message takes along what waits before it."""
+        until = quiet_until(self._channels, self._alerts_channel(message), self._services.clock.now())
+        if until is not None and not message.urgent and not _is_page(message):
+            raise Held(until)
+
+    def _is_quiet_for(self, view: RolloutView, told: Sequence[OutboxMessage]) -> bool:
+        """Whether only the thread is told, and the channel once its quiet hours are over."""
+        place = _place_of(view)
+        quiet = quiet_until(self._channels, place.channel, self._services.clock.now())
+        return quiet is not None and not any(_is_page(one) for one in told)
 
     async def _who_must_act(self, message: OutboxMessage, view: RolloutView) -> list[str]:
         """Who is mentioned: those who can approve when they are asked or nobody in Slack asked; else who asked."""
@@ -362,6 +428,27 @@ class Teller:
             arguments |= {"thread_ts": thread_ts, "reply_broadcast": broadcast}
         answer = await self._slack.chat_postMessage(channel=channel, **arguments)
         return str(answer["ts"])
+
+
+def last_ping(moments: Sequence[datetime]) -> datetime | None:
+    """When people were pinged last of what happened at those moments, the oldest first."""
+    pinged: datetime | None = None
+    for at in moments:
+        if pinged is None or at - pinged >= AGAIN_AFTER:
+            pinged = at
+    return pinged
+
+
+def _is_of_its_own(message: OutboxMessage) -> bool:
+    """Whether it needs a person each time it happens, as what comes and goes does not."""
+    what = Happening(message.payload["what"])
+    return what not in REPEATABLE or (what is Happening.CHANGED_BY_HAND and bool(_facts(message).get("raised")))
+
+
+def _is_page(message: OutboxMessage) -> bool:
+    """Whether it is told at any hour."""
+    payload = message.payload
+    return "what" in payload and is_page(Happening(payload["what"]), str(payload["actor"]))
 
 
 def _place_of(view: RolloutView) -> PlaceView:

@@ -130,6 +130,17 @@ async def behind(session: AsyncSession, message: OutboxMessage, *, limit: int) -
     return (await session.scalars(query)).all()
 
 
+async def delivered(session: AsyncSession, kind: Kind, *, rollout_id: str, since: datetime) -> Sequence[OutboxMessage]:
+    """The messages of a kind that people were told of a rollout and that were made since then, the oldest first."""
+    query = select(OutboxMessage).where(
+        OutboxMessage.rollout_id == rollout_id,
+        OutboxMessage.kind == kind,
+        OutboxMessage.status == Status.DELIVERED,
+        OutboxMessage.created_at >= since,
+    )
+    return (await session.scalars(query.order_by(OutboxMessage.id))).all()
+
+
 async def settle(
     session: AsyncSession, message: OutboxMessage, *, status: Status, at: datetime, error: str | None = None
 ) -> None:

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 
 from bot.demo.world import BREAK, FLAG, DemoWorld, Traffic
 from tests.acceptance.page.conftest import BROWSERS, NARROW
 
 PICTURES = Path(".github/pictures")
-WIDE = {"width": 1280, "height": 800}
+WIDE, TALL = ViewportSize(width=1280, height=800), ViewportSize(width=1280, height=1180)
 TRAFFIC = Traffic(seconds=150.0, requests=40_000)
 PAST_SECONDS = 12
 """A plan needs a past to plan from."""
@@ -65,7 +65,7 @@ async def main() -> None:
 
 
 async def _play(browser: Browser, url: str, album: Album) -> None:
-    page = await browser.new_page(viewport=WIDE, device_scale_factor=2, color_scheme="light")  # type: ignore[arg-type]
+    page = await browser.new_page(viewport=WIDE, device_scale_factor=2, color_scheme="light")
     await page.goto(url)
     await _press(page, "Write it for me")
     await album.keep(page, "tour-light")
@@ -79,8 +79,10 @@ async def _play(browser: Browser, url: str, album: Album) -> None:
     await page.get_by_role("button", name="Approve").last.click()
     await _step(page, 4)
     await page.get_by_role("button", name="Leave the tour").click()
+    await page.set_viewport_size(TALL)
     await _evidence(page)
     await album.keep(page, "card-light")
+    await page.set_viewport_size(WIDE)
     await page.get_by_role("link", name="Sluice home").click()
     await expect(page.locator(".home-body")).to_contain_text(FLAG)
     await album.keep(page, "home-light")
@@ -93,6 +95,7 @@ async def _play(browser: Browser, url: str, album: Album) -> None:
     await page.get_by_role("button", name="replies").first.click()
     await page.emulate_media(color_scheme="dark")
     await expect(page.locator(".toast")).to_have_count(0, timeout=SOON_MS)
+    await expect(page.get_by_role("img", name="Harm was proven").first).to_be_attached(timeout=LATER_MS)
     await page.locator("#messages").get_by_role("heading", name=FLAG).scroll_into_view_if_needed()
     await album.keep(page, "rollback-dark")
 
@@ -112,9 +115,10 @@ async def _step(page: Page, number: int) -> None:
 
 
 async def _evidence(page: Page) -> None:
-    """Wait until the card has something to show."""
+    """Wait until the card has something to show, its chart too."""
     card = page.locator("#messages article").filter(has=page.get_by_role("heading"))
     await expect(card).to_contain_text("evidence", timeout=SOON_MS)
+    await expect(card.locator(".block-image img")).to_be_visible(timeout=LATER_MS)
     await asyncio.sleep(5)
 
 

@@ -15,7 +15,7 @@ from bot import picturing
 from bot.clients import OneClient
 from bot.drawing import DrawingFailed, Drawn, drawn_apart
 from bot.pacing import Pace
-from bot.picturing import AT_ONCE, PROGRESS_AFTER, VERDICT_AFTER, Pictures, Standing, urgency
+from bot.picturing import AT_ONCE, OFTENEST, SELDOMEST, VERDICT_AFTER, Pictures, Standing, urgency
 from tests.unit.notifier.desk import Desk
 from tests.unit.notifier.slack import NO_ANSWER, refusal
 from tests.unit.rollouts.world import MIRA, make_plan, stage
@@ -121,7 +121,7 @@ async def test_a_card_does_not_wait_while_slack_looks_through_the_picture(desk: 
     desk.slack.looked_through = True
     for _ in range(10):
         await turn(desk, pictures)
-    assert shown(desk) == ["F00000001"]
+    assert len(shown(desk)) == 1
 
 
 async def test_a_picture_that_slack_never_shows_is_given_up_and_deleted(desk: Desk, pictures: Pictures) -> None:
@@ -275,7 +275,18 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def standing(**changes: Any) -> Standing:
     """A rollout whose picture was drawn just now."""
-    one = Standing("r", "T1", Phase.PROGRESSING, 1, 0, "INCONCLUSIVE", NOW, "progressing:1:0:INCONCLUSIVE", NOW)
+    one = Standing(
+        "r",
+        "T1",
+        Phase.PROGRESSING,
+        1,
+        0,
+        "INCONCLUSIVE",
+        NOW,
+        NOW - timedelta(hours=1),
+        "progressing:1:0:INCONCLUSIVE",
+        NOW,
+    )
     return replace(one, **changes)
 
 
@@ -283,17 +294,21 @@ def standing(**changes: Any) -> Standing:
     ("changes", "age", "wanted"),
     [
         ({"shows": None, "drawn_at": None}, timedelta(0), 0),
+        ({"shows": None, "drawn_at": None, "exposed_since": NOW - timedelta(seconds=9)}, timedelta(0), None),
+        ({"exposed_since": NOW - timedelta(minutes=1), "checked_at": NOW + OFTENEST}, timedelta(seconds=29), None),
+        ({"exposed_since": NOW - timedelta(minutes=1), "checked_at": NOW + OFTENEST}, timedelta(seconds=30), 2),
+        ({"exposed_since": NOW - timedelta(seconds=4), "checked_at": NOW + timedelta(seconds=1)}, OFTENEST, 2),
         ({"stage": 2}, timedelta(seconds=1), 0),
         ({"phase": Phase.PAUSED}, timedelta(seconds=1), 0),
         ({"epoch": 1}, timedelta(seconds=1), 0),
         ({"outcome": "PASS"}, timedelta(seconds=1), None),
         ({"outcome": "PASS"}, VERDICT_AFTER, 1),
-        ({}, PROGRESS_AFTER - timedelta(seconds=1), None),
-        ({"checked_at": NOW + timedelta(minutes=2)}, PROGRESS_AFTER, 2),
-        ({}, PROGRESS_AFTER, None),
+        ({}, SELDOMEST - timedelta(seconds=1), None),
+        ({"checked_at": NOW + timedelta(minutes=2)}, SELDOMEST, 2),
+        ({}, SELDOMEST, None),
         (
-            {"phase": Phase.ROLLED_BACK, "shows": "rolled_back:1:0:INCONCLUSIVE", "checked_at": NOW + PROGRESS_AFTER},
-            PROGRESS_AFTER * 2,
+            {"phase": Phase.ROLLED_BACK, "shows": "rolled_back:1:0:INCONCLUSIVE", "checked_at": NOW + SELDOMEST},
+            SELDOMEST * 2,
             None,
         ),
     ],
