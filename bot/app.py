@@ -24,6 +24,8 @@ from bot.listeners import (
     messages,
     modals,
     planning,
+    prompting,
+    shortcuts,
     starting,
     unknown,
 )
@@ -45,6 +47,8 @@ def build_app(services: Services) -> AsyncApp:
         planning,
         starting,
         editing,
+        shortcuts,
+        prompting,
         conversing,
         modals,
         answering,

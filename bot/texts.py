@@ -243,26 +243,27 @@ HELP_INTRO = (
 )
 HELP_TRY = "*Try these*"
 HELP_EXAMPLES = (
-    ("plan checkout-v2", "propose a staged plan in this channel"),
-    ("start checkout-v2", "begin, once it is approved"),
-    ("status checkout-v2", "where it stands and what the gates say"),
-    ("why checkout-v2", "what it waits for"),
+    ("start", "a dialog asks which flag and how; a plan is proposed"),
+    ("plan {idle}", "propose a staged plan in this channel"),
+    ("start {live}", "begin, once it is approved"),
+    ("status {live}", "where it stands and what the gates say"),
+    ("why {live}", "what it waits for"),
 )
 HELP_WHILE_RUNNING = "*While it runs*"
 HELP_RUNNING_EXAMPLES = (
-    ("pause checkout-v2 --reason waiting for support", "promote nothing until someone resumes"),
-    ("resume checkout-v2", "go on"),
-    ("promote checkout-v2", "go to the next stage before the proof is complete; an approver decides"),
-    ("rollback checkout-v2 --reason errors in Spain", "back to where it was, at once"),
-    ("kill checkout-v2 --env production", "0 % for everyone, at once, rollout or not"),
-    ("accept checkout-v2", "override what the gate found of a metric until a time; an approver decides"),
+    ("pause {live} --reason waiting for support", "promote nothing until someone resumes"),
+    ("resume {live}", "go on"),
+    ("promote {live}", "go to the next stage before the proof is complete; an approver decides"),
+    ("rollback {live} --reason errors in Spain", "back to where it was, at once"),
+    ("kill {live} --env production", "0 % for everyone, at once, rollout or not"),
+    ("accept {live}", "override what the gate found of a metric until a time; an approver decides"),
     ("freeze production", "nothing starts or goes further; `unfreeze` lifts it"),
 )
 HELP_LOOKING = "*Looking around*"
 HELP_LOOKING_EXAMPLES = (
     ("list", "every rollout that is open"),
-    ("history checkout-v2", "what was decided, by whom and when"),
-    ("plan search-v3 --env staging --strategy shadow", "options: `--env`, `--strategy canary | shadow | full`"),
+    ("history {live}", "what was decided, by whom and when"),
+    ("plan {idle} --env staging --strategy shadow", "options: `--env`, `--strategy canary | shadow | full`"),
 )
 HELP_FOOT = "Only you can see this. Every rollout has one card with buttons for all of this."
 
@@ -529,6 +530,23 @@ EDIT_OVERTAKEN = (
     "Meanwhile the plan became v{now}, and you edit v{version}: close this, look at the card, and edit again."
 )
 EDIT_STILL_MEASURING = "Its metrics are still being measured; send it again in a moment."
+
+# -- shortcuts, and what Slack suggests to ask ------------------------------------------------------------------------
+
+SHORTCUT_REQUEST = "Plan a rollout from this message:"
+SHORTCUT_HEARD = "I read it, and answer in its thread."
+SHORTCUT_EMPTY = "That message has no text to plan from."
+START_LOADING = "Looking for the flag that it names …"
+PROMPTS_TITLE = "You could ask"
+PROMPTS: dict[Phase, str] = {
+    Phase.ROLLING_BACK: "Why is {flag} being rolled back?",
+    Phase.PAUSED: "Why is {flag} paused?",
+    Phase.WAITING_PROMOTION: "What does {flag} wait for?",
+    Phase.PROGRESSING: "Why is {flag} held where it is?",
+    Phase.PROPOSED: "Why is the plan for {flag} as it is?",
+}
+PROMPT_ELSEWHERE = "{flag} in {environment}"
+PROMPTS_ALWAYS = ("What is rolling out right now?", "What can you do?")
 
 # -- errors -------------------------------------------------------------------------------------------------------
 

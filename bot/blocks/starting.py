@@ -109,6 +109,18 @@ def start_dialog(wish: Wish, environments: Sequence[str], *, origin: str | None)
     )
 
 
+def loading_dialog(origin: str | None) -> View:
+    """What is shown while it is found out what the dialog begins with."""
+    return View(
+        type="modal",
+        callback_id=START,
+        title=parts.words(texts.START_TITLE, parts.MAX_MODAL_TITLE),
+        close=parts.words(texts.CLOSE, parts.MAX_MODAL_TITLE),
+        private_metadata=json.dumps({"id": "", "channel": origin}),
+        blocks=[parts.section(texts.START_LOADING)],
+    )
+
+
 def wish_in(view: Mapping[str, Any]) -> Wish:
     """What was filled in; a flag that is none is empty."""
     values = view["state"]["values"]

@@ -15,7 +15,7 @@ from bot.blocks.help import help_blocks
 from bot.blocks.mrkdwn import escape, name, plain_name
 from bot.blocks.starting import Wish
 from bot.listeners import accepting, freezing, planning
-from bot.listeners.finding import environment_of, find, near_flags
+from bot.listeners.finding import environment_of, find, near_flags, served_flags
 from bot.listeners.handling import handle, handle_once
 from bot.listeners.links import permalink
 from bot.listeners.parsing import Command, NotUnderstood, asks_for_dialog, parse
@@ -107,7 +107,8 @@ class Subcommands:
         return await self._by_name[command.subcommand](command, asker, client)
 
     async def _help(self, _command: Command, _asker: Asker, _client: AsyncWebClient) -> Answer:
-        return texts.HELP_TITLE, help_blocks()
+        running = [view.flag for view in await self._services.rollouts.open()]
+        return texts.HELP_TITLE, help_blocks(running, await served_flags(self._services))
 
     async def _plan(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
         strategy = _strategy(command.strategy)

@@ -139,7 +139,8 @@ class Talk:
         if ending is not Ending.UNAVAILABLE:
             return ()
         views = await self._services.rollouts.of(conversation.workspace).open()
-        return [*list_blocks(views, most=MOST_LISTED), parts.divider(), *help_blocks()[1:-1]]
+        examples = help_blocks([view.flag for view in views])[1:-1]
+        return [*list_blocks(views, most=MOST_LISTED), parts.divider(), *examples]
 
     async def _voice(self, conversation: Conversation, person: str, run_id: str, ts: str | None) -> SlackVoice:
         async def opened(ts: str) -> None:

@@ -1,7 +1,10 @@
 """From what people name or click to the rollout that is meant."""
 
+import asyncio
 import difflib
 from collections.abc import Iterable
+
+import structlog
 
 from bot import texts
 from bot.blocks.mrkdwn import plain_name
@@ -11,6 +14,10 @@ from tools.rollouts import cards
 from tools.rollouts.views import RolloutView
 
 MOST_NEAR = 3
+PATIENCE_S = 2.0
+FLAGS_UNKNOWN = "slack.flags_not_listed"
+
+logger = structlog.get_logger(__name__)
 
 
 async def environment_of(services: Services, flag: str, given: str | None, *, subcommand: str) -> str:
@@ -47,6 +54,17 @@ async def near_flags(services: Services, flag: str, environment: str) -> str:
     near = difflib.get_close_matches(flag, sorted(await _known_flags(services, environment)), n=MOST_NEAR)
     named = [f"`{plain_name(one)}`" for one in near if one != flag]
     return texts.NEAR_FLAGS.format(names=" or ".join(named)) if named else ""
+
+
+async def served_flags(services: Services) -> list[str]:
+    """The flags of the usual environment, by name; none where nobody can say in time, for nothing depends on them."""
+    environment = services.settings.environment
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return sorted(await _served(services, environment))
+    except (SluiceError, TimeoutError) as error:
+        logger.info(FLAGS_UNKNOWN, environment=environment, reason=str(error) or type(error).__name__)
+        return []
 
 
 async def freshen(services: Services, channel: str, ts: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_sdk.models.blocks import Option
+from slack_sdk.models.views import View
 from slack_sdk.web.async_client import AsyncWebClient
 
 from agent.moves import cleaned
@@ -71,10 +72,15 @@ def register(app: AsyncApp, services: Services) -> None:
 
 async def open_start(services: Services, client: AsyncWebClient, body: Mapping[str, Any], wish: Wish) -> None:
     """Open the dialog with what is known already; nothing is read first, for the trigger lives three seconds."""
+    await open_dialog(client, body, filled_dialog(services, body, wish))
+
+
+def filled_dialog(services: Services, body: Mapping[str, Any], wish: Wish) -> View:
+    """The dialog with what is known already."""
     origin = channel_of(body)
     place = origin if origin is not None and origin.startswith(PLACES) else _releases_channel(services, body)
     begun = Wish(wish.flag, wish.environment, wish.strategy, wish.channel or place, wish.note)
-    await open_dialog(client, body, dialog.start_dialog(begun, environments(services), origin=origin))
+    return dialog.start_dialog(begun, environments(services), origin=origin)
 
 
 def _releases_channel(services: Services, body: Mapping[str, Any]) -> str | None:

@@ -11,7 +11,7 @@ from tools.rollouts.phases import Phase
 
 async def test_help_is_by_example_and_only_for_the_one_who_asked(office: Office) -> None:
     answer = await office.rollout("help", user=SAM)
-    assert "/rollout plan checkout-v2" in answer
+    assert "/rollout plan new-checkout" in answer
     assert office.messages() == []
     assert office.private(MIRA) == []
 
