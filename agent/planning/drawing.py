@@ -88,8 +88,15 @@ class Frame:
 
     def follow(self, base: Baseline, margin: float | None = None, because: Basis | None = None) -> Rail:
         """The metric with the margin that follows from spec, policy and risk, or with the given one."""
+        known = {one.metric for one in self.facts.baselines} | {base.metric}
         return sizing.rail_of(
-            base, self.plan.tags, self.rules.policy, self.rules.defaults, margin=margin, because=because
+            base,
+            self.plan.tags,
+            self.rules.policy,
+            self.rules.defaults,
+            margin=margin,
+            because=because,
+            sharing=len(known),
         )
 
     def choices(self, metrics: Iterable[str]) -> Choices:

@@ -65,7 +65,8 @@ def draft_plan(
             f"No metric guards {feature.flag}: name at least one under kpis in its spec, or define one in sluice.toml."
         )
     kind = strategy or Strategy.CANARY
-    rails = [sizing.rail_of(baseline, feature.tags, policy, defaults) for baseline in baselines]
+    sharing = len(baselines)
+    rails = [sizing.rail_of(baseline, feature.tags, policy, defaults, sharing=sharing) for baseline in baselines]
     stages, doubts = usual_stages(kind, rails, feature.tags, policy, defaults)
     plan = Plan(
         flag=feature.flag,

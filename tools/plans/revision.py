@@ -190,7 +190,8 @@ class Revision:
             raise InvalidInput(f"Nothing was measured of {metric} lately, so no stage can be sized with it.")
         demand = self.demands.get(metric)
         if demand is None:
-            return sizing.rail_of(base, self.plan.tags, self.policy, self.defaults)
+            sharing = len(without_splits(self.demands.values())) + 1
+            return sizing.rail_of(base, self.plan.tags, self.policy, self.defaults, sharing=sharing)
         return Rail(replace(base, direction=demand.direction), demand.margin, self._why[metric])
 
     def _rails(self) -> list[Rail]:

@@ -146,9 +146,9 @@ class Rail:
             alpha=CountTest.alpha_rollback / sharing,
         )
 
-    def needed(self, percent: float) -> timedelta:
-        """How long nine of ten rollouts need in a stage of that share."""
-        return _needed(self.length(percent, timedelta(days=10**4)))
+    def needed(self, percent: float, sharing: int = 1) -> timedelta:
+        """How long nine of ten rollouts need in a stage of that share, when so many metrics share the level."""
+        return _needed(self.length(percent, timedelta(days=10**4), sharing))
 
     def traffic(self, percent: float) -> Workload:
         """What a stage of that share has to work with."""
@@ -215,11 +215,15 @@ def rail_of(
     *,
     margin: float | None = None,
     because: Basis | None = None,
+    sharing: int = 1,
 ) -> Rail:
-    """The metric with the margin it is held to: the given one for the given reason, else the one that follows."""
+    """The metric with the margin it is held to: the given one for the given reason, else the one that follows.
+
+    `sharing` is how many metrics share the level of a rollback, this one among them.
+    """
     guard = _why_guarded(baseline, defaults)
     if margin is None:
-        margin, because = _margin(baseline, tags, policy, defaults)
+        margin, because = _margin(baseline, tags, policy, defaults, sharing)
     return Rail(baseline, margin, (*guard, *((because,) if because else ())))
 
 
@@ -384,7 +388,7 @@ def _proof_takes(slowest: Rail, needed: timedelta) -> Basis:
 
 
 def _margin(
-    baseline: Baseline, tags: tuple[str, ...], policy: Policy, defaults: PlanningDefaults
+    baseline: Baseline, tags: tuple[str, ...], policy: Policy, defaults: PlanningDefaults, sharing: int
 ) -> tuple[float, Basis]:
     """The spec's margin, else the strict one for a risky flag whose traffic can prove it, never looser than policy."""
     loosest = policy.loosest_margin
@@ -395,11 +399,11 @@ def _margin(
         stated = baseline.stated or f"margin: {baseline.margin:g}"
         return baseline.margin, basis(Source.SPEC, Facet.MARGIN, stated)
     if baseline.kind is MetricKind.MEAN:
-        return _mean_margin(baseline, policy, defaults)
+        return _mean_margin(baseline, policy, defaults, sharing)
     usual = USUAL_MARGINS[baseline.kind]
     strict = Rail(baseline, min(STRICT_MARGINS[baseline.kind], loosest), ())
     risk = ", ".join(risks(policy, tags))
-    if risk and _is_provable(strict, policy, defaults.stage_budget):
+    if risk and _is_provable(strict, policy, defaults.stage_budget, sharing):
         why = f"×{strict.margin:g} instead of ×{usual:g}, because the flag is {risk}"
         return strict.margin, basis(Source.POLICY, Facet.MARGIN, why)
     if loosest < usual:
@@ -408,21 +412,21 @@ def _margin(
     return usual, basis(Source.DEFAULT, Facet.MARGIN, f"×{usual:g} is usual{of} where no spec says otherwise")
 
 
-def _mean_margin(baseline: Baseline, policy: Policy, defaults: PlanningDefaults) -> tuple[float, Basis]:
+def _mean_margin(baseline: Baseline, policy: Policy, defaults: PlanningDefaults, sharing: int) -> tuple[float, Basis]:
     """The smallest that the traffic proves quickly, else in time, else the largest of the usual ones."""
     able = [margin for margin in MEAN_MARGINS if margin <= policy.loosest_margin] or [policy.loosest_margin]
     for budget in (defaults.stage_budget * QUICK_PART, defaults.stage_budget):
         for margin in able:
-            if _is_provable(Rail(baseline, margin, ()), policy, budget):
+            if _is_provable(Rail(baseline, margin, ()), policy, budget, sharing):
                 why = f"×{margin:g} is the smallest that this traffic proves within {in_words(budget)}"
                 return margin, basis(Source.TELEMETRY, Facet.MARGIN, why)
     return able[-1], basis(Source.DEFAULT, Facet.MARGIN, f"×{able[-1]:g}, as nothing smaller is proven in time")
 
 
-def _is_provable(rail: Rail, policy: Policy, budget: timedelta) -> bool:
+def _is_provable(rail: Rail, policy: Policy, budget: timedelta, sharing: int) -> bool:
     """Whether a first step as large as policy lets it be proves it in that time."""
     share = policy.largest_first_exposure
-    return 0 < share < 100 and rail.needed(share) <= budget
+    return 0 < share < 100 and rail.needed(share, sharing) <= budget
 
 
 def _needed(length: StageLength | Unprovable) -> timedelta:

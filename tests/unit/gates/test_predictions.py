@@ -27,6 +27,7 @@ from tools.gates import (
     time_to_prove,
 )
 from tools.gates.amounts import Amounts, LatencyTraffic, MeanTraffic
+from tools.gates.calculators import Workload
 from tools.gates.histograms import Histogram
 from tools.gates.wealth import Floats
 
@@ -58,6 +59,32 @@ def test_times_for_common_events_hold_within_a_quarter(base_rate: float, directi
     caught, proven = (ask(traffic_of(world), direction, 1.2) for ask in (time_to_catch, time_to_prove))
     for truth, rule, predicted in ((harmed, Rule.harm(test, 0.02), caught), (world, Rule.safe(test), proven)):
         agree(answers(rule, simulate(truth, streams=500, intervals=math.ceil(predicted.p90 * 2), seed=41)), predicted)
+
+
+def offered(traffic: Workload, direction: Direction, margin: float, budget: float) -> float:
+    """The larger share for a stage that is too short."""
+    answer = stage_length(traffic, direction, margin=margin, harm=margin, budget_minutes=budget)
+    assert isinstance(answer, Unprovable)
+    assert answer.larger_share is not None
+    return answer.larger_share
+
+
+def nine_of_ten(*found: Floats) -> float:
+    """When the slowest of the answers is there in nine rollouts of ten."""
+    return float(max(np.quantile(one, 0.9) for one in found))
+
+
+@pytest.mark.parametrize(("requests", "margin", "budget"), [(600, 2.0, 100), (3000, 1.5, 150)])
+def test_the_share_that_is_offered_for_a_rate_proves_in_the_time_there_is(
+    requests: float, margin: float, budget: int
+) -> None:
+    world, test = World(requests=requests, share=0.02), CountTest(UP, margin)
+    enough = replace(world, share=offered(traffic_of(world), UP, margin, budget))
+    harmed, harmless = (
+        simulate(replace(enough, ratio=ratio), streams=400, intervals=3 * budget, seed=44) for ratio in (margin, 1.0)
+    )
+    slowest = nine_of_ten(answers(Rule.harm(test, 0.02), harmed), answers(Rule.safe(test), harmless))
+    assert slowest == pytest.approx(budget, rel=A_QUARTER)
 
 
 # -- means ------------------------------------------------------------------------------------------------------------
@@ -96,9 +123,9 @@ def judged_means(shop: Shop, test: means.MeanTest, factor: float, streams: int, 
         evidence = means.MeanEvidence.start(test)
         for interval, (control, treatment) in enumerate(zip(*arms, strict=True)):
             evidence = means.update(test, evidence, control, treatment)
-            verdict = means.judge(test, evidence)
-            harm[stream, interval], safe[stream, interval] = verdict.harm_e, verdict.safe_e
-    return first(harm, HARM), first(safe, SAFE)
+            books = means.books(test, evidence)
+            harm[stream, interval], safe[stream, interval] = books.harm_log_e, books.safe.log_e
+    return first(harm, math.log(HARM)), first(safe, math.log(SAFE))
 
 
 def served(rng: np.random.Generator, shop: Shop, part: float, factor: float, intervals: int) -> list[means.Sums]:
@@ -125,6 +152,15 @@ def test_times_for_means_hold_within_a_quarter(shop: Shop, direction: Direction,
     proven = time_to_prove(traffic, direction, factor)
     agree(judged_means(shop, test, ratio, 100, math.ceil(1.5 * caught.p90))[0], caught)
     agree(judged_means(shop, test, 1.0, 100, math.ceil(1.5 * proven.p90))[1], proven)
+
+
+def test_the_share_that_is_offered_for_a_mean_proves_in_the_time_there_is() -> None:
+    shop, budget = Shop(200, 0.02, 0.5, 500.0), 60
+    enough = replace(shop, share=offered(shop.traffic(), DOWN, 1.1, budget))
+    test = means.MeanTest(DOWN, shop.cap, 1.1)
+    caught, _ = judged_means(enough, test, 1 / 1.1, 100, 2 * budget)
+    _, proven = judged_means(enough, test, 1.0, 100, 2 * budget)
+    assert nine_of_ten(caught, proven) == pytest.approx(budget, rel=A_QUARTER)
 
 
 def test_the_smallest_loss_is_caught_in_nine_rollouts_of_ten() -> None:
@@ -183,6 +219,16 @@ def test_times_for_latencies_hold_within_a_quarter(service: Service, factor: flo
     test, slower = traffic.test(factor), replace(service, slower=factor)
     agree(judged_latencies(slower, test, 120, math.ceil(1.5 * caught.p90))[0], caught)
     agree(judged_latencies(service, test, 120, math.ceil(1.5 * proven.p90))[1], proven)
+
+
+def test_the_share_that_is_offered_for_a_latency_proves_in_the_time_there_is() -> None:
+    service, budget = Service(log_normal(), requests=100, share=0.02), 60
+    traffic = traffic_of_service(service, 1.1, sums=True)
+    enough = replace(service, share=offered(traffic, UP, 1.1, budget))
+    test = traffic.test(1.1)
+    caught, _ = judged_latencies(replace(enough, slower=1.1), test, 100, 3 * budget // 2)
+    _, proven = judged_latencies(enough, test, 100, 3 * budget // 2)
+    assert nine_of_ten(caught, proven) == pytest.approx(budget, rel=A_QUARTER)
 
 
 def test_the_smallest_slow_down_is_caught_in_nine_rollouts_of_ten() -> None:

@@ -96,6 +96,17 @@ def test_margins_where_the_spec_does_not_say_otherwise(
     assert (rail.margin, rail.basis[-1].source) == (margin, source)
 
 
+def test_a_stricter_margin_is_one_that_the_shared_level_proves() -> None:
+    quiet = replace(ERRORS, requests_per_minute=150)
+    risky = ("revenue-critical",)
+    assert [rail_of(quiet, risky, POLICY, PlanningDefaults(), sharing=among).margin for among in (1, 5)] == [1.5, 2.0]
+    others = tuple(replace(LATENCY, metric=f"latency-{number}") for number in range(4))
+    feature = replace(FEATURE, tags=risky)
+    for baselines, margin in (((quiet,), 1.5), ((quiet, *others), 2.0)):
+        plan = draft_plan(feature, baselines, POLICY, PlanningDefaults()).plan
+        assert plan.stages[0].guardrails[0].margin == margin
+
+
 @pytest.mark.parametrize("base", [REVENUE, LATENCY])
 def test_a_policy_stricter_than_the_usual_margin_binds(base: Baseline) -> None:
     strict = POLICY.model_copy(update={"loosest_margin": 1.01})
