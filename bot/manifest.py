@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from tools.errors import ConfigurationError
 

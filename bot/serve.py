@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from bot import backtests
 from bot.app import build_app
 from bot.bootstrap import running_services
+from bot.following import Follower
 from bot.http import build_http
 from bot.installations import Installations, check_oauth
 from bot.listeners import conversing
@@ -78,7 +79,7 @@ async def running(settings: Settings, *, http: bool) -> AsyncIterator[str]:
         stack.push_async_callback(services.underway.ended)
         await stack.enter_async_context(serving(build_http(services, scheduler, slack if http else None), listener))
         if not http:
-            await stack.enter_async_context(_socket_mode(slack, settings.slack))
+            await stack.enter_async_context(socket_mode(slack, settings.slack))
         address = f"http://{settings.http.host}:{listener.getsockname()[1]}"
         logger.info(STARTED, address=address, slack="http" if http else "socket_mode", pid=os.getpid())
         yield address
@@ -139,6 +140,7 @@ def _scheduler(services: Services, notifier: Notifier, pictures: Pictures) -> Sc
     scheduler.every(timing.tick, "tick", services.controller.tick)
     scheduler.every(timing.delivery, "delivery", notifier.post_due)
     scheduler.every(timing.delivery, "cards", notifier.edit_due)
+    scheduler.every(timing.tick, "followers", Follower(services).turn)
     scheduler.every(DRAWN_EVERY, "pictures", pictures.turn)
     scheduler.every(
         retention.EVERY,
@@ -161,7 +163,7 @@ def _scheduler(services: Services, notifier: Notifier, pictures: Pictures) -> Sc
 
 
 @asynccontextmanager
-async def _socket_mode(app: AsyncApp, slack: SlackSettings) -> AsyncIterator[None]:
+async def socket_mode(app: AsyncApp, slack: SlackSettings) -> AsyncIterator[None]:
     """Connections to Slack that are made in the background and again for as long as the block runs.
 
     Slack sends each event over one of them, so that while one is made anew nothing is lost.

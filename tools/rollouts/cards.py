@@ -22,12 +22,6 @@ async def freshen(session: AsyncSession, channel: str, ts: str, *, scope: Scope,
         await refresh_card(session, rollout, at=at)
 
 
-async def freshen_all(session: AsyncSession, *, scope: Scope, at: datetime) -> None:
-    """Have the cards of all open rollouts within the scope brought up to date."""
-    for rollout in (await session.scalars(select(Rollout).where(Rollout.live_key.is_not(None), scope.rows()))).all():
-        await refresh_card(session, rollout, at=at)
-
-
 def _of_card(channel: str, ts: str, scope: Scope) -> Select[Rollout]:
     placed = select(Rollout).join(Conversation, Conversation.id == Rollout.conversation_id)
     return placed.where(Conversation.channel == channel, Conversation.card_ts == ts, scope.rows())

@@ -9,10 +9,14 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from cryptography.fernet import Fernet
 from langchain_core.messages import AIMessage
+from slack_sdk.oauth.installation_store.models.installation import Installation
 
 from agent.scripted import ScriptedModel
 from bot.doctor import Finding, State, examine, healthy
+from bot.installations import Installations
+from bot.manifest import BOT_SCOPES
 from bot.settings import Settings
 from bot.workspace import RunningWorkspace, running_workspace
 from bot.workspace.settings import Room
@@ -203,6 +207,43 @@ async def test_the_model_is_asked_what_it_can_do(
     finding = (await found(well, model=options))["model"]
     assert finding.state is state
     assert says in finding.says
+
+
+async def test_each_workspace_that_installed_the_app_is_looked_at(
+    well: dict[str, Any], workspace: RunningWorkspace
+) -> None:
+    oauth = {"client_id": "1.2", "client_secret": "s", "allowed_workspaces": ["TACME0001", "TBETA0001"]}
+    parts = well | {
+        "slack": {name: value for name, value in well["slack"].items() if name != "bot_token"} | oauth,
+        "http": {"public_url": "https://sluice.example.com"},
+        "encryption_key": [Fernet.generate_key().decode()],
+    }
+    settings, database = Settings.model_validate(parts), Database(parts["database"]["url"])
+    for team, scopes in (("TACME0001", BOT_SCOPES), ("TBETA0001", BOT_SCOPES - {"commands"})):
+        await Installations(database, settings).async_save(
+            Installation(
+                app_id="A1",
+                team_id=team,
+                team_name="Acme",
+                bot_token=workspace.settings.bot_token,
+                bot_id="B1",
+                bot_user_id="U1",
+                bot_scopes=sorted(scopes),
+                user_id="UMIRA0001",
+            )
+        )
+    await database.close()
+    findings = await found(parts)
+    assert "slack bot token" not in findings
+    assert findings["slack TACME0001"].says == "installed in Acme, with every scope"
+    assert (findings["slack TBETA0001"].state, findings["policy TACME0001"].state) == (State.FAIL, State.OK)
+    assert "lacks commands in Acme: open https://sluice.example.com/slack/install" in findings["slack TBETA0001"].says
+    fewer = parts | {"slack": parts["slack"] | {"allowed_workspaces": ["TACME0001", "TNEW00001"]}}
+    findings = await found(fewer)
+    assert "not in slack.allowed_workspaces" in findings["slack TBETA0001"].says
+    assert "has not installed the app" in findings["slack TNEW00001"].says
+    findings = await found(parts, encryption_key=[Fernet.generate_key().decode()])
+    assert "can't be decrypted: add the key" in findings["slack TACME0001"].says
 
 
 def test_the_command_prints_a_line_each_and_fails(sluice: Sluice) -> None:

@@ -15,11 +15,11 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from bot.doctor import BOT_SCOPES
 from bot.init import template, write_files
+from bot.manifest import BOT_SCOPES, manifest_for
 from bot.settings import Settings, load_settings
 from bot.workspace.settings import DEFAULT_EVENTS, DEFAULT_PROMPTS
-from tools.errors import Conflict
+from tools.errors import ConfigurationError, Conflict
 from tools.metrics.base import MetricQuery, Sample, Window
 from tools.metrics.sql import SqlMetricSource
 
@@ -58,6 +58,30 @@ class TestManifest:
         manifest["features"]["slash_commands"][0]["url"] = address
         settings["event_subscriptions"]["request_url"] = settings["interactivity"]["request_url"] = address
         slack.validate(manifest)
+
+    @pytest.mark.parametrize("http", [True, False])
+    @pytest.mark.parametrize("oauth", [True, False])
+    def test_slack_accepts_what_is_generated(
+        self, slack: Draft202012Validator, manifest: dict[str, Any], http: bool, oauth: bool
+    ) -> None:
+        text = manifest_for("https://sluice.example.com", http=http, oauth=oauth)
+        made = yaml.safe_load(text)
+        slack.validate(made)
+        assert made["settings"]["socket_mode_enabled"] is not http
+        called = made["features"]["slash_commands"][0].get("url")
+        assert called == ("https://sluice.example.com/slack/events" if http else None)
+        redirects = made["oauth_config"].get("redirect_urls")
+        assert redirects == (["https://sluice.example.com/slack/oauth_redirect"] if oauth else None)
+        assert made["features"]["agent_view"] == manifest["features"]["agent_view"]
+        assert text.startswith("# The Slack app"), "it says what to do with it"
+
+    def test_without_addresses_it_is_what_init_writes(self) -> None:
+        assert manifest_for(None, http=False, oauth=False) == template("manifest.yaml")
+
+    @pytest.mark.parametrize(("http", "oauth"), [(True, False), (False, True)])
+    def test_an_address_that_is_needed_is_asked_for(self, http: bool, oauth: bool) -> None:
+        with pytest.raises(ConfigurationError, match="SLUICE_HTTP_PUBLIC_URL is not set"):
+            manifest_for(None, http=http, oauth=oauth)
 
     @pytest.mark.parametrize(
         ("path", "value"),
