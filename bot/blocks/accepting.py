@@ -10,7 +10,18 @@ from slack_sdk.models.views import View
 
 from bot import texts
 from bot.blocks import guardrails, parts
-from bot.blocks.freezing import REASON, UNTIL, reason_in, reason_input, until_in, until_input
+from bot.blocks.dialogs import refusal_dialog
+from bot.blocks.freezing import (
+    MOST_OPTION_TEXT,
+    MOST_OPTION_VALUE,
+    MOST_OPTIONS,
+    REASON,
+    UNTIL,
+    reason_in,
+    reason_input,
+    until_in,
+    until_input,
+)
 from bot.blocks.mrkdwn import escape, moment_of, name, person, plain
 from tools.gates import Harm
 from tools.rollouts.acceptances import MOST_REASON, Acceptable, AcceptanceView, Finding, is_finding
@@ -25,7 +36,6 @@ METRIC = "metric"
 USUALLY = timedelta(days=1)
 """The time that the dialog begins with."""
 MOST_BUTTONS = 2
-MOST_OPTION = 75
 
 
 def accepted_lines(view: RolloutView, metric: str) -> list[str]:
@@ -56,7 +66,10 @@ def loading_dialog(channel: str | None) -> View:
 def accept_dialog(view: RolloutView, able: Acceptable, *, at: datetime, channel: str | None) -> View:
     """Asks what is accepted, until when and why."""
     intro = texts.ACCEPT_INTRO.format(flag=name(view.flag), environment=name(view.environment))
-    options = [_option(one) for one in able.findings]
+    carried = [one for one in able.findings if len(one.metric) <= MOST_OPTION_VALUE]
+    if not carried:
+        return refusal_dialog(texts.ACCEPT_NAMES_TOO_LONG)
+    options = [_option(one) for one in carried[:MOST_OPTIONS]]
     longest = texts.duration(able.latest - at)
     blocks: list[Block] = [
         parts.section(intro, texts.ACCEPT_STAYS_PAUSED if view.phase is Phase.PAUSED else ""),
@@ -109,7 +122,7 @@ def _confirm(accepted: AcceptanceView) -> parts.Dialog:
 def _option(finding: Finding) -> Option:
     judged = guardrails.judged(finding.verdict)[1]
     said = texts.ACCEPT_OPTION.format(metric=finding.metric, judged=judged)
-    return Option(text=parts.words(said, MOST_OPTION), value=finding.metric)
+    return Option(text=parts.words(said, MOST_OPTION_TEXT), value=finding.metric)
 
 
 def _far(able: Acceptable) -> str:

@@ -28,7 +28,7 @@ FREEZE = "freeze.submitted"
 OPEN, LIFT = "freeze.open", "freeze.lift"
 ENVIRONMENT, FLAG, UNTIL, REASON = "environment", "flag", "until", "reason"
 MOST_SHOWN = 20
-MOST_OPTIONS, MOST_OPTION_TEXT = 100, 75
+MOST_OPTIONS, MOST_OPTION_TEXT, MOST_OPTION_VALUE = 100, 75, 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,9 @@ def open_button() -> ButtonElement:
 
 def freeze_dialog(filled: Filled, environments: Sequence[str], *, origin: str | None) -> View:
     """The dialog. `origin` is the channel that answers go to, where it was opened from one."""
-    offered = list(dict.fromkeys((*([filled.environment] if filled.environment else []), *environments)))
+    # What was typed is offered first, unless Slack can't carry it as an option.
+    typed = [filled.environment] if 0 < len(filled.environment) <= MOST_OPTION_VALUE else []
+    offered = list(dict.fromkeys((*typed, *environments)))
     options = [Option(text=parts.words(one, MOST_OPTION_TEXT), value=one) for one in offered[:MOST_OPTIONS]]
     blocks: list[Block] = [
         parts.section(texts.FREEZE_INTRO),

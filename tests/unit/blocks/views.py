@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from tools.gates import Direction, Harm, NoData, Outcome, Verdict
 from tools.plans.model import Audience, Exposure, Guardrail, Mode, OnFail, OnNoData, Plan, Stage, Strategy
 from tools.records.log import Event
+from tools.rollouts.acceptances import AcceptanceView
 from tools.rollouts.approvals import Purpose
 from tools.rollouts.events import Happening
+from tools.rollouts.freezes import FreezeView
 from tools.rollouts.phases import Phase
 from tools.rollouts.views import ApprovalView, CheckView, RolloutView
 
@@ -35,6 +37,11 @@ durations = st.timedeltas(timedelta(0), timedelta(days=365))
 rates = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True))
 e_values = st.one_of(st.floats(min_value=0), st.just(float("nan")))
 numbers = st.integers(0, 10**15)
+
+
+def _perhaps(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(st.none(), values)
+
 
 audiences = st.builds(
     Audience,
@@ -153,6 +160,8 @@ def views(draw: st.DrawFn) -> RolloutView:
         approval=draw(_perhaps(approvals)),
         requester=draw(people),
         created_at=draw(moments),
+        frozen=draw(_perhaps(freezes)),
+        acceptances=tuple(draw(st.lists(acceptances(plan), max_size=2))),
         **{name: draw(_perhaps(exposures)) for name in ("exposure", "known_good", "setting")},
         **{name: draw(_perhaps(sentences)) for name in ("error", "pause_reason", "pause_ends", "rollback_reason")},
         **{name: draw(_perhaps(moments)) for name in MOMENTS},
@@ -160,6 +169,28 @@ def views(draw: st.DrawFn) -> RolloutView:
 
 
 MOMENTS = ("stage_since", "limit_from", "verify_until", "blind_since", "next_check", "ended_at")
+
+
+freezes = st.builds(
+    FreezeView,
+    id=_perhaps(st.from_regex(r"[0-9a-f]{32}", fullmatch=True)),
+    reason=sentences,
+    by=_perhaps(people),
+    made_at=_perhaps(moments),
+    start=moments,
+    end=_perhaps(moments),
+    environments=st.lists(names, max_size=3).map(tuple),
+    flag=_perhaps(names),
+    tags=st.lists(names, max_size=3).map(tuple),
+)
+
+
+def acceptances(plan: Plan) -> st.SearchStrategy[AcceptanceView]:
+    """Of metrics that the plan guards, and of others."""
+    guarded = [rail.metric for stage in plan.stages for rail in stage.guardrails]
+    ids = st.from_regex(r"[0-9a-f]{32}", fullmatch=True)
+    metrics = st.one_of(st.sampled_from(guarded), names)
+    return st.builds(AcceptanceView, ids, metrics, moments, sentences, people, moments)
 
 
 @st.composite
@@ -172,7 +203,3 @@ def checks(draw: st.DrawFn) -> CheckView:
         verdict=draw(verdicts),
         guardrails=tuple(draw(st.lists(judged, min_size=1, max_size=12))),
     )
-
-
-def _perhaps(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.one_of(st.none(), values)
