@@ -1,27 +1,32 @@
 """Asking people directly: who can answer a question is told of it by direct message, and there what became of it.
 
 A message is written down before it is posted and edited once the question is answered, so that nobody acts on an old
-one. It leads to the card, whose buttons decide.
+one. It leads to the card, whose buttons decide. Who wants no such messages gets none, and what comes in somebody's
+quiet hours is asked in one message when these are over.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import structlog
 from slack_sdk.errors import SlackApiError
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from bot import preferences
 from bot.blocks.mrkdwn import is_mentionable
 from bot.blocks.questions import call
 from bot.listeners.links import permalink
+from bot.quiet import Held
 from bot.services import Services
 from bot.slack import code_of
-from tools.records.models import ApprovalCall
+from tools.records.models import Approval, ApprovalCall
 from tools.rollouts.approvals import Electors, Status
 from tools.rollouts.views import QuestionView
 
 MOST_CALLED = 20
 """How many of the approvers are told directly, and how many of the backup; all are shown the card."""
+MOST_TOGETHER = 10
+"""How many questions one message asks."""
 
 MESSAGE_LOST = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "channel_not_found"})
 NOT_EDITED = "calling.not_edited"
@@ -39,11 +44,6 @@ class Messenger(Protocol):
     async def chat_getPermalink(self, *, channel: str, message_ts: str) -> Any: ...  # noqa: N802 - Slack's name
 
 
-def is_told_directly(services: Services, person: str) -> bool:
-    """Whether the person is told by direct message of what waits for them."""
-    return services.settings.slack.direct_messages and is_mentionable(person)
-
-
 class Caller:
     """Calls those who can answer a question, by direct message."""
 
@@ -57,34 +57,78 @@ class Caller:
         Raises ApprovalNotFound, PeopleUnavailable.
         """
         electors = await self._services.rollouts.electors(approval_id)
-        if electors.is_asked:
-            people = (*self._told(electors.approvers), *self._told(electors.backup))
-            await self._services.rollouts.call(approval_id, people)
+        if electors.is_asked and self._services.settings.slack.direct_messages:
+            asked = await self._services.rollouts.question(approval_id)
+            home = preferences.home_of(self._services.settings, asked.rollout.workspace)
+            approvers, backup = (
+                await self._willing(home, electors.approvers),
+                await self._willing(home, electors.backup),
+            )
+            await self._services.rollouts.call(approval_id, (*approvers, *backup))
         return electors
 
     async def tell(self, approval_id: str, person: str) -> None:
-        """Post the person's message, or have it say how the question stands now. Raises SlackApiError."""
+        """Post the person's message, or have it say how its questions stand now. Raises SlackApiError, Held."""
         asked = await self._services.rollouts.question(approval_id)
         async with self._services.database.read() as session:
             posted = await session.get(ApprovalCall, (approval_id, person))
         if posted is None or (posted.ts is None and asked.status is not Status.PENDING):
             return
-        text = call(
-            asked,
-            person,
-            backup=_is_backup(asked, posted),
-            link=await permalink(self._slack, asked.rollout),
+        if posted.ts is not None and posted.channel is not None:
+            await self._edit(posted.channel, posted.ts, await self._said(await self._of_message(posted)))
+            return
+        await self._wait_for_the_end_of_quiet_hours(person, asked.rollout.workspace)
+        calls = await self._unposted(person)
+        answer = await self._slack.chat_postMessage(
+            channel=person, text=await self._said(calls), unfurl_links=False, unfurl_media=False
         )
-        if posted.ts is None or posted.channel is None:
-            answer = await self._slack.chat_postMessage(
-                channel=person, text=text, unfurl_links=False, unfurl_media=False
-            )
-            await self._keep(approval_id, person, str(answer.get("channel") or person), str(answer["ts"]))
-        else:
-            await self._edit(posted.channel, posted.ts, text)
+        ids = [one.approval_id for one in calls]
+        await self._keep(ids, person, str(answer.get("channel") or person), str(answer["ts"]))
 
-    def _told(self, people: Iterable[str]) -> list[str]:
-        return [person for person in people if is_told_directly(self._services, person)][:MOST_CALLED]
+    async def _willing(self, home: str, people: Sequence[str]) -> list[str]:
+        """Those whom Slack knows and who want to be asked directly, as many as are."""
+        known = [person for person in people if is_mentionable(person)]
+        async with self._services.database.read() as session:
+            unwilling = await preferences.unwilling(session, home, known)
+        return [person for person in known if person not in unwilling][:MOST_CALLED]
+
+    async def _wait_for_the_end_of_quiet_hours(self, person: str, workspace: str) -> None:
+        async with self._services.database.read() as session:
+            home = preferences.home_of(self._services.settings, workspace)
+            quiet = (await preferences.read(session, home, person)).quiet
+        until = None if quiet is None else quiet.until(self._services.clock.now())
+        if until is not None:
+            raise Held(until)
+
+    async def _unposted(self, person: str) -> Sequence[ApprovalCall]:
+        """What the person is to be asked and was not yet, the oldest first: after quiet hours all in one message."""
+        query = (
+            select(ApprovalCall)
+            .join(Approval, Approval.id == ApprovalCall.approval_id)
+            .where(ApprovalCall.person == person, ApprovalCall.ts.is_(None), Approval.status == Status.PENDING)
+            .where(Approval.expires_at > self._services.clock.now())
+            .order_by(ApprovalCall.called_at, ApprovalCall.approval_id)
+            .limit(MOST_TOGETHER)
+        )
+        async with self._services.database.read() as session:
+            return (await session.scalars(query)).all()
+
+    async def _of_message(self, posted: ApprovalCall) -> Sequence[ApprovalCall]:
+        """Every question that the person's message asks."""
+        query = select(ApprovalCall).where(
+            ApprovalCall.person == posted.person, ApprovalCall.channel == posted.channel, ApprovalCall.ts == posted.ts
+        )
+        async with self._services.database.read() as session:
+            return (await session.scalars(query.order_by(ApprovalCall.called_at, ApprovalCall.approval_id))).all()
+
+    async def _said(self, calls: Collection[ApprovalCall]) -> str:
+        """What the message says of its questions, as they stand now."""
+        lines = []
+        for one in calls:
+            asked = await self._services.rollouts.question(one.approval_id)
+            link = await permalink(self._slack, asked.rollout)
+            lines.append(call(asked, one.person, backup=_is_backup(asked, one), link=link))
+        return "\n".join(lines)
 
     async def _edit(self, channel: str, ts: str, text: str) -> None:
         try:
@@ -94,11 +138,11 @@ class Caller:
                 raise
             logger.info(NOT_EDITED, channel=channel, reason=code_of(error))
 
-    async def _keep(self, approval_id: str, person: str, channel: str, ts: str) -> None:
+    async def _keep(self, approval_ids: Sequence[str], person: str, channel: str, ts: str) -> None:
         async with self._services.database.write() as session:
             await session.execute(
                 update(ApprovalCall)
-                .where(ApprovalCall.approval_id == approval_id, ApprovalCall.person == person)
+                .where(ApprovalCall.approval_id.in_(approval_ids), ApprovalCall.person == person)
                 .values(channel=channel, ts=ts)
             )
 

@@ -21,6 +21,7 @@ from sqlalchemy import select
 
 from bot.clients import Clients, without_retries
 from bot.pacing import Pace, Paces, edits_in, is_of_edits
+from bot.quiet import Held
 from bot.services import Services
 from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
 from bot.telling import LINES, Messenger, Teller
@@ -167,7 +168,8 @@ class Notifier:
             return _Way(workspace, edits_in(workspace))
         if message.kind == Kind.DIRECT:
             return _Way(workspace, str(message.payload.get("person")))
-        return _Way(workspace, place.channel if place else slack.of(workspace).alerts_channel or message.lane)
+        named = message.payload.get("channel") or slack.of(workspace).alerts_channel
+        return _Way(workspace, place.channel if place else str(named or message.lane))
 
     def _workspace_of(self, message: OutboxMessage, place: Conversation | None) -> str:
         """The workspace that it is for; all is for one that is not named where there is only one."""
@@ -209,6 +211,9 @@ class Notifier:
             return await self._refused(message, way, error)
         except NETWORK_ERRORS as error:
             await self._away(message, way, f"Slack did not answer ({type(error).__name__}).")
+            return False
+        except Held as held:
+            await self._postpone(message, held.until, str(held))
             return False
         except (PeopleUnavailable, KeyLost) as error:
             await self._postpone(message, self._clock.now() + _backoff(message), str(error))

@@ -112,7 +112,7 @@ class Teller:
     async def tell(self, message: OutboxMessage, behind: Sequence[OutboxMessage] = ()) -> list[OutboxMessage]:
         """Say it, a line together with the lines `behind` it in its lane; which messages were said.
 
-        Raises SlackApiError, network errors, PeopleUnavailable, NowhereToTell, RolloutNotFound, and Held in quiet hours.
+        Raises SlackApiError, network errors, PeopleUnavailable, NowhereToTell, RolloutNotFound, Held in quiet hours.
         """
         match Kind(message.kind):
             case Kind.CARD:
