@@ -42,10 +42,6 @@ LONGEST_LABEL = 60
 LARGEST_COUNT = 10**12
 # Burstiness is the mean of squared differences, each of which counts at most so much: a change of the mix is one.
 LARGEST_DIFFERENCE = 50.0
-# A share from which on there is no more to be beyond.
-WHOLE = 0.99
-# Nats a minute that are forgotten where nothing can be asked: no set was beyond its share.
-FORGOTTEN_A_MINUTE = 0.5
 # What is named of a changed mix: at most so many segments, each at least so far off.
 MOST_NAMED, WORTH_NAMING = 3, 0.03
 
@@ -240,16 +236,15 @@ def update(
     cells = _cells(test, counts, others)
     more = _over_represented(test, evidence)
     phi, most = evidence.dispersion, MOST_A_MINUTE * minutes
-    lull = -FORGOTTEN_A_MINUTE * minutes
-    changed = _log_ratio(test.shares, cells, more, test.tolerance) if more else None
+    changed = _log_ratio(test.shares, cells, more, test.tolerance)
     fresh = _log_ratio(test.shares, cells, {len(cells) - 1}, test.newcomers)
     total, differences = evidence.differences
     difference = _difference(cells, evidence.last, more or {len(cells) - 1})
     kept = math.exp(-minutes / MEMORY)
     return replace(
         evidence,
-        changed=_next(test, evidence.changed, lull if changed is None else min(changed / phi, most)),
-        newcomers=_next(test, evidence.newcomers, lull if fresh is None else min(fresh / phi, most)),
+        changed=_next(test, evidence.changed, min(changed / phi, most)),
+        newcomers=_next(test, evidence.newcomers, min(fresh / phi, most)),
         of_late=tuple(before * kept + now for before, now in zip(evidence.of_late, cells, strict=True)),
         last=cells,
         strangers=_strangers(test, evidence, counts, kept),
@@ -274,13 +269,15 @@ def judge(test: MixTest, evidence: MixEvidence) -> MixDrift:
 def _named(test: MixTest, evidence: MixEvidence, seen: list[float], total: float) -> Iterator[Shifted]:
     """The segments that are furthest from their planned part, and who is new if it is them."""
     known = [Shifted(label, now, planned) for (label, planned), now in zip(test.planned, seen, strict=False)]
-    strangers = [Shifted(label, number / total, None) for label, number in evidence.strangers]
     unnamed = seen[-1] - test.shares[-1]
-    if unnamed >= WORTH_NAMING and not any(one.seen >= WORTH_NAMING for one in strangers):
+    strangers = [Shifted(label, number / total, None) for label, number in evidence.strangers]
+    strangers = [one for one in strangers if min(one.seen, unnamed) >= WORTH_NAMING]
+    if unnamed >= WORTH_NAMING and sum(one.seen for one in strangers) < unnamed:
         yield Shifted(OTHERS, seen[-1], test.shares[-1])
     found = [one for one in known if abs(one.seen - (one.planned or 0.0)) >= WORTH_NAMING]
-    found += [one for one in strangers if one.seen >= WORTH_NAMING and unnamed >= WORTH_NAMING]
-    yield from sorted(found, key=lambda one: (-abs(one.seen - (one.planned or 0.0)), one.label))[:MOST_NAMED]
+    yield from sorted([*found, *strangers], key=lambda one: (-abs(one.seen - (one.planned or 0.0)), one.label))[
+        :MOST_NAMED
+    ]
 
 
 def _cells(test: MixTest, counts: Mapping[str, int], others: int) -> tuple[int, ...]:
@@ -295,11 +292,9 @@ def _over_represented(test: MixTest, evidence: MixEvidence) -> set[int]:
     return {index for index, (late, share) in pairs if late > share * total}
 
 
-def _log_ratio(shares: tuple[float, ...], cells: tuple[int, ...], those: set[int], more: float) -> float | None:
-    """The log LR of "they are more than `more` beyond their planned share"; None where there can be no more."""
+def _log_ratio(shares: tuple[float, ...], cells: tuple[int, ...], those: set[int], more: float) -> float:
+    """The log LR of "they are more than `more` beyond their planned share"; below 0 where there can be no more."""
     limit = sum(shares[index] for index in those) + more
-    if limit >= WHOLE:
-        return None
     return sum(cells[index] for index in those) * math.log(BET) - sum(cells) * math.log1p(limit * (BET - 1))
 
 

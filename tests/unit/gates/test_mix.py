@@ -81,6 +81,40 @@ def test_when_it_is_over_that_is_seen_as_soon() -> None:
     assert verdict(after(5, AS_PLANNED, drifted)).is_found is False
 
 
+def test_it_is_found_as_soon_after_a_long_time_as_planned_and_at_any_pace() -> None:
+    for times in (1, 1000):
+        calm = after(600, {label: times * count for label, count in AS_PLANNED.items()})
+        moved = {label: times * count for label, count in {"eu": 70, "asia": 15, "small": 15}.items()}
+        assert verdict(after(20, moved, calm)).changed
+
+
+def test_it_is_over_also_where_all_of_a_large_segment_comes() -> None:
+    """Who is over its share then can't be beyond it by the tolerance."""
+    test = MixTest((("big", 0.85), ("small", 0.1)))
+    evidence = MixEvidence.start(test)
+    for counts in [{"big": 40, "small": 60}] * 30:
+        evidence = update(test, evidence, 1.0, counts)
+    assert judge(test, evidence).changed
+    for counts in [{"big": 100}] * 30:
+        evidence = update(test, evidence, 1.0, counts)
+    assert not judge(test, evidence).is_found
+
+
+def test_what_comes_in_bursts_speaks_less() -> None:
+    calm = after(1, AS_PLANNED)
+    few = {"eu": 1, "small": 1}
+    single = update(PLANNED, calm, 1.0, few)
+    tenfold = update(PLANNED, replace(calm, differences=(99.0, 9.0)), 1.0, few)
+    assert replace(calm, differences=(99.0, 9.0)).dispersion == 10
+    assert tenfold.newcomers == pytest.approx(single.newcomers / 10)
+    eastward = replace(calm, of_late=(50.0, 10.0, 20.0, 20.0))
+    single, tenfold = (
+        update(PLANNED, replace(eastward, differences=seen), 1.0, few) for seen in ((0.0, 0.0), (99.0, 9.0))
+    )
+    assert single.changed > 0
+    assert tenfold.changed == pytest.approx(single.changed / 10)
+
+
 def test_silence_says_nothing() -> None:
     assert verdict(after(100, {})) == MixDrift()
     drifted = after(60, {"eu": 100})

@@ -107,6 +107,14 @@ async def test_the_answer_keeps_the_planned_segments_and_the_largest_others() ->
     assert sum(segments.values()) == answer.variants[1].exposures
 
 
+async def test_many_small_newcomers_are_found_together() -> None:
+    house = gate()
+    tenants = {f"tenant-{number:03}": 2 for number in range(300)}
+    [said] = (await look(house, {**AS_PLANNED, **tenants}, 25)).mixes
+    assert said.drifted
+    assert "everything else is 5" in said.why
+
+
 async def test_a_mix_that_can_not_be_read_is_said_and_the_gate_goes_on() -> None:
     house = gate()
     await look(house, AS_PLANNED, 3)
