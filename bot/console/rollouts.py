@@ -11,6 +11,7 @@ import typer
 from agent.planner import PlanRequest, Proposal
 from bot.console.tables import as_json, counted, moment, table
 from bot.services import Services
+from bot.settings import SlackSettings
 from tools.clock import in_words
 from tools.errors import ConfigurationError
 from tools.gates import Verdict
@@ -61,6 +62,8 @@ async def plan(
 
     Raises ConfigurationError.
     """
+    if propose or workspace is not None:
+        _check_workspace(services.settings.slack, workspace)
     mine = services if workspace is None else services.of(workspace)
     wish = PlanRequest(flag, environment, strategy, actor(), scope=mine.rollouts.scope)
     proposal = await services.planner.propose(wish)
@@ -103,8 +106,6 @@ async def kill(services: Services, flag: str, environment: str, reason: str) -> 
 
 async def _propose(services: Services, proposal: Proposal, workspace: str | None) -> RolloutView:
     slack = services.settings.slack
-    if workspace is None and slack.many_workspaces:
-        raise ConfigurationError("Many workspaces have the app: say with --workspace in which one it is proposed.")
     channel = slack.of(workspace or "").releases_channel
     if channel is None:
         raise ConfigurationError("slack.releases_channel is not set: it is where proposed plans are shown.")
@@ -115,6 +116,15 @@ async def _propose(services: Services, proposal: Proposal, workspace: str | None
         reason="Asked for on the command line",
         spec=proposal.spec,
     )
+
+
+def _check_workspace(slack: SlackSettings, workspace: str | None) -> None:
+    """Raise ConfigurationError unless it is one of many, or none is named where there is one only."""
+    if slack.many_workspaces and workspace not in slack.allowed_workspaces:
+        allowed = ", ".join(slack.allowed_workspaces)
+        raise ConfigurationError(f"Many workspaces have the app: say with --workspace which one ({allowed}).")
+    if workspace is not None and not slack.many_workspaces:
+        raise ConfigurationError("One workspace has the app: leave --workspace out.")
 
 
 def _waiting(view: RolloutView) -> str:
