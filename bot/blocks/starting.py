@@ -67,7 +67,7 @@ def start_dialog(wish: Wish, environments: Sequence[str], *, origin: str | None)
                 placeholder=parts.words(texts.START_FLAG_PLACEHOLDER, 150),
                 min_query_length=0,
                 initial_option=flag_option(wish.flag) if wish.flag else None,
-                focus_on_load=True,
+                focus_on_load=not wish.flag,
             ),
         ),
         _menu(ENVIRONMENT, texts.START_ENVIRONMENT, [_option(one, one) for one in environments], chosen),
