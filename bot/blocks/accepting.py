@@ -1,6 +1,7 @@
 """What a gate finds and an approver accepts: on the card, and the dialog that asks for it."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,6 +33,8 @@ __all__ = ["REASON", "UNTIL", "reason_in", "until_in"]
 
 SUBMITTED, LOADING = "acceptance.submitted", "acceptance.loading"
 ACCEPT, WITHDRAW = "rollout.accept", "rollout.withdraw_acceptance"
+WITHDRAWN = re.compile(re.escape(WITHDRAW) + r"\.\d+")
+"""The action ids of the buttons that have an accepted metric count again."""
 METRIC = "metric"
 USUALLY = timedelta(days=1)
 """The time that the dialog begins with."""
@@ -51,10 +54,7 @@ def accepted_lines(view: RolloutView, metric: str) -> list[str]:
 
 def overriding(view: RolloutView) -> list[ButtonElement]:
     """The buttons to accept what is found, where that is what stands in the way, and to have it count again."""
-    again = [
-        parts.button(texts.WITHDRAW.format(metric=plain(one.metric, 40)), WITHDRAW, one.id, confirm=_confirm(one))
-        for one in view.acceptances[:MOST_BUTTONS]
-    ]
+    again = [_again(one, number) for number, one in enumerate(view.acceptances[:MOST_BUTTONS])]
     return [*([parts.button(texts.ACCEPT, ACCEPT, view.id)] if _in_the_way(view) else []), *again]
 
 
@@ -93,6 +93,12 @@ def accept_dialog(view: RolloutView, able: Acceptable, *, at: datetime, channel:
 def metric_in(view: Mapping[str, Any]) -> str:
     """The metric that was chosen."""
     return str((view["state"]["values"][METRIC][METRIC].get("selected_option") or {}).get("value") or "")
+
+
+def _again(accepted: AcceptanceView, number: int) -> ButtonElement:
+    """Slack takes no two buttons in a row whose action ids are the same."""
+    label = texts.WITHDRAW.format(metric=plain(accepted.metric, 40))
+    return parts.button(label, f"{WITHDRAW}.{number}", accepted.id, confirm=_confirm(accepted))
 
 
 def _in_the_way(view: RolloutView) -> bool:

@@ -39,7 +39,7 @@ def register(app: AsyncApp, services: Services) -> None:
         await ack()
         await handle(client, body, lambda: _pressed(services, client, body, str(action.get("value", ""))))
 
-    @app.action(dialog.WITHDRAW)
+    @app.action(dialog.WITHDRAWN)
     async def withdrawn(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any], client: AsyncWebClient) -> None:
         await ack()
         about = str(action.get("value", ""))

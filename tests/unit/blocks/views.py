@@ -10,6 +10,7 @@ from tools.plans.model import Audience, Exposure, Guardrail, Mode, OnFail, OnNoD
 from tools.records.log import Event
 from tools.rollouts.acceptances import AcceptanceView
 from tools.rollouts.approvals import Purpose
+from tools.rollouts.checks import Watched
 from tools.rollouts.events import Happening
 from tools.rollouts.freezes import FreezeView
 from tools.rollouts.phases import Phase
@@ -27,6 +28,7 @@ NASTY = [
     "a&<>" * 900,
 ]
 _long = st.builds(lambda piece, times: piece * times, st.text(min_size=1, max_size=8), st.integers(100, 500))
+short = st.one_of(st.text(max_size=40), st.sampled_from(NASTY[:-1]))
 sentences = st.one_of(st.text(max_size=40), st.sampled_from(NASTY), _long)
 names = st.one_of(
     st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,11}", fullmatch=True), st.sampled_from(["n" * 200, "a.b/c:d-" * 25])
@@ -202,4 +204,7 @@ def checks(draw: st.DrawFn) -> CheckView:
         at=draw(moments),
         verdict=draw(verdicts),
         guardrails=tuple(draw(st.lists(judged, min_size=1, max_size=12))),
+        mixes=tuple(
+            draw(st.lists(st.builds(Watched, st.just("regions"), short, st.booleans(), st.booleans()), max_size=2))
+        ),
     )
