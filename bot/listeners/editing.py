@@ -26,7 +26,7 @@ from bot.listeners.replies import channel_of, person_of, workspace_of
 from bot.services import Services
 from bot.slack import code_of
 from tools.clock import Clock
-from tools.errors import Conflict, SluiceError
+from tools.errors import Conflict, NotFound, SluiceError
 from tools.plans.editing import Edited, Row
 from tools.records.models import Rollout
 from tools.rollouts.phases import LIVE, Phase, words
@@ -59,7 +59,7 @@ def register(app: AsyncApp, services: Services) -> None:
 
     async def filled(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient) -> None:
         await ack()
-        await handle(client, body, lambda: editor(body).judge(client, body))
+        await handle(client, body, lambda: told_once(services, body, lambda: editor(body).judge(client, body)))
 
     for action_id in (dialog.PERCENT, dialog.MODE, dialog.HOLD, dialog.LIMIT, dialog.MARGIN):
         app.action(action_id)(filled)
@@ -165,7 +165,9 @@ class Editor:
 
     async def judge(self, client: AsyncWebClient, body: Mapping[str, Any], change: Change | None = None) -> None:
         """Show the judgement of what stands in the dialog now, after the change; of several changes the last counts."""
-        given = body["view"]
+        given = body.get("view")
+        if given is None:
+            raise NotFound(texts.UNKNOWN_BUTTON)
         screen = self._screens.of(given["id"])
         screen.newest += 1
         number = screen.newest
