@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bot import backtests
+from bot.clients import OneClient
 from bot.services import Services
 from bot.settings import BacktestSettings, Settings
 from tests.unit.notifier.desk import Desk, open_desk
@@ -38,7 +39,7 @@ async def desk() -> AsyncIterator[Desk]:
         wanted = BacktestSettings(over=timedelta(hours=6))
         settings = opened.services.settings.model_copy(update={"backtest": wanted})
         services = replace(opened.services, metrics=metrics, settings=settings)
-        yield replace(opened, services=services, notifier=type(opened.notifier)(services, opened.slack))
+        yield replace(opened, services=services, notifier=type(opened.notifier)(services, OneClient(opened.slack)))
 
 
 def recorded(desk: Desk, hours: float) -> None:
@@ -63,7 +64,7 @@ async def run(services: Services) -> None:
 
 async def shown(desk: Desk) -> str:
     await desk.deliver()
-    return json.dumps(desk.slack.taken[-1].blocks)
+    return json.dumps(desk.slack.taken[-1].blocks, ensure_ascii=False).replace("\N{NO-BREAK SPACE}", " ")
 
 
 async def test_a_proposed_plan_gets_the_line_of_its_backtest_on_its_card(desk: Desk) -> None:

@@ -45,7 +45,7 @@ async def test_a_card_says_when_the_gate_should_have_its_verdict(desk: Desk) -> 
     await desk.world.live(view.id, 12)
     await desk.deliver()
     shown = json.dumps([said.blocks for said in desk.slack.taken if said.blocks][-1], ensure_ascii=False)
-    assert "⏱ At this pace the gate passes in about 3 min" in shown
+    assert "⏱ At this pace the gate passes in about 3\xa0min" in shown
 
 
 async def test_a_card_comes_though_nobody_can_tell_when_the_verdict_does(desk: Desk) -> None:

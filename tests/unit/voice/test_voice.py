@@ -293,7 +293,7 @@ async def test_where_slack_refuses_rich_blocks_there_still_is_a_button(ts: str |
     [message] = slack.shown.values()
     assert [block["type"] for block in message.blocks] == ["section", "context", "section", "actions"]
     assert message.blocks[0]["text"]["text"].startswith("**Shall** I? &amp;")
-    assert "It is at 5 %." in str(message.blocks[1])
+    assert "It is at 5\\xa0%." in str(message.blocks[1])
     assert [button["action_id"] for button in message.blocks[3]["elements"]] == [CONFIRM, DISMISS]
     assert "<!channel" not in str(message.blocks)
     check_message_blocks(message.blocks, {})
