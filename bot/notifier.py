@@ -38,7 +38,7 @@ BATCH = 1000
 EACH = 12
 """Of how many lanes of a channel the heads are looked at in a round: more than a burst has."""
 FIRST = (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
-LATE = timedelta(minutes=1)
+LATE = timedelta(minutes=3)
 """What is told later than this takes along what waits behind it in its thread, as one message."""
 MOST_TOGETHER = 200
 ROUNDS = 50

@@ -79,6 +79,26 @@ async def test_many_changes_while_slack_is_away_become_one_edit(office: Office) 
     assert len([line for line in office.thread() if "resumed it" in line]) == 10
 
 
+async def test_what_happened_in_an_hour_without_slack_is_one_edit_and_one_line(office: Office) -> None:
+    await office.started()
+    before, updates = len(office.thread()), office.running.workspace.call_counts["chat.update"]
+    office.running.workspace.faults.begin_outage()
+    view = await office.view()
+    for number in range(3):
+        await office.services.rollouts.pause(view.id, actor=SAM, reason=f"number {number}")
+        await office.services.rollouts.resume(view.id, actor=SAM)
+        for _ in range(20):
+            office.clock.advance(60)
+            assert await office.notifier.deliver_due() == 0
+    office.running.workspace.faults.end_outage()
+    office.clock.advance(60)
+    await office.settle()
+    [line] = office.thread()[before:]
+    assert line.startswith("⏱ 6 things happened that could not be told at once:\n<!date^")
+    assert [part.partition("number ")[2][0] for part in line.splitlines() if "number" in part] == ["0", "1", "2"]
+    assert office.running.workspace.call_counts["chat.update"] == updates + 1
+
+
 async def test_slack_saying_wait_is_heeded(office: Office) -> None:
     await office.started()
     office.running.workspace.faults.limit("chat.update", times=1, retry_after=20)
