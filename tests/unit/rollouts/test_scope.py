@@ -103,7 +103,17 @@ TAKEN: dict[str, Call] = {
     ),
     "kill": lambda door, two, no: door.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire"),
 }
-OF_ITS_OWN = {"open", "open_flags", "freezes", "freeze", "check_may_freeze", "request_exposure", "ask_to_confirm"}
+OF_ITS_OWN = {
+    "open",
+    "open_flags",
+    "glance",
+    "has_taken_part",
+    "freezes",
+    "freeze",
+    "check_may_freeze",
+    "request_exposure",
+    "ask_to_confirm",
+}
 """What is answered for each workspace from its own; tested one by one below."""
 
 
@@ -137,6 +147,10 @@ async def test_lists_and_requests_know_only_their_own(two: Two) -> None:
     before, theirs = await two.rows(), two.theirs
     assert await theirs.open() == [] == await theirs.open_flags()
     assert await theirs.freezes() == []
+    seen = await theirs.glance(most=5)
+    assert (seen.rollouts, seen.asked, seen.decided, sum(seen.phases.values())) == ((), (), (), 0)
+    assert not await theirs.has_taken_part(MIRA)
+    assert await two.world.service.of(OURS).has_taken_part(MIRA)
     asked = await theirs.request_exposure(FLAG.flag, FLAG.environment, 5, actor=JONAS)
     assert (asked.answer, asked.view) == (Answer.DENY, None)
     with pytest.raises(NotFound):
