@@ -222,6 +222,8 @@ async def _slack(settings: Settings, database: Database, clock: Clock) -> AsyncI
         yield await _look("slack clock", _slack_clock(client, clock))
         for what, channel in (("releases", slack.releases_channel), ("alerts", slack.alerts_channel)):
             yield await _look(f"slack {what}", _channel(client, what, channel))
+        for number, route in enumerate(slack.route):
+            yield await _look(f"slack route[{number}]", _routed(client, f"slack.route[{number}]", route.channel))
 
 
 async def _installed(settings: Settings, database: Database) -> AsyncIterator[Finding]:
@@ -296,6 +298,13 @@ async def _channel(client: AsyncWebClient, what: str, channel: str | None) -> st
     answer = await _call(client.conversations_info(channel=channel), f"slack.{what}_channel")
     if not answer["channel"].get("is_member"):
         raise NotWell(f"Sluice is not in #{answer['channel'].get('name', channel)}: /invite it there")
+    return f"#{answer['channel'].get('name', channel)}"
+
+
+async def _routed(client: AsyncWebClient, key: str, channel: str) -> str:
+    answer = await _call(client.conversations_info(channel=channel), f"{key}.channel")
+    if not answer["channel"].get("is_member"):
+        raise NotWell(f"Sluice is not in #{answer['channel'].get('name', channel)} of {key}: /invite it there")
     return f"#{answer['channel'].get('name', channel)}"
 
 

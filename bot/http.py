@@ -1,5 +1,6 @@
 """Everything that Sluice answers over HTTP: Slack, flag evaluation (OFREP), health."""
 
+import re
 import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -13,13 +14,13 @@ from slack_bolt.adapter.starlette.async_handler import (
 from slack_bolt.async_app import AsyncApp
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from bot.bootstrap import check_schema
 from bot.door import Door
 from bot.installations import Installations, oauth_flow
-from bot.manifest import EVENTS_PATH, INSTALL_PATH, REDIRECT_PATH
+from bot.manifest import EVENTS_PATH, INSTALL_PATH, REDIRECT_PATH, ROLLOUTS_PATH
 from bot.ofrep import ofrep_routes
 from bot.scheduler import Scheduler
 from bot.services import Services
@@ -29,13 +30,15 @@ from tools.flags.memory import MemoryFlagService
 
 MAX_SLACK_BODY_BYTES = 1024 * 1024
 REQUEST_FAILED = "http.request_failed"
+ROLLOUT_ID = re.compile(r"[0-9a-f]{32}")
+UNTRACED = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 logger = structlog.get_logger(__name__)
 
 
 def build_http(services: Services, scheduler: Scheduler, slack: AsyncApp | None) -> Starlette:
     """The ASGI application. `slack` is the app whose requests arrive over HTTP, None with Socket Mode."""
-    routes = [*_health(services, scheduler), *_evaluation(services), *_installing(services)]
+    routes = [*_health(services, scheduler), *_leading(services), *_evaluation(services), *_installing(services)]
     if slack is not None:
         routes.append(_slack(slack, services))
     return Starlette(routes=routes, exception_handlers={Exception: _failed})
@@ -65,6 +68,29 @@ def _installing(services: Services) -> list[BaseRoute]:
         return to_starlette_response(await flow.handle_callback(to_async_bolt_request(request, b"")))
 
     return [Route(INSTALL_PATH, install), Route(REDIRECT_PATH, come_back)]
+
+
+def _leading(services: Services) -> list[BaseRoute]:
+    """The addresses of rollouts: each leads to its card in Slack, which shows it to those who may read it there."""
+
+    async def lead(request: Request) -> Response:
+        address = await _card_address(services, request.path_params["rollout_id"])
+        if address is None:
+            return Response("There is no such rollout, or it has no card in Slack yet.\n", HTTPStatus.NOT_FOUND)
+        return RedirectResponse(address, HTTPStatus.FOUND, headers=UNTRACED)
+
+    return [Route(ROLLOUTS_PATH + "/{rollout_id}", lead)]
+
+
+async def _card_address(services: Services, rollout_id: str) -> str | None:
+    if ROLLOUT_ID.fullmatch(rollout_id) is None:
+        return None
+    try:
+        view = await services.rollouts.get(rollout_id)
+        client = await services.clients.of(view.workspace)
+    except SluiceError:
+        return None
+    return (await services.addresses.of(client, [view]))[view.id]
 
 
 def _evaluation(services: Services) -> list[BaseRoute]:

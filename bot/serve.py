@@ -16,10 +16,11 @@ from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from starlette.applications import Starlette
 
-from bot import backtests
+from bot import backtests, health
 from bot.app import build_app
 from bot.bootstrap import running_services
 from bot.following import Follower
+from bot.homes import HOMES_EVERY, Homes
 from bot.http import build_http
 from bot.installations import Installations, check_oauth
 from bot.listeners import conversing
@@ -137,7 +138,9 @@ async def serving(app: Starlette, listener: socket.socket) -> AsyncIterator[None
 def _scheduler(services: Services, notifier: Notifier, pictures: Pictures) -> Scheduler:
     timing = services.settings.scheduler
     scheduler = Scheduler(services.clock)
-    scheduler.every(timing.tick, "tick", services.controller.tick)
+    scheduler.every(timing.tick, "tick", lambda: health.tick(services))
+    scheduler.every(health.EVERY, "health", lambda: health.look(services))
+    scheduler.every(HOMES_EVERY, "homes", Homes(services).turn)
     scheduler.every(timing.delivery, "delivery", notifier.post_due)
     scheduler.every(timing.delivery, "cards", notifier.edit_due)
     scheduler.every(timing.tick, "followers", Follower(services).turn)

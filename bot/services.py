@@ -6,8 +6,10 @@ from typing import Self
 from slack_sdk.web.async_client import AsyncWebClient
 
 from agent.planner import Planner
+from bot.addresses import Addresses
 from bot.brain import Brain
 from bot.clients import Clients
+from bot.health import Health
 from bot.runs import Runs
 from bot.settings import Settings
 from bot.underway import Underway
@@ -43,6 +45,8 @@ class Services:
     clients: Clients[AsyncWebClient]
     runs: Runs = field(default_factory=Runs)
     underway: Underway = field(default_factory=Underway)
+    health: Health = field(default_factory=Health)
+    addresses: Addresses = field(default_factory=Addresses)
 
     def of(self, workspace: str) -> Self:
         """The same for the people of a workspace, for whom there are no rollouts but its own."""

@@ -7,6 +7,8 @@ from the error that says so.
 import math
 from datetime import timedelta
 
+from bot.health import Part
+from bot.preferences import Own
 from tools.gates import NoData
 from tools.metrics.catalogue import MetricKind
 from tools.metrics.units import in_unit
@@ -269,21 +271,90 @@ HELP_FOOT = "Only you can see this. Every rollout has one card with buttons for 
 
 # -- the Home tab -------------------------------------------------------------------------------------------------
 
-HOME_WAITING = "*Waiting for an approval*"
-HOME_NOTHING_WAITS = "Nobody is asked for anything."
+HOME_TITLE = "Sluice"
+HOME_COUNT_WAITING = ("Nothing waits for you", "✋ *{count} waits for you*", "✋ *{count} wait for you*")
+HOME_COUNT_OPEN = ("nothing is rolling out", "*{count}* rollout open", "*{count}* rollouts open")
+HOME_COUNT_FROZEN = ("", "❄ {count} freeze", "❄ {count} freezes")
+HOME_WAITING = "*Waiting for you*"
+HOME_NOTHING_WAITS = "Nothing: no open question is one that you may decide."
 HOME_APPROVAL = (
-    "✋ *{flag}* in {environment}: {question} *{have} of {needed} approved* · asked by {requester} · "
-    "expires {expires}{link}"
+    "✋ *{flag}* in {environment}: {question}\n*{have} of {needed} approved* · asked by {requester} · "
+    "expires {expires}\n>{why}"
 )
+HOME_MORE_WAIT = "… and {count} more that wait for you; `/rollout list` shows all that is open."
+HOME_OTHERS = ("", "{count} question waits for somebody else.", "{count} questions wait for somebody else.")
+HOME_UNSURE = "⚠ Slack did not say who is in a user group, so a question of yours may be missing here."
+HOME_SEE = "See the card"
 HOME_OPEN = "*Rolling out*"
-HOME_TRY = "*New here? Try these*"
-HOME_THINGS_TO_TRY = (
-    "`/rollout plan checkout-v2` in a channel: a staged plan from the flag's spec and its traffic. Nothing happens "
-    "until somebody approves it.",
-    "`/rollout why checkout-v2`: what a rollout waits for, and what its gates say.",
-    "Write to me in *Messages*, or mention me in a channel: I answer with everything that can be typed.",
+HOME_NOTHING_OPEN = "Nothing is rolling out."
+HOME_ROLLOUT = "{glyph} *{flag}* in {environment} · {phase}{stage}"
+HOME_SHADOW = " in shadow"
+HOME_MORE = "… and {count} more: {phases} in all. `/rollout list` shows more."
+HOME_OF_PHASE = "{count} {phase}"
+HOME_DECIDED = "*Decided lately*"
+HOME_ABOUT = "*{flag}* in {environment}: "
+HOME_NEW = "*What I can do*"
+HOME_ABLE = (
+    "I plan how a flag is opened, stage by stage, from its spec and its traffic.",
+    "I watch each stage's metrics, go on only with proof and an approval, and take it back when the evidence turns.",
+    "I say why: every decision has its reason, its numbers and its person, and none is lost.",
 )
-HOME_AS_OF = "As of {at}. Open this tab again to see how it stands then."
+HOME_TRY = "*Three things to try*"
+HOME_THINGS_TO_TRY = (
+    "Press *Start a rollout …* above, or type `/rollout plan checkout-v2` in a channel. Nothing happens until somebody "
+    "approves the plan.",
+    "Ask me in *Messages*: “What is rolling out?” or “Why is checkout-v2 waiting?”",
+    "Choose what I may tell you directly, and when not, with *My notifications …*.",
+)
+HOME_HEALTH = "*How everything is*"
+HOME_AS_OF = "As of {at}; this tab keeps up while you look."
+HEALTH_OF = {
+    Part.FLAGS: "Flag service ({name})",
+    Part.SOURCE: "Metrics of {name}",
+    Part.MODEL: "Model {name}",
+    Part.CLOCK: "The clock",
+}
+HEALTH_DOES = {
+    Part.FLAGS: ("answers", "does not answer"),
+    Part.SOURCE: ("answers", "does not answer, so its gates are blind"),
+    Part.MODEL: ("answered", "failed; commands and buttons work without it"),
+    Part.CLOCK: ("looks at every rollout in time", "is late; `sluice doctor` says more"),
+}
+"""What a part does when it is well, and when it is not."""
+HEALTH_WELL = "✔ {what} {does} · {at}"
+HEALTH_NOT_WELL = "✖ *{what} {does}* · {at}"
+HEALTH_UNKNOWN = "○ {what}: nothing known yet"
+HEALTH_NO_MODEL = "○ No model is configured; commands, buttons and plans work without one"
+
+# -- what people want to be told ------------------------------------------------------------------------------------
+
+NOTIFY_OPEN = "My notifications …"
+NOTIFY_TITLE, NOTIFY_SUBMIT = "My notifications", "Save"
+NOTIFY_LOADING = "Reading what you chose …"
+NOTIFY_INTRO = "What I tell you by direct message. Cards and threads are the same for everybody."
+NOTIFY_APPROVALS = "Approvals that wait for me"
+NOTIFY_APPROVALS_CHOICES = (("on", "Tell me"), ("off", "Don't; the thread and Home are enough"))
+NOTIFY_OWN = "Rollouts that I asked for"
+NOTIFY_OWN_CHOICES = {
+    Own.NOTHING: ("Nothing", "Their threads mention me when I'm needed"),
+    Own.NEEDED: ("What needs me", "Pauses, rollbacks, trouble, questions that nobody answered"),
+    Own.EVERYTHING: ("Everything", "Starts, promotions and ends too"),
+}
+NOTIFY_QUIET_FROM, NOTIFY_QUIET_TO = "Quiet hours from", "Quiet hours to"
+NOTIFY_QUIET_HINT = "Leave both empty for none. What comes meanwhile is one message when they are over."
+NOTIFY_DAYS = "Days on which they begin"
+NOTIFY_DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+NOTIFY_ZONE = "Times are {zone}, as in your Slack profile. *Rollbacks and pages are never held back.*"
+NOTIFY_BOTH = "Give both times, or neither."
+NOTIFY_NO_DAYS = "Choose a day at least, or leave both times empty."
+NOTIFY_SAVED = "Saved. Approvals: {approvals}. Your rollouts: {own}. Quiet hours: {quiet}."
+NOTIFY_QUIET_NONE = "none"
+NOTIFY_QUIET_SPAN = "{start} to {end} ({zone})"
+
+# -- links to rollouts --------------------------------------------------------------------------------------------
+
+SHARE = "To share it: {url}"
+CARD_IN = "The plan of `{flag}` for {environment} goes to {channel}, where its kind is talked about."
 
 # -- conversation ------------------------------------------------------------------------------------------------
 

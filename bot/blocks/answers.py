@@ -31,13 +31,17 @@ def list_blocks(views: Sequence[RolloutView], *, most: int = MOST_LISTED) -> lis
     return parts.message(blocks)
 
 
-def status_blocks(view: RolloutView, decisions: Sequence[Event], link: str | None) -> list[Block]:
-    """The card without its buttons, the plan, and the way to the card."""
+def status_blocks(
+    view: RolloutView, decisions: Sequence[Event], link: str | None, shared: str | None = None
+) -> list[Block]:
+    """The card without its buttons, the plan, the way to the card, and the address to share."""
     blocks = card(view, decisions, buttons=False)
     if view.phase is not Phase.PROPOSED:
         blocks += plan_blocks(view.plan)
     if link is not None:
         blocks.append(parts.context(card_link(link).strip()))
+    if shared is not None:
+        blocks.append(parts.context(texts.SHARE.format(url=f"<{shared}>")))
     return parts.message(blocks)
 
 

@@ -1,46 +1,112 @@
-"""The Home tab: what waits for people, what is rolling out, and how to begin."""
+"""The Home tab: what waits for the person, what is rolling out, what was decided, and how well everything is."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from slack_sdk.models.blocks import Block
+from slack_sdk.models.blocks import Block, ButtonElement, ContextBlock, LinkButtonElement, SectionBlock
 from slack_sdk.models.views import View
 
 from bot import texts
-from bot.blocks import parts
-from bot.blocks.answers import card_link, listed
-from bot.blocks.mrkdwn import clock_time, moment_of, name, person
+from bot.blocks import card, freezing, guardrails, notifying, parts, starting
+from bot.blocks.lines import line
+from bot.blocks.mrkdwn import clock_time, escape, fitted, moment_of, name, person
 from bot.blocks.questions import question
+from bot.health import Finding, Part
+from tools.plans.model import Mode
+from tools.records.log import Event
+from tools.rollouts.events import Happening
+from tools.rollouts.freezes import FreezeView
+from tools.rollouts.glance import Glance
+from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.views import ApprovalView, RolloutView
 
-MOST_SHOWN = 15
+SEE = "home.see"
+"""The action id of buttons that lead to a card; Slack tells of each press, and there is nothing to do."""
+MOVING = "home.moving"
+"""The id of the block whose moments move by themselves, which alone is no reason to publish."""
+MOST_WAITING, MOST_ROLLOUTS, MOST_FREEZES = 6, 12, 6
+CELLS = 20
+LINE_CHARACTERS = 220
 
 
-def home_view(views: Sequence[RolloutView], links: Mapping[str, str | None], *, at: datetime) -> View:
-    """The tab. `views` are the open rollouts, the newest first; `links` are the addresses of cards by rollout id."""
-    shown = views[:MOST_SHOWN]
-    waiting = [_waiting(view, view.approval, links) for view in shown if view.approval is not None]
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What a person is shown. `asked` are the rollouts whose question they may answer, of `waiting` in all; `links` are
+    the addresses of cards by rollout id; a `newcomer` never asked for a rollout and never answered a question."""
+
+    person: str
+    at: datetime
+    glance: Glance
+    asked: Sequence[RolloutView]
+    waiting: int
+    freezes: Sequence[FreezeView]
+    health: Sequence[Finding]
+    links: Mapping[str, str]
+    newcomer: bool
+
+
+def home_view(home: Home) -> View:
+    """The tab."""
+    begins = _newcomer() if home.newcomer else []
+    idle = not sum(home.glance.phases.values())
     blocks = [
-        parts.header(texts.HELP_TITLE),
-        parts.section(texts.HELP_INTRO),
-        *_listing(texts.HOME_WAITING, waiting, texts.HOME_NOTHING_WAITS),
-        *_listing(texts.HOME_OPEN, [listed(view) + card_link(links.get(view.id)) for view in shown], texts.NO_ROLLOUTS),
-    ]
-    if len(views) > MOST_SHOWN:
-        blocks.append(parts.context(texts.LIST_MORE.format(count=len(views) - MOST_SHOWN)))
-    blocks += [
+        parts.header(texts.HOME_TITLE),
+        parts.section(_summary(home)),
+        parts.actions(starting.open_button(), freezing.open_button(), notifying.open_button()),
+        *(begins if idle else []),
+        *_waiting(home),
+        *_rollouts(home),
+        *_freezes(home),
+        *_decisions(home),
+        *([] if idle else begins),
         parts.divider(),
-        parts.section(texts.HOME_TRY, *(f"• {thing}" for thing in texts.HOME_THINGS_TO_TRY)),
-        parts.context(texts.HOME_AS_OF.format(at=clock_time(at))),
+        _health(home),
     ]
-    return View(type="home", blocks=parts.message(blocks))
+    return View(type="home", blocks=blocks)
 
 
-def _listing(title: str, lines: Sequence[str], otherwise: str) -> list[Block]:
-    return [parts.divider(), parts.section(title), *(parts.section(line) for line in lines or [otherwise])]
+def _summary(home: Home) -> str:
+    total = sum(home.glance.phases.values())
+    holding = sum(one.holds(home.at) for one in home.freezes)
+    said = [texts.HOME_COUNT_WAITING[min(home.waiting, 2)], texts.HOME_COUNT_OPEN[min(total, 2)]]
+    counts = [home.waiting, total]
+    if holding:
+        said.append(texts.HOME_COUNT_FROZEN[min(holding, 2)])
+        counts.append(holding)
+    return " · ".join(one.format(count=texts.count(number)) for one, number in zip(said, counts, strict=True))
 
 
-def _waiting(view: RolloutView, approval: ApprovalView, links: Mapping[str, str | None]) -> str:
+def _newcomer() -> list[Block]:
+    able = "\n".join(f"• {one}" for one in texts.HOME_ABLE)
+    tries = "\n".join(f"*{number}.* {one}" for number, one in enumerate(texts.HOME_THINGS_TO_TRY, start=1))
+    return [parts.divider(), parts.section(texts.HOME_NEW, able), parts.section(texts.HOME_TRY, tries)]
+
+
+# -- what waits for the person --------------------------------------------------------------------------------------
+
+
+def _waiting(home: Home) -> list[Block]:
+    others = len(home.glance.asked) - home.waiting
+    if not home.waiting and not others and home.glance.sure:
+        return []
+    blocks: list[Block] = [parts.divider(), parts.section(texts.HOME_WAITING)]
+    for view in home.asked:
+        if view.approval is not None:
+            blocks += [parts.section(_asked(view, view.approval)), _answers(view, view.approval, home.links)]
+    if not home.waiting:
+        blocks.append(parts.section(texts.HOME_NOTHING_WAITS))
+    notes = []
+    if home.waiting > len(home.asked):
+        notes.append(texts.HOME_MORE_WAIT.format(count=home.waiting - len(home.asked)))
+    if others:
+        notes.append(texts.HOME_OTHERS[min(others, 2)].format(count=texts.count(others)))
+    if not home.glance.sure:
+        notes.append(texts.HOME_UNSURE)
+    return [*blocks, *([parts.context(*notes)] if notes else [])]
+
+
+def _asked(view: RolloutView, approval: ApprovalView) -> str:
     return texts.HOME_APPROVAL.format(
         flag=name(view.flag),
         environment=name(view.environment),
@@ -49,5 +115,109 @@ def _waiting(view: RolloutView, approval: ApprovalView, links: Mapping[str, str 
         needed=approval.needed,
         requester=person(approval.requester),
         expires=moment_of(approval.expires_at),
-        link=card_link(links.get(view.id)),
+        why=escape(approval.why, LINE_CHARACTERS),
     )
+
+
+def _answers(view: RolloutView, approval: ApprovalView, links: Mapping[str, str]) -> Block:
+    buttons: list[ButtonElement] = [
+        parts.button(texts.APPROVE, card.APPROVE, approval.id, style="primary"),
+        parts.button(texts.REJECT, card.REJECT, approval.id),
+    ]
+    return parts.actions(*buttons, *_see(view, links))
+
+
+def _see(view: RolloutView, links: Mapping[str, str]) -> list[ButtonElement]:
+    if view.id not in links:
+        return []
+    label = parts.words(texts.HOME_SEE, parts.MAX_BUTTON)
+    return [LinkButtonElement(text=label, url=links[view.id], action_id=SEE)]
+
+
+# -- what is rolling out ---------------------------------------------------------------------------------------------
+
+
+def _rollouts(home: Home) -> list[Block]:
+    shown = home.glance.rollouts[:MOST_ROLLOUTS]
+    blocks: list[Block] = [parts.divider(), parts.section(texts.HOME_OPEN)]
+    if not shown:
+        return [*blocks, parts.section(texts.HOME_NOTHING_OPEN)]
+    blocks += [_rollout(view, home.links) for view in shown]
+    rest = sum(home.glance.phases.values()) - len(shown)
+    if rest > 0:
+        of_phases = [
+            texts.HOME_OF_PHASE.format(count=texts.count(number), phase=texts.PHASES[phase][1].lower())
+            for phase, number in sorted(home.glance.phases.items())
+        ]
+        blocks.append(parts.context(texts.HOME_MORE.format(count=texts.count(rest), phases=", ".join(of_phases))))
+    return blocks
+
+
+def _rollout(view: RolloutView, links: Mapping[str, str]) -> Block:
+    see = _see(view, links)
+    return SectionBlock(text=parts.mrkdwn("\n".join(rollout_lines(view))), accessory=see[0] if see else None)
+
+
+def rollout_lines(view: RolloutView) -> list[str]:
+    """A rollout's phase and stage, who gets what, and why where it stands still or goes back."""
+    glyph, phase = texts.PHASES[view.phase]
+    stage = ""
+    if view.stage is not None and view.phase in LIVE:
+        stage = ", " + texts.STAGE_OF.format(number=view.stage + 1, total=len(view.plan.stages))
+    facts = {"flag": name(view.flag), "environment": name(view.environment)}
+    lines = [texts.HOME_ROLLOUT.format(glyph=glyph, phase=phase.lower(), stage=stage, **facts), _exposure(view)]
+    if view.phase is Phase.PAUSED:
+        lines.append(f">{escape(view.pause_reason or texts.NOT_SAID, LINE_CHARACTERS)}")
+    elif view.phase is Phase.ROLLING_BACK:
+        lines.append(f">{escape(view.rollback_reason or texts.NOT_SAID, LINE_CHARACTERS)}")
+    return lines
+
+
+def _exposure(view: RolloutView) -> str:
+    if view.exposure is None:
+        return texts.SERVED_UNKNOWN
+    shadow = texts.HOME_SHADOW if view.exposure.mode is Mode.SHADOW else ""
+    bar = guardrails.bar(view.exposure.percent / 100, CELLS)
+    return f"{bar}  *{texts.percentage(view.exposure.percent)}*{shadow}"
+
+
+def _freezes(home: Home) -> list[Block]:
+    if not home.freezes:
+        return []
+    blocks = [parts.divider(), *freezing.freezes_blocks(home.freezes[:MOST_FREEZES], home.at)]
+    rest = len(home.freezes) - MOST_FREEZES
+    return [*blocks, *([parts.context(texts.LIST_MORE.format(count=rest))] if rest > 0 else [])]
+
+
+# -- what was decided, and how well everything is ---------------------------------------------------------------------
+
+
+def _decisions(home: Home) -> list[Block]:
+    if not home.glance.decided:
+        return []
+    told = [parts.context(_decision(event)) for event in home.glance.decided]
+    return [parts.divider(), parts.section(texts.HOME_DECIDED), *told]
+
+
+def _decision(event: Event) -> str:
+    flag, environment = event.payload.get("flag"), event.payload.get("environment")
+    # A freeze says itself what it is of.
+    of_rollout = event.rollout_id is not None and flag is not None
+    about = texts.HOME_ABOUT.format(flag=name(flag), environment=name(environment)) if of_rollout else ""
+    said = line(Happening(event.kind), event.actor, event.payload)
+    return f"{moment_of(event.at)}   {about}{fitted(said, LINE_CHARACTERS)}"
+
+
+def _health(home: Home) -> Block:
+    lines = [texts.HOME_HEALTH, *map(_finding, home.health), texts.HOME_AS_OF.format(at=clock_time(home.at))]
+    return ContextBlock(block_id=MOVING, elements=[parts.mrkdwn("\n".join(lines), parts.MAX_CONTEXT)])
+
+
+def _finding(finding: Finding) -> str:
+    what = texts.HEALTH_OF[finding.part].format(name=escape(finding.name, 80))
+    if finding.part is Part.MODEL and not finding.name:
+        return texts.HEALTH_NO_MODEL
+    if finding.well is None or finding.at is None:
+        return texts.HEALTH_UNKNOWN.format(what=what)
+    said = texts.HEALTH_WELL if finding.well else texts.HEALTH_NOT_WELL
+    return said.format(what=what, does=texts.HEALTH_DOES[finding.part][not finding.well], at=clock_time(finding.at))

@@ -11,11 +11,12 @@ from sqlalchemy import select
 
 from bot import texts
 from bot.blocks import card, dialogs
+from bot.homes import publish
 from bot.listeners.deliveries import is_first
 from bot.listeners.finding import freshen
 from bot.listeners.handling import REFUSED, handle, handle_once
 from bot.listeners.opening import open_dialog, replace_dialog
-from bot.listeners.replies import channel_of, person_of, workspace_of
+from bot.listeners.replies import channel_of, is_on_home, person_of, workspace_of
 from bot.services import Services
 from tools.errors import Conflict, NotAllowed, NotFound, SluiceError
 from tools.plans.policy import could_approve
@@ -66,6 +67,9 @@ def _does(app: AsyncApp, services: Services, action_id: str, of: type[Approval] 
                 # What the person saw is not how it is.
                 await _freshen(mine, body)
                 raise
+            finally:
+                if is_on_home(body):
+                    await publish(mine, client, workspace_of(body), person_of(body), opened=True)
 
         await handle_once(services, client, body, act)
 

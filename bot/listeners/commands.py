@@ -14,13 +14,14 @@ from bot.blocks.freezing import freezes_blocks
 from bot.blocks.help import help_blocks
 from bot.blocks.mrkdwn import escape, name, plain_name
 from bot.blocks.starting import Wish
-from bot.listeners import accepting, freezing, planning
+from bot.listeners import accepting, freezing, notifying, planning
 from bot.listeners.finding import environment_of, find, near_flags, served_flags
 from bot.listeners.handling import handle, handle_once
 from bot.listeners.links import permalink
 from bot.listeners.parsing import Command, NotUnderstood, asks_for_dialog, parse
 from bot.listeners.replies import reply, workspace_of
 from bot.listeners.starting import open_start
+from bot.manifest import address_of
 from bot.services import Services
 from tools.errors import NotFound
 from tools.flags.base import FlagNotFound
@@ -61,6 +62,8 @@ async def _open(services: Services, client: AsyncWebClient, body: Mapping[str, A
             await accepting.open_for_command(services, client, body, command)
         case "freeze":
             await freezing.open_freeze(services, client, body, freezing.begun(services, command))
+        case "notify":
+            await notifying.open_notifications(services, client, body)
         case _:
             wish = Wish(environment=command.environment or "", strategy=_known_strategy(command.strategy))
             await open_start(services, client, body, wish)
@@ -139,7 +142,8 @@ class Subcommands:
         view = await self._find(command)
         async with self._services.database.read() as session:
             decisions = await log.newest(session, view.id, kinds=DECIDING, limit=MOST_DECISIONS)
-        return summary(view), status_blocks(view, decisions, await permalink(client, view))
+        shared = address_of(view.id, self._services.settings.http.public_url)
+        return summary(view), status_blocks(view, decisions, await permalink(client, view), shared)
 
     async def _list(self, _command: Command, _asker: Asker, _client: AsyncWebClient) -> Answer:
         views = await self._services.rollouts.open()

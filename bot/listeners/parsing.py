@@ -37,6 +37,8 @@ _MEANT = {
     "hold": "pause",
     "log": "history",
     "ls": "list",
+    "notifications": "notify",
+    "settings": "notify",
     "next": "promote",
     "off": "kill",
     "revert": "rollback",
@@ -69,6 +71,7 @@ SHAPES: Mapping[str, Shape] = {
     "start": Shape(flag=True, options=(ENVIRONMENT,), optional_flag=True),
     "status": Shape(flag=True, options=(ENVIRONMENT,), optional_flag=True),
     "list": Shape(flag=False),
+    "notify": Shape(flag=False),
     "promote": Shape(flag=True, options=(ENVIRONMENT,)),
     "pause": Shape(flag=True, options=(ENVIRONMENT, REASON)),
     "resume": Shape(flag=True, options=(ENVIRONMENT,)),
@@ -120,12 +123,14 @@ def parse(text: str) -> Command:
 
 
 def asks_for_dialog(text: str) -> Command | None:
-    """The command, if a dialog asks for the rest: to freeze, to accept, to plan or to start without saying what."""
+    """The command, if a dialog asks for the rest: to freeze, accept, be notified, plan or start without saying what."""
     try:
         command = parse(text)
     except NotUnderstood:
         return None
-    asks = command.subcommand in ("accept", "freeze") or (command.subcommand in ("plan", "start") and not command.flag)
+    asks = command.subcommand in ("accept", "freeze", "notify") or (
+        command.subcommand in ("plan", "start") and not command.flag
+    )
     return command if asks else None
 
 

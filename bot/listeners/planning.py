@@ -15,6 +15,7 @@ from bot import texts
 from bot.blocks.mrkdwn import escape, name
 from bot.listeners.finding import near_flags
 from bot.listeners.replies import tell
+from bot.routing import route_for
 from bot.services import Services
 from bot.slack import NETWORK_ERRORS, code_of
 from tools.errors import NotFound, SluiceError
@@ -24,6 +25,8 @@ from tools.rollouts.service import Place, RolloutService
 from tools.rollouts.views import RolloutView
 
 KIND = "plan"
+DIRECT = "D"
+"""What the id of a conversation with the app begins with."""
 PLANNING_FAILED = "planning.failed"
 ERROR_CHARACTERS = 1500
 
@@ -104,14 +107,22 @@ async def _propose(services: Services, order: Order) -> RolloutView | None:
     standing = await _standing(rollouts, proposal.plan)
     if standing is not None and standing.requester == order.requester:
         return standing
+    channel = _channel(services, order, proposal.plan)
     await rollouts.propose(
         proposal.plan,
         requester=order.requester,
-        place=Place(order.workspace, order.channel),
+        place=Place(order.workspace, channel),
         reason=texts.PLAN_REASON,
         spec=proposal.spec,
     )
     return None
+
+
+def _channel(services: Services, order: Order, plan: Plan) -> str:
+    """Where the card goes: to where it was asked for, and from a conversation with the app to the flag's route."""
+    slack = services.settings.slack.of(order.workspace)
+    route = route_for(slack, plan.environment, plan.tags) if order.channel.startswith(DIRECT) else None
+    return order.channel if route is None else route.channel
 
 
 async def _standing(rollouts: RolloutService, plan: Plan) -> RolloutView | None:

@@ -78,6 +78,12 @@ def channel_of(body: Mapping[str, Any]) -> str | None:
     return str(body["channel_id"]) if body.get("channel_id") else None
 
 
+def is_on_home(body: Mapping[str, Any]) -> bool:
+    """Whether it was done on somebody's Home tab."""
+    view = body.get("view")
+    return isinstance(view, Mapping) and view.get("type") == "home"
+
+
 async def _respond(url: str, text: str, blocks: Sequence[Block] | None) -> bool:
     respond = AsyncRespond(response_url=url)
     try:

@@ -22,6 +22,7 @@ from bot.listeners import planning
 from bot.listeners.handling import handle, handle_once
 from bot.listeners.opening import open_dialog
 from bot.listeners.replies import channel_of, person_of, reply, workspace_of
+from bot.routing import card_channel
 from bot.services import Services
 from tools.errors import NotFound, SluiceError
 from tools.flags.base import FlagState
@@ -84,7 +85,8 @@ def filled_dialog(services: Services, body: Mapping[str, Any], wish: Wish) -> Vi
 
 
 def _releases_channel(services: Services, body: Mapping[str, Any]) -> str | None:
-    return services.settings.slack.of(workspace_of(body)).releases_channel
+    settings = services.settings
+    return card_channel(settings.slack.of(workspace_of(body)), settings.environment, ())
 
 
 def environments(services: Services) -> list[str]:

@@ -140,6 +140,12 @@ async def newest(
     return [_event(row) for row in reversed(rows)]
 
 
+async def numbered(session: AsyncSession, numbers: Collection[int]) -> list[Event]:
+    """The events with those numbers, the newest first."""
+    query = select(LogEvent).where(LogEvent.seq.in_(numbers)).order_by(LogEvent.seq.desc())
+    return [_event(row) for row in (await session.scalars(query)).all()]
+
+
 async def head(session: AsyncSession) -> tuple[int, str]:
     """The newest event's number and hash; (0, zeros) for an empty log."""
     row = await session.get(LogHead, HEAD_ID)

@@ -43,6 +43,7 @@ from tools.rollouts.acceptances import Acceptable, AcceptanceView
 from tools.rollouts.confirmations import ConfirmationView
 from tools.rollouts.events import Happening, Tell, happened
 from tools.rollouts.freezes import FreezeView, Wish
+from tools.rollouts.glance import Glance, glance, has_taken_part
 from tools.rollouts.phases import LIVE, Phase, words
 from tools.rollouts.requests import ExposureAnswer
 from tools.rollouts.scope import EVERYWHERE, NOBODY, Scope
@@ -128,6 +129,16 @@ class RolloutService:
             open_ones = select(Rollout).where(Rollout.live_key.is_not(None), self.scope.rows())
             query = open_ones.order_by(Rollout.created_at.desc())
             return [await view(session, rollout) for rollout in (await session.scalars(query)).all()]
+
+    async def glance(self, *, most: int) -> Glance:
+        """What is open, what people are asked, and what was decided; `most` rollouts are read in full."""
+        at = self._clock.now()
+        return await glance(self._database, self._policy, self._people, self.scope, at=at, most=most)
+
+    async def has_taken_part(self, person: str) -> bool:
+        """Whether the person ever asked for a rollout here or answered a question about one."""
+        async with self._database.read() as session:
+            return await has_taken_part(session, person, self.scope)
 
     async def open_flags(self) -> list[FlagRef]:
         """The flags of the rollouts that have not ended, the newest first: quicker than `open`."""

@@ -12,7 +12,7 @@ from bot import picturing
 from bot.blocks.dialogs import pause_dialog
 from bot.clients import OneClient
 from bot.drawing import Drawn
-from bot.listeners.home import publish
+from bot.homes import publish
 from bot.listeners.opening import open_dialog
 from bot.listeners.replies import tell
 from bot.notifier import Notifier
@@ -140,7 +140,7 @@ async def test_what_one_person_sees(place: Place) -> None:
     await tell(client, user=mira, channel=place.emulated.channel, text="only you")
     history = await client.conversations_history(channel=place.emulated.channel)
     assert [message for message in history["messages"] if message["text"] == "only you"] == []
-    await publish(place.desk.services, client, mira)
+    await publish(place.desk.services, client, "T1", mira, opened=True)
     trigger = await client.api_call("views.generateTriggerId", json={"user_id": mira})
     body = {"trigger_id": trigger["trigger_id"], "user": {"id": mira}}
     assert await open_dialog(client, body, pause_dialog("0" * 32, place.emulated.channel)) is not None

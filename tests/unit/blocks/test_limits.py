@@ -16,7 +16,8 @@ from bot.blocks.home import home_view
 from bot.blocks.lines import line
 from bot.blocks.plan import plan_blocks
 from bot.workspace.blocks import check_message_blocks, check_view
-from tests.unit.blocks.examples import NOW, plain_blocks, read
+from tests.unit.blocks.examples import plain_blocks, read
+from tests.unit.blocks.homes import home
 from tests.unit.blocks.views import events, facts, people, plans, sentences, views
 from tools.plans.model import Plan
 from tools.records.log import Event
@@ -76,9 +77,9 @@ def test_a_list_is_always_accepted(some: list[RolloutView], times: int) -> None:
 @given(st.lists(views(), max_size=3), st.integers(1, 30), st.booleans())
 def test_a_home_tab_is_always_accepted(some: list[RolloutView], times: int, linked: bool) -> None:
     link = "https://acme.slack.com/archives/C1/p1" if linked else None
-    home = home_view(some * times, {view.id: link for view in some}, at=NOW).to_dict()
-    check_view(home, {})
-    assert [token for token in TOKEN.findall(_mrkdwn_of(home["blocks"])) if not OURS.fullmatch(token)] == []
+    shown = home_view(home(*some * times, link=link)).to_dict()
+    check_view(shown, {})
+    assert [token for token in TOKEN.findall(_mrkdwn_of(shown["blocks"])) if not OURS.fullmatch(token)] == []
 
 
 @slow
