@@ -107,11 +107,25 @@ class Two:
 
     async def signed(self, payload: dict[str, Any]) -> int:
         """Send an interaction as Slack would, whatever it says; the status of the answer."""
-        body = urlencode({"payload": json.dumps(payload)}).encode()
+        return await self._post(urlencode({"payload": json.dumps(payload)}).encode(), "x-www-form-urlencoded")
+
+    async def event(self, workspace: str, number: int, **event: Any) -> int:
+        """Send an event of now as Slack would; the status of the answer."""
+        payload = {
+            "type": "event_callback",
+            "team_id": workspace,
+            "api_app_id": self.acme.running.settings.app_id,
+            "event_id": f"Ev{number}",
+            "event_time": int(time.time()) + 1,
+            "event": event,
+        }
+        return await self._post(json.dumps(payload).encode(), "json")
+
+    async def _post(self, body: bytes, kind: str) -> int:
         at = str(int(time.time()))
         signature = "v0=" + hmac.new(SIGNING.encode(), f"v0:{at}:".encode() + body, hashlib.sha256).hexdigest()
         headers = {"X-Slack-Request-Timestamp": at, "X-Slack-Signature": signature}
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        headers["Content-Type"] = f"application/{kind}"
         async with httpx.AsyncClient(trust_env=False) as client:
             return (await client.post(f"{self.url}/slack/events", content=body, headers=headers)).status_code
 
@@ -277,7 +291,12 @@ async def test_both_roll_out_their_own_and_are_told_in_their_own(two: Two) -> No
 
 async def test_a_workspace_that_removes_the_app_is_forgotten_and_the_others_go_on(two: Two) -> None:
     await two.acme.proposed()
-    await two.installations.uninstall(ACME, until=two.acme.clock.now().replace(year=2099))
+    assert await two.event(ACME, 1, type="tokens_revoked", tokens={"oauth": [MIRA]}) == 200
+    assert await two.installations.authorize(ACME, None) is not None, "a person's token is none of ours"
+    assert await two.event(ACME, 2, type="tokens_revoked", tokens={"bot": ["USLUICE01"]}) == 200
+    assert await two.event(ACME, 3, type="app_uninstalled") == 200
+    await two.acme.settle()
+    assert await two.installations.all() == [one for one in await two.installations.all() if one.workspace == BETA]
     await two.beta.rollout(f"plan {FLAG}")
     await two.beta.settle()
     assert "from here at the moment" in "\n".join(two.beta.private(MIRA))
