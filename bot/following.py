@@ -34,6 +34,7 @@ AT_ONCE = 200
 MOST_TOLD = 20
 """How many of a person's news one message tells; the newest."""
 
+KNOWN = frozenset(what.value for what in Happening)
 NEEDED = frozenset(
     {
         Happening.APPROVAL_EXPIRED,
@@ -117,7 +118,7 @@ class Follower:
 
     async def _pass_on(self, session: AsyncSession, event: Event) -> None:
         rollout = None if event.rollout_id is None else await session.get(Rollout, event.rollout_id)
-        if rollout is None or event.kind not in Happening:
+        if rollout is None or event.kind not in KNOWN:
             return
         await self._to_the_requester(session, event, rollout)
         await self._to_the_channel(session, event, rollout)
