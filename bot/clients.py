@@ -84,8 +84,9 @@ class Patience(AsyncRetryHandler):
         response: HttpResponse | None = None,
         error: Exception | None = None,
     ) -> bool:
-        is_limit = response is not None and response.status_code == TOO_MANY_REQUESTS
-        return is_limit and asked_to_wait(response.headers) <= LONGEST_WAIT
+        if response is None or response.status_code != TOO_MANY_REQUESTS:
+            return False
+        return asked_to_wait(response.headers) <= LONGEST_WAIT
 
     async def prepare_for_next_attempt_async(
         self,
