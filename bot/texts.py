@@ -271,7 +271,6 @@ HELP_FOOT = "Only you can see this. Every rollout has one card with buttons for 
 
 # -- the Home tab -------------------------------------------------------------------------------------------------
 
-HOME_TITLE = "Sluice"
 HOME_COUNT_WAITING = ("Nothing waits for you", "✋ *{count} waits for you*", "✋ *{count} wait for you*")
 HOME_COUNT_OPEN = ("nothing is rolling out", "*{count}* rollout open", "*{count}* rollouts open")
 HOME_COUNT_FROZEN = ("", "❄ {count} freeze", "❄ {count} freezes")
@@ -284,8 +283,8 @@ HOME_APPROVAL = (
 HOME_MORE_WAIT = "… and {count} more that wait for you; `/rollout list` shows all that is open."
 HOME_OTHERS = ("", "{count} question waits for somebody else.", "{count} questions wait for somebody else.")
 HOME_UNSURE = "⚠ Slack did not say who is in a user group, so a question of yours may be missing here."
-HOME_SEE = "See the card"
-HOME_OPEN = "*Rolling out*"
+HOME_SEE = "See card"
+HOME_OPEN = "*Open rollouts*"
 HOME_NOTHING_OPEN = "Nothing is rolling out."
 HOME_ROLLOUT = "{glyph} *{flag}* in {environment} · {phase}{stage}"
 HOME_SHADOW = " in shadow"
@@ -304,7 +303,7 @@ HOME_THINGS_TO_TRY = (
     "Press *Start a rollout …* above, or type `/rollout plan checkout-v2` in a channel. Nothing happens until somebody "
     "approves the plan.",
     "Ask me in *Messages*: “What is rolling out?” or “Why is checkout-v2 waiting?”",
-    "Choose what I may tell you directly, and when not, with *My notifications …*.",
+    "Press *My notifications …* to choose what I may tell you directly, and when not.",
 )
 HOME_HEALTH = "*How everything is*"
 HOME_AS_OF = "As of {at}; this tab keeps up while you look."
@@ -354,7 +353,6 @@ NOTIFY_QUIET_SPAN = "{start} to {end} ({zone})"
 # -- links to rollouts --------------------------------------------------------------------------------------------
 
 SHARE = "To share it: {url}"
-CARD_IN = "The plan of `{flag}` for {environment} goes to {channel}, where its kind is talked about."
 
 # -- conversation ------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from bot.blocks.lines import line
 from bot.blocks.mrkdwn import clock_time, escape, fitted, moment_of, name, person
 from bot.blocks.questions import question
 from bot.health import Finding, Part
-from tools.plans.model import Mode
+from tools.plans.model import Exposure, Mode
 from tools.records.log import Event
 from tools.rollouts.events import Happening
 from tools.rollouts.freezes import FreezeView
@@ -26,7 +26,7 @@ SEE = "home.see"
 MOVING = "home.moving"
 """The id of the block whose moments move by themselves, which alone is no reason to publish."""
 MOST_WAITING, MOST_ROLLOUTS, MOST_FREEZES = 6, 12, 6
-CELLS = 20
+CELLS = 12
 LINE_CHARACTERS = 220
 
 
@@ -51,9 +51,9 @@ def home_view(home: Home) -> View:
     begins = _newcomer() if home.newcomer else []
     idle = not sum(home.glance.phases.values())
     blocks = [
-        parts.header(texts.HOME_TITLE),
+        parts.header(texts.HELP_TITLE),
         parts.section(_summary(home)),
-        parts.actions(starting.open_button(), freezing.open_button(), notifying.open_button()),
+        parts.actions(_start(), freezing.open_button(), notifying.open_button()),
         *(begins if idle else []),
         *_waiting(home),
         *_rollouts(home),
@@ -75,6 +75,12 @@ def _summary(home: Home) -> str:
         said.append(texts.HOME_COUNT_FROZEN[min(holding, 2)])
         counts.append(holding)
     return " · ".join(one.format(count=texts.count(number)) for one, number in zip(said, counts, strict=True))
+
+
+def _start() -> ButtonElement:
+    button = starting.open_button()
+    button.style = "primary"
+    return button
 
 
 def _newcomer() -> list[Block]:
@@ -139,6 +145,8 @@ def _see(view: RolloutView, links: Mapping[str, str]) -> list[ButtonElement]:
 
 def _rollouts(home: Home) -> list[Block]:
     shown = home.glance.rollouts[:MOST_ROLLOUTS]
+    if not shown and home.newcomer:
+        return []
     blocks: list[Block] = [parts.divider(), parts.section(texts.HOME_OPEN)]
     if not shown:
         return [*blocks, parts.section(texts.HOME_NOTHING_OPEN)]
@@ -165,7 +173,9 @@ def rollout_lines(view: RolloutView) -> list[str]:
     if view.stage is not None and view.phase in LIVE:
         stage = ", " + texts.STAGE_OF.format(number=view.stage + 1, total=len(view.plan.stages))
     facts = {"flag": name(view.flag), "environment": name(view.environment)}
-    lines = [texts.HOME_ROLLOUT.format(glyph=glyph, phase=phase.lower(), stage=stage, **facts), _exposure(view)]
+    lines = [texts.HOME_ROLLOUT.format(glyph=glyph, phase=phase.lower(), stage=stage, **facts)]
+    if view.exposure is not None:
+        lines.append(_exposure(view.exposure))
     if view.phase is Phase.PAUSED:
         lines.append(f">{escape(view.pause_reason or texts.NOT_SAID, LINE_CHARACTERS)}")
     elif view.phase is Phase.ROLLING_BACK:
@@ -173,12 +183,9 @@ def rollout_lines(view: RolloutView) -> list[str]:
     return lines
 
 
-def _exposure(view: RolloutView) -> str:
-    if view.exposure is None:
-        return texts.SERVED_UNKNOWN
-    shadow = texts.HOME_SHADOW if view.exposure.mode is Mode.SHADOW else ""
-    bar = guardrails.bar(view.exposure.percent / 100, CELLS)
-    return f"{bar}  *{texts.percentage(view.exposure.percent)}*{shadow}"
+def _exposure(exposure: Exposure) -> str:
+    shadow = texts.HOME_SHADOW if exposure.mode is Mode.SHADOW else ""
+    return f"{guardrails.bar(exposure.percent / 100, CELLS)}  *{texts.percentage(exposure.percent)}*{shadow}"
 
 
 def _freezes(home: Home) -> list[Block]:

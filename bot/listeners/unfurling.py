@@ -59,12 +59,13 @@ async def _unfurl(services: Services, client: AsyncWebClient, body: dict[str, An
 
 
 async def _show(client: AsyncWebClient, event: dict[str, Any], unfurls: dict[str, Any]) -> None:
-    if event.get("unfurl_id") and event.get("source"):
-        where = {"unfurl_id": str(event["unfurl_id"]), "source": str(event["source"])}
-    else:
-        where = {"channel": str(event["channel"]), "ts": str(event["message_ts"])}
+    unfurl_id, source = event.get("unfurl_id"), event.get("source")
     try:
-        await client.chat_unfurl(unfurls=unfurls, **where)
+        if unfurl_id and source:
+            # What is still being written has no place yet.
+            await client.chat_unfurl(unfurl_id=str(unfurl_id), source=str(source), unfurls=unfurls)
+        else:
+            await client.chat_unfurl(channel=str(event["channel"]), ts=str(event["message_ts"]), unfurls=unfurls)
     except (SlackApiError, *NETWORK_ERRORS) as error:
         # The link is there and works: nobody has to be bothered.
         reason = code_of(error) if isinstance(error, SlackApiError) else type(error).__name__

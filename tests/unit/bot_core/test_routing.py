@@ -1,0 +1,91 @@
+"""Which channel is told of what, and what no quiet hours hold back."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from bot.routing import alerts, alerts_channel, card_channel, is_page, quiet_until
+from bot.settings import RouteSettings, SlackSettings
+from tools.rollouts.events import SLUICE, Happening
+
+NIGHT = {"from": "22:00", "to": "07:00", "zone": "Europe/Berlin"}
+SLACK = SlackSettings(
+    alerts_channel="CALERTS",
+    releases_channel="CRELEASES",
+    route=tuple(
+        RouteSettings.model_validate(one)
+        for one in (
+            {"environment": "production", "tags": ["Payments"], "channel": "CPAY", "quiet": NIGHT},
+            {"environment": "production", "channel": "CPROD"},
+            {"tags": ["mobile"], "channel": "CMOBILE"},
+        )
+    ),
+    workspaces={"T0002": {"alerts_channel": "COTHER", "route": ()}},
+)
+LATE = datetime(2026, 1, 14, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("environment", "tags", "channel"),
+    [
+        ("production", ("payments", "mobile"), "CPAY"),
+        ("production", ("mobile",), "CPROD"),
+        ("staging", ("mobile",), "CMOBILE"),
+        ("staging", (), None),
+    ],
+)
+def test_the_first_route_that_is_meant_counts(environment: str, tags: tuple[str, ...], channel: str | None) -> None:
+    assert alerts_channel(SLACK, environment, tags) == (channel or "CALERTS")
+    assert card_channel(SLACK, environment, tags) == (channel or "CRELEASES")
+
+
+def test_a_workspace_has_routes_of_its_own() -> None:
+    assert alerts_channel(SLACK.of("T0002"), "production", ("payments",)) == "COTHER"
+    assert alerts_channel(SLACK.of("T0003"), "production", ("payments",)) == "CPAY"
+    assert alerts_channel(SlackSettings(), "production", ()) is None
+
+
+def test_a_channel_is_quiet_by_its_own_clocks() -> None:
+    assert quiet_until(SLACK, "CPAY", LATE) == datetime(2026, 1, 15, 6, tzinfo=UTC)
+    assert quiet_until(SLACK, "CPAY", LATE + timedelta(hours=8)) is None
+    assert quiet_until(SLACK, "CPROD", LATE) is None
+
+
+@pytest.mark.parametrize(
+    ("what", "actor", "page"),
+    [
+        (Happening.ROLLBACK_STARTED, "UMIRA0001", True),
+        (Happening.ROLLBACK_STUCK, SLUICE, True),
+        (Happening.METRICS_BLIND, SLUICE, True),
+        (Happening.PAUSED, SLUICE, True),
+        (Happening.PAUSED, "UMIRA0001", False),
+        (Happening.APPROVAL_REQUESTED, SLUICE, False),
+        (Happening.PROMOTED, SLUICE, False),
+    ],
+)
+def test_what_is_told_at_any_hour(what: Happening, actor: str, page: bool) -> None:
+    assert is_page(what, actor) is page
+
+
+def test_a_pause_that_a_person_wanted_alerts_nobody() -> None:
+    assert alerts(Happening.PAUSED, SLUICE)
+    assert not alerts(Happening.PAUSED, "UMIRA0001")
+    assert not alerts(Happening.PROMOTED, SLUICE)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"channel": ""},
+        {"environment": "production"},
+        {"channel": "C1", "quiet": {"from": "22:00"}},
+        {"channel": "C1", "quiet": {"from": "22:00", "to": "07:00", "zone": "Europe/Atlantis"}},
+        {"channel": "C1", "quiet": {"from": "22:00", "to": "07:00", "days": []}},
+        {"channel": "C1", "quiet": {"from": "25:00", "to": "07:00"}},
+    ],
+)
+def test_routes_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        RouteSettings.model_validate(wrong)
