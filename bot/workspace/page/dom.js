@@ -61,14 +61,28 @@ export function safeUrl(url) {
 
 const PERMALINK = /^\/archives\/(\w+)(?:\/p(\d+)(\d{6}))?$/;
 
+/** Where on this page a message of this workspace is, by its permalink; null for any other address. */
+function placeOf(href) {
+  const { origin, pathname } = new URL(href);
+  const [, channel, seconds, micros] = (origin === location.origin && PERMALINK.exec(pathname)) || [];
+  return channel ? `#/${channel}${seconds ? `/${seconds}.${micros}` : ""}` : null;
+}
+
 /** A link; one to a message of this workspace stays on the page. */
 export function link(url, ...children) {
   const href = safeUrl(url);
   if (!href) return h("span", {}, ...children);
-  const { origin, pathname } = new URL(href);
-  const [, channel, seconds, micros] = (origin === location.origin && PERMALINK.exec(pathname)) || [];
-  if (channel) return h("a", { href: `#/${channel}${seconds ? `/${seconds}.${micros}` : ""}` }, ...children);
+  const place = placeOf(href);
+  if (place) return h("a", { href: place }, ...children);
   return h("a", { href, target: "_blank", rel: "noreferrer noopener" }, ...children);
+}
+
+/** Follow an address as a link to it would. */
+export function follow(url) {
+  const href = url && safeUrl(url);
+  const place = href && placeOf(href);
+  if (place) location.hash = place;
+  else if (href) window.open(href, "_blank", "noopener,noreferrer");
 }
 
 const ICONS = {

@@ -2,7 +2,7 @@
 
 import { combobox } from "/page/combobox.js";
 import { ask } from "/page/confirm.js";
-import { h, icon, safeUrl } from "/page/dom.js";
+import { follow, h, icon } from "/page/dom.js";
 import { menuButton } from "/page/menu.js";
 import { textObject, unescape } from "/page/mrkdwn.js";
 import { conversations, state, titleOf } from "/page/store.js";
@@ -42,8 +42,7 @@ const options = (element) => [...(element.options || []), ...(element.option_gro
 function button(context, node) {
   const { block, element, surface } = context;
   node.addEventListener("click", async () => {
-    const url = element.url && safeUrl(element.url);
-    if (url) window.open(url, "_blank", "noopener,noreferrer");
+    follow(element.url);
     node.setAttribute("aria-busy", "true");
     try {
       await use(block, element, surface, undefined);
@@ -203,8 +202,7 @@ function overflow(context) {
   return menuButton({ class: "button more", "aria-label": "More" }, icon("more"), () => element.options.map((option) => ({
     label: label(option.text), note: option.description && label(option.description),
     act: () => {
-      const url = option.url && safeUrl(option.url);
-      if (url) window.open(url, "_blank", "noopener,noreferrer");
+      follow(option.url);
       use(block, element, surface, option.value);
     },
   })));

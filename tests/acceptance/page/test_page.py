@@ -64,6 +64,6 @@ async def test_home_shows_what_is_open(office: Office, window: Window) -> None:
     await page.get_by_role("link", name="Sluice home").click()
     await expect(page.locator("#home")).to_contain_text(FLAG)
     await expect(page.get_by_role("heading", level=1)).to_have_text("Sluice")
-    await page.locator("#home").get_by_role("link", name="card").first.click()
+    await page.locator("#home").get_by_role("button", name="See card").first.click()
     await expect(page.get_by_role("region", name="Replies")).to_contain_text(FLAG)
     assert window.complaints == []
