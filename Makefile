@@ -9,7 +9,7 @@ PIP       := $(BIN)/python -m pip install -qq --disable-pip-version-check
 COMPILE   := uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
-.PHONY: help python install demo test fuzz coverage lint format screenshots bench bench-gates pins clean
+.PHONY: help python install demo test test-real fuzz coverage lint format screenshots bench bench-gates pins clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,11 @@ demo: install  ## a whole rollout on this machine; HEADLESS=1 plays the operator
 test: $(VENV)/.installed-dev  ## the whole suite
 	@$(BIN)/python -m pytest -m alone $(ARGS)
 	@$(BIN)/python -m pytest -m "not alone" -n auto --dist worksteal $(ARGS)
+
+test-real: $(VENV)/.installed-dev  ## the tests against real servers, which it starts and stops (needs PostgreSQL and npm)
+	@dir=`mktemp -d` && trap '.ci/servers stop "$$dir" || true; rm -rf "$$dir"' EXIT && trap 'exit 1' INT TERM && \
+	.ci/servers start "$$dir" >"$$dir/names" && \
+	env `cat "$$dir/names"` SLUICE_TEST_NEEDS_SERVERS=1 $(BIN)/python -m pytest -m real -n 0 $(ARGS)
 
 fuzz: $(VENV)/.installed-dev  ## a million arbitrary model outputs (STEPS=…)
 	@SLUICE_TEST_FUZZ_STEPS=$(or $(STEPS),1000000) $(BIN)/python -m pytest tests/unit/agent/test_arbitrary_outputs.py -n auto --timeout 7200 $(ARGS)
