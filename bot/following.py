@@ -15,7 +15,7 @@ from bot import preferences
 from bot.blocks.answers import card_link
 from bot.blocks.lines import line
 from bot.blocks.mrkdwn import is_mentionable
-from bot.blocks.news import News, together
+from bot.blocks.news import News, mine
 from bot.listeners.links import permalink
 from bot.preferences import Own
 from bot.quiet import Held
@@ -54,7 +54,6 @@ OF_INTEREST = {
     Own.EVERYTHING: NEEDED
     | {
         Happening.ACCEPTANCE_GIVEN,
-        Happening.APPROVAL_GRANTED,
         Happening.CANCELLED,
         Happening.DRIFT_FOUND,
         Happening.EXPOSURE_LOWERED,
@@ -195,7 +194,7 @@ class NewsTeller:
         until = None if chosen.quiet is None else chosen.quiet.until(self._services.clock.now())
         if until is not None and not any(is_page(Happening(event.kind), event.actor) for event in told):
             raise Held(until)
-        text = together([await self._news(event) for event in told[-MOST_TOLD:]])
+        text = mine([await self._news(event) for event in told[-MOST_TOLD:]])
         await self._slack.chat_postMessage(channel=person, text=text, unfurl_links=False, unfurl_media=False)
         await self._told_up_to(message, told[-1].seq)
 

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 import structlog
 from slack_sdk.errors import SlackApiError
@@ -23,6 +24,7 @@ from sqlalchemy import select, update
 from bot.blocks.home import MOST_ROLLOUTS, MOST_WAITING, MOVING, Home, home_view
 from bot.clients import NotInstalled, without_retries
 from bot.health import Finding
+from bot.listeners.links import Addresses
 from bot.services import Services
 from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
 from bot.vault import KeyLost
@@ -72,7 +74,13 @@ async def scene(services: Services) -> Scene:
     )
 
 
-async def publish(services: Services, client: AsyncWebClient, workspace: str, person: str, *, opened: bool) -> None:
+class Publisher(Addresses, Protocol):
+    """What is used of Slack's client."""
+
+    async def views_publish(self, *, user_id: str, view: View) -> Any: ...
+
+
+async def publish(services: Services, client: Publisher, workspace: str, person: str, *, opened: bool) -> None:
     """Show a person what is open now; `opened`: because they look. What Slack does not take is logged."""
     at = services.clock.now()
     view = await _view(services, client, await scene(services), person)
@@ -118,7 +126,7 @@ class Homes:
         except (NotInstalled, KeyLost):
             return 0
         seen, published, waiting = await scene(services), 0, False
-        asked = without_retries(client, timeout=PATIENCE_S)
+        asked = without_retries(client, timeout=PATIENCE_S) if isinstance(client, AsyncWebClient) else client
         for tab in tabs:
             view = await _view(services, asked, seen, tab.person)
             if digest(view) == tab.shown:
@@ -131,7 +139,7 @@ class Homes:
             self._done[workspace] = mark
         return published
 
-    async def _publish(self, services: Services, client: AsyncWebClient, tab: HomeTab, view: View) -> bool:
+    async def _publish(self, services: Services, client: Publisher, tab: HomeTab, view: View) -> bool:
         try:
             await client.views_publish(user_id=tab.person, view=view)
         except (SlackApiError, *NETWORK_ERRORS) as error:
@@ -172,7 +180,7 @@ async def _mark(services: Services) -> str:
     return json.dumps([newest, frozen, health])
 
 
-async def _view(services: Services, client: AsyncWebClient, seen: Scene, person: str) -> View:
+async def _view(services: Services, client: Publisher, seen: Scene, person: str) -> View:
     waiting = seen.glance.waiting_for(person)
     asked = [view for one in waiting[:MOST_WAITING] if (view := await _asked(services, seen, one.rollout_id))]
     links = await services.addresses.of(client, [*seen.glance.rollouts, *asked])

@@ -348,6 +348,7 @@ NOTIFY_BOTH = "Give both times, or neither."
 NOTIFY_NO_DAYS = "Choose a day at least, or leave both times empty."
 NOTIFY_SAVED = "Saved. Approvals: {approvals}. Your rollouts: {own}. Quiet hours: {quiet}."
 NOTIFY_QUIET_NONE = "none"
+NEWS_OF_MINE = "{count} things happened to rollouts that you asked for:"
 NOTIFY_QUIET_SPAN = "{start} to {end} ({zone})"
 
 # -- links to rollouts --------------------------------------------------------------------------------------------

@@ -38,6 +38,14 @@ def together(news: Sequence[News], *, about: tuple[str, str] | None = None) -> s
     return texts.MENTIONING.format(people=" ".join(map(mention, people)), line="\n".join(lines)).strip()
 
 
+def mine(news: Sequence[News]) -> str:
+    """The message that says it all to who asked for the rollouts, in order."""
+    if len(news) == 1:
+        return _placed(news[0], None)
+    lines = [texts.TOLD_LATE_LINE.format(at=clock_time(one.at), line=_placed(one, None)) for one in news]
+    return "\n".join([texts.NEWS_OF_MINE.format(count=len(news)), *lines])
+
+
 def _placed(news: News, about: tuple[str, str] | None) -> str:
     place = news.about or about
     if place is None:
