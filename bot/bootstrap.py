@@ -21,6 +21,7 @@ from bot.settings import Settings
 from tools.clock import Clock, SystemClock
 from tools.errors import ConfigurationError, Unavailable
 from tools.flags.base import FlagService
+from tools.flags.base import close as close_flags
 from tools.flags.registry import FlagServiceParts, create_flag_service
 from tools.jobs.base import Jobs
 from tools.jobs.registry import create_jobs
@@ -57,6 +58,7 @@ async def running_services(
         metrics = create_metrics(settings)
         stack.push_async_callback(metrics.close)
         flags, specs = create_flags(settings, database, clock), create_specs(settings)
+        stack.push_async_callback(close_flags, flags)
         jobs = create_job_runner(settings, database, clock, owner)
         stack.push_async_callback(jobs.stop)
         controller = Controller(
@@ -145,18 +147,17 @@ def create_metrics(settings: Settings) -> Metrics:
     sources, catalogue = dict[str, MetricSource](), settings.catalogue
     for name, source in settings.sources.items():
         with naming(settings, "sources", name):
-            url = source.url.get_secret_value() if source.url is not None else None
-            sources[name] = create_metric_source(
-                source.type, catalogue.of_source(name), url=url, timeout=source.timeout
-            )
+            sources[name] = create_metric_source(source.type, catalogue.of_source(name), source.access)
     with naming(settings, "metrics"):
         return Metrics(catalogue, sources)
 
 
 def create_flags(settings: Settings, database: Database, clock: Clock) -> FlagService:
     """The flag service. Raises ConfigurationError."""
+    flags = settings.flags
+    parts = FlagServiceParts(database, clock, flags.timeout, settings.environment, flags.unleash)
     with naming(settings, "flags", "type"):
-        return create_flag_service(settings.flags.type, FlagServiceParts(database, clock))
+        return create_flag_service(flags.type, parts)
 
 
 def create_specs(settings: Settings) -> SpecSource:

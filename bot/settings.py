@@ -30,7 +30,9 @@ from agent.model import ModelOptions
 from bot.quiet import EVERY_DAY, QuietHours
 from bot.settings_sources import Variables, dotted, explain, merged
 from tools.errors import ConfigurationError
+from tools.flags.unleash.options import UnleashOptions
 from tools.metrics.catalogue import Catalogue, MetricDefinition
+from tools.metrics.http_api import Access
 from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import Name
 from tools.plans.policy import ApprovalRule, Approving, Policy
@@ -206,18 +208,38 @@ class HttpSettings(Section):
 
 
 class SourceSettings(Section):
-    """A metric source. `url` is its database's; `timeout` bounds each query."""
+    """A metric source. `url` is its database's or server's; `timeout` bounds each query.
+
+    A server may ask for a `token`, or for one in a file that is read anew for each query; `ca_file` has the
+    certificates of who signed its own.
+    """
 
     type: str = "sql"
     url: SecretStr | None = None
     timeout: Span = timedelta(seconds=10)
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    ca_file: Path | None = None
+
+    @property
+    def access(self) -> Access:
+        """The same, with what is secret in the open."""
+        url, token = (None if one is None else one.get_secret_value() for one in (self.url, self.token))
+        return Access(url, token, self.token_file, self.ca_file, self.timeout)
+
+
+class UnleashSettings(UnleashOptions):
+    """How Unleash is reached, with durations as people write them."""
+
+    sdk_refresh: Pause = timedelta(seconds=15)
 
 
 class FlagSettings(Section):
-    """The flag service; `timeout` bounds each of its calls."""
+    """The flag service; `timeout` bounds each of its calls. Each service has a table of its own for the rest."""
 
     type: str = "embedded"
     timeout: Span = timedelta(seconds=10)
+    unleash: UnleashSettings = UnleashSettings()
 
 
 class SpecSettings(Section):

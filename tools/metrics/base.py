@@ -1,12 +1,12 @@
 """The port to a metric source: one question (this metric, per variant, over this window), one answer."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
-from tools.errors import ConfigurationError, InvalidInput, NotFound, Unavailable
+from tools.errors import ConfigurationError, InvalidInput, NotFound, SluiceError, Unavailable
 
 
 class UnknownMetric(NotFound):
@@ -149,4 +149,22 @@ class UnitSource(Protocol):
 
         Raises UnknownMetric, BadMetricAnswer (TooManyUnits among others), MetricSourceUnavailable.
         """
+        ...
+
+
+@runtime_checkable
+class BatchSource(Protocol):
+    """A metric source that answers many questions by one of its own, where they differ in the flag alone.
+
+    `grain` is the finest window worth asking about: a batch needs windows that are the same.
+    """
+
+    grain: timedelta
+
+    async def read_together(self, queries: Sequence[MetricQuery]) -> Sequence[Reading | SluiceError]:
+        """Each question's answer, or why there is none, in their order."""
+        ...
+
+    async def check(self) -> None:
+        """As a metric source's."""
         ...

@@ -43,7 +43,8 @@ class TimeFormat(StrEnum):
 
 
 class MetricDefinition(BaseModel):
-    """One metric of the catalogue. `query` is the source's own language, with the source's own parameters.
+    """One metric of the catalogue. `query` is the source's own language, with the source's own parameters: a text, or
+    a table of several.
 
     `settle` is how long after a moment all its rows are there: a window that ends later than that is incomplete.
     `direction` is the change that is harm where a plan does not say otherwise. `objective` is the highest acceptable
@@ -67,7 +68,7 @@ class MetricDefinition(BaseModel):
     title: Annotated[str, Field(min_length=1, max_length=120)]
     unit: Annotated[str, Field(max_length=40)] = ""
     kind: MetricKind = MetricKind.RATIO
-    query: Annotated[str, Field(min_length=1)]
+    query: Annotated[str, Field(min_length=1)] | Annotated[dict[str, str], Field(min_length=1)]
     time_format: TimeFormat = TimeFormat.DATETIME
     settle: Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(hours=24))] = timedelta(0)
     direction: Direction = Direction.INCREASE

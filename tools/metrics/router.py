@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from tools.metrics.base import MetricQuery, MetricSource, Reading, UnitSample, UnitSource
+from tools.metrics.base import BatchSource, MetricQuery, MetricSource, Reading, UnitSample, UnitSource
+from tools.metrics.batching import Batching
 from tools.metrics.catalogue import BadDefinition, Catalogue, MetricDefinition
 
 
@@ -30,10 +31,12 @@ class Metrics:
                 )
         self.catalogue = catalogue
         self.sources = dict(sources)
+        self._batching = {name: Batching(one) for name, one in sources.items() if isinstance(one, BatchSource)}
 
     async def read(self, query: MetricQuery) -> Reading:
         """The metric over the window. Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable."""
-        return await self.sources[self.catalogue.get(query.metric).source].read(query)
+        name = self.catalogue.get(query.metric).source
+        return await (self._batching.get(name) or self.sources[name]).read(query)
 
     async def read_units(self, query: MetricQuery) -> tuple[UnitSample, ...]:
         """The metric over the window, unit by unit, for a metric with a unit_query.
@@ -55,5 +58,7 @@ class Metrics:
 
     async def close(self) -> None:
         """Let go of every source's connections."""
+        for batching in self._batching.values():
+            await batching.close()
         for source in self.sources.values():
             await source.close()

@@ -58,6 +58,8 @@ class SqlTemplate:
 
 def parse_template(definition: MetricDefinition) -> SqlTemplate:
     """The definition's query, checked. Raises BadDefinition naming the metric and what to change."""
+    if not isinstance(definition.query, str):
+        raise _refused(definition, "query", "must be one text: a SELECT")
     return _parsed(definition, definition.query, "query")
 
 

@@ -12,6 +12,7 @@ from tools.metrics.base import (
     MetricSource,
     MetricSourceUnavailable,
     Sample,
+    UnitSource,
     UnknownMetric,
 )
 
@@ -100,7 +101,9 @@ async def test_a_source_that_is_away_says_so(absent: MetricSource) -> None:
     assert "hunter2" not in f"{read.value} {check.value}"
 
 
-async def test_it_answers_unit_by_unit_without_saying_who_they_are(bench: Bench) -> None:
+async def test_it_answers_unit_by_unit_without_saying_who_they_are(bench_by_unit: Bench) -> None:
+    bench = bench_by_unit
+    assert isinstance(bench.source, UnitSource)
     await bench.seen("old", 0, 10, 3, unit="anna@example.com")
     await bench.seen("old", 1, 5, 0, unit="anna@example.com")
     await bench.seen("new", 1, 2, 1, unit="anna@example.com")

@@ -48,7 +48,7 @@ def _row(second: float, step: str, session: str, variant: str, status: int = 200
 async def _read(settings: Settings, metric: str) -> Mapping[str | None, Sample]:
     source = settings.sources["shop"]
     assert source.url is not None
-    metrics = create_metric_source(source.type, settings.catalogue, url=source.url.get_secret_value())
+    metrics = create_metric_source(source.type, settings.catalogue, source.access)
     try:
         await metrics.check()
         window = Window(NOON, NOON + timedelta(seconds=10))

@@ -13,6 +13,7 @@ from tools.errors import ConfigurationError
 from tools.gates import Direction
 from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Reading, Sample, UnknownMetric, Window
 from tools.metrics.catalogue import BadDefinition, Catalogue, MetricKind
+from tools.metrics.http_api import Access
 from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.registry import create_metric_source
 from tools.metrics.router import Metrics
@@ -125,12 +126,12 @@ async def test_each_metric_is_answered_by_its_own_source() -> None:
 async def test_sources_are_made_by_kind(tmp_path: Path) -> None:
     catalogue = Catalogue([definition()])
     assert isinstance(create_metric_source("memory", catalogue), MemoryMetricSource)
-    sql = create_metric_source("sql", catalogue, url=f"sqlite:///{tmp_path}/shop.db")
+    sql = create_metric_source("sql", catalogue, Access(f"sqlite:///{tmp_path}/shop.db"))
     assert isinstance(sql, SqlMetricSource)
     await sql.close()
     with pytest.raises(ConfigurationError, match="needs the url"):
         create_metric_source("sql", catalogue)
-    with pytest.raises(ConfigurationError, match="one of sql, memory, not 'oracle'"):
+    with pytest.raises(ConfigurationError, match="one of sql, prometheus, memory, not 'oracle'"):
         create_metric_source("oracle", catalogue)
 
 
