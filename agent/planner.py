@@ -16,6 +16,7 @@ from agent.bounds import Budget
 from agent.planning.circumstances import Circumstances
 from agent.planning.drafter import Drafter
 from agent.planning.facts import Archive, Facts
+from agent.planning.foretelling import foretold
 from agent.planning.graph import PlanningGraph, Talk
 from agent.planning.proposals import PlanRequest, Proposal
 from agent.planning.rules import Rules
@@ -106,7 +107,7 @@ class Planner:
         draft = revise_plan(plan, changes, baselines, rules.policy, rules.defaults, words=words, kinds=rules.kinds)
         rules.check(draft.plan)
         spec, outdated = await self._archive.spec_behind(plan)
-        return _proposal(draft, spec, (*outdated, *missing))
+        return _proposal(await foretold(draft, baselines), spec, (*outdated, *missing))
 
     async def measured(self, plan: Plan) -> Measured:
         """What the plan's metrics did lately. Raises FlagNotFound and what the sources raise."""
@@ -134,7 +135,7 @@ class Planner:
     async def edited(self, view: RolloutView, draft: Draft, measured: Measured) -> Proposal:
         """What was filled in, as it is put before people."""
         spec, outdated = await self._archive.spec_behind(view.plan)
-        return _proposal(draft, spec, (*outdated, *measured.missing))
+        return _proposal(await foretold(draft, measured.baselines), spec, (*outdated, *measured.missing))
 
     async def traffic(self, flag: str, environment: str, metric: str) -> Baseline:
         """What a metric of the catalogue did for the flag over the planning window, without treatment.

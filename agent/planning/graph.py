@@ -1,7 +1,7 @@
 """The graph of planning: gather → calculate → sketch → check ⇄ repair, or else the calculators' plan, saying so.
 
 The calculators make the plan first and are its frame: a model, where there is one, sketches inside it. It has no effect
-but that an answer is read, drawn and checked.
+but that an answer is read, drawn and checked. At the end it is foretold what the plan does as a whole.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from agent.planning import wording
 from agent.planning.dialogue import Dialogue
 from agent.planning.drawing import Frame, draw
 from agent.planning.facts import Facts
+from agent.planning.foretelling import foretold
 from agent.planning.proposals import PlanRequest
 from agent.planning.rules import Rules
 from agent.planning.sketch import Choices, Sketch, read_sketch
@@ -138,8 +139,10 @@ class PlanningGraph:
         graph.add_node("calculate", self._calculate)
         graph.add_edge(START, "gather")
         graph.add_edge("gather", "calculate")
+        graph.add_node("foretell", self._foretell)
+        graph.add_edge("foretell", END)
         if self._talker is None:
-            graph.add_edge("calculate", END)
+            graph.add_edge("calculate", "foretell")
             return graph.compile()
         graph.add_node("sketch", self._sketch)
         graph.add_node("check", self._check)
@@ -148,8 +151,8 @@ class PlanningGraph:
         graph.add_edge("calculate", "sketch")
         for asked in ("sketch", "repair"):
             graph.add_conditional_edges(asked, _answered, ["check", "give_up"])
-        graph.add_conditional_edges("check", _checked, ["repair", "give_up", END])
-        graph.add_edge("give_up", END)
+        graph.add_conditional_edges("check", _checked, ["repair", "give_up", "foretell"])
+        graph.add_edge("give_up", "foretell")
         return graph.compile()
 
     async def _gather(self, state: State) -> State:
@@ -201,6 +204,10 @@ class PlanningGraph:
         why = wording.not_answered(trouble) if trouble else wording.not_passed(state.get("fault") or "")
         return {"draft": Draft(draft.plan, (why, *draft.notes))}
 
+    async def _foretell(self, state: State) -> State:
+        """Put what the plan does as a whole among its reasons."""
+        return {"draft": await foretold(state["draft"], [*state["facts"].baselines, *state["talk"].added.values()])}
+
     async def _measure_added(self, sketch: Sketch, state: State) -> None:
         """Read what the metrics did that the sketch adds; one that can't be read is none that can be used."""
         frame, added = state["frame"], state["talk"].added
@@ -220,7 +227,7 @@ def _answered(state: State) -> str:
 
 def _checked(state: State) -> str:
     if state.get("fault") is None:
-        return "__end__"
+        return "foretell"
     return "repair" if state["repairs"] < MOST_REPAIRS else "give_up"
 
 

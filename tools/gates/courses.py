@@ -1,8 +1,8 @@
 """Courses of a plan, sampled: its stages walked through many times, with what the gates then say.
 
-`DRAWS` courses are sampled with a fixed seed, so that the same question always gets the same answer. What is left out:
-the burn-in question (a harm beyond the burn-in margin is caught sooner than is said), traffic that changes over the
-day, and the time that people take to approve.
+`DRAWS` courses are sampled, or fewer where they will do, with a fixed seed, so that the same question always gets the
+same answer. What is left out: the burn-in question (a harm beyond the burn-in margin is caught sooner than is said),
+traffic that changes over the day, and the time that people take to approve.
 """
 
 import math
@@ -18,7 +18,8 @@ from tools.gates.schedule import Schedule, Step
 from tools.gates.walks import Ints, Walk, walk_of
 from tools.gates.wealth import Floats, log_sum
 
-DRAWS = 800
+DRAWS, FEW_DRAWS = 800, 200
+"""Courses that are sampled: for who asks, and where planning waits for them."""
 SEED = 20_000
 # How long a step of the walk is, as parts of the time that is counted so far and of the least that the stage lasts:
 # short enough that next to nothing is missed between two looks.
@@ -64,29 +65,30 @@ class Courses:
         ]
 
 
-def sampled(schedule: Schedule, ratios: dict[str, float]) -> Courses:
+def sampled(schedule: Schedule, ratios: dict[str, float], draws: int = DRAWS) -> Courses:
     """The courses when treatment's metrics are these ratios of control's, and equal to it where none is given."""
-    return _sampled(schedule, tuple(sorted(ratios.items())))
+    return _sampled(schedule, tuple(sorted(ratios.items())), draws)
 
 
 @lru_cache(maxsize=64)
-def _sampled(schedule: Schedule, ratios: tuple[tuple[str, float], ...]) -> Courses:
-    return _Walkers(schedule, dict(ratios)).walked()
+def _sampled(schedule: Schedule, ratios: tuple[tuple[str, float], ...], draws: int) -> Courses:
+    return _Walkers(schedule, dict(ratios), draws, np.zeros(draws, bool)).walked()
 
 
 @dataclass
 class _Walkers:
-    """Takes `DRAWS` courses through the stages at once. `told` are those that a suspicion has paused."""
+    """Takes `draws` courses through the stages at once. `told` are those that a suspicion has paused."""
 
     schedule: Schedule
     ratios: dict[str, float]
+    draws: int
+    told: Flags
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(SEED))
-    told: Flags = field(default_factory=lambda: np.zeros(DRAWS, bool))
 
     def walked(self) -> Courses:
         steps, books = self.schedule.steps, dict[str, list[Walk]]()
-        stage, ending = np.zeros(DRAWS, np.int64), np.full(DRAWS, Ending.PROMOTED, np.int64)
-        lengths = np.zeros((DRAWS, len(steps)))
+        stage, ending = np.zeros(self.draws, np.int64), np.full(self.draws, Ending.PROMOTED, np.int64)
+        lengths = np.zeros((self.draws, len(steps)))
         for index, step in enumerate(steps):
             here = np.flatnonzero(ending == Ending.PROMOTED)
             book = books.setdefault(step.book, self._fresh(step))
@@ -96,7 +98,7 @@ class _Walkers:
 
     def _fresh(self, step: Step) -> list[Walk]:
         return [
-            walk_of(one, self.ratios.get(one.name, 1.0), DRAWS, self.schedule.alpha_safe)
+            walk_of(one, self.ratios.get(one.name, 1.0), self.draws, self.schedule.alpha_safe)
             for one in self.schedule.guarding(step)
         ]
 

@@ -12,7 +12,7 @@ from tools.gates import calculators
 from tools.gates.blast import BlastRadius, Population, blast_radius
 from tools.gates.calculators import Minutes, Workload
 from tools.gates.counts import CountTest
-from tools.gates.courses import Courses, Ending, Flags, sampled
+from tools.gates.courses import DRAWS, Courses, Ending, Flags, sampled
 from tools.gates.false_rollback import Chance, false_rollback
 from tools.gates.judging import Direction
 from tools.gates.schedule import Schedule
@@ -99,9 +99,9 @@ def catch_in_stage(
     return Caught(minutes, Minutes(minutes.median * served, minutes.p90 * served))
 
 
-def forecast(schedule: Schedule) -> PlanForecast:
-    """The plan of a treatment that does no harm."""
-    courses = sampled(schedule, {})
+def forecast(schedule: Schedule, draws: int = DRAWS) -> PlanForecast:
+    """The plan of a treatment that does no harm, from so many sampled courses."""
+    courses = sampled(schedule, {}, draws)
     done = courses.ending == Ending.PROMOTED
     return PlanForecast(
         stages=tuple(_stage_forecast(schedule, courses, index) for index in range(len(schedule.steps))),
@@ -111,11 +111,13 @@ def forecast(schedule: Schedule) -> PlanForecast:
     )
 
 
-def forecast_harm(schedule: Schedule, metric: str, harm: float, population: Population = UNKNOWN) -> HarmForecast:
+def forecast_harm(
+    schedule: Schedule, metric: str, harm: float, population: Population = UNKNOWN, draws: int = DRAWS
+) -> HarmForecast:
     """The plan of a treatment whose `metric` is `harm` (≥ 1) times worse from its start on. Raises BadQuestion."""
     one = schedule.of(metric)
     ratio = one.worse(harm)
-    courses = sampled(schedule, {metric: ratio})
+    courses = sampled(schedule, {metric: ratio}, draws)
     caught, asked = courses.ending == Ending.ROLLED_BACK, courses.ending == Ending.ASKED
     found = caught | asked
     last, lengths = courses.stage[found], courses.lengths[found]

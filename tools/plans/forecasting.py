@@ -6,11 +6,15 @@ from datetime import timedelta
 from tools.clock import in_words
 from tools.gates.amounts import Amounts, Latencies
 from tools.gates.blast import Reach
-from tools.gates.forecast import HarmForecast, PlanForecast
+from tools.gates.calculators import BadQuestion
+from tools.gates.courses import FEW_DRAWS
+from tools.gates.forecast import HarmForecast, PlanForecast, forecast, forecast_harm
 from tools.gates.schedule import Schedule, Step, Watched
 from tools.plans.model import Mode, Plan, Stage
 from tools.plans.sizing import Baseline, CannotBeProven
 
+SELDOM = 0.01
+"""A part of the rollouts that few courses can't tell from none."""
 LARGEST_COMPARED = 0.99
 """The share that is reckoned with where an audience is exposed as a whole, so that others are left to compare with."""
 
@@ -42,6 +46,36 @@ def schedule_of(plan: Plan, baselines: Sequence[Baseline]) -> Schedule:
         check_every=max(_in_minutes(plan.check_every), 1 / 60),
         sharing=len({rail.metric for stage in plan.stages for rail in stage.guardrails if not rail.of_split}),
     )
+
+
+def as_a_whole(plan: Plan, baselines: Sequence[Baseline]) -> str | None:
+    """A sentence about all stages together: a rollback for nothing, and harms as large as the margins that are missed.
+
+    None where no metric that guards was measured. It takes some tenths of a second.
+    """
+    try:
+        schedule = schedule_of(plan, baselines)
+        found = forecast(schedule, FEW_DRAWS)
+        missed = {one.name: _missed(schedule, one) for one in schedule.watched}
+    except CannotBeProven:
+        return None
+    except BadQuestion as error:
+        return f"What the plan does as a whole can't be foretold: {error}"
+    metric = max(missed, key=lambda name: missed[name])
+    through = "hardly ever proven in all stages"
+    if found.whole is not None:
+        through = f"through after about {in_words(timedelta(minutes=found.whole.median))}"
+    return (
+        f"As a whole: without harm it is {through}, and rolled back for nothing in about "
+        f"{_precisely(found.false_rollback.expected)} of 100 rollouts; a harm as large as its margin is missed in "
+        f"{_at_most(missed[metric])} of 100{f' (most often in {metric})' if missed[metric] >= SELDOM else ''}."
+    )
+
+
+def _missed(schedule: Schedule, one: Watched) -> float:
+    """The part of the rollouts that come to their end with a harm as large as the margin, or as large as can be."""
+    largest = one.traffic(0.5).largest_harm(one.direction)
+    return forecast_harm(schedule, one.name, min(one.margin, largest), draws=FEW_DRAWS).missed
 
 
 def harmless(found: PlanForecast) -> str:
@@ -105,6 +139,10 @@ def _in_minutes(length: timedelta) -> float:
 
 def _of_hundred(part: float) -> str:
     return f"{100 * part:.0f}"
+
+
+def _at_most(part: float) -> str:
+    return "fewer than 1" if part < SELDOM else f"about {_of_hundred(part)}"
 
 
 def _precisely(part: float) -> str:

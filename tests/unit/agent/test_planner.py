@@ -34,6 +34,7 @@ async def test_a_plan_rests_on_the_spec_and_on_what_the_metrics_did(desk: Desk) 
     assert plan.tags == ("revenue-critical",)
     assert [rail.margin for rail in plan.stages[0].guardrails] == [1.8]
     assert "6,000 requests/min and a base rate of 1 %" in plan.rationale[0]
+    assert plan.rationale[1].startswith("As a whole: without harm it is through after about ")
     assert [note for note in proposal.notes if "depends on" in note] == [
         "It depends on wallet, which is at 40 %: finish that first."
     ]

@@ -54,6 +54,7 @@ async def test_a_change_is_sized_with_fresh_telemetry_and_rests_on_the_persons_w
     assert proposal.spec is not None
     assert proposal.spec.sha256 == plan.spec_sha256
     assert plan.rationale[-len(proposal.notes) :] == proposal.notes
+    assert [reason.startswith("As a whole: ") for reason in plan.rationale].count(True) == 1
 
 
 async def test_what_policy_refuses_is_no_revision(desk: Desk) -> None:

@@ -197,7 +197,7 @@ async def test_garbage_three_times_leaves_the_calculators_plan_saying_so(desk: D
     assert proposal.plan.stages == usual.stages
     assert proposal.notes[0].startswith("The model's draft didn't pass (")
     assert proposal.notes[0].endswith("), so this is the calculators' plan.")
-    assert proposal.plan.rationale == (*usual.rationale[:1], *proposal.notes)
+    assert proposal.plan.rationale == (*usual.rationale[:2], *proposal.notes)
     assert run.outcome == "answered"
     assert run.error
 

@@ -1,5 +1,6 @@
 """A plan as the calculators see it, and the sentence that comes of it."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,8 +12,8 @@ from tests.unit.plans.test_planner import ERRORS, ORDERS, draft
 from tools.gates import Minutes
 from tools.gates.blast import BlastRadius, Reach
 from tools.gates.false_rollback import Chance
-from tools.gates.forecast import HarmForecast, PlanForecast, StageCatch, catch_in_stage, forecast_harm
-from tools.plans.forecasting import harmless, schedule_of, told
+from tools.gates.forecast import HarmForecast, PlanForecast, StageCatch, catch_in_stage, forecast, forecast_harm
+from tools.plans.forecasting import as_a_whole, harmless, schedule_of, told
 from tools.plans.model import Audience, Guardrail, Strategy
 from tools.plans.planner import CannotBeProven
 
@@ -114,3 +115,37 @@ def test_the_plan_s_notes_count_the_burn_in() -> None:
     [note] = [note for note in made.notes if "having met about" in note]
     assert f"{caught.requests.median:,.0f} requests" in note
     assert "the burn-in of 10 min among it" in note
+
+
+def test_a_plan_says_what_it_does_as_a_whole() -> None:
+    sentence = as_a_whole(draft(ERRORS, ORDERS).plan, [ERRORS, ORDERS])
+    assert sentence is not None
+    found = re.fullmatch(
+        r"As a whole: without harm it is through after about ([\d.]+) h, and rolled back for nothing in about "
+        r"([\d.]+) of 100 rollouts; a harm as large as its margin is missed in fewer than 1 of 100\.",
+        sentence,
+    )
+    assert found
+    precisely = forecast(schedule_of(draft(ERRORS, ORDERS).plan, [ERRORS, ORDERS]))
+    assert precisely.whole is not None
+    assert float(found[1]) * 60 == pytest.approx(precisely.whole.median, rel=0.05)
+    assert float(found[2]) / 100 == pytest.approx(precisely.false_rollback.expected, abs=0.001)
+
+
+def test_what_the_stages_are_too_short_for_is_owned_up_to() -> None:
+    short = [stage.model_copy(update={"time_limit": stage.bake}) for stage in draft().plan.stages]
+    hurried = draft().plan.model_copy(update={"stages": tuple(short)})
+    assert "without harm it is hardly ever proven in all stages" in str(as_a_whole(hurried, [ERRORS]))
+    # Nobody is left to compare a mean with.
+    alone = draft_kinds().plan.stages[-1]
+    unseen = alone.model_copy(update={"guardrails": draft_kinds().plan.stages[0].guardrails})
+    everyone = draft_kinds().plan.model_copy(update={"stages": (unseen,)})
+    assert "is missed in about 100 of 100 (most often in revenue)." in str(as_a_whole(everyone, [REVENUE]))
+
+
+def test_a_harm_is_no_larger_than_can_be_and_what_was_not_measured_foretells_nothing() -> None:
+    common = replace(ERRORS, base_rate=0.9)
+    assert "a harm as large as its margin is missed" in str(as_a_whole(draft().plan, [common]))
+    assert as_a_whole(draft().plan, [ORDERS]) is None
+    silent = replace(ERRORS, requests_per_minute=0.0)
+    assert str(as_a_whole(draft().plan, [silent])).startswith("What the plan does as a whole can't be foretold: ")
