@@ -128,13 +128,12 @@ class Homes:
         seen, published, waiting = await scene(services), 0, False
         asked = without_retries(client, timeout=PATIENCE_S) if isinstance(client, AsyncWebClient) else client
         for tab in tabs:
-            view = await _view(services, asked, seen, tab.person)
-            if digest(view) == tab.shown:
-                continue
             if now - tab.published_at < PAUSE or published == AT_ONCE or self._held.get(workspace, now) > now:
                 waiting = True
                 continue
-            published += await self._publish(services, asked, tab, view)
+            view = await _view(services, asked, seen, tab.person)
+            if digest(view) != tab.shown:
+                published += await self._publish(services, asked, tab, view)
         if not waiting:
             self._done[workspace] = mark
         return published

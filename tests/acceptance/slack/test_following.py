@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import update
 
 from bot import health
 from bot.following import Follower
 from bot.homes import Homes
+from bot.http import build_http
+from bot.scheduler import Scheduler
 from bot.settings import RouteSettings
 from bot.workspace import running_workspace
 from bot.workspace.records import Message
@@ -114,6 +117,12 @@ async def test_a_link_to_a_rollout_is_shown_to_its_own_workspace(office: Office)
     [shown] = said.attachments
     assert shown["from_url"].endswith(view.id)
     assert f"*{FLAG}* in production · plan proposed" in json.dumps(shown, ensure_ascii=False)
+
+    app = build_http(office.services, Scheduler(office.clock), None)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PUBLIC) as browser:
+        answer = await browser.get(f"/rollouts/{view.id}")
+    assert answer.status_code == 302
+    assert answer.headers["location"].endswith(f"/archives/{RELEASES}/p{office.card().ts.replace('.', '')}")
 
     async with office.services.database.write() as session:
         await session.execute(update(Rollout).values(workspace="TELSEWHERE"))

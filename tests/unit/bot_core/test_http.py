@@ -271,3 +271,11 @@ async def test_answers_are_kept_for_as_long_as_a_signature_fits_and_no_longer() 
     assert carried_out == 1, "the same second: it still fits, and is still known"
     now += 2
     assert await ask(1_000_000.0 + 299) == 401
+
+
+class TestLinks:
+    @pytest.mark.parametrize("name", ["x", "0" * 32, "F" * 32, "0" * 31])
+    async def test_an_address_of_nothing_leads_nowhere(self, client: httpx.AsyncClient, name: str) -> None:
+        answer = await client.get(f"/rollouts/{name}")
+        assert answer.status_code == 404
+        assert "no such rollout" in answer.text
