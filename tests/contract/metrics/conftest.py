@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.servers.prometheus import Prometheus, running
-from tests.servers.prometheus_api import PrometheusApi
+from tests.contract.metrics.fake_prometheus import PrometheusApi
+from tests.prometheus import Prometheus, running
 from tools.metrics.base import MetricQuery, MetricSource, Window
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.http_api import Access
@@ -99,7 +99,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         yield server
 
 
-@pytest.fixture(params=[*BY_UNIT, *COUNTERS])
+@pytest.fixture(params=[*BY_UNIT, "prometheus fake", pytest.param("prometheus", marks=pytest.mark.real)])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     """Every source."""
     async with _bench(request, tmp_path) as made:

@@ -1,1 +1,0 @@
-"""Servers that tests start, and strict fakes of those that they can't."""
