@@ -22,7 +22,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import select, update
 
 from bot.blocks.home import MOST_ROLLOUTS, MOST_WAITING, MOVING, Home, home_view
-from bot.clients import NotInstalled, without_retries
+from bot.clients import Clients, NotInstalled, without_retries
 from bot.health import Finding
 from bot.listeners.links import Addresses
 from bot.services import Services
@@ -95,8 +95,9 @@ async def publish(services: Services, client: Publisher, workspace: str, person:
 class Homes:
     """Keeps the tabs of those who look as things are."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, clients: Clients[Publisher]) -> None:
         self._services = services
+        self._clients = clients
         self._clock = services.clock
         self._owner = secrets.token_hex(8)
         self._done = dict[str, str]()
@@ -122,7 +123,7 @@ class Homes:
         if self._done.get(workspace) == mark or not await self._hold_lease():
             return 0
         try:
-            client = await self._services.clients.of(workspace)
+            client = await self._clients.of(workspace)
         except (NotInstalled, KeyLost):
             return 0
         seen, published, waiting = await scene(services), 0, False

@@ -140,7 +140,7 @@ def _scheduler(services: Services, notifier: Notifier, pictures: Pictures) -> Sc
     scheduler = Scheduler(services.clock)
     scheduler.every(timing.tick, "tick", lambda: health.tick(services))
     scheduler.every(health.EVERY, "health", lambda: health.look(services))
-    scheduler.every(HOMES_EVERY, "homes", Homes(services).turn)
+    scheduler.every(HOMES_EVERY, "homes", Homes(services, services.clients).turn)
     scheduler.every(timing.delivery, "delivery", notifier.post_due)
     scheduler.every(timing.delivery, "cards", notifier.edit_due)
     scheduler.every(timing.tick, "followers", Follower(services).turn)

@@ -89,7 +89,7 @@ async def test_an_approval_is_decided_from_home_by_those_who_may(office: Office)
     await office.proposed()
     await health.look(office.services)
     office.clock.advance(10)
-    assert await Homes(office.services).turn() == 1, "who looks sees what changed"
+    assert await Homes(office.services, office.services.clients).turn() == 1, "who looks sees what changed"
     assert f"✋ *{FLAG}* in production: start at 1 %?" in home(office, JONAS)
     assert "✔ Metrics of shop answers" in home(office, JONAS)
 

@@ -1,7 +1,7 @@
 """Home tabs are kept as things are: published when something changed, paced, and never to who does not look."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -70,8 +70,7 @@ class Hall:
 async def hall() -> AsyncIterator[Hall]:
     async with open_desk() as desk:
         tabs = Tabs()
-        services = replace(desk.services, clients=OneClient(tabs))  # type: ignore[arg-type]
-        yield Hall(desk, tabs, services, Homes(services))
+        yield Hall(desk, tabs, desk.services, Homes(desk.services, OneClient(tabs)))
 
 
 async def test_who_looks_sees_what_changed_once(hall: Hall) -> None:
@@ -144,6 +143,6 @@ async def test_one_process_publishes(hall: Hall) -> None:
     assert await hall.turn() == [MIRA]
     await hall.desk.rollout(1)
     hall.desk.world.clock.advance(PAUSE.total_seconds())
-    assert await Homes(hall.services).turn() == 0, "another process holds the lease"
+    assert await Homes(hall.services, OneClient(hall.tabs)).turn() == 0, "another process holds the lease"
     assert await hall.turn() == [MIRA]
     assert homes.LEASE_LASTS > PAUSE
