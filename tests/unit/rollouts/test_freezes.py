@@ -1,6 +1,7 @@
 """A freeze keeps exposure where it is, and a spent error budget makes people decide; neither keeps it from falling."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -246,7 +247,7 @@ async def test_a_group_may_freeze_too_and_rules_for_other_environments_do_not_co
         ApprovalRule(environments=("staging",), approvers=(SAM,)),
     )
     async with running_world(policy=Policy(approvers=(MIRA,), approval=rules)) as world:
-        world.service._people = MemoryPeople({"S0PAY": {JONAS}})
+        world.service._context = replace(world.service._context, people=MemoryPeople({"S0PAY": {JONAS}}))
         await world.service.freeze(SALE, actor=JONAS)
         for person in (SAM, AIKO):
             with pytest.raises(NotAllowed):

@@ -1,5 +1,7 @@
 """Asking for a percentage is a request: policy and people answer it, and whoever asks has not voted."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.rollouts.world import FLAG, JONAS, MIRA, POLICY, SAM, World, make_plan, running_world, stage
@@ -121,7 +123,8 @@ async def test_too_few_approvers_deny() -> None:
     async with running_world(policy=POLICY.model_copy(update={"approvers": (MIRA, JONAS)})) as world:
         view = await world.started()
         await world.live(view.id, 2, **GOOD)
-        world.service._policy = POLICY.model_copy(update={"approvers": (MIRA,)})
+        fewer = POLICY.model_copy(update={"approvers": (MIRA,)})
+        world.service._context = replace(world.service._context, policy=fewer)
         answer = await ask(world, 25)
         assert (answer.answer, "only 0 people" in answer.why) == (Answer.DENY, True)
 

@@ -1,9 +1,14 @@
 """Workspaces are apart: whatever the people of one ask for, another's rollouts are not there."""
 
+import ast
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import reduce
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,6 +18,7 @@ from tests.unit.rollouts.world import ERRORS, FLAG, JONAS, MIRA, SAM, World, mak
 from tools.errors import NotFound
 from tools.plans.policy import Answer, Approving
 from tools.records.models import Freeze, Record
+from tools.rollouts import door as behind
 from tools.rollouts.confirmations import Action
 from tools.rollouts.freezes import Wish
 from tools.rollouts.scope import NOBODY, Scope, TakenElsewhere
@@ -122,6 +128,25 @@ async def test_every_method_of_the_door_is_asked_below(two: Two) -> None:
     assert public - {"wake"} == {*NOT_THERE, *TAKEN, *OF_ITS_OWN}
 
 
+def test_nothing_behind_the_door_forgets_whose_it_may_see(many: bool) -> None:
+    asked = 0
+    for found in iter_modules(behind.__path__):
+        module = import_module(f"{behind.__name__}.{found.name}")
+        for call in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(call, ast.Call) and takes_a_scope(module, call.func):
+                given = [ast.unparse(one) for one in (*call.args, *(keyword.value for keyword in call.keywords))]
+                assert any(one.endswith("scope") for one in given), f"{found.name}: {ast.unparse(call)}"
+                asked += 1
+    assert asked > 10
+
+
+def takes_a_scope(module: ModuleType, called: ast.expr) -> bool:
+    """Whether what is called by a name of that module, such as `store.load`, asks for a scope."""
+    names = ast.unparse(called).split(".")
+    function = reduce(lambda found, name: getattr(found, name, None), names, module)
+    return inspect.isfunction(function) and "scope" in inspect.signature(function).parameters
+
+
 @pytest.mark.parametrize("method", NOT_THERE)
 async def test_another_workspace_s_is_not_there_in_the_same_words_as_what_never_was(two: Two, method: str) -> None:
     before = await two.rows()
@@ -213,10 +238,11 @@ async def test_the_log_says_whose_each_decision_is(two: Two) -> None:
 
 
 async def test_a_workspace_has_approvers_of_its_own(two: Two, many: bool) -> None:
-    policy = two.world.service._policy.model_copy(update={"workspaces": {THEIRS: Approving(approvers=(SAM,))}})
+    context = two.world.service._context
+    policy = context.policy.model_copy(update={"workspaces": {THEIRS: Approving(approvers=(SAM,))}})
     assert policy.of(THEIRS).approvers == (SAM,)
     assert policy.of(OURS) is policy
-    two.world.service._policy = policy
+    two.world.service._context = replace(context, policy=policy)
     await two.world.service.cancel(two.view.id, actor=MIRA, reason="no")
     theirs = two.world.service.of(THEIRS)
     view = await theirs.propose(make_plan(), requester=MIRA, place=Place(THEIRS, "C2"), reason="asked")

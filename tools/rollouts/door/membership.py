@@ -1,0 +1,64 @@
+"""Who is in the groups that policy names, read at the moment when somebody asks or answers."""
+
+from collections.abc import Iterable
+
+import structlog
+
+from tools.people.base import PeopleUnavailable, UnknownGroup
+from tools.plans import policy as policies
+from tools.plans.model import Plan
+from tools.plans.policy import Members
+from tools.rollouts.door.context import Context
+
+GROUP_NOT_READ = "approvals.group_not_read"
+
+logger = structlog.get_logger(__name__)
+
+
+async def about(context: Context, plan: Plan, workspace: str, person: str) -> Members:
+    """The groups of the plan's rule, as far as it takes to tell whether the person is in one of them.
+
+    Nobody is asked about who is named. Raises PeopleUnavailable, UnknownGroup.
+    """
+    rule = policies.rule_of(context.policy.of(workspace), plan)
+    if person in rule.approvers:
+        return policies.NOT_READ
+    return await among(context, (*rule.approvers, *rule.backup), workspace, person)
+
+
+async def among(context: Context, names: Iterable[str], workspace: str, person: str) -> Members:
+    """The groups among the names, as far as it takes to find the person in one. Raises as `about`."""
+    found, unknown = dict[str, frozenset[str]](), list[UnknownGroup]()
+    for group in filter(policies.is_group, dict.fromkeys(names)):
+        try:
+            found[group] = await context.people.members(group, workspace=workspace)
+        except UnknownGroup as error:
+            unknown.append(error)
+        except PeopleUnavailable as error:
+            raise PeopleUnavailable(f"{error} Your answer was not counted, and nothing is lost.") from error
+        if person in found.get(group, ()):
+            return found
+    if unknown:
+        raise unknown[0]
+    return found
+
+
+async def known(context: Context, plan: Plan, workspace: str) -> Members:
+    """The groups of the plan's rule; none of them when nobody can say now who is in one."""
+    try:
+        return await of_all(context, policies.rule_of(context.policy.of(workspace), plan).approvers, workspace)
+    except PeopleUnavailable as error:
+        # It is only to find out early that too few could answer: an answer is what is checked strictly.
+        logger.warning(GROUP_NOT_READ, reason=str(error))
+        return policies.NOT_READ
+
+
+async def of_all(context: Context, names: Iterable[str], workspace: str) -> Members:
+    """The members of the groups among the names that there are. Raises PeopleUnavailable."""
+    found = dict[str, frozenset[str]]()
+    for group in filter(policies.is_group, dict.fromkeys(names)):
+        try:
+            found[group] = await context.people.members(group, workspace=workspace)
+        except UnknownGroup as error:
+            logger.warning(GROUP_NOT_READ, reason=str(error))
+    return found
