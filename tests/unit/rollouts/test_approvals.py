@@ -165,7 +165,7 @@ async def test_a_freeze_that_begins_voids_it() -> None:
         approval = approval_of(view)
         world.clock.advance(3 * 3600)
         view = await world.live(view.id, 1, **GOOD)
-        assert (view.phase, view.approval) == (Phase.PAUSED, None)
+        assert (view.phase, view.approval) == (Phase.PROGRESSING, None)
         assert "The freeze 'sale' lasts until 01 Jan 2026 05:00 UTC." in await refused(world, approval)
 
 
