@@ -35,6 +35,7 @@ from bot.settings import Settings, SlackSettings
 from tools.clock import Clock
 from tools.errors import SluiceError, Unavailable
 from tools.flags.base import FlagService
+from tools.flags.base import close as close_flags
 from tools.metrics.base import MetricSource
 from tools.metrics.router import Metrics
 from tools.people.base import People
@@ -88,6 +89,7 @@ async def examine(settings: Settings, clock: Clock) -> list[Finding]:
         metrics = create_metrics(settings)
         stack.push_async_callback(metrics.close)
         flags, specs = create_flags(settings, database, clock), create_specs(settings)
+        stack.push_async_callback(close_flags, flags)
         create_job_runner(settings, database, clock, owner="doctor")
         return [
             _settings(settings),

@@ -18,7 +18,10 @@ NOT_SETTINGS = ("SLUICE_CONFIG", "SLUICE_TEST_")
 
 Key = tuple[str, ...]
 
-SHORT: Mapping[str, Key] = {"model": ("model", "name")}
+SHORT: Mapping[str, Key] = {
+    "model": ("model", "name"),
+    "unleash_token": ("flags", "unleash", "token"),
+}
 """Variables that are shorter than their key: SLUICE_MODEL is the model's name."""
 
 ACCEPTED = {

@@ -24,6 +24,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "benchmark: prints figures; run by make bench")
+    config.addinivalue_line("markers", "real: talks to a real server; make test-real starts them")
     config.addinivalue_line("markers", "alone: promises a time, so nothing else runs beside it")
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from tools.errors import Conflict, NotFound, Unavailable
+from tools.errors import Conflict, InvalidInput, NotFound, Unavailable
 from tools.plans.model import Exposure
 
 
@@ -15,6 +15,14 @@ class FlagNotFound(NotFound):
 
 class FlagVersionConflict(Conflict):
     """The flag changed since it was read: nothing was written."""
+
+
+class NotSettable(Conflict):
+    """The flag is built in its service in a way that no exposure describes: nothing was raised; says what to change."""
+
+
+class FinerThanServed(InvalidInput):
+    """The service can't serve so fine a share: nothing was written."""
 
 
 class FlagServiceUnavailable(Unavailable):
@@ -36,7 +44,9 @@ class FlagRef:
 class FlagState:
     """What the service serves right now. `version` is opaque; it changes with every write, also by other hands.
 
-    `description` is what people wrote about the flag there; empty where the service keeps none.
+    `description` is what people wrote about the flag there; empty where the service keeps none. `obstacle` is why
+    Sluice can't set the flag as it is built there, empty where it can; `exposure` is then the most that it can serve,
+    and only lowering it is possible. `depends_on` are flags without which the service serves this one to nobody.
     """
 
     ref: FlagRef
@@ -45,6 +55,8 @@ class FlagState:
     control: str
     treatment: str
     description: str = ""
+    obstacle: str = ""
+    depends_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,8 @@ class Capabilities:
     """What a service can do, so that a plan it can't carry is refused before it starts.
 
     `granularity` is the finest share it can serve, in percent. `late_write_window` is how long after a lost answer a
-    write may still land; it matters only without compare-and-set.
+    write may still land; it matters only without compare-and-set. `read_back_delay` is how long those who evaluate
+    flags may take to see what is read back.
     """
 
     compare_and_set: bool
@@ -60,6 +73,14 @@ class Capabilities:
     audiences: bool
     shadow: bool
     late_write_window: timedelta = timedelta(seconds=60)
+    read_back_delay: timedelta = timedelta(0)
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A service with connections of its own."""
+
+    async def close(self) -> None: ...
 
 
 class FlagService(Protocol):
@@ -76,7 +97,8 @@ class FlagService(Protocol):
         """Set the exposure, if the flag's version is still `expected` (where the service can compare and set).
 
         Absolute and idempotent; a write always makes a new version, also when the exposure stays the same, so that
-        it fences off any write prepared before it. Raises FlagNotFound, FlagVersionConflict, FlagServiceUnavailable.
+        it fences off any write prepared before it. Raises FlagNotFound, FlagVersionConflict, FinerThanServed,
+        NotSettable, FlagServiceUnavailable.
         """
         ...
 
@@ -87,3 +109,18 @@ class FlagService(Protocol):
     async def check(self) -> None:
         """Return when the service can be used. Raises FlagServiceUnavailable saying what to do."""
         ...
+
+
+def check_granularity(exposure: Exposure, able: Capabilities) -> None:
+    """Raise FinerThanServed unless the service can serve the share. Plans are checked for it; this is the last door."""
+    steps = exposure.percent / able.granularity
+    if abs(steps - round(steps)) > 1e-6:
+        raise FinerThanServed(
+            f"{exposure} is finer than the flag service can serve; use multiples of {able.granularity:g} %."
+        )
+
+
+async def close(service: FlagService) -> None:
+    """Let go of the service's connections, where it holds any."""
+    if isinstance(service, Closing):
+        await service.close()

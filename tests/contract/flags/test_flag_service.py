@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from tests.contract.flags.conftest import Subject
-from tools.flags.base import FlagNotFound, FlagRef, FlagState, FlagVersionConflict
+from tools.flags.base import FinerThanServed, FlagNotFound, FlagRef, FlagState, FlagVersionConflict
 from tools.plans.model import NOT_EXPOSED, Audience, Exposure, Mode
 
-REF = FlagRef("checkout/new-flow", "production")
+REF = FlagRef("checkout.new-flow", "production")
 HALF = Exposure(percent=50)
 
 
@@ -38,8 +38,32 @@ async def test_a_new_flag_is_served_to_nobody(subject: Subject) -> None:
 )
 async def test_what_was_written_is_read_back(subject: Subject, exposure: Exposure) -> None:
     state = await created(subject)
+    steps = exposure.percent / subject.service.capabilities.granularity
+    if abs(steps - round(steps)) > 1e-6:
+        with pytest.raises(FinerThanServed, match="finer than the flag service can serve"):
+            await subject.service.write(REF, exposure, expected=state.version)
+        assert await subject.service.read(REF) == state
+        return
     await subject.service.write(REF, exposure, expected=state.version)
     assert (await subject.service.read(REF)).exposure == exposure
+
+
+async def test_any_exposure_follows_any_other(subject: Subject) -> None:
+    await created(subject)
+    audience = Audience(tenants=("acme",))
+    for exposure in (
+        Exposure(percent=10, mode=Mode.SHADOW),
+        Exposure(percent=5, audience=audience),
+        Exposure(percent=0, audience=audience),
+        HALF,
+        NOT_EXPOSED,
+        Exposure(percent=100, mode=Mode.SHADOW, audience=audience),
+        Exposure(percent=1),
+    ):
+        before = await subject.service.read(REF)
+        await subject.service.write(REF, exposure, expected=before.version)
+        after = await subject.service.read(REF)
+        assert (after.exposure, after.control, after.treatment, after.obstacle) == (exposure, "old", "new", "")
 
 
 async def test_every_write_makes_a_new_version(subject: Subject) -> None:
@@ -64,7 +88,7 @@ async def test_a_write_prepared_before_another_is_refused(subject: Subject) -> N
         await subject.service.write(REF, HALF, expected=before.version)
         assert (await subject.service.read(REF)).exposure == HALF
         return
-    with pytest.raises(FlagVersionConflict, match="checkout/new-flow in production"):
+    with pytest.raises(FlagVersionConflict, match=r"checkout\.new-flow in production"):
         await subject.service.write(REF, HALF, expected=before.version)
     assert await subject.service.read(REF) == fenced
 
@@ -100,11 +124,12 @@ async def test_environments_are_apart(subject: Subject) -> None:
 
 
 async def test_lists_an_environment_by_name(subject: Subject) -> None:
-    for flag in ("search", "Banner", "checkout", "a/b", "a-b"):
+    for flag in ("search", "Banner", "checkout", "a.b", "a-b"):
         await subject.create(FlagRef(flag, "production"))
     await subject.create(FlagRef("elsewhere", "staging"))
     listed = await subject.service.list("production")
-    assert [state.ref.flag for state in listed] == ["Banner", "a-b", "a/b", "checkout", "search"]
+    elsewhere = ["elsewhere"] if subject.everywhere else []
+    assert [state.ref.flag for state in listed] == ["Banner", "a-b", "a.b", "checkout", *elsewhere, "search"]
     assert listed[-1] == await subject.service.read(FlagRef("search", "production"))
 
 
@@ -112,7 +137,7 @@ async def test_an_environment_without_flags_is_empty(subject: Subject) -> None:
     assert list(await subject.service.list("nowhere")) == []
 
 
-@pytest.mark.parametrize("ref", [FlagRef("chekout", "production"), FlagRef(REF.flag, "staging")], ids=str)
+@pytest.mark.parametrize("ref", [FlagRef("chekout", "production"), FlagRef(REF.flag, "nowhere")], ids=str)
 async def test_an_unknown_flag_is_named(subject: Subject, ref: FlagRef) -> None:
     await created(subject)
     with pytest.raises(FlagNotFound, match=str(ref)):
@@ -125,6 +150,7 @@ async def test_says_what_it_can(subject: Subject) -> None:
     capabilities = subject.service.capabilities
     assert 0 < capabilities.granularity <= 100
     assert capabilities.late_write_window.total_seconds() > 0
+    assert capabilities.read_back_delay.total_seconds() >= 0
 
 
 async def test_can_be_reached(subject: Subject) -> None:

@@ -22,7 +22,7 @@ def test_makes_the_service_named(parts: FlagServiceParts, name: str, kind: type)
     ("name", "message"),
     [
         ("embeded", "There is no flag service 'embeded'; did you mean 'embedded'?"),
-        ("zzz", "There is no flag service 'zzz'; use one of embedded, memory."),
+        ("zzz", "There is no flag service 'zzz'; use one of embedded, memory, unleash."),
     ],
 )
 def test_an_unknown_name_is_a_wrong_setting(parts: FlagServiceParts, name: str, message: str) -> None:

@@ -1,0 +1,194 @@
+"""Calls to a flag service over HTTP: bounded in time, tried again where that does no harm, errors as the port has them.
+
+What is tried again: a request that surely was not carried out (no connection, 429), and one that may have been (no
+answer in time, 5xx) only where carrying it out twice, and late, is no different from once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity.wait import wait_exponential_jitter
+
+from tools.flags.base import FlagServiceUnavailable
+
+ATTEMPTS = 4
+LONGEST_REASON = 200
+_JITTERED = wait_exponential_jitter(multiplier=0.1, max=2, jitter=0.2)
+
+Fixes = Mapping[int, str]
+"""What to do about an answer, by its status: the rest of a sentence that begins with the service's name."""
+
+
+class NoSuchThing(FlagServiceUnavailable):
+    """The service answered 404: the caller knows what it asked for."""
+
+
+class _Again(Exception):
+    """A request that may be sent again, after `after_s` where the service said how long."""
+
+    def __init__(self, error: FlagServiceUnavailable, after_s: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.after_s = after_s
+
+
+class FlagApi:
+    """A flag service's HTTP API below `url`. `headers` hold its credentials, which no error repeats.
+
+    `timeout` bounds each of the service's calls, however many requests it takes; a single request may take half.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        timeout: timedelta,
+        fixes: Fixes,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._name = name
+        self._timeout_s = timeout.total_seconds()
+        self._fixes = fixes
+        self._sleep = sleep
+        self._client = httpx.AsyncClient(
+            base_url=url, headers=headers, timeout=self._timeout_s / 2, transport=transport, trust_env=transport is None
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    @asynccontextmanager
+    async def answering(self) -> AsyncIterator[None]:
+        """Bound everything inside by the timeout. Raises FlagServiceUnavailable when it is over."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                yield
+        except TimeoutError:
+            raise FlagServiceUnavailable(
+                f"{self._name} did not answer within {self._timeout_s:g} s; see whether it is up and how busy it is."
+            ) from None
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        repeatable: bool,
+        query: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The answer's JSON; None where it has no body. `repeatable`: twice, or late, is no different from once.
+
+        Raises NoSuchThing for 404, and FlagServiceUnavailable.
+        """
+        attempts = AsyncRetrying(
+            stop=_stop_after(ATTEMPTS, self._timeout_s),
+            wait=_wait,
+            retry=retry_if_exception_type(_Again),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            async for attempt in attempts:
+                with attempt:
+                    return self._answer(await self._sent(method, path, body, query, repeatable), repeatable)
+        except _Again as last:
+            raise last.error from None
+        raise AssertionError("an attempt answers or raises")
+
+    async def _sent(
+        self, method: str, path: str, body: object, query: Mapping[str, str] | None, repeatable: bool
+    ) -> httpx.Response:
+        try:
+            return await self._client.request(method, path, json=body, params=query)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise _Again(self._unreachable(error)) from None
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise self._perhaps(self._unreachable(error), repeatable) from None
+
+    def _answer(self, response: httpx.Response, repeatable: bool) -> Any:
+        status = response.status_code
+        if response.is_success:
+            return self._json(response) if response.content else None
+        if status == httpx.codes.NOT_FOUND:
+            raise NoSuchThing(f"{self._name} knows nothing of that: {_reason(response)}")
+        error = FlagServiceUnavailable(f"{self._name} {self._fix(response)}")
+        if status == httpx.codes.TOO_MANY_REQUESTS:
+            raise _Again(error, _retry_after(response))
+        if response.is_server_error:
+            raise self._perhaps(error, repeatable, _retry_after(response))
+        raise error
+
+    def _fix(self, response: httpx.Response) -> str:
+        status = response.status_code
+        if status in self._fixes:
+            return self._fixes[status]
+        if status == httpx.codes.TOO_MANY_REQUESTS:
+            return "wants fewer requests (429); Sluice tries again by itself."
+        if response.is_server_error:
+            return f"answered {status}; see its logs."
+        if response.is_redirect:
+            return f"sent Sluice elsewhere ({status}); set its address as it is after the redirect."
+        return f"refused it ({status}): {_reason(response)}"
+
+    def _json(self, response: httpx.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError:
+            raise FlagServiceUnavailable(
+                f"{self._name} did not answer in JSON; see whether its address is that of its API."
+            ) from None
+
+    def _unreachable(self, error: Exception) -> FlagServiceUnavailable:
+        return FlagServiceUnavailable(
+            f"{self._name} can't be reached ({type(error).__name__}); see whether it is up and its address is right."
+        )
+
+    @staticmethod
+    def _perhaps(error: FlagServiceUnavailable, repeatable: bool, after_s: float | None = None) -> Exception:
+        return _Again(error, after_s) if repeatable else error
+
+
+def _reason(response: httpx.Response) -> str:
+    """The service's own words, on one line."""
+    try:
+        said = response.json()
+        details = said.get("details") or [said]
+        words = str(details[0].get("message") or said.get("name") or "")
+    except (ValueError, AttributeError, IndexError, TypeError):
+        words = ""
+    return " ".join(words.split())[:LONGEST_REASON].rstrip(".") + "." if words else "it gave no reason."
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    stated = response.headers.get("Retry-After", "")
+    return float(stated) if stated.isdecimal() else None
+
+
+def _wait(state: RetryCallState) -> float:
+    stated = _stated(state)
+    return _JITTERED(state) if stated is None else stated + _JITTERED(state)
+
+
+def _stated(state: RetryCallState) -> float | None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    return error.after_s if isinstance(error, _Again) else None
+
+
+def _stop_after(attempts: int, timeout_s: float) -> Callable[[RetryCallState], bool]:
+    tried = stop_after_attempt(attempts)
+
+    def stop(state: RetryCallState) -> bool:
+        # To wait longer than the call may take only hides why.
+        return tried(state) or (_stated(state) or 0) >= timeout_s
+
+    return stop

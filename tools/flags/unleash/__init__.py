@@ -1,0 +1,1 @@
+"""Unleash behind the port: options, exposures as strategies, the service."""
