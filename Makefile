@@ -37,9 +37,10 @@ install: $(VENV)/.installed  ## make .venv with the pinned dependencies
 demo: install  ## a whole rollout on this machine; HEADLESS=1 plays the operator too
 	@$(BIN)/sluice demo $(if $(filter 1,$(HEADLESS)),--headless)
 
+# Where servers are demanded, test-real runs what talks to real ones: one after another, for they share them.
 test: $(VENV)/.installed-dev  ## the whole suite
 	@$(BIN)/python -m pytest -m alone $(ARGS)
-	@$(BIN)/python -m pytest -m "not alone" -n auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -m "not alone$(if $(SLUICE_TEST_NEEDS_SERVERS), and not real)" -n auto --dist worksteal $(ARGS)
 
 test-real: $(VENV)/.installed-dev  ## the tests against real servers, which it starts and stops (needs PostgreSQL and npm)
 	@dir=`mktemp -d` && trap '.ci/servers stop "$$dir" || true; rm -rf "$$dir"' EXIT && trap 'exit 1' INT TERM && \

@@ -24,9 +24,12 @@ class UnleashServer:
     service_token: str = "default:production.of-a-service"
 
     async def define(self, flag: str) -> None:
-        """Make a flag; one that is there stays."""
+        """Make a flag without a strategy; one that is there stays."""
         answer = await self.client.post("features", json={"name": flag, "type": "release"})
-        assert answer.status_code in (201, 409), answer.text
+        if answer.status_code == httpx.codes.CONFLICT:
+            await self.ask("POST", "revive", {"features": [flag]})
+        else:
+            answer.raise_for_status()
 
     async def ask(self, method: str, path: str, body: object = None) -> Any:
         """A request below the project's path, by other hands than Sluice's."""
@@ -35,16 +38,20 @@ class UnleashServer:
         return answer.json() if answer.content else None
 
     async def empty(self) -> None:
-        """Remove every flag, also the archived: their names would stay taken."""
+        """Archive every flag, without its strategies.
+
+        They are not deleted: that ends this release's process when it is still writing down that they were archived.
+        """
         names = [feature["name"] for feature in (await self.ask("GET", "features"))["features"]]
         for name in names:
-            for parent in (await self.ask("GET", f"features/{name}"))["dependencies"]:
+            feature = await self.ask("GET", f"features/{name}")
+            for parent in feature["dependencies"]:
                 await self.ask("DELETE", f"features/{name}/dependencies/{parent['feature']}")
+            for room in feature["environments"]:
+                for strategy in room["strategies"]:
+                    await self.ask("DELETE", f"features/{name}/environments/{room['name']}/strategies/{strategy['id']}")
         if names:
             await self.ask("POST", "archive", {"features": names})
-        archived = (await self.client.get(f"{self.url}/api/admin/search/features?archived=IS:true&limit=100")).json()
-        if gone := [feature["name"] for feature in archived["features"]]:
-            await self.ask("POST", "delete", {"features": gone})
 
 
 @asynccontextmanager
