@@ -10,7 +10,7 @@ from slack_sdk.models.views import View
 from bot import texts
 from bot.blocks import card, freezing, guardrails, notifying, parts, starting
 from bot.blocks.lines import line
-from bot.blocks.mrkdwn import clock_time, escape, fitted, moment_of, name, person
+from bot.blocks.mrkdwn import clock_time, escape, fitted, moment_of, name, person, plain
 from bot.blocks.questions import question
 from bot.health import Finding, Part
 from tools.plans.model import Exposure, Mode
@@ -130,6 +130,8 @@ def _answers(view: RolloutView, approval: ApprovalView, links: Mapping[str, str]
         parts.button(texts.APPROVE, card.APPROVE, approval.id, style="primary"),
         parts.button(texts.REJECT, card.REJECT, approval.id),
     ]
+    for button, label in zip(buttons, (texts.APPROVE, texts.REJECT), strict=True):
+        button.accessibility_label = _of(label, view)
     return parts.actions(*buttons, *_see(view, links))
 
 
@@ -137,7 +139,15 @@ def _see(view: RolloutView, links: Mapping[str, str]) -> list[ButtonElement]:
     if view.id not in links:
         return []
     label = parts.words(texts.HOME_SEE, parts.MAX_BUTTON)
-    return [LinkButtonElement(text=label, url=links[view.id], action_id=SEE)]
+    see = LinkButtonElement(text=label, url=links[view.id], action_id=SEE)
+    see.accessibility_label = _of(texts.HOME_SEE, view)
+    return [see]
+
+
+def _of(label: str, view: RolloutView) -> str:
+    """What a button does, for who hears it and not what stands beside it."""
+    said = texts.HOME_OF.format(label=label, flag=view.flag, environment=view.environment)
+    return plain(said, parts.MAX_BUTTON)
 
 
 # -- what is rolling out ---------------------------------------------------------------------------------------------
@@ -180,6 +190,8 @@ def rollout_lines(view: RolloutView) -> list[str]:
         lines.append(f">{escape(view.pause_reason or texts.NOT_SAID, LINE_CHARACTERS)}")
     elif view.phase is Phase.ROLLING_BACK:
         lines.append(f">{escape(view.rollback_reason or texts.NOT_SAID, LINE_CHARACTERS)}")
+    elif view.frozen is not None:
+        lines.append(freezing.said(texts.HOME_FROZEN, view.frozen))
     return lines
 
 

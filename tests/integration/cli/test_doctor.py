@@ -80,6 +80,8 @@ async def test_all_is_well(well: dict[str, Any]) -> None:
         ("slack", {"api_url": "http://127.0.0.1:9/"}, "slack bot token", "SLUICE_SLACK_API_URL"),
         ("slack", {"alerts_channel": "CNOPE"}, "slack alerts", "no such channel"),
         ("slack", {"alerts_channel": "COUT"}, "slack alerts", "Sluice is not in #outside"),
+        ("slack", {"route": [{"channel": "CIN"}, {"channel": "CNOPE"}]}, "slack route[1]", "no such channel"),
+        ("slack", {"route": [{"channel": "COUT"}]}, "slack route[0]", "Sluice is not in #outside of slack.route[0]"),
         ("policy", {"approvers": []}, "policy", "policy.approvers is empty"),
         ("policy", {"approvers": ["SNOSUCH"]}, "policy", "Slack knows no user group SNOSUCH"),
         ("policy", {"backup": ["SNOSUCH"]}, "policy", "Slack knows no user group SNOSUCH"),

@@ -98,6 +98,21 @@ def test_a_question_for_me_stands_first_with_its_buttons(view: RolloutView, aske
     assert (values["rollout.approve"], values["rollout.reject"], values["home.see"]) == (APPROVAL, APPROVAL, LINK)
 
 
+def test_each_button_says_what_it_is_about_to_who_only_hears_it() -> None:
+    said = [button["accessibility_label"] for button in buttons(home(PROPOSED, link=LINK))[3:]]
+    assert said == [
+        "Approve checkout-v2 in production",
+        "Reject … checkout-v2 in production",
+        "See card checkout-v2 in production",
+    ]
+
+
+def test_a_frozen_rollout_says_so() -> None:
+    text = shown(home(replace(PROGRESSING, frozen=FREEZE)))
+    assert "❄ Frozen until <!date^" in text
+    assert "Black Friday" in text
+
+
 def test_what_others_must_decide_has_no_buttons() -> None:
     seen = home(PROPOSED, asked=(), waiting=0)
     text = shown(seen)
