@@ -19,7 +19,7 @@ from bot.listeners.links import permalink
 from bot.quiet import Held
 from bot.services import Services
 from bot.slack import code_of
-from tools.records.models import Approval, ApprovalCall
+from tools.records.models import Approval, ApprovalCall, Rollout
 from tools.rollouts.approvals import Electors, Status
 from tools.rollouts.views import QuestionView
 
@@ -105,7 +105,9 @@ class Caller:
         query = (
             select(ApprovalCall)
             .join(Approval, Approval.id == ApprovalCall.approval_id)
-            .where(ApprovalCall.person == person, ApprovalCall.ts.is_(None), Approval.status == Status.PENDING)
+            .join(Rollout, Rollout.id == Approval.rollout_id)
+            .where(ApprovalCall.person == person, ApprovalCall.ts.is_(None), self._services.rollouts.scope.rows())
+            .where(Approval.status == Status.PENDING)
             .where(Approval.expires_at > self._services.clock.now())
             .order_by(ApprovalCall.called_at, ApprovalCall.approval_id)
             .limit(MOST_TOGETHER)
