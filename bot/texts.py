@@ -265,6 +265,7 @@ HELP_LOOKING = "*Looking around*"
 HELP_LOOKING_EXAMPLES = (
     ("list", "every rollout that is open"),
     ("history {live}", "what was decided, by whom and when"),
+    ("notify", "what I tell you directly, and your quiet hours"),
     ("plan {idle} --env staging --strategy shadow", "options: `--env`, `--strategy canary | shadow | full`"),
 )
 HELP_FOOT = "Only you can see this. Every rollout has one card with buttons for all of this."
