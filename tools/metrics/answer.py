@@ -35,6 +35,9 @@ SEGMENT = "segment"
 MAX_ROWS = 1_000
 MAX_UNIT_ROWS = 50_000
 MAX_LABEL = 200
+LARGEST_PLAIN = 2**53
+"""Whole numbers up to here are floats without loss."""
+
 MAX_SEGMENT = 80
 """Characters of a segment's label; of a longer one the rest is cut."""
 UNIT = "unit"
@@ -194,7 +197,7 @@ class _Reader:
 
     def _count(self, column: str) -> int:
         value = self._numeric(column)
-        if not math.isfinite(value) or value != int(value):
+        if type(value) is not int and (not math.isfinite(value) or value != int(value)):
             raise self._bad(column, f"is {_shown(value)}, not a whole number")
         self._refuse_negative(column, value)
         return int(value)
@@ -207,6 +210,9 @@ class _Reader:
 
     def _numeric(self, column: str) -> Any:
         value = self._values.get(column, 0)
+        # Thousands of rows a tick: what is usual is not held against abstract classes.
+        if type(value) is float or (type(value) is int and abs(value) <= LARGEST_PLAIN):
+            return value
         if value is None:
             raise self._bad(column, "is NULL; write COALESCE(…, 0) where nothing means none")
         if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
@@ -237,7 +243,7 @@ class _Reader:
 
 
 def _from_epoch(value: Any) -> datetime:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal)):
         raise TypeError
     return datetime.fromtimestamp(float(value), UTC)
 

@@ -81,10 +81,11 @@ class PrometheusMetricSource:
         """Close every connection."""
         await self._api.close()
 
-    def expression(self, query: MetricQuery) -> str:
-        """The PromQL that is run for one question alone. Raises UnknownMetric."""
-        template = self._templates[self._catalogue.get(query.metric).name]
-        return template.expression([template.key(query)], Moments.of(query.window.start, query.window.end))
+    def expression(self, first: MetricQuery, *more: MetricQuery) -> str:
+        """The PromQL that is run for these, which ask for one metric and window. Raises UnknownMetric."""
+        template = self._templates[self._catalogue.get(first.metric).name]
+        keys = dict.fromkeys(template.key(query) for query in (first, *more))
+        return template.expression(keys, Moments.of(first.window.start, first.window.end))
 
     async def _read_alike(self, queries: Sequence[MetricQuery]) -> Mapping[MetricQuery, Reading | SluiceError]:
         try:
@@ -99,8 +100,7 @@ class PrometheusMetricSource:
         moments = Moments.of(window.start, window.end)
         if moments.start == moments.end:
             return _Rows(template, [])
-        keys = dict.fromkeys(template.key(query) for query in queries)
-        return _Rows(template, await self._ask(template.expression(keys, moments), window.end))
+        return _Rows(template, await self._ask(self.expression(*queries), window.end))
 
     def _reading(self, query: MetricQuery, rows: "_Rows") -> Reading | SluiceError:
         definition = self._answered[query.metric]

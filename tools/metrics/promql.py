@@ -97,16 +97,15 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class CounterTemplate:
-    """A checked query of one metric: its selectors by column."""
+    """A checked query of one metric: its selectors by column.
+
+    `open` are the labels that tell one question's series from another's, each with its template.
+    """
 
     definition: MetricDefinition
     query: CounterQuery
     selectors: Mapping[str, Selector]
-
-    @property
-    def open(self) -> tuple[tuple[str, str], ...]:
-        """The labels that tell one question's series from another's, each with its template."""
-        return next(iter(self.selectors.values())).open
+    open: tuple[tuple[str, str], ...]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -164,7 +163,7 @@ def parse_counters(definition: MetricDefinition) -> CounterTemplate:
         raise _refused(definition, f"has a wrong {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     _check_columns(definition, query)
     selectors = {column: _parsed(definition, column, getattr(query, column)) for column in COLUMNS[definition.kind]}
-    template = CounterTemplate(definition, query, selectors)
+    template = CounterTemplate(definition, query, selectors, next(iter(selectors.values())).open)
     for column, selector in selectors.items():
         if selector.open != template.open:
             raise _refused(definition, f"must name $flag and $environment in {column} in the same labels as before it")
