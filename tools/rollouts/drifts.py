@@ -125,7 +125,9 @@ def news(before: Mapping[str, Any], assessment: Assessment) -> tuple[list[str], 
 
 
 def _departed(carried: Any) -> set[str]:
-    return set(carried.get("departed", ())) if isinstance(carried, dict) else set()
+    """The names; of what is damaged none, which the metric's own verdict or sentence says."""
+    known = carried.get("departed") if isinstance(carried, dict) else None
+    return set(known) if isinstance(known, dict) else set()
 
 
 def mix_test(expected: Expected) -> MixTest:

@@ -171,6 +171,20 @@ async def test_evidence_that_is_damaged_starts_anew_and_is_named() -> None:
     assert not (await look(house, MOVED)).mixes[0].seen
 
 
+@pytest.mark.parametrize("key", ["errors:live", "regions:mix"])
+@pytest.mark.parametrize("damaged", [7, 1e308, "changed", [["changed"]], {"changed": 5}, {"changed": "yesterday"}])
+async def test_what_is_damaged_of_what_had_drifted_stops_no_check(key: str, damaged: Any) -> None:
+    house = gate()
+    await look(house, MOVED, 20)
+    house.rollout.evidence[key]["departed"] = damaged
+    before = copy.deepcopy(house.rollout.evidence)
+    found = await look(house, MOVED)
+    said = found.verdict.why if key == "errors:live" else found.mixes[0].why
+    assert "can't be read" in said
+    assert (found.verdict.outcome is Outcome.ERROR) == (key == "errors:live")
+    assert drifts.news(before, found) == ([], [])
+
+
 async def test_odd_labels_are_data() -> None:
     house = gate()
     label = "<!channel> *eu*\n\u202e'); DROP TABLE" + "x" * 500
