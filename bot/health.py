@@ -16,7 +16,7 @@ from tools.records.models import ModelCall
 if TYPE_CHECKING:
     from bot.services import Services
 
-EVERY = timedelta(seconds=30)
+EVERY = timedelta(seconds=15)
 PATIENCE_S = 10.0
 OF_LATE = timedelta(days=1)
 """For how long what the model did last says something about it."""
@@ -92,11 +92,13 @@ async def _answers(part: Part, name: str, check: Awaitable[None], services: "Ser
 
 async def _model(services: "Services") -> Finding:
     """What came of the newest request: to ask one more would cost money."""
-    name = services.settings.model.name or ""
+    name = services.settings.model.name
+    if name is None:
+        return Finding(Part.MODEL, "", None, None)
     since = services.clock.now() - OF_LATE
     newest = select(ModelCall.error, ModelCall.started_at).where(ModelCall.started_at > since)
     async with services.database.read() as session:
         row = (await session.execute(newest.order_by(ModelCall.started_at.desc()).limit(1))).first()
-    if row is None or not name:
+    if row is None:
         return Finding(Part.MODEL, name, None, None)
     return Finding(Part.MODEL, name, row.error is None, row.started_at)
