@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-flags_app = typer.Typer(help="Sluice's own flags.", no_args_is_help=True, rich_markup_mode=None)
+flags_app = typer.Typer(help="The flags that there are.", no_args_is_help=True, rich_markup_mode=None)
 audit_app = typer.Typer(help="The decision log: verify it, export it.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(flags_app, name="flags")
 app.add_typer(audit_app, name="audit")
@@ -324,6 +324,18 @@ def flags_list(environment: Environment = None, config: Config = None) -> None:
         from bot.console import flags
 
         await flags.show_all(services, environment)
+
+    _with_services(config, environment, act)
+
+
+@flags_app.command("import")
+def flags_import(environment: Environment = None, config: Config = None) -> None:
+    """Write a spec for each flag that the flag service has, and say which of them Sluice can't set."""
+
+    async def act(services: "Services", environment: str) -> None:
+        from bot.console import flags
+
+        await flags.take_over(services, environment)
 
     _with_services(config, environment, act)
 

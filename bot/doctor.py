@@ -132,7 +132,9 @@ async def _database(database: Database) -> str:
 async def _flags(settings: Settings, flags: FlagService, database: Database) -> str:
     check_there(database)
     await flags.check()
-    return f"{settings.flags.type} answers"
+    able = flags.capabilities
+    delay = f", services see a change within {able.read_back_delay.total_seconds():g} s" if able.read_back_delay else ""
+    return f"{settings.flags.type} answers{delay}"
 
 
 async def _specs(settings: Settings, specs: SpecSource) -> str:

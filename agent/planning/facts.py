@@ -11,7 +11,7 @@ from agent.planning.sentences import audience_lines, kpi_line
 from agent.planning.telemetry import Telemetry
 from agent.redaction import redacted
 from tools.errors import InvalidInput, NotFound, Unavailable
-from tools.flags.base import FlagNotFound, FlagRef, FlagService, FlagState
+from tools.flags.base import FlagNotFound, FlagRef, FlagService, FlagState, check_settable
 from tools.plans.kinds import guards, is_sized, without_splits
 from tools.plans.model import Audience, Expected, Guardrail, Plan
 from tools.plans.planner import Baseline, CannotBeProven, Feature
@@ -50,9 +50,10 @@ class Archive:
         """All of it. Raises FlagNotFound, InvalidSpec, CannotBeProven (a silent metric), and what the sources raise."""
         spec = await self.spec_of(request.flag)
         flag = await self.flags.read(FlagRef(request.flag, request.environment))
+        check_settable(flag)
         warnings = [] if spec is not None else [f"There is no spec for {request.flag}: every metric guards it."]
         warnings += _ownership(spec)
-        warnings += await self._dependencies(spec, request.environment)
+        warnings += await self._dependencies(_needed(spec, flag), request.environment)
         try:
             baselines = tuple([await self._guarding(kpi, flag, spec) for kpi in self._kpis(spec)])
         except CannotBeProven as error:
@@ -134,10 +135,10 @@ class Archive:
             return [kpi for kpi in spec.kpis if is_sized(catalogue.get(kpi.metric).kind)]
         return [self.telemetry.of_catalogue(metric) for metric, kind in catalogue.kinds.items() if is_sized(kind)]
 
-    async def _dependencies(self, spec: Spec | None, environment: str) -> list[str]:
+    async def _dependencies(self, needed: Iterable[str], environment: str) -> list[str]:
         """A sentence for each flag that this one needs and that not everyone has yet."""
         found = []
-        for name in spec.depends_on if spec is not None else ():
+        for name in needed:
             try:
                 exposure = (await self.flags.read(FlagRef(name, environment))).exposure
             except FlagNotFound:
@@ -148,6 +149,11 @@ class Archive:
         return found
 
 
+def _needed(spec: Spec | None, flag: FlagState) -> tuple[str, ...]:
+    """The flags that this one needs, as its spec and its flag service say."""
+    return tuple(dict.fromkeys([*(spec.depends_on if spec is not None else ()), *flag.depends_on]))
+
+
 def _feature(request: PlanRequest, spec: Spec | None, flag: FlagState) -> Feature:
     stated = audience_lines(spec.content) if spec is not None else None
     return Feature(
@@ -156,7 +162,7 @@ def _feature(request: PlanRequest, spec: Spec | None, flag: FlagState) -> Featur
         control=flag.control,
         treatment=flag.treatment,
         tags=spec.tags if spec is not None else (),
-        depends_on=spec.depends_on if spec is not None else (),
+        depends_on=_needed(spec, flag),
         spec_author=spec.author if spec is not None else None,
         spec_sha256=spec.sha256 if spec is not None else None,
         audience=_audience(spec) if spec is not None else Audience(),

@@ -30,5 +30,6 @@ class Rules:
             granularity=able.granularity,
             audiences=able.audiences,
             shadow=able.shadow,
+            delay=able.read_back_delay,
             kinds=self.kinds,
         )

@@ -120,6 +120,12 @@ def check_granularity(exposure: Exposure, able: Capabilities) -> None:
         )
 
 
+def check_settable(state: FlagState) -> None:
+    """Raise NotSettable for a flag that Sluice can't set as it is built in its service."""
+    if state.obstacle:
+        raise NotSettable(f"Flag {state.ref} can't be set by Sluice: {state.obstacle}.")
+
+
 async def close(service: FlagService) -> None:
     """Let go of the service's connections, where it holds any."""
     if isinstance(service, Closing):

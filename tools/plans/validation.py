@@ -1,6 +1,7 @@
 """What is wrong with a plan, in sentences that say what to change. Pure."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from itertools import pairwise
 
 from tools.clock import in_words
@@ -21,17 +22,24 @@ class InvalidPlan(InvalidInput):
 
 
 def check_plan(
-    plan: Plan, policy: Policy, *, granularity: float, audiences: bool, shadow: bool, kinds: Kinds = NO_KINDS
+    plan: Plan,
+    policy: Policy,
+    *,
+    granularity: float,
+    audiences: bool,
+    shadow: bool,
+    delay: timedelta = timedelta(0),
+    kinds: Kinds = NO_KINDS,
 ) -> None:
     """Raise InvalidPlan unless the plan is sound, within policy, and within what the flag service can serve.
 
-    `granularity` is the finest share in percent; `audiences` and `shadow` say whether those are supported. `kinds` are
-    those of the catalogue's metrics.
+    `granularity` is the finest share in percent; `audiences` and `shadow` say whether those are supported; `delay` is
+    how long services may take to see a change. `kinds` are those of the catalogue's metrics.
     """
     problems = [*_shape(plan), *_service(plan, granularity, audiences, shadow), *_policy(plan, policy)]
     problems += control_faults(plan, kinds)
     for number, stage in enumerate(plan.stages, start=1):
-        problems += [f"Stage {number}: {problem}" for problem in _stage(stage)]
+        problems += [f"Stage {number}: {problem}" for problem in _stage(stage, delay)]
     if problems:
         raise InvalidPlan(problems)
 
@@ -80,11 +88,13 @@ def _steady(plan: Plan) -> Iterator[str]:
         yield f"{metric} has different margins or directions in different stages; give it one of each."
 
 
-def _stage(stage: Stage) -> Iterator[str]:
+def _stage(stage: Stage, delay: timedelta) -> Iterator[str]:
     if stage.exposure.percent <= 0:
         yield "the exposure must be more than 0 %."
     if stage.time_limit < stage.bake:
         yield "the time limit is shorter than the bake time; make it at least as long."
+    if stage.bake < delay:
+        yield f"services take up to {in_words(delay)} to see a change; bake at least that long."
     if stage.time_limit.total_seconds() <= 0:
         yield "the time limit must be more than 0 s."
     yield from _repeated(stage.guardrails)

@@ -9,9 +9,16 @@ from tools.plans.model import Audience, Exposure, Guardrail, Mode, Plan, Stage, 
 from tools.plans.validation import InvalidPlan, check_plan
 
 
-def problems(plan: Plan, *, granularity: float = 0.001, audiences: bool = True, shadow: bool = True) -> str:
+def problems(
+    plan: Plan,
+    *,
+    granularity: float = 0.001,
+    audiences: bool = True,
+    shadow: bool = True,
+    delay: timedelta = timedelta(0),
+) -> str:
     try:
-        check_plan(plan, POLICY, granularity=granularity, audiences=audiences, shadow=shadow)
+        check_plan(plan, POLICY, granularity=granularity, audiences=audiences, shadow=shadow, delay=delay)
     except InvalidPlan as error:
         return " ".join(error.problems)
     return ""
@@ -56,6 +63,10 @@ def test_what_the_flag_service_cannot_do_is_said_before_the_start() -> None:
     narrow = stage(5).model_copy(update={"exposure": Exposure(percent=5, audience=Audience(regions=("eu",)))})
     assert "audience" in problems(make_plan(narrow), audiences=False)
     assert "shadow variant" in problems(make_plan(shadow(5), strategy=Strategy.SHADOW), shadow=False)
+    short = stage(5).model_copy(update={"bake": timedelta(seconds=10)})
+    said = problems(make_plan(short), delay=timedelta(seconds=15))
+    assert "Stage 1: services take up to 15 s to see a change; bake at least that long." in said
+    assert not problems(make_plan(short), delay=timedelta(seconds=10))
 
 
 def test_a_full_plan_with_a_ceiling_is_accepted_and_free_environments_have_no_limits() -> None:

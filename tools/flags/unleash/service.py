@@ -28,6 +28,7 @@ from tools.flags.base import (
     FlagState,
     NotSettable,
     check_granularity,
+    check_settable,
 )
 from tools.flags.http import FlagApi, NoSuchThing
 from tools.flags.unleash.options import UnleashOptions
@@ -217,7 +218,7 @@ class UnleashFlagService:
     async def _lower_foreign(self, ref: FlagRef, exposure: Exposure, state: FlagState) -> None:
         """Take back what can't be set: switched off is less than any exposure asked for."""
         if exposure.percent > 0 and exposure.percent >= state.exposure.percent:
-            raise NotSettable(f"Flag {ref} can't be set by Sluice: {state.obstacle}.")
+            check_settable(state)
         await self._change(ref, "POST", "off", repeatable=True)
 
     async def _change(self, ref: FlagRef, method: str, what: str, body: object = None, *, repeatable: bool) -> Any:

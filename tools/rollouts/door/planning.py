@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.errors import Conflict
-from tools.flags.base import FlagRef
+from tools.flags.base import FlagRef, check_settable
 from tools.plans.model import Plan
 from tools.plans.validation import check_plan
 from tools.records.models import Conversation, Rollout
@@ -33,7 +33,9 @@ async def propose(
     context.scope.check_begins(place.workspace)
     await reading.check_free(context, plan.flag, plan.environment)
     _check_plan(context, plan)
-    served = (await context.flags.read(FlagRef(plan.flag, plan.environment))).exposure
+    flag = await context.flags.read(FlagRef(plan.flag, plan.environment))
+    check_settable(flag)
+    served = flag.exposure
     changes.check_room(plan, served)
     members = await membership.known(context, plan, place.workspace)
 
@@ -108,6 +110,7 @@ def _check_plan(context: Context, plan: Plan) -> None:
         granularity=able.granularity,
         audiences=able.audiences,
         shadow=able.shadow,
+        delay=able.read_back_delay,
         kinds=context.kinds,
     )
 
