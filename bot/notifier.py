@@ -21,10 +21,11 @@ from sqlalchemy import select
 
 from bot.clients import Clients, without_retries
 from bot.pacing import Pace, Paces, edits_in, is_of_edits
+from bot.posting import Messenger
 from bot.quiet import Held
 from bot.services import Services
 from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
-from bot.telling import LINES, Messenger, Teller
+from bot.telling import LINES, Teller
 from bot.vault import KeyLost
 from tools.errors import SluiceError
 from tools.people.base import PeopleUnavailable

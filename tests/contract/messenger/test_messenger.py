@@ -7,8 +7,8 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.posting import Messenger
 from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after, status_of
-from bot.telling import Messenger
 from bot.workspace import running_workspace
 from tests.unit.notifier.slack import NO_ANSWER, FakeSlack, refusal
 

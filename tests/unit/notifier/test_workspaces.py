@@ -6,8 +6,8 @@ import pytest
 
 from bot.clients import Clients, NotInstalled
 from bot.notifier import Notifier
+from bot.posting import Messenger
 from bot.settings import Settings
-from bot.telling import Messenger
 from bot.vault import KeyLost
 from tests.unit.notifier.desk import Desk
 from tests.unit.notifier.slack import FakeSlack, refusal
