@@ -33,7 +33,9 @@ app = typer.Typer(
 )
 flags_app = typer.Typer(help="The flags that there are.", no_args_is_help=True, rich_markup_mode=None)
 audit_app = typer.Typer(help="The decision log: verify it, export it.", no_args_is_help=True, rich_markup_mode=None)
+metrics_app = typer.Typer(help="The metrics of the catalogue.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(flags_app, name="flags")
+app.add_typer(metrics_app, name="metrics")
 app.add_typer(audit_app, name="audit")
 
 
@@ -338,6 +340,28 @@ def flags_import(environment: Environment = None, config: Config = None) -> None
         await flags.take_over(services, environment)
 
     _with_services(config, environment, act)
+
+
+@metrics_app.command("try")
+def metrics_try(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The metric's name in the settings")],
+    flag: Annotated[
+        str | None, typer.Option("--flag", help="Of which flag [default: the only one]", callback=_checked("flag"))
+    ] = None,
+    since: Annotated[str, typer.Option("--since", metavar="TIME", help="How far back, such as 10m or 24h")] = "10m",
+    environment: Environment = None,
+    config: Config = None,
+) -> None:
+    """Show a metric's query, its answer and what a verdict would get; exit status 1 if there is nothing to judge."""
+    length = _length(since)
+    assert length is not None, "what is given is a length"
+
+    async def act(services: "Services", environment: str) -> bool:
+        from bot.console import metrics
+
+        return await metrics.try_out(services, name, flag, environment, length)
+
+    _exit_unless(_with_services(config, environment, act))
 
 
 @audit_app.command("verify")

@@ -168,3 +168,12 @@ class BatchSource(Protocol):
     async def check(self) -> None:
         """As a metric source's."""
         ...
+
+
+@runtime_checkable
+class SpokenSource(Protocol):
+    """A metric source with a language in which one text is the whole question."""
+
+    def expression(self, first: MetricQuery, *more: MetricQuery) -> str:
+        """What the server is sent for these, which ask for one metric and window. Raises UnknownMetric."""
+        ...
