@@ -108,7 +108,7 @@ async def test_two_of_the_group_start_it_and_the_card_says_who_and_when(office: 
     assert "*0 of 2 approved* · asked by" in readable(office.card())
     assert await office.press("approve", user=JONAS) is None
     card = readable(office.card())
-    assert f"*1 of 2 approved* by <@{JONAS}> at <!date^" in card
+    assert f"*1 of 2 approved* by <@{JONAS}>, <!date^" in card
     assert "You have already answered this" in (await office.press("approve", user=JONAS) or "")
     assert (await office.view()).phase is Phase.PROPOSED
     assert await office.press("approve", user=AIKO) is None
