@@ -145,6 +145,7 @@ NO_DATA_KINDS: dict[NoData, str] = {
 VALUE_AT_MOST = "{value} · at most {limit}"
 VALUE_AT_LEAST = "{value} · at least {limit}"
 VALUE_OF_SPLIT = "{value} of new assignments · {limit} planned"
+VALUE_LATELY = "lately {value}"
 VALUE_TIMES_CONTROL = "{times} × control"
 LIMIT_TIMES_CONTROL = "{limit} ({margin} × control's {control})"
 LIMIT_PART_OF_CONTROL = "{limit} (control's {control} ÷\N{NO-BREAK SPACE}{margin})"

@@ -29,8 +29,10 @@ def value(guardrail: Guardrail, verdict: Verdict, numbers: Numbers, *, against_c
         seen, planned = texts.rate(verdict.treatment_rate), texts.rate(verdict.control_rate)
         return texts.VALUE_OF_SPLIT.format(value=f"*{seen}*", limit=planned)
     sentence = texts.VALUE_AT_MOST if guardrail.direction is Direction.INCREASE else texts.VALUE_AT_LEAST
-    limit = _limit(guardrail, verdict.control_rate, numbers, against_ceiling=against_ceiling)
-    return sentence.format(value=f"*{_seen(verdict, numbers)}*", limit=limit)
+    control = verdict.control_rate if verdict.lately is None else verdict.lately[1]
+    limit = _limit(guardrail, control, numbers, against_ceiling=against_ceiling)
+    said = sentence.format(value=f"*{_seen(verdict, numbers)}*", limit=limit)
+    return said if verdict.lately is None else texts.VALUE_LATELY.format(value=said)
 
 
 def evidence(verdict: Verdict, guardrail: Guardrail | None = None, *, accepted: bool = False) -> list[str]:
@@ -107,7 +109,7 @@ def _seen(verdict: Verdict, numbers: Numbers) -> str:
     """What treatment was; of a histogram without sums only how it compares."""
     if verdict.treatment_rate is None and verdict.ratio is not None and numbers.kind is MetricKind.LATENCY:
         return texts.VALUE_TIMES_CONTROL.format(times=f"{verdict.ratio:.3g}")
-    return _measured(verdict.treatment_rate, numbers)
+    return _measured(verdict.treatment_rate if verdict.lately is None else verdict.lately[0], numbers)
 
 
 def _measured(value: float | None, numbers: Numbers) -> str:

@@ -31,7 +31,7 @@ Turner, Ly and Grünwald, "Generic E-variables for exact sequential k-sample tes
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -51,7 +51,8 @@ from tools.gates.judging import (
     decide,
     percent,
 )
-from tools.gates.verdict import NoData, Outcome, Verdict, no_data
+from tools.gates.onset import NO_ONSET, Onset
+from tools.gates.verdict import Harm, NoData, Outcome, Verdict, no_data
 from tools.gates.wealth import SMALLEST, BadEvidence, Floats
 
 __all__ = [
@@ -69,7 +70,9 @@ __all__ = [
     "update_all",
 ]
 
-VERSION = 2
+VERSION = 3
+WITHOUT_ONSET = 2
+"""Before it was kept since when treatment does harm."""
 
 # From this rate on, the evidence that is lost by taking events for Poisson outweighs what a boost brings.
 COMMON = 0.03
@@ -114,7 +117,8 @@ class CountEvidence:
     """All that is kept between two checks, some 2 KB as JSON. It may be carried from stage to stage.
 
     `control` and `treatment` are totals after burn-in, `warming_control` and `warming_treatment` those during it;
-    `matched` holds the two sums of the Mantel-Haenszel ratio, which compares the arms within each interval.
+    `matched` holds the two sums of the Mantel-Haenszel ratio, which compares the arms within each interval. `onset` is
+    what was counted since the harm began that is going on, if one is.
     """
 
     direction: Direction
@@ -126,6 +130,7 @@ class CountEvidence:
     warming_control: Counts = NOTHING
     warming_treatment: Counts = NOTHING
     matched: tuple[float, float] = (0.0, 0.0)
+    onset: Onset = NO_ONSET
     intervals: int = 0
     version: int = VERSION
 
@@ -147,13 +152,14 @@ class CountEvidence:
             "warming_control": self.warming_control.to_json(),
             "warming_treatment": self.warming_treatment.to_json(),
             "matched": list(self.matched),
+            "onset": self.onset.to_json(),
             "intervals": self.intervals,
         }
 
     @classmethod
     def from_json(cls, plain: Any) -> Self:
         """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
-        check_version(plain, VERSION)
+        version = check_version(plain, WITHOUT_ONSET, VERSION)
         try:
             treatment_alone, control_alone = plain["matched"]
             matched = float(treatment_alone), float(control_alone)
@@ -169,6 +175,7 @@ class CountEvidence:
                 warming_control=Counts.from_json(plain["warming_control"]),
                 warming_treatment=Counts.from_json(plain["warming_treatment"]),
                 matched=matched,
+                onset=NO_ONSET if version == WITHOUT_ONSET else Onset.from_json(plain["onset"]),
                 intervals=int(plain["intervals"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -356,6 +363,7 @@ def _counted(interval: Interval, books: Books) -> CountEvidence:
         *settled,
         *warming,
         matched=evidence.matched if interval.burning_in else _matched(evidence.matched, control, treatment),
+        onset=evidence.onset.after(evidence.direction, evidence.margin, control, treatment),
         intervals=evidence.intervals + 1,
     )
 
@@ -423,10 +431,8 @@ def judge(test: CountTest, evidence: CountEvidence) -> Verdict:
         treatment_events=evidence.treatment.events,
         control_events=evidence.control.events,
     )
-    facts = (
-        f"treatment {percent(treatment.rate)} of {treatment.exposures:,}, control {percent(control.rate)} of "
-        f"{control.exposures:,}" + ("" if ratio is None else f", ×{ratio:.3g}")
-    )
+    facts = _facts(control, treatment, ratio)
+    lately = evidence.onset.lately(control + treatment)
     side = "below" if test.direction is Direction.INCREASE else "above"
     quiet = not (control.events or treatment.events)
     question = Question(
@@ -434,8 +440,22 @@ def judge(test: CountTest, evidence: CountEvidence) -> Verdict:
         safe=f"it is {side} ×{test.safe_ratio:.3g}",
         stuck=" No event in either arm yet, so rates can't be compared." if quiet else "",
         burning_in=warming,
+        lately="" if lately is None else _facts(*lately, _times(*lately)),
     )
-    return decide(test, evidence.books, numbers, question)
+    said = decide(test, evidence.books, numbers, question)
+    if lately is None or said.harm is Harm.NONE:
+        return said
+    return replace(said, lately=(lately[1].rate, lately[0].rate))
+
+
+def _times(control: Counts, treatment: Counts) -> float | None:
+    return treatment.rate / control.rate if treatment.rate is not None and control.rate else None
+
+
+def _facts(control: Counts, treatment: Counts, ratio: float | None) -> str:
+    said = f"treatment {percent(treatment.rate)} of {treatment.exposures:,}"
+    said += f", control {percent(control.rate)} of {control.exposures:,}"
+    return said if ratio is None else f"{said}, ×{ratio:.3g}"
 
 
 def check_same_test(test: CountTest, evidence: CountEvidence) -> None:

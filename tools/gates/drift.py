@@ -35,7 +35,7 @@ VERSION = 1
 ABOVE, BELOW, FAR_BELOW = 1.5, 1 / 1.5, 0.4
 MOST_A_MINUTE = 1.0
 HEADROOM = 2.0
-# What is said of the present is a mean over so many minutes, those further back counting less and less.
+# What is said of a drift is a mean over so many minutes, those further back counting less and less.
 MEMORY = 10.0
 
 Range = tuple[float, float]
@@ -92,7 +92,8 @@ class DriftEvidence:
 
     `below` and `above` are log M (0 or more, or what the last look left below it) by quantity; `share` is the range of
     the share that they are about, as a new stage has another. `minutes`, `control` (exposures, events) and `treatment`
-    (exposures) are of late, fading.
+    (exposures) are those since the last look before which no M was above 1: since the drift began, if one has; what is
+    further back than `MEMORY` fades.
     """
 
     below: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -150,7 +151,8 @@ class Departure:
 
     def __str__(self) -> str:
         show = _per_minute if self.quantity is Quantity.TRAFFIC else percent
-        low, high = (show(end) for end in self.planned)
+        most = math.inf if self.quantity is Quantity.TRAFFIC else 1.0
+        low, high = (show(min(end, most)) for end in self.planned)
         side = "above" if self.above else "below"
         return f"{NAMES[self.quantity]} is {show(self.seen)}, {side} the {low} to {high} that the plan was made for"
 
@@ -200,7 +202,8 @@ def update(
     for index, (down, up) in enumerate(_log_ratios(test, minutes, control, treatment)):
         below[index] = _next(test, below[index], down)
         above[index] = _next(test, above[index], up)
-    kept = math.exp(-minutes / MEMORY)
+    is_calm = max(*evidence.below, *evidence.above) <= 0
+    kept = 0.0 if is_calm else math.exp(-minutes / MEMORY)
     return replace(
         evidence,
         below=(below[0], below[1], below[2]),

@@ -169,13 +169,13 @@ def check_margin(margin: float) -> None:
         raise BadEvidence(f"Stored evidence is of the margin {margin}, which no test has; start new evidence.")
 
 
-def check_version(plain: Any, known: int) -> None:
-    """Raises BadEvidence when stored evidence is of a version that this code does not know."""
+def check_version(plain: Any, *known: int) -> int:
+    """The version of stored evidence. Raises BadEvidence when it is one that this code does not know."""
     version = plain.get("version") if isinstance(plain, Mapping) else None
-    if version != known:
-        raise BadEvidence(
-            f"Stored evidence has version {version!r} and this release reads {known}: start new evidence."
-        )
+    if version in known and type(version) is int:
+        return version
+    readable = " and ".join(map(str, known))
+    raise BadEvidence(f"Stored evidence has version {version!r} and this release reads {readable}: start new evidence.")
 
 
 class Likelihood(Protocol):
@@ -347,6 +347,7 @@ class Question:
     safe: str  # what "safe" would mean
     stuck: str = ""  # why waiting alone may not bring a proof of safety
     burning_in: bool = False
+    lately: str = ""  # what was measured since a harm began, where that is not all there is
 
 
 def decide(test: Levels, books: Books, numbers: Verdict, question: Question) -> Verdict:
@@ -396,7 +397,8 @@ def _harm(test: Levels, harm_e: float) -> Harm:
 
 def _harmful(test: Levels, claim: str, seen: Verdict, question: Question) -> str:
     levels = f"pauses from {1 / test.alpha_pause:.4g}, rolls back from {1 / test.alpha_rollback:.4g}"
-    return f"{claim}: {question.facts}. Evidence of harm is {_amount(seen.harm_e)}; it {levels}."
+    facts = f"{question.lately}; in all {question.facts}" if question.lately else question.facts
+    return f"{claim}: {facts}. Evidence of harm is {_amount(seen.harm_e)}; it {levels}."
 
 
 def _undecided(test: Levels, seen: Verdict, question: Question) -> str:

@@ -62,7 +62,8 @@ class Verdict:
     rollout in 20, however often it is looked at. `pause_from` and `rollback_from` are the `harm_e` from which this
     guardrail alone pauses and rolls back; None: whatever it shows, it doesn't. `treatment_n` and `control_n` are
     exposures after burn-in. `drift` says what is not as it was planned, in a sentence; it is part of `why` too.
-    `ratio_range` are the bounds of a confidence sequence around `ratio`, for means and latencies.
+    `ratio_range` are the bounds of a confidence sequence around `ratio`, for means and latencies. `lately` are
+    treatment's and control's rates since a harm began, where it did not begin with the first exposures.
     """
 
     outcome: Outcome
@@ -84,16 +85,18 @@ class Verdict:
     rollback_from: float | None = ROLLBACK_FROM
     drift: str = ""
     ratio_range: tuple[float, float] | None = None
+    lately: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that `json.dumps` takes and `from_json` reads back exactly; what is as usual is left out."""
         plain = asdict(self)
         if not self.drift:
             del plain["drift"]
-        if self.ratio_range is None:
-            del plain["ratio_range"]
-        else:
-            plain["ratio_range"] = list(self.ratio_range)
+        for name in ("ratio_range", "lately"):
+            if plain[name] is None:
+                del plain[name]
+            else:
+                plain[name] = list(plain[name])
         for name, usual in (("pause_from", PAUSE_FROM), ("rollback_from", ROLLBACK_FROM)):
             if plain[name] == usual:
                 del plain[name]
@@ -111,9 +114,12 @@ class Verdict:
                 "harm": Harm(plain["harm"]),
                 "no_data": None if reason is None else NoData(reason),
             }
-            pair = plain.get("ratio_range")
-            between = {} if pair is None else {"ratio_range": (float(pair[0]), float(pair[1]))}
-            return cls(**{**plain, **between, **enums})
+            pairs = {
+                name: (float(plain[name][0]), float(plain[name][1]))
+                for name in ("ratio_range", "lately")
+                if plain.get(name) is not None
+            }
+            return cls(**{**plain, **pairs, **enums})
         except (LookupError, TypeError, ValueError) as error:
             raise BadVerdict(
                 f"This stored verdict can't be read ({error}); judge the stored evidence again."
