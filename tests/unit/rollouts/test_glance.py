@@ -1,5 +1,6 @@
 """Everything that is open at a glance: who is asked, what was decided, and whose it is."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -35,7 +36,7 @@ async def test_who_may_answer_and_has_not(world: World) -> None:
 
 async def test_who_has_answered_is_not_asked_again(world: World) -> None:
     policy = POLICY.model_copy(update={"approval": (ApprovalRule(approvers=(JONAS, AIKO), needed=2),)})
-    world.service._policy = policy
+    world.service._context = replace(world.service._context, policy=policy)
     view = await world.proposed()
     assert view.approval is not None
     await world.service.approve(view.approval.id, actor=JONAS)
