@@ -157,25 +157,33 @@ def _draw_evidence(axes: "Axes", trace: Trace, palette: Palette) -> None:
     axes.set_ylim(LEAST_EVIDENCE, min(top, MOST_EVIDENCE))
     axes.plot(times, safe, color=palette.safe, linewidth=2.2)
     axes.plot(times, harm, color=palette.limit, linestyle="-.", linewidth=2.2)
-    lowest = min((level for level, _ in levels), default=0.0) if len(levels) > 1 else 0.0
-    for level, said in levels:
-        under = level == lowest
+    for level, _ in levels:
         axes.axhline(level, color=palette.faint, linestyle=(0, (1, 2)), linewidth=1.2)
-        axes.annotate(
-            said,
-            (0.0, level),
-            xycoords=("axes fraction", "data"),
-            xytext=(2, -2 if under else 2),
-            textcoords="offset points",
-            va="top" if under else "bottom",
-            color=palette.faint,
-            fontsize=10,
-        )
+    _name_levels(axes, levels, palette)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_ylabel("evidence", color=palette.faint, fontsize=11)
     axes.minorticks_off()
     axes.set_xlabel(f"{_unit(trace)[1]} since the first check", color=palette.faint, fontsize=11)
     _label_ends(axes, [(safe[-1], "of safety", palette.safe), (harm[-1], "of harm", palette.limit)])
+
+
+def _name_levels(axes: "Axes", levels: Sequence[tuple[float, str]], palette: Palette) -> None:
+    """The lowest below its line, the others in one line above the highest: they stand too near for a line each."""
+    *upper, (lowest, lowest_said) = sorted(levels, reverse=True)
+    named = [(lowest, lowest_said, -2, "top")]
+    if upper:
+        named.append((upper[0][0], " · ".join(said for _, said in upper), 2, "bottom"))
+    for level, said, apart, side in named:
+        axes.annotate(
+            said,
+            (0.0, level),
+            xycoords=("axes fraction", "data"),
+            xytext=(2, apart),
+            textcoords="offset points",
+            va=side,
+            color=palette.faint,
+            fontsize=10,
+        )
 
 
 def _draw_stages(rates: "Axes", evidence: "Axes", trace: Trace, palette: Palette) -> None:
