@@ -209,6 +209,9 @@ class TestSettingsFile:
         assert [rule["needed"] for rule in shown["policy"].pop("approval")] == [2]
         assert [freeze["name"] for freeze in shown["policy"].pop("freezes")] == ["year end"]
         assert shown["planning"].pop("reachable")["production"]["users"] == 120_000
+        unleash = shown["flags"]["unleash"]
+        examples = {name: unleash.pop(name) for name in ("url", "token_file", "environments", "shadow_variant")}
+        assert examples["environments"] == {"staging": "development"}
         defaults = Settings()
         for section in ("http", "planning", "scheduler", "policy", "flags", "specs", "jobs", "ofrep"):
             again = Settings.model_validate({section: shown[section]})
