@@ -7,7 +7,7 @@ any point and run again by anyone.
 import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -20,30 +20,14 @@ from tools.flags.base import FlagRef, FlagService, FlagState
 from tools.gates import Outcome
 from tools.metrics.budget import USUAL_WINDOW
 from tools.metrics.router import Metrics
-from tools.plans import policy as policies
 from tools.plans.model import LONGEST_PAUSE, Exposure, Plan
 from tools.plans.policy import Policy
 from tools.records import leases
 from tools.records.database import Database
-from tools.records.models import Acceptance, GateCheck, Intent, Rollout, new_id
-from tools.rollouts import (
-    acceptances,
-    approvals,
-    assessing,
-    changes,
-    checks,
-    decisions,
-    drifts,
-    freezes,
-    measuring,
-    preparing,
-    raising,
-    store,
-)
+from tools.records.models import Acceptance, Intent, Rollout, new_id
+from tools.rollouts import acceptances, assessing, checks, consequences, measuring, preparing, store
 from tools.rollouts.budgets import spent_budgets
-from tools.rollouts.events import SLUICE, Happening, Tell, happened, refresh_card
 from tools.rollouts.executor import BACKOFF_CAP, Executor, backoff, confirm_stage, respect_hand
-from tools.rollouts.freezes import FreezeView
 from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.store import IntentStatus
 
@@ -224,20 +208,9 @@ class Controller:
 
         async def act(session: AsyncSession) -> None:
             rollout = await store.load(session, snapshot.rollout.id)
-            if Phase(rollout.phase) is not Phase.PROPOSED:
-                return
-            at = self._clock.now()
-            freeze = await freezes.holding(session, self._policy, rollout, snapshot.plan, at)
-            await freezes.note(session, rollout, freeze, at=at)
-            for approval in await approvals.pending(session, rollout.id):
-                if freeze is not None:
-                    await approvals.void(session, rollout, approval, at=at, why=_sentence(freeze), tell=Tell.THREAD)
-                elif flag is not None:
-                    await approvals.void_if_moved(session, rollout, approval, flag.exposure, at=at)
-            waiting = await approvals.mind(session, rollout, at=at)
-            look = at + raising.LOOKS_AT_THE_FLAG_EVERY
-            over = freeze.end if freeze is not None else None
-            rollout.due_at = min(look, *map(approvals.due_next, waiting)) if waiting else over
+            if Phase(rollout.phase) is Phase.PROPOSED:
+                served, at = None if flag is None else flag.exposure, self._clock.now()
+                await consequences.mind_start(session, rollout, snapshot.plan, self._policy, served=served, at=at)
 
         await store.transact(self._database, act)
 
@@ -315,132 +288,22 @@ class Controller:
             standing = {one.id for one in await acceptances.standing(session, rollout.id)}
             if standing != {one.id for one in snapshot.acceptances}:
                 return False
-            at = self._clock.now()
-            check = checks.record(rollout, snapshot.plan, inputs, answers, assessment)
+            at, plan = self._clock.now(), snapshot.plan
+            check = checks.record(rollout, plan, inputs, answers, assessment)
             session.add(check)
             await session.flush()
-            await self._remember(session, rollout, snapshot.plan, check, assessment, at, flag_seen=flag_seen)
+            await consequences.remember(session, rollout, plan, check, assessment, flag_seen=flag_seen, at=at)
             if await store.is_lowering(session, rollout.id):
                 # Nothing else takes it up again, and it must not wait as long as a gate may.
                 rollout.due_at = min(rollout.due_at or at, at + BACKOFF_CAP)
             await acceptances.expire(session, rollout, at=at)
-            freeze = await freezes.holding(session, self._policy, rollout, snapshot.plan, at)
-            await freezes.note(session, rollout, freeze, at=at)
-            await self._mind_promotion(session, rollout, snapshot.plan, freeze, at)
-            situation = _situation(rollout, snapshot.plan, assessment, at, flag_seen=flag_seen)
-            await self._act(session, rollout, snapshot.plan, check, decisions.decide(situation), concerns, at)
+            freeze = await consequences.note_freeze(session, rollout, plan, self._policy, at=at)
+            await consequences.mind_promotion(session, rollout, plan, freeze, at=at)
+            action = consequences.decide(rollout, plan, assessment, flag_seen=flag_seen, at=at)
+            await consequences.follow(session, rollout, plan, self._policy, check, action, concerns, at=at)
             return bool(await store.open_intents(session, rollout.id))
 
         return await store.transact(self._database, act)
-
-    async def _remember(
-        self,
-        session: AsyncSession,
-        rollout: Rollout,
-        plan: Plan,
-        check: GateCheck,
-        assessment: checks.Assessment,
-        at: datetime,
-        *,
-        flag_seen: bool,
-    ) -> None:
-        blind = decisions.is_blind(assessment.verdict) or not flag_seen
-        if not blind and rollout.blind_paged:
-            await happened(session, rollout, Happening.METRICS_BACK, at=at, why=assessment.verdict.why)
-        await drifts.tell(session, rollout, assessment, at=at)
-        store.change(
-            rollout,
-            at=at,
-            evidence={**rollout.evidence, **assessment.evidence},
-            last_check_id=check.id,
-            blind_since=(rollout.blind_since or at) if blind else None,
-            blind_paged=rollout.blind_paged and blind,
-            due_at=at + decisions.next_check(plan, Phase(rollout.phase), assessment.verdict, blind=blind),
-        )
-        await refresh_card(session, rollout, at=at)
-
-    async def _mind_promotion(
-        self, session: AsyncSession, rollout: Rollout, plan: Plan, freeze: FreezeView | None, at: datetime
-    ) -> None:
-        if Phase(rollout.phase) is not Phase.WAITING_PROMOTION:
-            return
-        if freeze is not None and rollout.stage is not None and rollout.stage + 1 < len(plan.stages):
-            # Withdrawn, and asked anew as soon as the gate passes after the freeze.
-            for approval in await approvals.pending(session, rollout.id):
-                await approvals.void(session, rollout, approval, at=at, why=_sentence(freeze), tell=Tell.THREAD)
-            store.move(rollout, Phase.PROGRESSING, at=at)
-        elif not await approvals.mind(session, rollout, at=at):
-            ends = "Resume to ask again, or roll back."
-            await changes.pause(session, rollout, at=at, reason="Nobody approved the promotion in time.", ends=ends)
-
-    async def _act(
-        self,
-        session: AsyncSession,
-        rollout: Rollout,
-        plan: Plan,
-        check: GateCheck,
-        action: decisions.Action,
-        concerns: Sequence[str],
-        at: datetime,
-    ) -> None:
-        evidence: dict[str, Any] = {"check": check.id, "check_sha256": checks.digest(check)}
-        match action:
-            case decisions.RollBack(reason):
-                await changes.roll_back(session, rollout, at=at, reason=reason, **evidence)
-            case decisions.Pause(reason, ends):
-                await changes.pause(session, rollout, at=at, reason=reason, ends=ends, tell=Tell.PERSON, **evidence)
-            case decisions.Page(reason):
-                store.change(rollout, at=at, blind_paged=True)
-                await happened(
-                    session, rollout, Happening.METRICS_BLIND, at=at, tell=Tell.PERSON, reason=reason, **evidence
-                )
-            case decisions.Promote(why):
-                await self._promote(session, rollout, plan, check, why, concerns, at)
-            case decisions.Hold():
-                pass
-
-    async def _promote(
-        self,
-        session: AsyncSession,
-        rollout: Rollout,
-        plan: Plan,
-        check: GateCheck,
-        why: str,
-        concerns: Sequence[str],
-        at: datetime,
-    ) -> None:
-        assert rollout.stage is not None
-        to_stage = rollout.stage + 1
-        if rollout.frozen is not None and to_stage < len(plan.stages):
-            # It holds, as its card says, and goes on by itself after the freeze.
-            return
-        policy = self._policy.of(rollout.workspace)
-        decision = policies.may_promote(policy, plan, to_stage, requester=rollout.requester, concerns=concerns)
-        if decision.answer is policies.Answer.AUTO:
-            await changes.promote(session, rollout, plan, actor=SLUICE, at=at, check=check, why=why)
-        elif decision.answer is policies.Answer.DENY:
-            await changes.pause(
-                session, rollout, at=at, reason=decision.why, ends="Mend that and resume.", tell=Tell.PERSON
-            )
-        else:
-            store.move(rollout, Phase.WAITING_PROMOTION, at=at)
-            await approvals.request(
-                session,
-                rollout,
-                approvals.Purpose.PROMOTE,
-                decision,
-                plan=plan,
-                policy=policy,
-                to_stage=to_stage,
-                requester=rollout.requester,
-                snapshot=check.verdict,
-                at=at,
-            )
-
-
-def _sentence(freeze: FreezeView) -> str:
-    text = str(freeze)
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _lease_name(rollout_id: str) -> str:
@@ -455,25 +318,3 @@ def _asked_for(snapshot: Snapshot) -> Exposure:
     """The exposure of the stage in force."""
     assert snapshot.rollout.stage is not None
     return snapshot.plan.stages[snapshot.rollout.stage].exposure
-
-
-def _situation(
-    rollout: Rollout, plan: Plan, assessment: checks.Assessment, at: datetime, *, flag_seen: bool
-) -> decisions.Situation:
-    assert rollout.stage is not None
-    stage = plan.stages[rollout.stage]
-    return decisions.Situation(
-        plan=plan,
-        stage=stage,
-        phase=Phase(rollout.phase),
-        at=at,
-        verdict=assessment.verdict,
-        by_guardrail=tuple(zip(stage.guardrails, assessment.counted, strict=True)),
-        stage_since=rollout.stage_since,
-        limit_from=rollout.limit_from,
-        blind_since=rollout.blind_since,
-        blind_paged=rollout.blind_paged,
-        harm_accepted=rollout.harm_accepted,
-        exposed=Exposure.model_validate(rollout.settled).percent > 0,
-        flag_seen=flag_seen,
-    )
