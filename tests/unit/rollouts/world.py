@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from tests.unit.rollouts.inline import InlineDatabase
 from tools.clock import ManualClock
-from tools.flags.base import FlagRef
+from tools.flags.base import FlagRef, FlagService
 from tools.flags.embedded import EmbeddedFlagService
 from tools.flags.memory import MemoryFlagService
 from tools.metrics.catalogue import Catalogue, MetricDefinition
@@ -66,7 +66,7 @@ class World:
 
     database: Database
     clock: ManualClock
-    flags: MemoryFlagService | EmbeddedFlagService
+    flags: FlagService
     source: MemoryMetricSource
     service: RolloutService
     controller: Controller
@@ -117,14 +117,20 @@ class World:
 
 @asynccontextmanager
 async def running_world(
-    url: str | None = None, *, embedded: bool = False, compare_and_set: bool = True, policy: Policy = POLICY
+    url: str | None = None,
+    *,
+    embedded: bool = False,
+    compare_and_set: bool = True,
+    policy: Policy = POLICY,
+    other: FlagService | None = None,
 ) -> AsyncIterator[World]:
-    """A world on a fresh database, or on one in memory; with the embedded flag service or one in memory."""
+    """A world on a fresh database, or on one in memory; with the embedded flag service, one in memory, or another."""
     database, clock = Database(url) if url else InlineDatabase(), ManualClock()
     async with database.engine.begin() as connection:
         await connection.run_sync(Record.metadata.create_all)
-    flags = EmbeddedFlagService(database, clock) if embedded else MemoryFlagService(compare_and_set=compare_and_set)
-    await flags.define(FLAG, "old", "new")
+    own = EmbeddedFlagService(database, clock) if embedded else MemoryFlagService(compare_and_set=compare_and_set)
+    await own.define(FLAG, "old", "new")
+    flags = own if other is None else other
     definition = MetricDefinition(name=ERRORS, source="memory", title="Checkout errors", query="-")
     source = MemoryMetricSource([definition])
     metrics = Metrics(Catalogue([definition]), {"memory": source})
