@@ -14,6 +14,9 @@ what a standard deviation pays. Where events are common the gate is more careful
 For means δ is half-normal in standard errors, and Z lies beyond what the level needs with the chance that the
 calculators were calibrated to; later starts are mixtures of their own. Values that are skewed make that gate more
 careful, too.
+
+It holds for looks that each see little. Where one sees much (two minutes of thousands of requests) E leaps beyond its
+level, and down to half as many are rolled back as are expected here.
 """
 
 import math

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.gates import BadCounts, BadEvidence, BadTest
+from tools.gates.drift import MEMORY
 from tools.gates.mix import (
+    LARGEST_DIFFERENCE,
     LONGEST_LABEL,
     MOST_SEGMENTS,
     MOST_STRANGERS,
@@ -113,6 +115,15 @@ def test_what_comes_in_bursts_speaks_less() -> None:
     )
     assert single.changed > 0
     assert tenfold.changed == pytest.approx(single.changed / 10)
+
+
+def test_one_jump_is_not_taken_for_bursts() -> None:
+    """However many requests it is of: else what came at once would be found the latest."""
+    calm = after(100, {label: 10_000 * count for label, count in AS_PLANNED.items()})
+    jumped = after(1, {"eu": 900_000, "small": 100_000}, calm)
+    assert calm.dispersion == pytest.approx(1.0, abs=0.1)
+    assert jumped.differences[0] == pytest.approx(calm.differences[0] * math.exp(-1 / MEMORY) + LARGEST_DIFFERENCE)
+    assert 1.2 < jumped.dispersion < 5
 
 
 def test_silence_says_nothing() -> None:

@@ -15,7 +15,7 @@ from tests.unit.gates.test_forecast import close, near, same
 from tools.gates import BadQuestion, Direction
 from tools.gates.amounts import Amounts, Latencies
 from tools.gates.blast import Population
-from tools.gates.courses import DRAWS, Ending
+from tools.gates.courses import DRAWS, Ending, sampled
 from tools.gates.false_rollback import false_rollback
 from tools.gates.forecast import forecast, forecast_harm
 from tools.gates.schedule import Schedule, Step, Watched
@@ -123,6 +123,20 @@ def test_the_chance_of_a_false_rollback(watched: tuple[Watched, ...], minutes: i
     predicted = false_rollback(schedule, [minutes])
     assert wrong.mean() <= predicted.bound == 0.02
     assert predicted.expected == pytest.approx(wrong.mean(), abs=0.007)
+    assert wrong.mean() <= predicted.expected + 2 * math.sqrt(predicted.expected / rollouts)
+
+
+@pytest.mark.parametrize(
+    "watched", [(REVENUE,), (LATENCY,), (ERRORS, REVENUE, LATENCY)], ids=["mean", "latency", "mixed"]
+)
+def test_the_chance_of_a_false_rollback_beside_that_of_many_courses(watched: tuple[Watched, ...]) -> None:
+    """Of thousands that nothing ends but a rollback. Looks lie minutes apart there, so that E overshoots its level, and
+    fewer are rolled back than is foretold; never more."""
+    schedule = Schedule(watched, (Step(0.2, 60, 60),), burn_in=0, check_every=2.0, alpha_safe=1e-9)
+    courses = sampled(schedule, {}, 3000)
+    seen = float((courses.ending == Ending.ROLLED_BACK).mean())
+    assert seen > 0.002
+    assert seen / 1.25 <= false_rollback(schedule, [60]).expected <= 2.5 * seen
 
 
 def test_everyone_is_watched_by_what_stands_alone() -> None:
