@@ -292,7 +292,7 @@ def _beside_control(trace: Trace, point: Point) -> tuple[float | None, float | N
     if between is None or not ratio or value is None:
         return None, None
     low, high = sorted(bound * value / ratio for bound in between)
-    return low, high
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else (None, None)
 
 
 def _values(trace: Trace, point: Point) -> tuple[float | None, float | None]:

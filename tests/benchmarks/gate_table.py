@@ -337,6 +337,8 @@ def main() -> None:
         for requests, share, scenario in product(options.rpm, options.shares, SCENARIOS)
         if options.only in scenario.name
     ]
+    if not cells:
+        sys.exit(f"No scenario's name has {options.only!r} in it: {', '.join(one.name for one in SCENARIOS)}.")
     began, rows = time.monotonic(), list[Row]()
     _write(f"{options.n:,} streams a cell, seed {options.seed}, base rate {BASE_RATE:.1%}; minutes, one look in each")
     with ProcessPoolExecutor(options.processes) as pool:

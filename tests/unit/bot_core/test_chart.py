@@ -193,7 +193,8 @@ def test_means_and_latencies_have_a_band_that_is_said_too(
 def test_what_has_no_bounds_yet_has_no_band() -> None:
     """So of rows that an earlier release wrote, and of a mean of nought."""
     rail = Guardrail(metric="revenue", direction=Direction.DECREASE)
-    for odd in (SEEN, replace(SEEN, ratio=0.0, ratio_range=(-1.0, 1.0)), replace(SEEN, ratio=None)):
+    endless = replace(SEEN, treatment_rate=1e15, control_rate=20.0, ratio=1e-300, ratio_range=(0.5, 2.0))
+    for odd in (SEEN, replace(SEEN, ratio=0.0, ratio_range=(-1.0, 1.0)), replace(SEEN, ratio=None), endless):
         trace = told(MEAN, rail, replace(odd, treatment_rate=0.0, control_rate=20.0), odd)
         assert size(drawn(trace)) == (1600, 1080)
         assert " to " not in described(trace).splitlines()[1]
