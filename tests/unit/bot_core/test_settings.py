@@ -234,7 +234,7 @@ class TestRefusals:
 
     def test_an_unknown_key_without_near_ones_lists_those_there_are(self, written: Path) -> None:
         said = refusal(written, "[http]\nzzz = 1")
-        assert said == f"http.zzz in {written} is not a setting; known here: http.host, http.port."
+        assert said == f"http.zzz in {written} is not a setting; known here: http.host, http.port, http.public_url."
 
     def test_the_first_fault_is_one_line(self, written: Path) -> None:
         assert "\n" not in refusal(written, "[http]\nport = 'x'\nhost = 3\n[slack]\nx = 1")
