@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from bot.workspace import events
 from bot.workspace.errors import Refusal
 from bot.workspace.faults import Faults
 from bot.workspace.feed import Feed
@@ -249,19 +250,8 @@ class Workspace:
             del message.reactions[name]
         self.publish_message(message)
         kind = "reaction_removed" if remove else "reaction_added"
-        item = {"type": "message", "channel": message.channel, "ts": message.ts}
         if self._app_listens_in(self.channels[message.channel]):
-            self.announce(
-                kind,
-                {
-                    "type": kind,
-                    "user": user,
-                    "reaction": name,
-                    "item": item,
-                    "item_user": message.user,
-                    "event_ts": self.next_ts(),
-                },
-            )
+            self.announce(kind, events.reacted(kind, message, user, name, self.next_ts()))
 
     def name_blocks(self, blocks: list[Json]) -> None:
         """Give a block_id to every block and an action_id to every element that has none, as Slack does."""
@@ -359,51 +349,24 @@ class Workspace:
     def _announce_post(self, channel: Channel, message: Message) -> None:
         if not self._app_listens_in(channel):
             return
-        event = {**self.message_json(message), "channel": channel.id, "event_ts": message.ts}
+        event = events.posted(channel, self.message_json(message))
         mentioned = f"<@{self.settings.bot_user_id}" in message.text and message.user != self.settings.bot_user_id
         self._announce_links(channel, message)
         if mentioned and channel.kind != "im":
             self.announce("app_mention", {**event, "type": "app_mention"})
-        self.announce(f"message.{_plural(channel)}", {**event, "channel_type": channel.kind})
+        self.announce(events.subscription(channel), {**event, "channel_type": channel.kind})
 
     def _announce_links(self, channel: Channel, message: Message) -> None:
         links = [] if message.bot_id else links_in(message.text, self.settings.unfurl_domains)
-        if not links:
-            return
-        event: Json = {
-            "type": "link_shared",
-            "channel": channel.id,
-            "is_bot_user_member": True,
-            "user": message.user,
-            "message_ts": message.ts,
-            "unfurl_id": f"{channel.id}-{message.ts}",
-            "source": "conversations_history",
-            "links": links,
-            "event_ts": message.ts,
-        }
-        if message.is_reply:
-            event["thread_ts"] = message.thread_ts
-        self.announce("link_shared", event)
+        if links:
+            self.announce("link_shared", events.links_shared(message, links))
 
     def _announce_change(self, channel: Channel, subtype: str, before: Json, message: Message | None) -> None:
         if not self._app_listens_in(channel):
             return
-        ts = self.next_ts()
-        event: Json = {
-            "type": "message",
-            "subtype": subtype,
-            "hidden": True,
-            "channel": channel.id,
-            "channel_type": channel.kind,
-            "ts": ts,
-            "event_ts": ts,
-            "previous_message": before,
-        }
-        if message is None:
-            event["deleted_ts"] = before["ts"]
-        else:
-            event["message"] = self.message_json(message)
-        self.announce(f"message.{_plural(channel)}", event)
+        after = None if message is None else self.message_json(message)
+        event = events.changed(channel, subtype, before, after, self.next_ts())
+        self.announce(events.subscription(channel), event)
 
     # --- streams
 
@@ -573,7 +536,3 @@ class Workspace:
 
 def _random_id() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(4)).decode().rstrip("=")
-
-
-def _plural(channel: Channel) -> str:
-    return "channels" if channel.kind == "channel" else channel.kind
