@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from yggdrasil_engine.engine import UnleashEngine
 
 from tests.contract.flags.conftest import unleash_options
@@ -25,7 +25,7 @@ from tools.plans.model import NOT_EXPOSED, Audience, Exposure, Mode
 
 REF = FlagRef("checkout", "production")
 ADDRESS = "https://unleash.example.com"
-KEYS = 400
+KEYS = 200
 ACME = Audience(tenants=("acme",))
 
 FLEXIBLE: dict[str, Any] = {
@@ -322,6 +322,16 @@ FOREIGN: dict[str, tuple[list[dict[str, Any]], str, float]] = {
         "its constraint on tenant",
         10,
     ),
+    "a variant with another kind of name": (
+        [
+            _strategy(
+                "40",
+                variants=[{"name": "new one", "weight": 1000, "weightType": "variable", "stickiness": "default"}],
+            )
+        ],
+        "a name that plans can't hold",
+        40,
+    ),
     "several variants": (
         [
             _strategy(
@@ -512,6 +522,16 @@ def test_a_token_comes_from_a_file_too(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_one_sentence(options: UnleashOptions, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         UnleashFlagService(options, timeout=timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("unleash.example.com", "starts with https"), ("https://me:secret@unleash.example.com", "leave credentials out")],
+)
+def test_an_address_that_will_not_do_is_not_repeated(url: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message) as failure:
+        UnleashOptions(url=url)
+    assert "secret" not in str(failure.value)
 
 
 @pytest.mark.parametrize("url", ["https://unleash.example.com", "https://unleash.example.com/api/"])

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -40,6 +41,8 @@ class UnleashOptions(BaseModel):
     def _usable(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("https://", "http://")):
             raise ValueError("write an address that starts with https:// or http://")
+        if url is not None and urlsplit(url).username is not None:
+            raise ValueError("leave credentials out of the address; the token is SLUICE_UNLEASH_TOKEN")
         return None if url is None else url.rstrip("/").removesuffix("/api") + "/"
 
     def environment_of(self, environment: str) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tools.canonical import canonical_json
+from tools.errors import InvalidInput
+from tools.flags.definitions import check_name
 from tools.flags.unleash.options import UnleashOptions
 from tools.plans.model import NOT_EXPOSED, Audience, Exposure, Mode
 
@@ -203,7 +205,15 @@ def _mode_and_treatment(strategy: Strategy, options: UnleashOptions) -> tuple[Mo
         return Mode.SHADOW, str(payload.get("value") or options.treatment)
     if payload and options.shadow_variant is not None:
         raise _NotOurs("its variant has a payload, which a shadow stage would lose; remove it")
-    return Mode.LIVE, variant.name
+    return Mode.LIVE, _name_of(variant)
+
+
+def _name_of(variant: Variant) -> str:
+    try:
+        check_name("variant", variant.name)
+    except InvalidInput:
+        raise _NotOurs("its variant has a name that plans can't hold; use letters, digits and . _ : / -") from None
+    return variant.name
 
 
 def _whole_percent(strategy: Strategy) -> int | None:
