@@ -19,6 +19,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 import bot.app as wiring
 from bot import texts
+from bot.blocks.home import SEE
 from bot.http import build_http
 from bot.scheduler import Scheduler
 from bot.serve import serving
@@ -170,7 +171,11 @@ def pressed(window: Window, action_id: str, value: str, *, user: str = SAM) -> J
 async def test_a_tampered_value_is_refused_with_one_line_or_in_the_dialog_that_it_opened(window: Window) -> None:
     office = window.office
     await office.started()
-    actions = [*window.registered("action"), "rollout.of_another_release"]
+    # A button with an address opens it by itself; what it carries is not read.
+    actions = [
+        *(action_id for action_id in window.registered("action") if action_id != SEE),
+        "rollout.of_another_release",
+    ]
     assert len(actions) > 10
     # Each kind of button with some of the values, and one with all of them.
     some = itertools.cycle(TAMPERED)
