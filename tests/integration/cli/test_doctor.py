@@ -110,12 +110,15 @@ async def test_what_is_not_well_is_named_with_what_to_do(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('[flags]\ntype = "magic"', "flags.type: There is no flag service 'magic'; use one of embedded, memory."),
+        (
+            '[flags]\ntype = "magic"',
+            "flags.type: There is no flag service 'magic'; use one of embedded, memory, unleash.",
+        ),
         ('[specs]\ntype = "magic"', "specs.type: A spec source is one of folder, memory, not 'magic'."),
         ('[jobs]\ntype = "magic"', "jobs.type: A job runner is one of in_process, memory, not 'magic'."),
         (
             '[sources.shop]\ntype = "magic"',
-            "sources.shop.type: A metric source's type must be one of sql, memory, not 'magic'.",
+            "sources.shop.type: A metric source's type must be one of sql, prometheus, memory, not 'magic'.",
         ),
         (
             '[metrics.err]\nsource = "s"\ntitle = "E"\nquery = "q"',
