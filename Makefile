@@ -42,7 +42,7 @@ test: $(VENV)/.installed-dev  ## the whole suite
 	@$(BIN)/python -m pytest -m alone $(ARGS)
 	@$(BIN)/python -m pytest -m "not alone$(if $(SLUICE_TEST_NEEDS_SERVERS), and not real)" -n auto --dist worksteal $(ARGS)
 
-test-real: $(VENV)/.installed-dev  ## the tests against real servers, which it starts and stops (needs PostgreSQL and npm)
+test-real: $(VENV)/.installed-dev  ## the tests against real servers, which it starts and stops (needs PostgreSQL, Prometheus and npm)
 	@dir=`mktemp -d` && trap '.ci/servers stop "$$dir" || true; rm -rf "$$dir"' EXIT && trap 'exit 1' INT TERM && \
 	.ci/servers start "$$dir" >"$$dir/names" && \
 	env `cat "$$dir/names"` SLUICE_TEST_NEEDS_SERVERS=1 $(BIN)/python -m pytest -m real -n 0 $(ARGS)

@@ -126,6 +126,8 @@ def _by_variant(rows: Sequence[_Row], *, mixed: bool) -> Mapping[str | None, Sam
 
 
 def _sample(rows: Sequence[_Row], *, mixed: bool) -> Sample:
+    if len(rows) == 1 and rows[0].bucket is None and not mixed:
+        return Sample(rows[0].exposures, rows[0].events, rows[0].total, rows[0].total_squares)
     segments = dict[str | None, int]()
     for row in rows if mixed else ():
         segments[row.segment] = segments.get(row.segment, 0) + row.exposures

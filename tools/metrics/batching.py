@@ -5,13 +5,10 @@ whose last window ended where this one starts: they are due at the same tick, an
 """
 
 import asyncio
-import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from tools.errors import SluiceError
 from tools.metrics.base import BatchSource, MetricQuery, Reading, Window
 
 LINGER_S = 0.01
@@ -25,7 +22,10 @@ FORGOTTEN = timedelta(hours=1)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Subject = tuple[str, str]
+Alike = tuple[str, str, int, int]
+"""What questions of one batch have in common: metric, environment, and the window's edges in grains since 1970."""
+
+Answer = asyncio.Future[Reading]
 
 
 class Batching:
@@ -33,25 +33,24 @@ class Batching:
 
     def __init__(self, source: BatchSource) -> None:
         self._source = source
-        self._waiting = dict[MetricQuery, list[asyncio.Future[Reading]]]()
-        self._ahead = dict[MetricQuery, tuple[float, Reading]]()
-        self._ended = defaultdict[Subject, dict[str, datetime]](dict)
+        self._waiting = dict[Alike, dict[str, list[Answer]]]()
+        self._ahead = dict[Alike, tuple[float, dict[str, Reading]]]()
+        self._ended = defaultdict[tuple[str, str], dict[str, int]](dict)
         self._under_way = set[asyncio.Task[None]]()
 
     async def read(self, query: MetricQuery) -> Reading:
         """The metric over the window, to whole grains. Raises what the source does."""
-        asked = replace(query, window=_whole(query.window, self._source.grain))
-        self._ended[asked.metric, asked.environment][asked.flag] = asked.window.end
-        if asked in self._ahead:
-            at, found = self._ahead.pop(asked)
-            if asyncio.get_running_loop().time() - at <= KEPT_S:
-                return found
+        start, end = self._grains(query.window.start), self._grains(query.window.end)
+        alike = (query.metric, query.environment, start, end)
+        self._ended[query.metric, query.environment][query.flag] = end
+        if (found := self._taken(alike, query.flag)) is not None:
+            return found
         if not self._waiting:
             task = asyncio.create_task(self._ask())
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
-        answer: asyncio.Future[Reading] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(asked, []).append(answer)
+        answer: Answer = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(alike, {}).setdefault(query.flag, []).append(answer)
         return await answer
 
     async def close(self) -> None:
@@ -62,44 +61,61 @@ class Batching:
 
     async def _ask(self) -> None:
         await asyncio.sleep(LINGER_S)
-        asked, self._waiting = self._waiting, {}
-        more = self._companions(asked)
-        together = [*asked, *more]
+        waiting, self._waiting = self._waiting, {}
+        asked = [(alike, flag) for alike, flags in waiting.items() for flag in flags]
+        asked += [(alike, flag) for alike in waiting for flag in self._companions(alike, waiting[alike])]
+        windows = {alike: self._window(alike) for alike in waiting}
+        queries = [MetricQuery(alike[0], flag, alike[1], windows[alike]) for alike, flag in asked]
+        answers: Sequence[Reading | Exception]
         try:
-            answers = dict(zip(together, await self._source.read_together(together), strict=True))
+            answers = await self._source.read_together(queries)
         except Exception as fault:  # noqa: BLE001 - raised again to everybody who asked
-            for answer in itertools.chain.from_iterable(asked.values()):
-                _settle(answer, fault)
-            return
-        for query, waiting in asked.items():
-            for answer in waiting:
-                _settle(answer, answers[query])
-        self._keep({query: answers[query] for query in more})
+            answers = [fault] * len(queries)
+        ahead = defaultdict[Alike, dict[str, Reading]](dict)
+        for (alike, flag), found in zip(asked, answers, strict=True):
+            for answer in waiting[alike].get(flag, ()):
+                _settle(answer, found)
+            # What went wrong for a companion may go right when it is asked for.
+            if flag not in waiting[alike] and isinstance(found, Reading):
+                ahead[alike][flag] = found
+        self._keep(ahead)
 
-    def _companions(self, asked: Iterable[MetricQuery]) -> list[MetricQuery]:
-        """What will be asked next, by who was asked about when these were the last time."""
-        windows = {(one.metric, one.environment, one.window) for one in asked}
-        flags = [
-            MetricQuery(metric, flag, environment, window)
-            for metric, environment, window in windows
-            for flag, end in self._ended[metric, environment].items()
-            if end == window.start < window.end
-        ]
-        return [one for one in flags if one not in asked and one not in self._ahead]
+    def _companions(self, alike: Alike, asked: Mapping[str, object]) -> list[str]:
+        """Who will be asked about next: those whose last window ended where this one starts."""
+        metric, environment, start, end = alike
+        if start == end:
+            return []
+        _, known = self._ahead.get(alike, (0, {}))
+        ended = self._ended[metric, environment]
+        return [flag for flag, last in ended.items() if last == start and flag not in asked and flag not in known]
 
-    def _keep(self, answers: Mapping[MetricQuery, Reading | SluiceError]) -> None:
+    def _taken(self, alike: Alike, flag: str) -> Reading | None:
+        """The answer that was read ahead, once and while it is fresh."""
+        at, found = self._ahead.get(alike, (0.0, {}))
+        reading = found.pop(flag, None)
+        return reading if asyncio.get_running_loop().time() - at <= KEPT_S else None
+
+    def _keep(self, more: Mapping[Alike, dict[str, Reading]]) -> None:
         now = asyncio.get_running_loop().time()
-        kept = {query: found for query, found in self._ahead.items() if now - found[0] <= KEPT_S}
-        # What went wrong may go right when it is asked for.
-        fresh = {query: (now, found) for query, found in answers.items() if isinstance(found, Reading)}
-        self._ahead = kept | fresh
+        for alike, (at, found) in list(self._ahead.items()):
+            if not found or now - at > KEPT_S:
+                del self._ahead[alike]
+        for alike, readings in more.items():
+            at, found = self._ahead.get(alike, (now, {}))
+            self._ahead[alike] = (at, found | readings)
         for subject, ended in self._ended.items():
-            if ended:
-                oldest = max(ended.values()) - FORGOTTEN
-                self._ended[subject] = {flag: end for flag, end in ended.items() if end >= oldest}
+            oldest = max(ended.values(), default=0) - FORGOTTEN // self._source.grain
+            self._ended[subject] = {flag: last for flag, last in ended.items() if last >= oldest}
+
+    def _grains(self, moment: datetime) -> int:
+        return (moment - EPOCH) // self._source.grain
+
+    def _window(self, alike: Alike) -> Window:
+        grain = self._source.grain
+        return Window(EPOCH + alike[2] * grain, EPOCH + alike[3] * grain)
 
 
-def _settle(answer: "asyncio.Future[Reading]", found: Reading | Exception) -> None:
+def _settle(answer: Answer, found: Reading | Exception) -> None:
     """Whoever asked may have gone meanwhile."""
     if answer.done():
         return
@@ -107,11 +123,3 @@ def _settle(answer: "asyncio.Future[Reading]", found: Reading | Exception) -> No
         answer.set_exception(found)
     else:
         answer.set_result(found)
-
-
-def _whole(window: Window, grain: timedelta) -> Window:
-    return Window(_floor(window.start, grain), _floor(window.end, grain))
-
-
-def _floor(moment: datetime, grain: timedelta) -> datetime:
-    return moment - (moment - EPOCH) % grain

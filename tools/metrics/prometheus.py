@@ -5,6 +5,7 @@ same metric and window are one query, whatever number of flags they name.
 """
 
 import asyncio
+import itertools
 import json
 import math
 from collections import defaultdict
@@ -19,7 +20,7 @@ from tools.metrics.answer import SEGMENT, reading_of
 from tools.metrics.base import BadMetricAnswer, MetricQuery, MetricSourceUnavailable, Reading, Window
 from tools.metrics.catalogue import Catalogue, MetricDefinition, MetricKind, TimeFormat
 from tools.metrics.http_api import Access, Answered, HttpApi, reason
-from tools.metrics.promql import COLUMN, EDGE, KNOWN, NEWEST, Absent, CounterTemplate, Moments, parse_counters
+from tools.metrics.promql import COLUMN, EDGE, KNOWN, NEWEST, Absent, CounterTemplate, Moments, parse_counters, spoken
 
 API = "/api/v1/query"
 GRAIN = timedelta(seconds=1)
@@ -57,13 +58,13 @@ class PrometheusMetricSource:
 
     async def read_together(self, queries: Sequence[MetricQuery]) -> Sequence[Reading | SluiceError]:
         """Each question's answer, or why there is none; those of one metric and window by one query."""
-        alike = defaultdict[tuple[str, Window], list[MetricQuery]](list)
-        for query in queries:
-            alike[query.metric, query.window].append(query)
+        alike = defaultdict[tuple[str, Window], list[int]](list)
+        for place, query in enumerate(queries):
+            alike[query.metric, query.window].append(place)
         batches = [some[i : i + LARGEST_BATCH] for some in alike.values() for i in range(0, len(some), LARGEST_BATCH)]
-        answers = await asyncio.gather(*map(self._read_alike, batches))
-        found = {query: answer for batch in answers for query, answer in batch.items()}
-        return [found[query] for query in queries]
+        answers = await asyncio.gather(*(self._read_alike([queries[place] for place in batch]) for batch in batches))
+        found = dict(zip(itertools.chain(*batches), itertools.chain(*answers), strict=True))
+        return [found[place] for place in range(len(queries))]
 
     async def check(self) -> None:
         """Return when the server answers and understands every query. Raises MetricSourceUnavailable."""
@@ -87,26 +88,27 @@ class PrometheusMetricSource:
         keys = dict.fromkeys(template.key(query) for query in (first, *more))
         return template.expression(keys, Moments.of(first.window.start, first.window.end))
 
-    async def _read_alike(self, queries: Sequence[MetricQuery]) -> Mapping[MetricQuery, Reading | SluiceError]:
+    async def _read_alike(self, queries: Sequence[MetricQuery]) -> Sequence[Reading | SluiceError]:
         try:
             definition = self._catalogue.get(queries[0].metric)
             rows = await self._rows(self._templates[definition.name], queries)
         except SluiceError as error:
-            return dict.fromkeys(queries, error)
-        return {query: self._reading(query, rows) for query in queries}
+            return [error] * len(queries)
+        window = spoken(queries[0].window)
+        return [self._reading(query, rows, window) for query in queries]
 
     async def _rows(self, template: CounterTemplate, queries: Sequence[MetricQuery]) -> "_Rows":
         window = queries[0].window
         moments = Moments.of(window.start, window.end)
         if moments.start == moments.end:
-            return _Rows(template, [])
-        return _Rows(template, await self._ask(self.expression(*queries), window.end))
+            return _Rows(template, window, [])
+        return _Rows(template, window, await self._ask(self.expression(*queries), window.end))
 
-    def _reading(self, query: MetricQuery, rows: "_Rows") -> Reading | SluiceError:
+    def _reading(self, query: MetricQuery, rows: "_Rows", window: str) -> Reading | SluiceError:
         definition = self._answered[query.metric]
         try:
             columns, found = rows.of(query)
-            return reading_of(definition, columns, found, query=rows.template.shown(query))
+            return reading_of(definition, columns, found, query=rows.template.shown(query, window))
         except SluiceError as error:
             return error
 
@@ -148,8 +150,10 @@ class PrometheusMetricSource:
 class _Rows:
     """An answer's rows by question. Raises BadMetricAnswer for what is no row of the query's."""
 
-    def __init__(self, template: CounterTemplate, result: Iterable[Any]) -> None:
+    def __init__(self, template: CounterTemplate, window: Window, result: Iterable[Any]) -> None:
         self.template = template
+        # What was counted has a newest sample in the window; where its series are gone by now, nobody knows when.
+        self._oldest = window.start.timestamp()
         self._open = tuple(label for label, _ in template.open)
         self._by_key = defaultdict[Key, dict[tuple[str | None, str | None], dict[str, float]]](dict)
         self._edges = defaultdict[Key, dict[str | None, dict[float, float]]](dict)
@@ -164,7 +168,7 @@ class _Rows:
             return ("variant", "exposures", "bucket", "newest"), list(self._bucket_rows(key))
         found = self._by_key.get(key, {})
         cells = [(group, row) for group, row in found.items() if "exposures" in row]
-        newest = [_moment(row) for _, row in cells]
+        newest = [row.get(NEWEST, self._oldest) for _, row in cells]
         if kind is MetricKind.RATIO:
             self._require_events([row for _, row in cells])
             rows = [(variant, row["exposures"], row.get("events", 0.0)) for (variant, _), row in cells]
@@ -228,7 +232,7 @@ class _Rows:
 
     def _bucket_rows(self, key: Key) -> Iterable[Sequence[Any]]:
         for variant, found in self._edges.get(key, {}).items():
-            newest = _moment(self._by_key.get(key, {}).get((variant, None), {}))
+            newest = self._by_key.get(key, {}).get((variant, None), {}).get(NEWEST, self._oldest)
             below = 0.0
             for edge in self.template.definition.edges:
                 if edge not in found:
@@ -245,12 +249,8 @@ class _Rows:
         return BadMetricAnswer(f"The answer to the metric {self.template.definition.name!r} {problem}.")
 
 
-def _with(rows: Iterable[Sequence[Any]], newest: Iterable[float | None]) -> list[Sequence[Any]]:
+def _with(rows: Iterable[Sequence[Any]], newest: Iterable[float]) -> list[Sequence[Any]]:
     return [(*row, moment) for row, moment in zip(rows, newest, strict=True)]
-
-
-def _moment(row: Cells) -> float | None:
-    return row.get(NEWEST)
 
 
 def _edge(text: str) -> float:

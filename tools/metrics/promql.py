@@ -16,7 +16,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tools.metrics.base import MetricQuery
+from tools.metrics.base import MetricQuery, Window
 from tools.metrics.catalogue import BadDefinition, MetricDefinition, MetricKind
 
 COLUMN = "sluice_column"
@@ -134,11 +134,10 @@ class CounterTemplate:
             parts.append(_named(known, KNOWN))
         return "\nor ".join(parts)
 
-    def shown(self, query: MetricQuery) -> str:
-        """What is counted for one question, in few lines: checks keep it."""
-        values = self._values([self.key(query)])
+    def shown(self, query: MetricQuery, window: str) -> str:
+        """What is counted for one question, in few lines: checks keep it. `window` is what `spoken` says of it."""
+        values = {label: (value,) for (label, _), value in zip(self.open, self.key(query), strict=True)}
         lines = [f"{column}: {selector.text(values)}" for column, selector in self.selectors.items()]
-        window = f"from {query.window.start.isoformat()} to {query.window.end.isoformat()}"
         by = _list(label for label in self.labels if label not in values)
         return "\n".join([*lines, f"# {query.flag!r} in {query.environment!r} by {by}, {window}"])
 
@@ -149,6 +148,11 @@ class CounterTemplate:
     def _values(self, keys: Iterable[tuple[str, ...]]) -> dict[str, Sequence[str]]:
         columns = zip(*keys, strict=True)
         return {label: tuple(dict.fromkeys(found)) for (label, _), found in zip(self.open, columns, strict=False)}
+
+
+def spoken(window: Window) -> str:
+    """The window, for people."""
+    return f"from {window.start.isoformat()} to {window.end.isoformat()}"
 
 
 def parse_counters(definition: MetricDefinition) -> CounterTemplate:
@@ -236,7 +240,8 @@ def quoted(value: str) -> str:
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
-    return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
+    whole = values.get(template[1:])
+    return whole if whole is not None else _PLACEHOLDER.sub(lambda found: values[found[1]], template)
 
 
 def _list(names: Iterable[str]) -> str:

@@ -108,6 +108,13 @@ class TestCounting:
         shop.count("all", {-8: 100, -4: 200}, variant="new")
         assert (await shop.read(query=zero(shop))).by_variant == {}
 
+    async def test_what_came_before_a_long_silence_is_as_old_as_it_may_be(self, shop: Shop) -> None:
+        shop.count("all", {-5: 100, 60: 200}, variant="new")
+        source = shop.source(query=zero(shop))
+        reading = await source.read(query(0, 3600, metric="m"))
+        await source.close()
+        assert (reading.by_variant, reading.newest) == ({"new": Sample(100)}, NOON)
+
 
 class TestWhatIsMissing:
     async def test_nothing_is_no_data(self, shop: Shop) -> None:

@@ -19,11 +19,14 @@ from bot.init import template, write_files
 from bot.manifest import BOT_SCOPES, manifest_for
 from bot.settings import Settings, load_settings
 from bot.workspace.settings import DEFAULT_EVENTS, DEFAULT_PROMPTS
+from tests.contract.metrics.fake_prometheus import PrometheusApi
 from tools.errors import ConfigurationError, Conflict
 from tools.metrics.base import MetricQuery, Sample, Window
+from tools.metrics.http_api import Access
+from tools.metrics.prometheus import PrometheusMetricSource
 from tools.metrics.sql import SqlMetricSource
 
-COMMENTED = re.compile(r"^# (?=\[|\w+ = |\"\"\"|SELECT|FROM|WHERE|GROUP)", re.MULTILINE)
+COMMENTED = re.compile(r"^# (?=\[|\w+ = |\"\"\"|SELECT|FROM|WHERE|GROUP|http_server|  http_)", re.MULTILINE)
 
 
 @pytest.fixture
@@ -164,13 +167,18 @@ class TestSettingsFile:
         text = text.replace('url = "postgresql://sluice:PASSWORD@db.example.com/sluice"\n', "", 1)
         path.write_text(text, encoding="utf-8")
         settings = load_settings(path, {})
-        assert list(settings.sources) == ["shop"]
+        assert {name: source.type for name, source in settings.sources.items()} == {
+            "shop": "sql",
+            "prometheus": "prometheus",
+        }
         assert {name: metric.kind.value for name, metric in settings.metrics.items()} == {
             "checkout_errors": "ratio",
             "revenue": "mean",
             "checkout_latency": "latency",
             "regions": "mix",
             "checkout_split": "assignments",
+            "http_errors": "ratio",
+            "http_latency": "latency",
         }
         assert settings.metrics["checkout_errors"].objective == 0.01
         assert [freeze.name for freeze in settings.policy.freezes] == ["year end"]
@@ -178,7 +186,7 @@ class TestSettingsFile:
     async def test_its_queries_answer_what_they_are_for(self, tmp_path: Path) -> None:
         """Every one of them is run: on a shop of three users, one of them slow, rich, and from elsewhere."""
         (tmp_path / "sluice.toml").write_text(_without_marks(template("sluice.toml")), encoding="utf-8")
-        definitions = load_settings(tmp_path / "sluice.toml", {}).metrics.values()
+        definitions = load_settings(tmp_path / "sluice.toml", {}).catalogue.of_source("shop")
         with closing(sqlite3.connect(tmp_path / "shop.db")) as shop:
             shop.executescript(SHOP)
         source = SqlMetricSource(f"sqlite:///{tmp_path}/shop.db", definitions)
@@ -198,6 +206,35 @@ class TestSettingsFile:
         assert found["checkout_split"] == Sample(3)
         assert sum(one.exposures for one in units) == 4
         assert [one.events for one in units if one.unit is not None] == [1]
+
+    async def test_its_counters_are_those_that_opentelemetry_names(self, tmp_path: Path) -> None:
+        """A histogram of requests with an SDK's default edges, and attributes of the flag's key and variant."""
+        (tmp_path / "sluice.toml").write_text(_without_marks(template("sluice.toml")), encoding="utf-8")
+        definitions = load_settings(tmp_path / "sluice.toml", {}).catalogue.of_source("prometheus")
+        window = Window(datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 3, 1, 13, tzinfo=UTC))
+        api, name = PrometheusApi(), "http_server_request_duration_seconds"
+        for status, counts in (("200", (4, 7)), ("500", (0, 2))):
+            labels = {
+                "feature_flag_key": "new-checkout",
+                "feature_flag_result_variant": "new",
+                "deployment_environment_name": "production",
+                "http_response_status_code": status,
+            }
+            at = [int(window.start.timestamp() * 1000) + minute * 60_000 for minute in (-1, 58)]
+            api.write([(labels | {"__name__": f"{name}_count"}, zip(at, counts, strict=True))])
+            for edge in (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, "+Inf"):
+                reached = [count if edge == "+Inf" or edge >= 0.1 else 0 for count in counts]
+                bucket = labels | {"__name__": f"{name}_bucket", "le": str(edge)}
+                api.write([(bucket, zip(at, reached, strict=True))])
+        source = PrometheusMetricSource(Access("http://fake"), definitions, transport=api.transport)
+        found = {
+            metric.name: await source.read(MetricQuery(metric.name, "new-checkout", "production", window))
+            for metric in definitions
+        }
+        await source.close()
+        assert found["http_errors"].by_variant == {"new": Sample(5, 2)}
+        assert found["http_latency"].by_variant["new"].buckets[:3] == ((0.05, 0), (0.1, 5), (0.25, 0))
+        assert {reading.newest for reading in found.values()} == {datetime(2026, 3, 1, 12, 58, tzinfo=UTC)}
 
     def test_its_commented_values_are_the_defaults(self) -> None:
         shown = tomllib.loads(

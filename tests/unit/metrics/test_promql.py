@@ -13,7 +13,7 @@ from tools.metrics.base import MetricQuery, Window
 from tools.metrics.catalogue import BadDefinition
 from tools.metrics.http_api import Access
 from tools.metrics.prometheus import PrometheusMetricSource
-from tools.metrics.promql import Moments, parse_counters
+from tools.metrics.promql import Moments, parse_counters, spoken
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = Window(NOON, NOON + timedelta(minutes=1))
@@ -76,7 +76,7 @@ def test_many_flags_are_one_expression() -> None:
 
 
 def test_what_checks_keep_names_the_selectors_and_the_window() -> None:
-    shown = parse_counters(definition(query=RATIO)).shown(question('a"b'))
+    shown = parse_counters(definition(query=RATIO)).shown(question('a"b'), spoken(MINUTE))
     assert 'requests_total{flag="a\\"b"}' in shown
     assert "from 2026-03-01T12:00:00+00:00 to 2026-03-01T12:01:00+00:00" in shown
 
