@@ -445,7 +445,8 @@ def judge(test: CountTest, evidence: CountEvidence) -> Verdict:
     said = decide(test, evidence.books, numbers, question)
     if lately is None or said.harm is Harm.NONE:
         return said
-    return replace(said, lately=(lately[1].rate, lately[0].rate))
+    of_control, of_treatment = lately
+    return replace(said, lately=(of_treatment.rate or 0.0, of_control.rate or 0.0))
 
 
 def _times(control: Counts, treatment: Counts) -> float | None:
