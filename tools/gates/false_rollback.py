@@ -8,15 +8,15 @@ the law under the effect δ, and E about 1/(α·w) when a guardrail reaches the 
     P(false) = Σ_δ π(δ) · E_δ[1/E_τ; τ ≤ T] ≈ α·w · Σ_δ π(δ) · P_δ(τ ≤ T), summed over the guardrails
 
 by a change of measure (Wald, 1945; Siegmund, "Sequential Analysis", 1985, ch. II), for the bets that are placed at
-once; what E overshoots lowers it. For rates and latencies τ·I is taken to be lognormal with the median and the ninth
-decile that the calculators were calibrated to, I being the Kullback-Leibler rate of δ, for latencies half the square of
-what a standard deviation pays. Where events are common the gate is more careful than that, and fewer are rolled back.
+once. E overshoots the level, by a factor of exp(0.583·σ) where a look adds N(σ²/2, σ²) to its log (op. cit., ch. X).
+
+For rates and latencies τ·I is taken to be lognormal with the median and the ninth decile that the calculators were
+calibrated to, I being the Kullback-Leibler rate of δ, for latencies half the square of what a standard deviation pays.
+The bets on rates are raised near the level, so that they overshoot it by next to nothing however long a look is.
+Where events are common the gate is more careful than that, and fewer are rolled back.
 For means δ is half-normal in standard errors, and Z lies beyond what the level needs with the chance that the
 calculators were calibrated to; later starts are mixtures of their own. Values that are skewed make that gate more
 careful, too.
-
-It holds for looks that each see little. Where one sees much (two minutes of thousands of requests) E leaps beyond its
-level, and down to half as many are rolled back as are expected here.
 """
 
 import math
@@ -40,8 +40,10 @@ NINTH_DECILE = NORMAL.inv_cdf(0.9)
 # Equally likely sizes of an effect on a mean, in the half-normal mixture of its test.
 SIZES = np.array([NORMAL.inv_cdf(0.5 + (step + 0.5) / 128) for step in range(64)])
 
-# What overshooting leaves of it: of rates, whose bets are kept to OVERSHOOT, and of the others, as simulation has it.
-LEFT_OF_RATES, LEFT_OF_AMOUNTS = 1 / math.sqrt(OVERSHOOT), 0.62
+# What overshooting leaves of rates, whose bets are kept to OVERSHOOT.
+LEFT_OF_RATES = 1 / math.sqrt(OVERSHOOT)
+# By how many standard deviations of a look a normal walk overshoots a level.
+OVERSHOT = 0.583
 
 Spans = Sequence[tuple[float, float]]
 """Share and minutes of each stage that is counted."""
@@ -77,9 +79,9 @@ def _false(schedule: Schedule, one: Watched, spans: Spans) -> float:
         case Traffic():
             caught = LEFT_OF_RATES * _rate_caught(one, spans, -math.log(alpha))
         case MeanTraffic():
-            caught = LEFT_OF_AMOUNTS * _mean_caught(one, spans, -math.log(alpha))
+            caught = _mean_caught(one, spans, -math.log(alpha), schedule.check_every)
         case LatencyTraffic():
-            caught = LEFT_OF_AMOUNTS * _latency_caught(one, spans, -math.log(alpha))
+            caught = _latency_caught(one, spans, -math.log(alpha), schedule.check_every)
     return alpha * (1 - BURN_IN_STAKE) * caught
 
 
@@ -95,7 +97,7 @@ def _rate_caught(one: Watched, spans: Spans, level: float) -> float:
     return _of_bets(prior, nats, median, level + calculators.HARM_P90)
 
 
-def _latency_caught(one: Watched, spans: Spans, level: float) -> float:
+def _latency_caught(one: Watched, spans: Spans, level: float, look: float) -> float:
     prior = latency_prior(one.margin)
     nats = np.zeros(len(prior.factors))
     for share, length in spans:
@@ -104,26 +106,34 @@ def _latency_caught(one: Watched, spans: Spans, level: float) -> float:
         pace = latency_pace(traffic, 1.0)
         nats += length * np.concatenate([pace.shift_pull, pace.tail_pull]) ** 2 / 2
     median = np.full(len(nats), level + LATENCY_HARM[0])
-    return _of_bets(prior, nats, median, level + LATENCY_HARM[1])
+    a_look = nats / max(sum(length for _, length in spans), 1e-9) * look
+    return _of_bets(prior, nats, median, level + LATENCY_HARM[1], _left(a_look))
 
 
-def _of_bets(prior: Prior, nats: Floats, median: Floats, ninth_decile: float) -> float:
-    """With so much information for each bet (G,)."""
+def _left(nats: Floats) -> Floats:
+    """What overshooting leaves where a look brings so many nats (G,): their standard deviation is sqrt(2·nats)."""
+    return np.asarray(np.exp(-OVERSHOT * np.sqrt(2 * nats)))
+
+
+def _of_bets(prior: Prior, nats: Floats, median: Floats, ninth_decile: float, left: Floats | float = 1.0) -> float:
+    """With so much information for each bet (G,), of whose chances `left` is left."""
     spread = np.log(ninth_decile / median) / NINTH_DECILE
     deviations = np.log(np.maximum(nats, 1e-9) / median) / spread
     chances = np.array([NORMAL.cdf(float(deviation)) for deviation in deviations])
-    return prior.at_once * float(np.exp(prior.log_weights) @ chances)
+    return prior.at_once * float(np.exp(prior.log_weights) @ (left * chances))
 
 
-def _mean_caught(one: Watched, spans: Spans, level: float) -> float:
+def _mean_caught(one: Watched, spans: Spans, level: float, look: float) -> float:
     units = sum(one.requests_per_minute * share * length for share, length in spans)
     if units < means.SMALLEST_SAMPLE:
         return 0.0
     weight = sum(one.requests_per_minute * share * (1 - share) * length for share, length in spans)
-    return sum(
-        money * _size_caught(means.relative_information(weight - start, one.dispersion), level - math.log(money))
-        for money, start in _starts(weight)
-    )
+    looks = max(sum(length for _, length in spans) / look, 1.0)
+    total = 0.0
+    for money, start in _starts(weight):
+        r, a_look = (means.relative_information(w, one.dispersion) for w in (weight - start, weight / looks))
+        total += money * _size_caught(r, level - math.log(money), a_look)
+    return total
 
 
 def _starts(weight: float) -> Iterator[tuple[float, float]]:
@@ -136,10 +146,11 @@ def _starts(weight: float) -> Iterator[tuple[float, float]]:
         yield (1 - means.FROM_THE_START) / ((number + 1) * (number + 2)), start
 
 
-def _size_caught(r: float, level: float) -> float:
+def _size_caught(r: float, level: float, look: float) -> float:
     """With the relative information `r`, over all sizes of the effect."""
     # Where ln E reaches the level; Φ is 1 there.
     needed = math.sqrt(max(2 * (r + 1) / r * (level - math.log(2) + math.log1p(r) / 2), 0.0))
     early, late = MEAN_HARM
     beyond = (SIZES * math.sqrt(r) - needed - early) / ((late - early) / NINTH_DECILE)
-    return float(np.mean([NORMAL.cdf(float(deviation)) for deviation in beyond]))
+    chances = np.array([NORMAL.cdf(float(deviation)) for deviation in beyond])
+    return float(np.mean(_left(SIZES**2 * look / 2) * chances))

@@ -12,7 +12,7 @@ from tests.unit.gates import latencies
 from tests.unit.gates.latencies import Draw, Service, log_normal
 from tests.unit.gates.rollouts import Rollouts, gates_of, roll_out
 from tests.unit.gates.test_forecast import close, near, same
-from tools.gates import BadQuestion, Direction
+from tools.gates import BadQuestion, Direction, courses
 from tools.gates.amounts import Amounts, Latencies
 from tools.gates.blast import Population
 from tools.gates.courses import DRAWS, Ending, sampled
@@ -123,20 +123,27 @@ def test_the_chance_of_a_false_rollback(watched: tuple[Watched, ...], minutes: i
     predicted = false_rollback(schedule, [minutes])
     assert wrong.mean() <= predicted.bound == 0.02
     assert predicted.expected == pytest.approx(wrong.mean(), abs=0.007)
-    assert wrong.mean() <= predicted.expected + 2 * math.sqrt(predicted.expected / rollouts)
+    assert wrong.mean() <= predicted.expected + 3 * math.sqrt(predicted.expected / rollouts)
 
 
-@pytest.mark.parametrize(
-    "watched", [(REVENUE,), (LATENCY,), (ERRORS, REVENUE, LATENCY)], ids=["mean", "latency", "mixed"]
-)
-def test_the_chance_of_a_false_rollback_beside_that_of_many_courses(watched: tuple[Watched, ...]) -> None:
-    """Of thousands that nothing ends but a rollback. Looks lie minutes apart there, so that E overshoots its level, and
-    fewer are rolled back than is foretold; never more."""
-    schedule = Schedule(watched, (Step(0.2, 60, 60),), burn_in=0, check_every=2.0, alpha_safe=1e-9)
-    courses = sampled(schedule, {}, 4000)
-    seen = float((courses.ending == Ending.ROLLED_BACK).mean())
-    assert seen > 0.002
-    assert seen / 1.25 <= false_rollback(schedule, [60]).expected <= 3 * seen
+@pytest.mark.parametrize("check_every", [1.0, 2.0, 5.0])
+@pytest.mark.parametrize("watched", [REVENUE, LATENCY], ids=["mean", "latency"])
+def test_the_chance_of_a_false_rollback_beside_that_of_many_courses(
+    watched: Watched, check_every: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thousands that nothing ends but a rollback. The longer a look, the more E overshoots its level, and the fewer
+    are rolled back."""
+    monkeypatch.setattr(courses, "STEP_PART", 0.0)  # a step of the walk is a look
+    monkeypatch.setattr(courses, "BAKE_PART", 0.0)
+    schedule = Schedule((watched,), (Step(0.2, 60, 60),), burn_in=0, check_every=check_every, alpha_safe=1e-9)
+    seen = float((sampled(schedule, {}, 16_000).ending == Ending.ROLLED_BACK).mean())
+    assert false_rollback(schedule, [60]).expected == pytest.approx(seen, rel=0.25)
+
+
+def test_the_chances_of_several_guardrails_add_up_to_no_less_than_is_seen() -> None:
+    schedule = Schedule((ERRORS, REVENUE, LATENCY), (Step(0.2, 60, 60),), burn_in=0, check_every=2.0, alpha_safe=1e-9)
+    seen = float((sampled(schedule, {}, 4000).ending == Ending.ROLLED_BACK).mean())
+    assert 0.002 < seen <= 1.25 * false_rollback(schedule, [60]).expected
 
 
 def test_everyone_is_watched_by_what_stands_alone() -> None:
