@@ -13,10 +13,9 @@ import math
 import numbers
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from tools.metrics.base import BadMetricAnswer, Reading, Sample, TooManyUnits, UnitSample
 from tools.metrics.catalogue import MetricDefinition, MetricKind, TimeFormat
@@ -45,8 +44,7 @@ UNIT_DIGITS = 16
 """Hex digits of SHA-256 that stand for a unit's id."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(NamedTuple):
     variant: str | None
     bucket: float | None
     exposures: int
@@ -151,7 +149,8 @@ class _Reader:
     def row(self, has_buckets: bool) -> _Row:
         exposures, events = self._count("exposures"), self._count("events")
         total_squares = self._number("total_squares")
-        self._refuse_negative("total_squares", total_squares)
+        if total_squares < 0:
+            self._refuse_negative("total_squares", total_squares)
         if events > exposures:
             raise self._bad("events", f"is {events}, more than the {exposures} exposures; count each exposure once")
         return _Row(
@@ -198,6 +197,10 @@ class _Reader:
         return text if len(text) <= MAX_SEGMENT else f"{text[: MAX_SEGMENT - 1]}…"
 
     def _count(self, column: str) -> int:
+        value = self._values.get(column, 0)
+        # Thousands of rows a tick: what is usual is looked at once.
+        if type(value) is int and 0 <= value <= LARGEST_PLAIN:
+            return value
         value = self._numeric(column)
         if type(value) is not int and (not math.isfinite(value) or value != int(value)):
             raise self._bad(column, f"is {_shown(value)}, not a whole number")
@@ -205,6 +208,8 @@ class _Reader:
         return int(value)
 
     def _number(self, column: str, *, infinite: bool = False) -> float:
+        if column not in self._values:
+            return 0.0
         value = float(self._numeric(column))
         if math.isnan(value) or (math.isinf(value) and not infinite):
             raise self._bad(column, f"is {value}, not a number that can be added up")
@@ -212,7 +217,6 @@ class _Reader:
 
     def _numeric(self, column: str) -> Any:
         value = self._values.get(column, 0)
-        # Thousands of rows a tick: what is usual is not held against abstract classes.
         if type(value) is float or (type(value) is int and abs(value) <= LARGEST_PLAIN):
             return value
         if value is None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -75,9 +76,9 @@ class Selector:
     fixed: tuple[str, ...]
     open: tuple[tuple[str, str], ...]
 
-    def text(self, values: Mapping[str, Sequence[str]]) -> str:
-        """The selector, with every value that an open label may have; without open labels where `values` has none."""
-        matchers = [*self.fixed, *(_one_of(label, values[label]) for label, _ in self.open if label in values)]
+    def text(self, opened: Mapping[str, str]) -> str:
+        """The selector with the open labels' matchers; without those that `opened` has none for."""
+        matchers = [*self.fixed, *(opened[label] for label, _ in self.open if label in opened)]
         return f"{self.name}{{{', '.join(matchers)}}}" if matchers or not self.name else self.name
 
 
@@ -95,7 +96,7 @@ class Moments:
         return cls((start - zero) // millisecond, (end - zero) // millisecond)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CounterTemplate:
     """A checked query of one metric: its selectors by column.
 
@@ -107,7 +108,12 @@ class CounterTemplate:
     selectors: Mapping[str, Selector]
     open: tuple[tuple[str, str], ...]
 
-    @property
+    @cached_property
+    def shown_by(self) -> str:
+        """What an answer's rows of one question are told apart by."""
+        return _list(self.labels[len(self.open) :])
+
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """What is counted by."""
         kind = self.definition.kind
@@ -121,13 +127,13 @@ class CounterTemplate:
 
     def expression(self, keys: Iterable[tuple[str, ...]], moments: Moments) -> str:
         """One expression for all these keys at once, each column's rows labelled with its name."""
-        values = self._values(keys)
+        opened = self._opened(keys)
         parts = [
-            _named(_counted(selector.text(values), self.labels, moments), column)
+            _named(_counted(selector.text(opened), self.labels, moments), column)
             for column, selector in self.selectors.items()
         ]
         first = next(iter(self.selectors.values()))
-        newest = f"max by ({_list(self._whose)}) (timestamp({first.text(values)} @ {_at(moments.end)}))"
+        newest = f"max by ({_list(self._whose)}) (timestamp({first.text(opened)} @ {_at(moments.end)}))"
         parts.append(_named(newest, NEWEST))
         if "events" in self.selectors and self.query.absent is Absent.UNKNOWN:
             known = f"count({self.selectors['events'].text({})} @ {_at(moments.end)})"
@@ -136,18 +142,18 @@ class CounterTemplate:
 
     def shown(self, query: MetricQuery, window: str) -> str:
         """What is counted for one question, in few lines: checks keep it. `window` is what `spoken` says of it."""
-        values = {label: (value,) for (label, _), value in zip(self.open, self.key(query), strict=True)}
-        lines = [f"{column}: {selector.text(values)}" for column, selector in self.selectors.items()]
-        by = _list(label for label in self.labels if label not in values)
-        return "\n".join([*lines, f"# {query.flag!r} in {query.environment!r} by {by}, {window}"])
+        opened = {label: _one_of(label, (value,)) for (label, _), value in zip(self.open, self.key(query), strict=True)}
+        lines = [f"{column}: {selector.text(opened)}\n" for column, selector in self.selectors.items()]
+        return f"{''.join(lines)}# {query.flag!r} in {query.environment!r} by {self.shown_by}, {window}"
 
     @property
     def _whose(self) -> tuple[str, ...]:
         return tuple(label for label in self.labels if label != EDGE)
 
-    def _values(self, keys: Iterable[tuple[str, ...]]) -> dict[str, Sequence[str]]:
-        columns = zip(*keys, strict=True)
-        return {label: tuple(dict.fromkeys(found)) for (label, _), found in zip(self.open, columns, strict=False)}
+    def _opened(self, keys: Iterable[tuple[str, ...]]) -> dict[str, str]:
+        """The open labels' matchers."""
+        columns = zip(self.open, zip(*keys, strict=True), strict=False)
+        return {label: _one_of(label, tuple(dict.fromkeys(found))) for (label, _), found in columns}
 
 
 def spoken(window: Window) -> str:

@@ -94,3 +94,37 @@ def test_one_flag_of_several_must_be_named(sluice: Sluice, shop: Path) -> None:
 def test_a_metric_that_is_not_there_is_one_line(sluice: Sluice, shop: Path) -> None:
     ran = sluice("metrics", "try", "error")
     assert (ran.status, ran.err) == (1, "sluice: No metric is called 'error'. Did you mean errors?\n")
+
+
+PROMETHEUS = """
+[sources.prometheus]
+type = "prometheus"
+url = "http://sluice:hunter2@127.0.0.1:9"
+timeout = "2s"
+
+[metrics.failures]
+source = "prometheus"
+title = "Failures"
+[metrics.failures.query]
+exposures = 'requests_total{flag="$flag"}'
+events = 'requests_total{flag="$flag", code=~"5.."}'
+"""
+
+
+def test_a_prometheus_that_is_away_is_named_by_its_query_and_by_the_doctor(sluice: Sluice, shop: Path) -> None:
+    (shop / "sluice.toml").write_text(SHOP + PROMETHEUS, encoding="utf-8")
+    tried = sluice("metrics", "try", "failures")
+    assert tried.status == 1
+    assert 'sum by (flag, variant) ((increase(requests_total{flag="new-checkout"}[600000ms]' in tried.out
+    assert "provider_error: http://127.0.0.1:9 can't be reached (ConnectError): see whether it is up" in tried.out
+    looked = sluice("doctor")
+    assert re.search(r"metrics prometheus +http://127.0.0.1:9 can't be reached", looked.out)
+    assert "hunter2" not in tried.out + tried.err + looked.out + looked.err
+
+
+def test_a_query_that_cannot_be_used_names_its_key(sluice: Sluice, shop: Path) -> None:
+    wrong = PROMETHEUS.replace("""'requests_total{flag="$flag"}'""", "'sum(requests_total)'")
+    (shop / "sluice.toml").write_text(SHOP + wrong, encoding="utf-8")
+    ran = sluice("metrics", "try", "failures")
+    assert ran.status == 2
+    assert "metrics.failures.query: The query of the metric 'failures' has in exposures no selector" in ran.err
