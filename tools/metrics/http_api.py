@@ -5,7 +5,7 @@ import math
 import random
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ class Access:
     A name and a password may be in the URL. `ca_file` has the certificates of who signed the server's.
     """
 
-    url: str | None = None
-    token: str | None = None
+    url: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
     ca_file: Path | None = None
     timeout: timedelta = timedelta(seconds=10)

@@ -314,6 +314,9 @@ class TestCredentials:
         with pytest.raises(MetricSourceUnavailable, match=r"token_file .* can't be read"):
             await source.check()
 
+    def test_neither_is_shown_by_accident(self) -> None:
+        assert "s3cret" not in repr(Access("http://sluice:s3cret@fake", token="s3cret"))
+
     async def test_a_name_and_a_password_may_be_in_the_url(self) -> None:
         api = PrometheusApi(password=("sluice", "hunter2"))
         source = PrometheusMetricSource(Access("http://sluice:hunter2@fake/"), [OURS], transport=api.transport)

@@ -28,6 +28,14 @@ def refusal(path: Path, text: str = "", **environ: str) -> str:
     return str(caught.value)
 
 
+def test_a_sources_token_may_be_in_a_variable(tmp_path: Path) -> None:
+    file = tmp_path / "sluice.toml"
+    file.write_text('[sources.prometheus]\ntype = "prometheus"\nurl = "http://127.0.0.1:9"\n', encoding="utf-8")
+    settings = load_settings(file, {"SLUICE_SOURCES__PROMETHEUS__TOKEN": "s3cret"})
+    assert settings.sources["prometheus"].access.token == "s3cret"
+    assert "s3cret" not in repr(settings)
+
+
 def test_everything_has_a_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = load_settings(None, {})
