@@ -7,6 +7,7 @@ from typing import Any
 from slack_sdk.models.blocks import InputBlock, PlainTextInputElement
 from slack_sdk.models.views import View
 
+from agent.redaction import redacted
 from bot import texts
 from bot.blocks import parts
 from bot.blocks.mrkdwn import escape
@@ -83,9 +84,13 @@ def subject_of(private_metadata: str) -> tuple[str, str | None]:
 
 
 def reason_in(view: Mapping[str, Any]) -> str:
-    """The reason in a dialog that was submitted, in one line; empty when none was given."""
-    value = view["state"]["values"][REASON][REASON].get("value")
-    return " ".join(str(value or "").split())
+    """The reason in a dialog that was submitted, as it is kept; empty when none was given."""
+    return kept_reason(view["state"]["values"][REASON][REASON].get("value"))
+
+
+def kept_reason(words: object) -> str:
+    """A reason in one line, without what looks like a secret: it goes into the log, from which nothing is taken out."""
+    return " ".join(redacted(str(words or "")).split())[:MOST_REASON]
 
 
 def _dialog(

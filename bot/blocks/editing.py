@@ -21,6 +21,7 @@ from slack_sdk.models.views import View
 
 from bot import texts
 from bot.blocks import parts
+from bot.blocks.dialogs import kept_reason
 from bot.blocks.mrkdwn import escape, name, plain
 from tools.plans.editing import Edited, Judged, Row, rows_of
 from tools.plans.kinds import without_splits
@@ -108,7 +109,7 @@ def table_in(dialog: Mapping[str, Any], view: RolloutView, known: Mapping[str, R
         version,
         rows,
         dict(_margins(values, view.plan)),
-        " ".join(str(reason or "").split()),
+        kept_reason(reason),
     )
 
 

@@ -20,6 +20,7 @@ from slack_sdk.models.views import View
 
 from bot import texts
 from bot.blocks import parts
+from bot.blocks.dialogs import kept_reason
 from bot.blocks.lines import frozen
 from bot.blocks.mrkdwn import escape, moment_of, person, plain
 from tools.rollouts.freezes import MOST_REASON, FreezeView
@@ -142,8 +143,8 @@ def until_in(view: Mapping[str, Any]) -> datetime | None:
 
 
 def reason_in(view: Mapping[str, Any]) -> str:
-    """The reason in one line; empty when none was given."""
-    return " ".join(str(view["state"]["values"][REASON][REASON].get("value") or "").split())
+    """The reason as it is kept; empty when none was given."""
+    return kept_reason(view["state"]["values"][REASON][REASON].get("value"))
 
 
 def _listed(freeze: FreezeView, at: datetime) -> Block:

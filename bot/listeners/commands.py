@@ -10,6 +10,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import texts
 from bot.blocks.answers import card_link, history_blocks, list_blocks, status_blocks, why_blocks
 from bot.blocks.card import DECIDING, MOST_DECISIONS, summary
+from bot.blocks.dialogs import kept_reason
 from bot.blocks.freezing import freezes_blocks
 from bot.blocks.help import help_blocks
 from bot.blocks.mrkdwn import escape, name, plain_name
@@ -238,7 +239,7 @@ async def _said(client: AsyncWebClient, view: RolloutView, progressing: str | No
 
 
 def _reason(command: Command) -> str:
-    return command.reason or texts.BY_COMMAND.format(subcommand=command.subcommand)
+    return kept_reason(command.reason) or texts.BY_COMMAND.format(subcommand=command.subcommand)
 
 
 def _known_strategy(given: str | None) -> Strategy | None:

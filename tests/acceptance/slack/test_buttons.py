@@ -123,6 +123,19 @@ async def test_pause_takes_a_reason_and_resume_goes_on(office: Office) -> None:
     assert (await office.view()).phase is Phase.PROGRESSING
 
 
+async def test_no_secret_in_a_reason_is_written_down(office: Office) -> None:
+    await office.started()
+    assert await office.press("pause", user=SAM) is None
+    outcome = await office.submit(office.dialog(SAM), "It needs password: hunter2-of-ours first", user=SAM)
+    assert outcome.ok
+    assert (await office.view()).pause_reason == "It needs password: [hidden] first"
+    await office.rollout(f"rollback {FLAG} --reason the key is sk-0123456789abcdefgh", user=SAM)
+    assert (await office.view()).rollback_reason == "the key is [hidden]"
+    written = str([event.payload for event in await office.events()])
+    assert "hunter2" not in written
+    assert "sk-0123" not in written
+
+
 async def test_roll_back_is_confirmed_and_done_at_once(office: Office) -> None:
     await office.started()
     declined = await office.running.people.click("CRELEASES", office.card().ts, "rollout.roll_back", SAM, confirm=False)
