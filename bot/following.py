@@ -32,7 +32,7 @@ CURSOR = "followers"
 AT_ONCE = 200
 """How many events are looked at in one transaction, which keeps others from writing."""
 MOST_TOLD = 20
-"""How many of a person's news one message tells; the newest."""
+"""How many of a person's news one message tells; the newest, and how many there were before."""
 
 KNOWN = frozenset(what.value for what in Happening)
 NEEDED = frozenset(
@@ -194,7 +194,8 @@ class NewsTeller:
         until = None if chosen.quiet is None else chosen.quiet.until(self._services.clock.now())
         if until is not None and not any(is_page(Happening(event.kind), event.actor) for event in told):
             raise Held(until)
-        text = mine([await self._news(event) for event in told[-MOST_TOLD:]])
+        newest = [await self._news(event) for event in told[-MOST_TOLD:]]
+        text = mine(newest, before=len(told) - len(newest))
         await self._slack.chat_postMessage(channel=person, text=text, unfurl_links=False, unfurl_media=False)
         await self._told_up_to(message, told[-1].seq)
 

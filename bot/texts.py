@@ -353,6 +353,7 @@ NOTIFY_NO_DAYS = "Choose a day at least, or leave both times empty."
 NOTIFY_SAVED = "Saved. Approvals: {approvals}. Your rollouts: {own}. Quiet hours: {quiet}."
 NOTIFY_QUIET_NONE = "none"
 NEWS_OF_MINE = "{count} things happened to rollouts that you asked for:"
+NEWS_BEFORE = "… {count} more came before; the rollouts' threads have them."
 NOTIFY_QUIET_SPAN = "{start} to {end} ({zone})"
 
 # -- links to rollouts --------------------------------------------------------------------------------------------

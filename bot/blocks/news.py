@@ -38,12 +38,13 @@ def together(news: Sequence[News], *, about: tuple[str, str] | None = None) -> s
     return texts.MENTIONING.format(people=" ".join(map(mention, people)), line="\n".join(lines)).strip()
 
 
-def mine(news: Sequence[News]) -> str:
-    """The message that says it all to who asked for the rollouts, in order."""
-    if len(news) == 1:
+def mine(news: Sequence[News], *, before: int = 0) -> str:
+    """The message that says it all to who asked for the rollouts, in order; `before` counts what it has no line for."""
+    if len(news) + before == 1:
         return _placed(news[0], None)
     lines = [texts.TOLD_LATE_LINE.format(at=clock_time(one.at), line=_placed(one, None)) for one in news]
-    return "\n".join([texts.NEWS_OF_MINE.format(count=len(news)), *lines])
+    earlier = [texts.NEWS_BEFORE.format(count=before)] if before else []
+    return "\n".join([texts.NEWS_OF_MINE.format(count=len(news) + before), *earlier, *lines])
 
 
 def _placed(news: News, about: tuple[str, str] | None) -> str:

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
+import pytest
 from sqlalchemy import select
 
-from bot import preferences
+from bot import following, preferences
 from bot.following import Follower
 from bot.preferences import Own, Preferences
 from bot.quiet import EVERY_DAY, QuietHours
@@ -101,6 +102,20 @@ async def test_what_came_in_the_night_is_one_message_in_the_morning(desk: Desk) 
     assert all(f"*flag-{number}*" in told for number in range(3))
     await follow(desk, seconds=3600)
     assert len(to(desk, MIRA)) == 1
+
+
+async def test_what_a_message_has_no_room_for_is_counted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "MOST_TOLD", 2)
+    await follow(desk)
+    await choose(desk, MIRA, own=Own.EVERYTHING, quiet=NIGHT)
+    desk.world.clock.at = TEN_AT_NIGHT
+    for number in range(3):
+        await started(desk, number)
+    await morning(desk)
+    [told] = to(desk, MIRA)
+    assert told.startswith("3 things happened to rollouts that you asked for:\n… 1 more came before")
+    assert "*flag-0*" not in told
+    assert told.count("started it") == 2
 
 
 async def test_a_rollback_wakes_and_takes_along_what_was_held(desk: Desk) -> None:
