@@ -171,7 +171,7 @@ async def _plan(services: Services, client: AsyncWebClient, body: Mapping[str, A
         environment=wish.environment,
         strategy=wish.strategy,
         requester=person_of(body),
-        workspace=str(body["view"].get("team_id") or ""),
+        workspace=workspace_of(body),
         channel=wish.channel,
         wishes=redacted(cleaned(wish.note)),
     )
