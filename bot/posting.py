@@ -17,6 +17,8 @@ class Messenger(Protocol):
 
     async def conversations_history(self, *, channel: str, **arguments: Any) -> Any: ...
 
+    async def users_info(self, *, user: str) -> Any: ...
+
 
 async def post(
     slack: Messenger,

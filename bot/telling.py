@@ -17,6 +17,7 @@ from bot.calling import Caller
 from bot.cards import CardTeller, NowhereToTell, place_of
 from bot.following import NewsTeller
 from bot.listeners.links import permalink
+from bot.names import Names
 from bot.posting import Messenger, post
 from bot.quiet import Held
 from bot.routing import alerts_channel, is_page, quiet_until
@@ -63,6 +64,7 @@ class Teller:
         self._cards = CardTeller(services, slack)
         self._caller = Caller(services, slack)
         self._news_teller = NewsTeller(services, slack)
+        self._names = Names(slack, services.clock)
 
     async def tell(self, message: OutboxMessage, behind: Sequence[OutboxMessage] = ()) -> list[OutboxMessage]:
         """Say it, a line together with the lines `behind` it in its lane; which messages were said.
@@ -97,7 +99,7 @@ class Teller:
         told, news = await self._news(message, behind, view)
         if not news:
             return told
-        text, broadcast = together(news), any(one.broadcast for one in news)
+        text, broadcast = await self._said(news), any(one.broadcast for one in news)
         if view is None:
             await post(self._slack, self._alerts_channel(message), text)
             return told
@@ -110,8 +112,13 @@ class Teller:
                 raise
             logger.warning(MOVED, channel=view.place and view.place.channel, reason=code_of(error))
             channel = self._channel_for(view.environment, view.plan.tags)
-            await post(self._slack, channel, together(news, about=(view.flag, view.environment)))
+            await post(self._slack, channel, await self._said(news, about=(view.flag, view.environment)))
         return told
+
+    async def _said(self, news: Sequence[News], *, about: tuple[str, str] | None = None) -> str:
+        """The message that says it all; whoever did something is named, and only who has to do something called."""
+        called = {person for one in news for person in one.people}
+        return await self._names.quietly(together(news, about=about), besides=called)
 
     async def _news(
         self, message: OutboxMessage, behind: Sequence[OutboxMessage], view: RolloutView | None
@@ -216,6 +223,9 @@ class Teller:
                 return await self._who_can_answer(message, view, str(_facts(message)["approval"]))
             case Happening.ROLLBACK_STUCK:
                 return list(dict.fromkeys((*askers, *approvers)))[:MOST_MENTIONED]
+            case _ if message.payload["actor"] in askers:
+                # Whoever did it knows.
+                return []
             case _:
                 return askers or list(approvers[:MOST_MENTIONED])
 

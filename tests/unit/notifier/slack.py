@@ -85,6 +85,12 @@ class FakeSlack:
         said = [said for said in reversed(self.of("post")) if said.channel == channel]
         return {"ok": True, "messages": [{"ts": one.ts, "metadata": one.metadata} for one in said]}
 
+    async def users_info(self, *, user: str) -> dict[str, Any]:
+        """Everybody is called by the end of their id."""
+        if "names" in self.broken:
+            raise self.broken["names"]
+        return {"ok": True, "user": {"name": user.lower(), "profile": {"display_name": user[1:].title()}}}
+
     async def files_upload_v2(self, **arguments: Any) -> dict[str, Any]:
         """An upload to nobody; `looked_through`: blocks may show it at once."""
         await self._admit("upload", "")

@@ -247,6 +247,22 @@ async def test_an_alert_mentions_who_asked_and_a_stuck_rollback_everybody(desk: 
     assert stuck.startswith(f"<@{MIRA}> <@{JONAS}> <@{AIKO}> ⚠ The rollback has not worked")
 
 
+async def test_whoever_did_something_is_named_and_called_by_nothing(desk: Desk) -> None:
+    view = await desk.rollout()
+    assert view.approval is not None
+    await desk.services.rollouts.approve(view.approval.id, actor=JONAS)
+    await desk.services.rollouts.pause(view.id, actor=AIKO, reason="lunch")
+    desk.slack.broken["names"] = refusal("user_not_found")
+    await desk.deliver()
+    assert any(f"⏸ <@{AIKO}> paused it" in said.text for said in desk.slack.of("post")), "Slack did not say the name"
+    del desk.slack.broken["names"]
+    await desk.services.rollouts.roll_back(view.id, actor=MIRA, reason="fire")
+    await desk.deliver()
+    said = [said.text for said in desk.slack.of("post") if "rolling it back" in said.text]
+    assert said[0].startswith("◀ Mira is rolling it back"), "who asked did it, and need not be called"
+    await desk.deliver(3600)
+
+
 async def test_who_asked_on_the_command_line_is_stood_in_for_by_approvers(desk: Desk) -> None:
     view = await desk.rollout(requester="cli:sam")
     for what in (Happening.METRICS_BLIND, Happening.ROLLBACK_STUCK):

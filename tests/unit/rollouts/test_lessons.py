@@ -68,7 +68,8 @@ async def test_a_success_and_a_person_s_rollback_teach_too(world: World) -> None
 
 
 @pytest.mark.parametrize(
-    "about", [{}, {"tags": ("search",)}, {"metrics": ("latency",)}, {"flag": FLAG.flag, "scope": Scope("T2", shared=True)}]
+    "about",
+    [{}, {"tags": ("search",)}, {"metrics": ("latency",)}, {"flag": FLAG.flag, "scope": Scope("T2", shared=True)}],
 )
 async def test_what_has_nothing_in_common_or_is_another_workspace_s_teaches_nothing(
     world: World, about: dict[str, object]
