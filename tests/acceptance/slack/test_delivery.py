@@ -138,7 +138,7 @@ async def test_an_alert_moves_to_the_alerts_channel_when_its_own_is_closed_to_th
     await office.services.rollouts.roll_back(view.id, actor=SAM, reason="fire")
     await office.settle()
     [alert] = [message.text for message in office.messages("CALERTS01")]
-    assert alert.startswith(f"<@{MIRA}> *{FLAG}* in production: ◀ Sam is rolling it back")
+    assert alert.startswith(f"<@{MIRA}> *{FLAG}* in production: ◀ sam is rolling it back")
     failed = {message.kind for message in await office.told() if message.status == Status.FAILED}
     assert failed == {"card", "note"}
 
