@@ -82,7 +82,8 @@ def test_what_was_before_and_who_approved_what() -> None:
     assert "before 0 %   ›   ✔ 1 %   ›" in shown
     at = "<!date^1772366405^{date_short_pretty} at {time}|2026-03-01 12:00 UTC>"
     assert (
-        f"✔ *Approved:* the start by <@{JONAS}>, {at} · stage 2 by <@{JONAS}>, <@UAIKO0001>, {at} · the end by <@{MIRA}>, {at}"
+        f"✔ *Approved:* the start by <@{JONAS}>, {at} · stage 2 by <@{JONAS}>, <@UAIKO0001>, {at} · "
+        f"the end by <@{MIRA}>, {at}"
     ) in shown
 
 
