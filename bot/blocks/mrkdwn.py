@@ -5,7 +5,7 @@ Tokens and escaping: https://docs.slack.dev/messaging/formatting-message-text.
 
 import re
 import unicodedata
-from datetime import datetime
+from datetime import UTC, datetime
 
 from tools.rollouts.events import SLUICE
 
@@ -16,6 +16,8 @@ SENTENCE_CHARACTERS = 600
 _USER_ID = re.compile(r"[UW][A-Z0-9]{2,20}")
 _GROUP_ID = re.compile(r"S[A-Z0-9]{2,20}")
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_WRITTEN_OUT = re.compile(rf"\b([0-3][0-9]) ({'|'.join(_MONTHS)}) (20[0-9]{{2}}) ([0-2][0-9]):([0-5][0-9]) UTC\b")
 _ENTITIES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
 
 
@@ -28,11 +30,14 @@ def plain(text: object, most: int = SENTENCE_CHARACTERS) -> str:
 
 
 def escape(text: object, most: int = SENTENCE_CHARACTERS) -> str:
-    """Text from outside for mrkdwn, at most `most` characters: it can't mention anybody, link or break a line."""
+    """Text from outside for mrkdwn, at most `most` characters: it can't mention anybody, link or break a line.
+
+    Moments that it writes out, as the tools do (`31 Jan 2026 14:00 UTC`), are in the reader's zone.
+    """
     safe = plain(text, most)
     for character, entity in _ENTITIES:
         safe = safe.replace(character, entity)
-    return fitted(safe, most)
+    return fitted(_WRITTEN_OUT.sub(_in_the_readers_zone, safe), most)
 
 
 def name(text: object, most: int = NAME_CHARACTERS) -> str:
@@ -87,6 +92,15 @@ def fitted(mrkdwn: str, most: int) -> str:
     if cut.rfind("&") > cut.rfind(";"):
         cut = cut[: cut.rfind("&")]
     return cut.rstrip() + ELLIPSIS
+
+
+def _in_the_readers_zone(found: re.Match[str]) -> str:
+    day, month, year, hour, minute = found.groups()
+    try:
+        moment = datetime(int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), tzinfo=UTC)
+    except ValueError:
+        return found[0]
+    return moment_of(moment)
 
 
 def _date(moment: datetime, form: str, fallback: str) -> str:

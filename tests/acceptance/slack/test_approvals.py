@@ -289,7 +289,7 @@ async def test_a_freeze_that_begins_voids_the_question_about_a_start(office: Off
     card, older = office.card(), [dict(block) for block in office.card().blocks]
     await tick(office, 1.01)
     assert office.buttons() == ["start", "edit"]
-    assert "The freeze 'sale' lasts until" in office.thread()[-1]
+    assert "The freeze 'sale' lasts until <!date^" in office.thread()[-1]
     card.blocks = older
     assert "This is no longer asked: The freeze 'sale' lasts until" in (await office.press("approve", user=JONAS) or "")
 

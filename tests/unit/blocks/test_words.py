@@ -58,6 +58,10 @@ def test_what_comes_from_outside_is_data() -> None:
 def test_times_are_in_the_readers_zone() -> None:
     assert clock_time(NOW) == "<!date^1772366405^{time_secs}|12:00:05 UTC>"
     assert moment_of(NOW) == "<!date^1772366405^{date_short_pretty} at {time}|2026-03-01 12:00 UTC>"
+    assert escape("The freeze lasts until 01 Mar 2026 12:00 UTC.") == (
+        "The freeze lasts until <!date^1772366400^{date_short_pretty} at {time}|2026-03-01 12:00 UTC>."
+    )
+    assert escape("31 Feb 2026 12:00 UTC & more") == "31 Feb 2026 12:00 UTC &amp; more"
 
 
 @given(st.text(), st.integers(2, 80))
