@@ -139,7 +139,9 @@ async def test_kill_works_without_a_rollout_and_is_told_in_the_alerts_channel(of
     assert f"`{FLAG}` in production is being taken to 0 %" in answer
     assert (await office.flag()).exposure.percent == 0
     ordered, done = [message.text for message in office.messages(ALERTS)]
-    assert ordered.startswith(f"*{FLAG}* in production: ◀ sam is taking {FLAG} "), "nobody is called for what somebody did"
+    assert ordered.startswith(f"*{FLAG}* in production: ◀ sam is taking {FLAG} "), (
+        "nobody is called for what somebody did"
+    )
     assert "fire" in ordered
     assert "is at 0 % for everyone" in done
 

@@ -311,7 +311,7 @@ def test_shadow_and_audience_in_words() -> None:
         (PROGRESSING, ["promote", "pause", "edit", "roll_back"]),
         (replace(PROGRESSING, stage=3), ["pause", "edit", "roll_back"]),
         (WAITING, ["approve", "reject", "edit", "roll_back"]),
-        (PAUSED, ["resume", "accept", "edit", "roll_back"]),
+        (PAUSED, ["resume", "edit", "roll_back"]),
         (ROLLING_BACK, []),
         (ROLLED_BACK, []),
         (replace(PROGRESSING, phase=Phase.SUCCEEDED), []),
