@@ -161,6 +161,21 @@ async def test_a_breach_rolls_back_and_pings_whoever_asked(office: Office) -> No
     assert len(office.cards()) == 1
 
 
+async def test_a_breach_voids_what_people_are_asked(office: Office) -> None:
+    await office.started()
+    await office.live(3)
+    assert await office.press("promote", user=MIRA) is None
+    card, asked = office.card(), [dict(block) for block in office.card().blocks]
+    view = await office.live(13, rate=BAD)
+    assert view.phase is Phase.ROLLED_BACK
+    assert office.buttons() == []
+    card.blocks = asked
+    refused = await office.press("approve", user=JONAS) or ""
+    assert "This is no longer asked" in refused
+    assert (await office.flag()).exposure.percent == 0
+    assert "approval.voided" in [event.kind for event in await office.events()]
+
+
 async def tamper(office: Office, value: str) -> None:
     for block in office.card().blocks:
         for element in block["elements"] if block["type"] == "actions" else ():
