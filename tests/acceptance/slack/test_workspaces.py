@@ -24,15 +24,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from bot import texts
+from bot.blocks import accepting, card, dialogs, editing, freezing
 from bot.http import build_http
 from bot.installations import Installations
 from bot.manifest import BOT_SCOPES, INSTALL_PATH, REDIRECT_PATH
 from bot.scheduler import Scheduler
 from bot.serve import serving
-from bot.workspace import RunningWorkspace, running_workspace
-from tests.acceptance.slack.office import ENVIRONMENT, FLAG, JONAS, MIRA, Office, open_office
+from bot.workspace import RunningWorkspace, payloads, running_workspace
+from bot.workspace.records import View
+from tests.acceptance.slack.office import AIKO, ENVIRONMENT, FLAG, JONAS, MIRA, Office, open_office
 from tools.records.models import Record, SlackBot
+from tools.rollouts import freezes
 from tools.rollouts.phases import Phase
+from tools.rollouts.views import RolloutView
 
 ACME, BETA = "TACME0001", "TBETA0001"
 SIGNING = "signing-secret-of-the-app"
@@ -104,6 +109,12 @@ class Two:
             return {
                 table.name: int(await session.scalar(select(func.count()).select_from(table)) or 0) for table in tables
             }
+
+    async def unchanged(self, view: RolloutView, before: dict[str, int]) -> bool:
+        """Whether a rollout of the first is as it was, and nothing was written down but what people are told."""
+        now, rows = await self.acme.services.rollouts.get(view.id), await self.rows()
+        same = (now.phase, now.plan_version, now.approval) == (view.phase, view.plan_version, view.approval)
+        return same and {**rows, "outbox": 0} == {**before, "outbox": 0}
 
     async def signed(self, payload: dict[str, Any]) -> int:
         """Send an interaction as Slack would, whatever it says; the status of the answer."""
@@ -247,31 +258,72 @@ async def test_a_plan_for_a_flag_that_another_rolls_out_is_refused_without_telli
 async def test_buttons_of_another_workspace_do_nothing(two: Two) -> None:
     view = await two.acme.proposed()
     assert view.approval is not None
+    assert view.place is not None
+    wish = freezes.wish(environment=ENVIRONMENT, flag="another", reason="sale", workspace=ACME)
+    freeze = await two.acme.services.rollouts.of(ACME).freeze(wish, actor=AIKO)
     before = await two.rows()
-    place = view.place
-    assert place is not None
-    actions = {"approve": view.approval.id, "reject": view.approval.id, "start": view.id, "promote": view.id}
-    actions |= {"resume": view.id, "roll_back": view.id, "pause": view.id}
+    actions: dict[str, object] = dict.fromkeys((card.APPROVE, card.REJECT), view.approval.id)
+    actions |= dict.fromkeys((card.START, card.PROMOTE, card.RESUME, card.ROLL_BACK, card.PAUSE, card.EDIT), view.id)
+    actions |= {accepting.ACCEPT: view.id, freezing.LIFT: freeze.id}
+    workspace = two.beta.running.workspace
     for number, (action, value) in enumerate(actions.items()):
+        lines = len(two.beta.private(JONAS))
         status = await two.signed(
             {
                 "type": "block_actions",
                 "team": {"id": BETA, "domain": "beta"},
                 "user": {"id": JONAS, "team_id": BETA},
                 "api_app_id": two.beta.running.settings.app_id,
-                "channel": {"id": place.channel},
-                "container": {"type": "message", "message_ts": place.card_ts, "channel_id": place.channel},
-                "trigger_id": f"{number}.1.x",
+                "channel": {"id": view.place.channel},
+                "container": {
+                    "type": "message",
+                    "message_ts": view.place.card_ts,
+                    "channel_id": view.place.channel,
+                },
+                "trigger_id": workspace.tickets.issue_trigger(JONAS),
                 "actions": [{"action_id": action, "value": value, "action_ts": f"{number}.0", "type": "button"}],
             }
         )
         assert status == 200
+        await two.acme.services.underway.ended()
         await two.beta.settle()
-    view = await two.acme.services.rollouts.get(view.id)
-    assert (view.phase, view.approval and view.approval.by) == (Phase.PROPOSED, ())
-    assert {name: count for name, count in (await two.rows()).items() if name != "outbox"} == {
-        name: count for name, count in before.items() if name != "outbox"
+        said = [*two.beta.private(JONAS)[lines:], *(str(one.given) for one in workspace.modal_stack(JONAS))]
+        assert len(said) == 1, action
+        assert texts.UNKNOWN_BUTTON not in said[0], "a listener has it"
+        assert FLAG not in said[0]
+        for opened in workspace.modal_stack(JONAS):
+            await two.beta.running.people.close(opened.id, JONAS)
+    assert await two.unchanged(view, before)
+
+
+async def test_dialogs_about_what_is_another_workspace_s_do_nothing(two: Two) -> None:
+    view = await two.acme.proposed()
+    assert view.approval is not None
+    before = await two.rows()
+    workspace = two.beta.running.workspace
+    filled = {"reason": {"reason": {"type": "plain_text_input", "value": "because"}}}
+    moment = {"type": "datetimepicker", "selected_date_time": int(two.acme.clock.now().timestamp()) + 3600}
+    metric = {"type": "static_select", "selected_option": {"value": "checkout-errors"}}
+    sent = {
+        dialogs.REJECT: (view.approval.id, filled),
+        dialogs.PAUSE: (view.id, filled),
+        editing.EDIT: (view.id, filled),
+        accepting.SUBMITTED: (view.id, {**filled, "until": {"until": moment}, "metric": {"metric": metric}}),
     }
+    for number, (callback_id, (about, values)) in enumerate(sent.items()):
+        lines = len(two.beta.private(JONAS))
+        metadata = json.dumps({"id": about, "channel": "CRELEASES", "version": 1})
+        given = {"type": "modal", "callback_id": callback_id, "private_metadata": metadata, "blocks": []}
+        opened = View(f"V{number}", JONAS, given, "h", f"V{number}")
+        payload = payloads.view_submission(workspace, workspace.user(JONAS), opened, values)
+        assert await two.signed(payload) == 200
+        await two.acme.services.underway.ended()
+        await two.beta.settle()
+        said = two.beta.private(JONAS)[lines:]
+        # A table that can't be sent is refused at its input, in the acknowledgement.
+        assert len(said) == (callback_id != editing.EDIT), callback_id
+        assert FLAG not in str(said)
+    assert await two.unchanged(view, before)
 
 
 async def test_both_roll_out_their_own_and_are_told_in_their_own(two: Two) -> None:
