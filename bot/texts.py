@@ -604,6 +604,7 @@ EDIT_WORDS = "the table of stages"
 EDIT_OVERTAKEN = (
     "Meanwhile the plan became v{now}, and you edit v{version}: close this, look at the card, and edit again."
 )
+EDIT_TOO_LATE = "{flag} is {phase}, so its plan can't be changed; propose a new one."
 EDIT_STILL_MEASURING = "Its metrics are still being measured; send it again in a moment."
 
 # -- shortcuts, and what Slack suggests to ask ------------------------------------------------------------------------

@@ -215,7 +215,7 @@ class Editor:
         """The rollout. Raises RolloutNotFound, and Conflict where its plan can have no other version any more."""
         view = await self._services.rollouts.get(rollout_id)
         if view.phase not in LIVE | {Phase.PROPOSED}:
-            raise Conflict(f"{view.flag} is {words(view.phase)}, so its plan can't be changed; propose a new one.")
+            raise Conflict(texts.EDIT_TOO_LATE.format(flag=view.flag, phase=words(view.phase)))
         return view
 
     async def _measured(self, view: RolloutView) -> Measured:
