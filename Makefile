@@ -9,7 +9,7 @@ PIP       := $(BIN)/python -m pip install -qq --disable-pip-version-check
 COMPILE   := uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
-.PHONY: help python install demo test test-real fuzz coverage lint format screenshots bench bench-gates pins clean
+.PHONY: help python install demo test test-real fuzz simulate coverage lint format screenshots bench bench-gates pins clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ test-real: $(VENV)/.installed-dev  ## the tests against real servers, which it s
 
 fuzz: $(VENV)/.installed-dev  ## a million arbitrary model outputs (STEPS=…)
 	@SLUICE_TEST_FUZZ_STEPS=$(or $(STEPS),1000000) $(BIN)/python -m pytest tests/unit/agent/test_arbitrary_outputs.py -n auto --timeout 7200 $(ARGS)
+
+simulate: $(VENV)/.installed-dev  ## 10,000 schedules of crashes, outages and races (SCHEDULES=…); `make test` has half of them
+	@SLUICE_TEST_SCHEDULES=$(or $(SCHEDULES),10000) $(BIN)/python -m pytest tests/unit/rollouts/test_simulation.py -n auto --timeout 7200 $(ARGS)
 
 coverage: $(VENV)/.installed-dev  ## branches that no test takes, tools/ first
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
