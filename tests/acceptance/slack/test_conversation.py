@@ -322,7 +322,7 @@ class TestWithoutAModel:
         say(office, "@sluice how is it going?", thread=office.card().ts)
         answer = await answered(office)
         assert "No model is configured" in readable(answer)
-        assert f"/rollout plan {FLAG}" in readable(answer)
+        assert "--env staging --strategy shadow" in readable(answer)
 
     async def test_a_plain_order_is_carried_out(self, office: Office) -> None:
         await office.started()

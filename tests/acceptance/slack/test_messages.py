@@ -41,7 +41,7 @@ async def test_a_direct_message_is_answered_in_its_thread(office: Office) -> Non
     assert answer.thread_ts == said.ts
     assert answer.ephemeral_to is None
     assert f"*{FLAG}* in production · plan proposed" in readable(answer)
-    assert f"/rollout plan {FLAG}" in readable(answer)
+    assert "--env staging --strategy shadow" in readable(answer)
 
     follow_up = office.running.people.say(PRIVATE, "sam", "And why?", thread_ts=said.ts)
     await until(lambda: len(answers(office)) == 2)
@@ -81,7 +81,7 @@ async def test_while_slack_is_away_an_answer_waits(office: Office) -> None:
 async def test_a_mention_is_answered_in_its_thread_for_everyone(office: Office) -> None:
     await office.proposed()
     office.running.people.say(RELEASES, "sam", "@sluice what can you do?", thread_ts=office.card().ts)
-    await until(lambda: any(f"/rollout plan {FLAG}" in line for line in map(readable, thread(office))))
+    await until(lambda: any("--env staging --strategy shadow" in line for line in map(readable, thread(office))))
     await heard(office)
     assert office.private(SAM) == []
 
