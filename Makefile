@@ -42,22 +42,22 @@ test: $(VENV)/.installed-dev  ## the whole suite
 	@$(BIN)/python -m pytest -m alone $(ARGS)
 	@$(BIN)/python -m pytest -m "not alone$(if $(SLUICE_TEST_NEEDS_SERVERS), and not real)" -n auto --dist worksteal $(ARGS)
 
-test-real: $(VENV)/.installed-dev  ## the tests against real servers, which it starts and stops (needs PostgreSQL, Prometheus and npm)
+test-real: $(VENV)/.installed-dev  ## the tests against real servers, which it starts and stops (needs PostgreSQL, Prometheus, InfluxDB and npm)
 	@dir=`mktemp -d` && trap '.ci/servers stop "$$dir" || true; rm -rf "$$dir"' EXIT && trap 'exit 1' INT TERM && \
 	.ci/servers start "$$dir" >"$$dir/names" && \
-	env `cat "$$dir/names"` SLUICE_TEST_NEEDS_SERVERS=1 $(BIN)/python -m pytest -m real -n 0 $(ARGS)
+	env `cat "$$dir/names"` SLUICE_TEST_NEEDS_SERVERS=1 $(BIN)/python -m pytest -m real -n 2 --dist loadgroup $(ARGS)
 
 fuzz: $(VENV)/.installed-dev  ## a million arbitrary model outputs (STEPS=…)
 	@SLUICE_TEST_FUZZ_STEPS=$(or $(STEPS),1000000) $(BIN)/python -m pytest tests/unit/agent/test_arbitrary_outputs.py -n auto --timeout 7200 $(ARGS)
 
-simulate: $(VENV)/.installed-dev  ## 10,000 schedules of crashes, outages and races (SCHEDULES=…); `make test` has half of them
+simulate: $(VENV)/.installed-dev  ## 10,000 schedules of crashes, outages and races (SCHEDULES=…); `make test` has the first of them
 	@SLUICE_TEST_SCHEDULES=$(or $(SCHEDULES),10000) $(BIN)/python -m pytest tests/unit/rollouts/test_simulation.py -n auto --timeout 7200 $(ARGS)
 
 coverage: $(VENV)/.installed-dev  ## branches that no test takes, tools/ first
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: $(VENV)/.installed-dev  ## format and style, types, import directions
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.installed-dev  ## put the code in shape
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -52,9 +52,10 @@ class Measured:
 
 
 class Planner:
-    """Makes proposals. Reads specs, flags, metrics and past rollouts; writes only what a model was asked and said.
+    """Makes proposals. Reads specs, flags, metrics and past rollouts; writes only what a model was asked and said, and
+    specs as they were read.
 
-    Without `drafter` no model is asked; without `database` nothing is learned from earlier rollouts.
+    Without `drafter` no model is asked; without `database` nothing is learned from earlier rollouts and no spec kept.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Planner:
     ) -> None:
         circumstances = Circumstances(metrics, policy, defaults, clock, database)
         titles = {metric.name: metric.title for metric in metrics.catalogue if is_sized(metric.kind)}
-        self._archive = Archive(specs, flags, Telemetry(metrics, defaults, clock), circumstances)
+        self._archive = Archive(specs, flags, Telemetry(metrics, defaults, clock), circumstances, clock, database)
         self._rules = Rules(policy, defaults, flags.capabilities, titles, metrics.catalogue.kinds)
         self._graph = PlanningGraph(self._archive, drafter)
 
@@ -106,7 +107,7 @@ class Planner:
         baselines, missing = await self._archive.remeasure(plan, changes.add_metrics)
         draft = revise_plan(plan, changes, baselines, rules.policy, rules.defaults, words=words, kinds=rules.kinds)
         rules.check(draft.plan)
-        spec, outdated = await self._archive.spec_behind(plan)
+        spec, outdated = await self._archive.spec_behind(plan, _source_of(view))
         return _proposal(await foretold(draft, baselines), spec, (*outdated, *missing))
 
     async def measured(self, plan: Plan) -> Measured:
@@ -134,7 +135,7 @@ class Planner:
 
     async def edited(self, view: RolloutView, draft: Draft, measured: Measured) -> Proposal:
         """What was filled in, as it is put before people."""
-        spec, outdated = await self._archive.spec_behind(view.plan)
+        spec, outdated = await self._archive.spec_behind(view.plan, _source_of(view))
         return _proposal(await foretold(draft, measured.baselines), spec, (*outdated, *measured.missing))
 
     async def traffic(self, flag: str, environment: str, metric: str) -> Baseline:
@@ -143,6 +144,11 @@ class Planner:
         Raises FlagNotFound, UnknownMetric, CannotBeProven for a silent metric, and what the sources raise.
         """
         return await self._archive.measure(FlagRef(flag, environment), metric)
+
+
+def _source_of(view: RolloutView) -> str | None:
+    """Where the spec was read that the rollout's plan rests on."""
+    return None if view.spec is None else view.spec.source or None
 
 
 def proposal_of(draft: Draft, facts: Facts) -> Proposal:

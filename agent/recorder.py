@@ -21,6 +21,7 @@ from agent.stopping import Stopped
 from agent.toolkit.base import Result
 from agent.turns import Ending, Turn
 from tools.clock import Clock
+from tools.observing import Fact, noted
 from tools.records.database import Database, insert_for
 from tools.records.models import AgentRun, ModelCall, ToolCall, new_id
 
@@ -213,8 +214,19 @@ class ModelCalls:
             "latency_s": exchange.latency_s,
             "started_at": self.recorder.clock.now() - timedelta(seconds=exchange.latency_s),
         }
+        _note(exchange, self.options)
         async with self.recorder.database.write() as session:
             await session.execute(insert_for(session)(_MODEL_CALLS), row)
+
+
+def _note(exchange: Exchange, options: ModelOptions) -> None:
+    model = options.name or ""
+    noted(Fact.MODEL_REQUEST, exchange.latency_s, of=model)
+    if exchange.error is not None:
+        noted(Fact.MODEL_FAILURE, of=model)
+    noted(Fact.MODEL_INPUT, exchange.input_tokens, of=model)
+    noted(Fact.MODEL_OUTPUT, exchange.output_tokens, of=model)
+    noted(Fact.MODEL_COST, options.cost(exchange.input_tokens, exchange.output_tokens), of=model)
 
 
 def bounded(value: Any, depth: int = 6) -> Any:

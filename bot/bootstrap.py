@@ -18,6 +18,7 @@ from bot.installations import Installations, check_oauth
 from bot.people import SlackPeople
 from bot.services import Services
 from bot.settings import Settings
+from bot.zones import Zones
 from tools.clock import Clock, SystemClock
 from tools.errors import ConfigurationError, Unavailable
 from tools.flags.base import FlagService
@@ -33,8 +34,12 @@ from tools.records.database import Database
 from tools.records.migrate import is_current
 from tools.rollouts.controller import Controller
 from tools.rollouts.service import RolloutService
+from tools.rollouts.watching import SpecWatcher
 from tools.specs.base import SpecSource
-from tools.specs.registry import create_spec_source
+from tools.specs.base import close as close_specs
+from tools.specs.composite import SpecSources
+from tools.specs.options import TAKES, BadSpecSource, SpecSourceOptions
+from tools.specs.registry import SpecParts, create_spec_source
 
 
 class SchemaOutdated(Unavailable):
@@ -57,10 +62,12 @@ async def running_services(
         database = await _open_database(settings, stack)
         metrics = create_metrics(settings)
         stack.push_async_callback(metrics.close)
-        flags, specs = create_flags(settings, database, clock), create_specs(settings)
+        flags, specs = create_flags(settings, database, clock), create_specs(settings, clock)
         stack.push_async_callback(close_flags, flags)
+        stack.push_async_callback(close_specs, specs)
         jobs = create_job_runner(settings, database, clock, owner)
         stack.push_async_callback(jobs.stop)
+        watcher = SpecWatcher(database, specs, clock, every=settings.specs.look_every)
         controller = Controller(
             database,
             flags,
@@ -72,6 +79,7 @@ async def running_services(
             flag_timeout=settings.flags.timeout,
             patience=settings.scheduler.tick,
             budget_window=settings.planning.traffic_window,
+            specs=watcher,
         )
         stack.push_async_callback(controller.close)
         model = SharedModel(settings.model, opened)
@@ -86,8 +94,9 @@ async def running_services(
             clock,
             wake=controller.carry_out,
             kinds=kinds,
-            people=SlackPeople(clients),
+            people=SlackPeople(clients, clock),
             many=settings.slack.many_workspaces,
+            specs=watcher,
         )
         desk = Desk(database, clock, flags, metrics, specs, settings.policy, planner, rollouts)
         yield Services(
@@ -97,12 +106,14 @@ async def running_services(
             flags=flags,
             metrics=metrics,
             specs=specs,
+            watcher=watcher,
             jobs=jobs,
             rollouts=rollouts,
             controller=controller,
             planner=planner,
             agent=Brain(desk, settings.model, model),
             clients=clients,
+            zones=Zones(clients, clock),
         )
 
 
@@ -155,15 +166,37 @@ def create_metrics(settings: Settings) -> Metrics:
 def create_flags(settings: Settings, database: Database, clock: Clock) -> FlagService:
     """The flag service. Raises ConfigurationError."""
     flags = settings.flags
-    parts = FlagServiceParts(database, clock, flags.timeout, settings.environment, flags.unleash)
+    parts = FlagServiceParts(
+        database,
+        clock,
+        flags.timeout,
+        settings.environment,
+        unleash=flags.unleash,
+        flagd=flags.flagd,
+        gofeatureflag=flags.gofeatureflag,
+        flagsmith=flags.flagsmith,
+        growthbook=flags.growthbook,
+        launchdarkly=flags.launchdarkly,
+    )
     with naming(settings, "flags", "type"):
         return create_flag_service(flags.type, parts)
 
 
-def create_specs(settings: Settings) -> SpecSource:
-    """The spec source. Raises ConfigurationError."""
-    with naming(settings, "specs", "type"):
-        return create_spec_source(settings.specs.type, folder=settings.specs.path)
+def create_specs(settings: Settings, clock: Clock) -> SpecSource:
+    """The spec source, which may be several as one. Raises ConfigurationError."""
+    specs, parts = settings.specs, SpecParts(clock)
+    if not specs.sources:
+        with naming(settings, "specs"):
+            if specs.type not in ("folder", "memory") and specs.type in TAKES:
+                message = "Write this source as a table of its own: [specs.sources.NAME]."
+                raise BadSpecSource(message, field="type")
+            folder = {"path": str(specs.path)} if specs.type == "folder" else {}
+            return create_spec_source(SpecSourceOptions.model_validate({"type": specs.type, **folder}), parts)
+    sources = dict[str, SpecSource]()
+    for name, options in specs.sources.items():
+        with naming(settings, "specs", "sources", name):
+            sources[name] = create_spec_source(options, parts)
+    return SpecSources(sources)
 
 
 def create_job_runner(settings: Settings, database: Database, clock: Clock, owner: str) -> Jobs:
@@ -181,7 +214,7 @@ def naming(settings: Settings, *key: str) -> Iterator[None]:
         yield
     except BadDefinition as error:
         raise ConfigurationError(f"{settings.name_of('metrics', error.metric, error.field)}: {error}") from None
-    except BadSource as error:
+    except (BadSource, BadSpecSource) as error:
         raise ConfigurationError(f"{settings.name_of(*key, error.field)}: {error}") from None
     except ConfigurationError as error:
         raise ConfigurationError(f"{settings.name_of(*key)}: {error}") from None

@@ -13,7 +13,7 @@ from slack_sdk.errors import SlackApiError
 from sqlalchemy import select, update
 
 from bot import preferences
-from bot.blocks.mrkdwn import is_mentionable
+from bot.blocks.mrkdwn import bound, is_mentionable
 from bot.blocks.questions import call
 from bot.listeners.links import permalink
 from bot.quiet import Held
@@ -130,7 +130,7 @@ class Caller:
             asked = await self._services.rollouts.question(one.approval_id)
             link = await permalink(self._slack, asked.rollout)
             lines.append(call(asked, one.person, backup=_is_backup(asked, one), link=link))
-        return "\n".join(lines)
+        return bound("\n".join(lines))
 
     async def _edit(self, channel: str, ts: str, text: str) -> None:
         try:

@@ -12,6 +12,7 @@ from slack_sdk.models.blocks import Block
 from sqlalchemy import select, update
 
 from bot.blocks.card import DECIDING, card, summary
+from bot.names import Names
 from bot.picturing import CardPictures, shown
 from bot.posting import Messenger, post
 from bot.services import Services
@@ -59,9 +60,10 @@ class CardTeller:
     Raises SlackApiError, network errors, NowhereToTell, RolloutNotFound.
     """
 
-    def __init__(self, services: Services, slack: Messenger) -> None:
+    def __init__(self, services: Services, slack: Messenger, names: Names) -> None:
         self._services = services
         self._slack = slack
+        self._names = names
         self._pictures = CardPictures(services)
         self._locks = WeakValueDictionary[str, asyncio.Lock]()
 
@@ -151,15 +153,18 @@ class CardTeller:
         return next((str(message["ts"]) for message in found), None)
 
     async def _post_card(self, view: RolloutView, place: PlaceView) -> str:
-        """A new card. It starts the thread, unless the conversation began with a thread that people had started."""
+        """A new card. It starts the thread, unless the conversation began with a thread that people had started.
+
+        It calls nobody, as no edit of it does: whoever has to decide is asked below it.
+        """
         within = _thread_of(place)
 
         async def say(text: str, blocks: Sequence[Block]) -> str:
             return await post(
                 self._slack,
                 place.channel,
-                text,
-                blocks,
+                await self._names.quietly(text),
+                await self._names.quietly_in(blocks),
                 thread_ts=within,
                 broadcast=within is not None,
                 metadata=_metadata(view),

@@ -5,16 +5,13 @@ by colour. There is a light and a dark one, and one for cards, which is smaller 
 Slack's light and dark alike, for a message can't know which of them its reader has chosen.
 """
 
-import io
 import math
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from bot import texts
+from bot.style import MARGIN_IN, PALETTES, TITLE_POINTS, Palette, Theme, plain, png
 from tools.gates import CountTest, Direction, Harm, Outcome, Verdict
 from tools.gates.intervals import rate_interval
 from tools.metrics.catalogue import MetricKind
@@ -25,56 +22,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DOTS_PER_INCH = 200
 PROMOTES = 1 / CountTest.alpha_safe
 LEAST_EVIDENCE, MOST_EVIDENCE = 0.1, 1e4
-LEAST_STAGE, LEAST_APART = 0.06, 0.2
+LEAST_STAGE, LEAST_APART = 0.06, 0.27
 """How near two names of stages or of verdicts may stand, in parts of the width, before one of them is left out."""
 
-# matplotlib's text layout is not made for several threads at once.
-_DRAWING = threading.Lock()
-
-
-class Theme(StrEnum):
-    """What the picture is to be seen on."""
-
-    LIGHT = "light"
-    DARK = "dark"
-    CARD = "card"
-
-
 SIZES_IN = {Theme.LIGHT: (8.0, 5.4), Theme.DARK: (8.0, 5.4), Theme.CARD: (6.8, 4.9)}
-MARGIN_IN = 0.12
-
-
-@dataclass(frozen=True, slots=True)
-class Palette:
-    """The colours of a theme; each has a contrast of at least 4.5 to the ground, but for the grid."""
-
-    ground: str
-    text: str
-    faint: str
-    grid: str
-    treatment: str
-    control: str
-    limit: str
-    safe: str
-
-
-PALETTES = {
-    Theme.LIGHT: Palette("#ffffff", "#1d1c1d", "#616061", "#e4e4e4", "#1264a3", "#616061", "#c01343", "#007a5a"),
-    Theme.DARK: Palette("#1a1d21", "#f2f2f2", "#ababad", "#33373c", "#5cb8f5", "#ababad", "#ff8aa5", "#4fd1a1"),
-    Theme.CARD: Palette("#232a33", "#f4f6f8", "#b8c0c9", "#3a434e", "#6bc1f7", "#b8c0c9", "#ff93ab", "#5cdbab"),
-}
 
 
 def drawn(trace: Trace, theme: Theme = Theme.LIGHT) -> bytes:
     """The chart as a PNG, 200 dots an inch. It takes a fraction of a second of a processor: call it in a thread."""
-    with _DRAWING:
-        figure = _figure(trace, PALETTES[theme], SIZES_IN[theme])
-        out = io.BytesIO()
-        figure.savefig(out, format="png", dpi=DOTS_PER_INCH)
-    return out.getvalue()
+    return png(lambda: _figure(trace, PALETTES[theme], SIZES_IN[theme]))
 
 
 def described(trace: Trace) -> str:
@@ -106,23 +64,16 @@ def _figure(trace: Trace, palette: Palette, size_in: tuple[float, float]) -> "Fi
     figure = Figure(figsize=size_in, facecolor=palette.ground, layout=layout)
     rates, evidence = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     for axes in (rates, evidence):
-        _plain(axes, palette)
+        plain(axes, palette)
     _draw_rates(rates, trace, palette)
     _draw_evidence(evidence, trace, palette)
     _draw_stages(rates, evidence, trace, palette)
     _draw_events(rates, trace, palette)
     title = f"{trace.guardrail.metric} · {trace.flag}, {trace.environment}"
-    figure.suptitle(title, color=palette.text, fontsize=15, fontweight="bold", x=MARGIN_IN / size_in[0], ha="left")
+    figure.suptitle(
+        title, color=palette.text, fontsize=TITLE_POINTS, fontweight="bold", x=MARGIN_IN / size_in[0], ha="left"
+    )
     return figure
-
-
-def _plain(axes: "Axes", palette: Palette) -> None:
-    axes.set_facecolor(palette.ground)
-    axes.grid(visible=True, axis="y", color=palette.grid, linewidth=0.8)
-    axes.tick_params(colors=palette.faint, labelsize=11, length=0)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color(palette.grid)
 
 
 def _draw_rates(axes: "Axes", trace: Trace, palette: Palette) -> None:
@@ -209,7 +160,7 @@ def _draw_stages(rates: "Axes", evidence: "Axes", trace: Trace, palette: Palette
 
 def _draw_events(axes: "Axes", trace: Trace, palette: Palette) -> None:
     """The first check of each kind of verdict that means something, with its word where there is room for it."""
-    width, last_named = max(_times(trace)[-1], 1e-9), -math.inf
+    width, named = max(_times(trace)[-1], 1e-9), list[float]()
     # The gravest is named first, whatever stands beside it.
     for point in sorted(_events(trace), key=lambda point: (-point.verdict.outcome.severity, point.at)):
         rate, _ = _values(trace, point)
@@ -218,9 +169,9 @@ def _draw_events(axes: "Axes", trace: Trace, palette: Palette) -> None:
         word, marker, colour = _mark(point, palette)
         at = _elapsed(trace, point)
         axes.plot([at], [rate], marker=marker, markersize=10, color=colour, linestyle="none", zorder=5)
-        if abs(at - last_named) / width < LEAST_APART:
+        if any(abs(at - other) / width < LEAST_APART for other in named):
             continue
-        last_named = at
+        named.append(at)
         side = "right" if at / width > 1 - LEAST_APART / 2 else "left" if at / width < LEAST_APART / 2 else "center"
         axes.annotate(
             word,

@@ -5,6 +5,7 @@ import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
@@ -14,7 +15,7 @@ import typer
 from tools.errors import InvalidInput, SluiceError
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from bot.services import Services
     from bot.settings import Settings
@@ -34,9 +35,16 @@ app = typer.Typer(
 flags_app = typer.Typer(help="The flags that there are.", no_args_is_help=True, rich_markup_mode=None)
 audit_app = typer.Typer(help="The decision log: verify it, export it.", no_args_is_help=True, rich_markup_mode=None)
 metrics_app = typer.Typer(help="The metrics of the catalogue.", no_args_is_help=True, rich_markup_mode=None)
+telemetry_app = typer.Typer(
+    help="Files for what watches Sluice: Grafana and Prometheus.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(flags_app, name="flags")
+app.add_typer(telemetry_app, name="telemetry")
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(audit_app, name="audit")
+
+
+ASKED_HERE = "Asked for on the command line"
 
 
 def _checked(what: str) -> Callable[[str | None], str | None]:
@@ -52,13 +60,20 @@ def _checked(what: str) -> Callable[[str | None], str | None]:
     return check
 
 
+def _kept(reason: str) -> str:
+    """The reason as the decision log may have it."""
+    from bot.blocks.dialogs import kept_reason
+
+    return kept_reason(reason) or ASKED_HERE
+
+
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file [default: SLUICE_CONFIG or sluice.toml]")]
 Environment = Annotated[
     str | None,
     typer.Option("--env", help="Environment [default: the setting `environment`]", callback=_checked("environment")),
 ]
 Flag = Annotated[str, typer.Argument(metavar="FLAG", callback=_checked("flag"))]
-Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the decision log")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the decision log", callback=_kept)]
 PlainJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
@@ -234,9 +249,7 @@ def chart(
 
 
 @app.command()
-def rollback(
-    flag: Flag, reason: Reason = "Asked for on the command line", environment: Environment = None, config: Config = None
-) -> None:
+def rollback(flag: Flag, reason: Reason = ASKED_HERE, environment: Environment = None, config: Config = None) -> None:
     """Take FLAG's rollout back to where it was, at once. Needs neither Slack nor a running `sluice serve`."""
 
     async def act(services: "Services", environment: str) -> None:
@@ -248,9 +261,7 @@ def rollback(
 
 
 @app.command()
-def kill(
-    flag: Flag, reason: Reason = "Asked for on the command line", environment: Environment = None, config: Config = None
-) -> None:
+def kill(flag: Flag, reason: Reason = ASKED_HERE, environment: Environment = None, config: Config = None) -> None:
     """Take FLAG to 0 % for everyone, at once, rollout or not."""
 
     async def act(services: "Services", environment: str) -> None:
@@ -263,9 +274,13 @@ def kill(
 
 @app.command()
 def freeze(
-    reason: Reason = "Asked for on the command line",
+    reason: Reason = ASKED_HERE,
     flag: Annotated[
         str | None, typer.Option("--flag", help="Only this flag [default: everything]", callback=_checked("flag"))
+    ] = None,
+    tag: Annotated[str | None, typer.Option("--tag", help="Only flags with this tag, instead of a flag")] = None,
+    begins: Annotated[
+        str | None, typer.Option("--from", metavar="MOMENT", help="Such as 2026-12-24T17:00Z [default: at once]")
     ] = None,
     lasts: Annotated[
         str | None, typer.Option("--for", help="Such as 90m, 12h or 2d [default: until somebody lifts it]")
@@ -278,7 +293,8 @@ def freeze(
     async def act(services: "Services", environment: str) -> None:
         from bot.console import freezing
 
-        await freezing.freeze(services, environment, flag=flag, lasts=_length(lasts), reason=reason)
+        of = freezing.Of(environment, flag, tag)
+        await freezing.freeze(services, of, start=_moment(begins), lasts=_length(lasts), reason=reason)
 
     _with_services(config, environment, act)
 
@@ -296,6 +312,22 @@ def unfreeze(
         await freezing.unfreeze(services, freeze_id)
 
     _with_services(config, None, act)
+
+
+@telemetry_app.command("dashboard")
+def telemetry_dashboard() -> None:
+    """Print a Grafana dashboard, to be imported."""
+    from bot.console import telemetry
+
+    typer.echo(telemetry.file("dashboard"), nl=False)
+
+
+@telemetry_app.command("alerts")
+def telemetry_alerts() -> None:
+    """Print alert rules for Prometheus, to be named in its rule_files."""
+    from bot.console import telemetry
+
+    typer.echo(telemetry.file("alerts"), nl=False)
 
 
 @flags_app.command("create")
@@ -443,6 +475,10 @@ def backtest(
         list[float] | None,
         typer.Option("--harm", help="How many times worse; may be repeated [default: 1.5, 2, 5; less for latencies]"),
     ] = None,
+    chart: Annotated[
+        Path | None, typer.Option("--chart", metavar="FILE.png", help="Draw it into this file too")
+    ] = None,
+    dark: Annotated[bool, typer.Option("--dark", help="Draw it for a dark ground")] = False,
     environment: Environment = None,
     config: Config = None,
     plain_json: PlainJson = False,
@@ -453,8 +489,8 @@ def backtest(
         from bot.console import backtesting
         from tools.rollouts.backtesting.report import Asked
 
-        asked = Asked(replays, tuple(harms) if harms else None)
-        await backtesting.run(services, backtesting.Wanted(plan, since, asked), environment, plain_json=plain_json)
+        wanted = backtesting.Wanted(plan, since, Asked(replays, tuple(harms) if harms else None), chart, dark)
+        await backtesting.run(services, wanted, environment, plain_json=plain_json)
 
     _with_services(config, environment, act)
 
@@ -540,6 +576,19 @@ def _length(given: str | None) -> "timedelta | None":
     if length is not None and not (isinstance(length, timedelta) and length > timedelta(0)):
         raise InvalidInput(f"{given!r} is no length of time: write 90m, 12h or 2d.")
     return length
+
+
+def _moment(given: str | None) -> "datetime | None":
+    """A moment as ISO 8601 writes it, with its zone. Raises InvalidInput."""
+    from datetime import UTC, datetime
+
+    if given is None:
+        return None
+    with suppress(ValueError, OverflowError):
+        moment = datetime.fromisoformat(given)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    raise InvalidInput(f"{given!r} is no moment with its zone: write 2026-12-24T17:00Z or 2026-12-24T18:00+01:00.")
 
 
 def _with_services(

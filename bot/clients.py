@@ -14,6 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack import TOO_MANY_REQUESTS, asked_to_wait
 from tools.errors import SluiceError
+from tools.observing import Fact, noted
 
 TIMEOUT_S = 10
 RATE_LIMIT_RETRIES = 2
@@ -98,6 +99,7 @@ class Patience(AsyncRetryHandler):
     ) -> None:
         """Wait."""
         assert response is not None, "what was not answered is not retried"
+        noted(Fact.SLACK_LIMIT, asked_to_wait(response.headers).total_seconds())
         state.next_attempt_requested = True
         await self._sleep(asked_to_wait(response.headers).total_seconds())
         state.increment_current_attempt()

@@ -1,7 +1,8 @@
 """`sluice doctor`: everything that Sluice needs, each with what to do when it is not there."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable
+import os
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,8 @@ from bot.installations import Installations, Installed
 from bot.manifest import BOT_SCOPES, INSTALL_PATH
 from bot.people import SlackPeople
 from bot.settings import Settings, SlackSettings
+from bot.spans import ENDPOINTS, collector
+from bot.telemetry.process import PATH
 from tools.clock import Clock
 from tools.errors import SluiceError, Unavailable
 from tools.flags.base import FlagService
@@ -39,9 +42,11 @@ from tools.flags.base import close as close_flags
 from tools.metrics.base import MetricSource
 from tools.metrics.router import Metrics
 from tools.people.base import People
-from tools.plans.policy import ApprovalRule, Policy, is_group, people_in
+from tools.plans.policy import STRANGERS, ApprovalRule, Policy, is_group, must_be_member, people_in
 from tools.records.database import Database
 from tools.specs.base import SpecSource
+from tools.specs.base import close as close_specs
+from tools.specs.composite import SpecSources
 
 MAX_SKEW = timedelta(seconds=10)
 PATIENCE_S = 20.0
@@ -88,8 +93,9 @@ async def examine(settings: Settings, clock: Clock) -> list[Finding]:
         stack.push_async_callback(database.close)
         metrics = create_metrics(settings)
         stack.push_async_callback(metrics.close)
-        flags, specs = create_flags(settings, database, clock), create_specs(settings)
+        flags, specs = create_flags(settings, database, clock), create_specs(settings, clock)
         stack.push_async_callback(close_flags, flags)
+        stack.push_async_callback(close_specs, specs)
         create_job_runner(settings, database, clock, owner="doctor")
         return [
             _settings(settings),
@@ -97,10 +103,11 @@ async def examine(settings: Settings, clock: Clock) -> list[Finding]:
             await _look("database clock", _database_clock(database, clock)),
             await _look("flags", _flags(settings, flags, database)),
             *[finding async for finding in _metrics(settings, metrics)],
-            await _look("specs", _specs(settings, specs)),
+            *[finding async for finding in _specs(settings, specs)],
             *[finding async for finding in _slack(settings, database, clock)],
             *[finding async for finding in _policies(settings, SlackPeople(create_clients(settings, database)))],
             await _look("model", _model(settings.model), PROBE_SECONDS * 2),
+            _telemetry(settings, os.environ),
         ]
 
 
@@ -137,9 +144,18 @@ async def _flags(settings: Settings, flags: FlagService, database: Database) -> 
     return f"{settings.flags.type} answers{delay}"
 
 
-async def _specs(settings: Settings, specs: SpecSource) -> str:
-    await specs.check()
-    return f"{len(await specs.list())} in {settings.specs.path}"
+async def _specs(settings: Settings, specs: SpecSource) -> AsyncIterator[Finding]:
+    if not isinstance(specs, SpecSources):
+        yield await _look("specs", _specs_in(specs, str(settings.specs.path)))
+        return
+    for name, source in specs.sources.items():
+        yield await _look(f"specs {name}", _specs_in(source, settings.specs.sources[name].type))
+
+
+async def _specs_in(source: SpecSource, where: str) -> str | Finding:
+    await source.check()
+    found = len(await source.list())
+    return f"{found} in {where}"
 
 
 async def _metrics(settings: Settings, metrics: Metrics) -> AsyncIterator[Finding]:
@@ -169,10 +185,10 @@ async def _policy(policy: Policy, people: People, workspace: str) -> str | Findi
         return Finding("policy", State.FAIL, "policy.approvers is empty: name who may approve, by Slack user id")
     counts, tight = list[str](), list[str]()
     for name, rule in _rules(policy):
-        approvers = await _named(rule.approvers, people, workspace)
-        await _named(rule.backup, people, workspace)
+        approvers = await _able(policy, rule.approvers, people, workspace)
+        await _able(policy, rule.backup, people, workspace)
         if approvers < rule.needed:
-            raise NotWell(f"{name}: {rule.needed} must approve, but it names {approvers}: add people")
+            raise NotWell(f"{name}: {rule.needed} must approve, but it names {approvers} who can: add people")
         counts.append(f"{name}: {rule.needed} of {approvers}")
         if approvers == rule.needed:
             tight.append(name)
@@ -194,11 +210,11 @@ def _rules(policy: Policy) -> list[tuple[str, ApprovalRule]]:
     return rules
 
 
-async def _named(names: Iterable[str], people: People, workspace: str) -> int:
-    """How many people the names stand for."""
-    names = tuple(names)
+async def _able(policy: Policy, names: Sequence[str], people: People, workspace: str) -> int:
+    """For how many people the names stand who may approve."""
     groups = {group: await people.members(group, workspace=workspace) for group in filter(is_group, names)}
-    return len(people_in(names, groups))
+    asked = [one for one in people_in(names, groups) if must_be_member(policy, one)]
+    return len(people_in(names, {**groups, STRANGERS: await people.strangers(asked, workspace=workspace)}))
 
 
 async def _model(options: ModelOptions) -> str | Finding:
@@ -210,6 +226,15 @@ async def _model(options: ModelOptions) -> str | Finding:
     said = f"{options.name}: {abilities.advice(options.style)}"
     fits = options.style is abilities.best or (options.style is Style.TEXT)
     return Finding("model", State.OK if fits else State.NOTE, said)
+
+
+def _telemetry(settings: Settings, environ: Mapping[str, str]) -> Finding:
+    told, front = settings.telemetry, settings.http
+    port = front.port if told.port is None else told.port
+    readers = "whoever reaches the port" if told.token is None else "who has the token"
+    named = collector(environ)
+    spans = f"spans go where {named} says" if named else f"no spans: {ENDPOINTS[-1]} is not set"
+    return Finding("telemetry", State.OK, f"metrics at {front.host}:{port}{PATH} for {readers}; {spans}")
 
 
 async def _slack(settings: Settings, database: Database, clock: Clock) -> AsyncIterator[Finding]:

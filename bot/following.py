@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot import preferences
 from bot.blocks.answers import card_link
 from bot.blocks.lines import line
-from bot.blocks.mrkdwn import is_mentionable
+from bot.blocks.mrkdwn import bound, is_mentionable
 from bot.blocks.news import News, mine
 from bot.listeners.links import permalink
 from bot.preferences import Own
@@ -57,6 +57,7 @@ OF_INTEREST = {
         Happening.CANCELLED,
         Happening.DRIFT_FOUND,
         Happening.EXPOSURE_LOWERED,
+        Happening.SPEC_CHANGED,
         Happening.FREEZE_HOLDS,
         Happening.FREEZE_OVER,
         Happening.METRICS_BACK,
@@ -195,7 +196,7 @@ class NewsTeller:
         if until is not None and not any(is_page(Happening(event.kind), event.actor) for event in told):
             raise Held(until)
         newest = [await self._news(event) for event in told[-MOST_TOLD:]]
-        text = mine(newest, before=len(told) - len(newest))
+        text = bound(mine(newest, before=len(told) - len(newest)))
         await self._slack.chat_postMessage(channel=person, text=text, unfurl_links=False, unfurl_media=False)
         await self._told_up_to(message, told[-1].seq)
 

@@ -11,15 +11,18 @@ import structlog
 from sqlalchemy import select
 
 from tools.errors import SluiceError
+from tools.metrics.base import MetricSource, RestingSource
 from tools.records.models import ModelCall
 
 if TYPE_CHECKING:
     from bot.services import Services
 
 EVERY = timedelta(seconds=15)
+SOURCES_EVERY = timedelta(minutes=2)
+"""How often metric sources that were well are looked at: it takes a query for each metric, of their rate limits too."""
 PATIENCE_S = 10.0
 OF_LATE = timedelta(days=1)
-"""For how long what the model did last says something about it."""
+"""For how long what the model, or a source that rests, did last says something about it."""
 SLOWEST_TICK = timedelta(seconds=30)
 NOT_WELL = "health.not_well"
 
@@ -68,7 +71,9 @@ class Health:
 async def look(services: "Services") -> None:
     """Look at every part; each look is bounded in time."""
     flags = _answers(Part.FLAGS, services.settings.flags.type, services.flags.check(), services)
-    sources = [_answers(Part.SOURCE, name, one.check(), services) for name, one in services.metrics.sources.items()]
+    sources = [
+        _source(name, source, services) for name, source in services.metrics.sources.items() if _is_due(name, services)
+    ]
     for finding in [*await asyncio.gather(flags, *sources), await _model(services)]:
         services.health.findings[finding.part, finding.name] = finding
 
@@ -77,6 +82,11 @@ async def tick(services: "Services") -> None:
     """One round of the clock."""
     await services.controller.tick()
     services.health.ticked_at = services.clock.now()
+
+
+def _is_due(source: str, services: "Services") -> bool:
+    last = services.health.findings.get((Part.SOURCE, source))
+    return not (last and last.well and last.at and services.clock.now() - last.at < SOURCES_EVERY)
 
 
 async def _answers(part: Part, name: str, check: Awaitable[None], services: "Services") -> Finding:
@@ -88,6 +98,16 @@ async def _answers(part: Part, name: str, check: Awaitable[None], services: "Ser
         well = False
         logger.warning(NOT_WELL, part=part.value, name=name, reason=str(error) or "no answer in time")
     return Finding(part, name, well, services.clock.now())
+
+
+async def _source(name: str, source: MetricSource, services: "Services") -> Finding:
+    """A warehouse that rests would be woken, and cost money, for being asked: its newest answer says how it is."""
+    if not (isinstance(source, RestingSource) and source.rests):
+        return await _answers(Part.SOURCE, name, source.check(), services)
+    newest = source.newest_answer
+    if newest is None or services.clock.now() - newest.at > OF_LATE:
+        return Finding(Part.SOURCE, name, None, None)
+    return Finding(Part.SOURCE, name, newest.well, newest.at)
 
 
 async def _model(services: "Services") -> Finding:

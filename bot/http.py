@@ -22,8 +22,10 @@ from bot.door import Door
 from bot.installations import Installations, oauth_flow
 from bot.manifest import EVENTS_PATH, INSTALL_PATH, REDIRECT_PATH, ROLLOUTS_PATH
 from bot.ofrep import ofrep_routes
-from bot.scheduler import Scheduler
+from bot.scheduler import TICK, Scheduler
 from bot.services import Services
+from bot.telemetry.instruments import Instruments
+from bot.telemetry.process import metrics_route
 from tools.errors import SluiceError
 from tools.flags.embedded import EmbeddedFlagService
 from tools.flags.memory import MemoryFlagService
@@ -36,9 +38,16 @@ UNTRACED = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 logger = structlog.get_logger(__name__)
 
 
-def build_http(services: Services, scheduler: Scheduler, slack: AsyncApp | None) -> Starlette:
-    """The ASGI application. `slack` is the app whose requests arrive over HTTP, None with Socket Mode."""
+def build_http(
+    services: Services, scheduler: Scheduler, slack: AsyncApp | None, instruments: Instruments | None = None
+) -> Starlette:
+    """The ASGI application. `slack` is the app whose requests arrive over HTTP, None with Socket Mode.
+
+    `instruments` are the process's own metrics, where they are read here.
+    """
     routes = [*_health(services, scheduler), *_leading(services), *_evaluation(services), *_installing(services)]
+    if instruments is not None:
+        routes.insert(0, metrics_route(instruments, services.settings.telemetry.token))
     if slack is not None:
         routes.append(_slack(slack, services))
     return Starlette(routes=routes, exception_handlers={Exception: _failed})
@@ -110,7 +119,8 @@ def _health(services: Services, scheduler: Scheduler) -> list[BaseRoute]:
         return JSONResponse({"status": "ok"})
 
     async def ready(_request: Request) -> Response:
-        stale = scheduler.stale()
+        # What waits for Slack or a model is no reason to take a replica away: it would watch no rollouts either.
+        stale = [name for name in scheduler.stale() if name == TICK]
         parts = {
             "database": await _database_problem(services) or "ok",
             "scheduler": f"no good turn lately: {', '.join(stale)}" if stale else "ok",

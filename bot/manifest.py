@@ -32,10 +32,8 @@ BOT_SCOPES = frozenset(
         "links:read",
         "links:write",
         "reactions:read",
-        "reactions:write",
         "usergroups:read",
         "users:read",
-        "users:read.email",
     }
 )
 """What the bot token must be allowed to do; the manifest asks for the same."""

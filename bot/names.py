@@ -3,13 +3,14 @@
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
 from slack_sdk.errors import SlackApiError
+from slack_sdk.models.blocks import Block
 
 from bot.blocks.mrkdwn import NAME_CHARACTERS, escape
 from bot.slack import NETWORK_ERRORS, code_of
@@ -46,6 +47,20 @@ class Names:
         people = dict.fromkeys(who for who in _MENTION.findall(mrkdwn) if who not in besides)
         names = {who: await self._of(who) for who in people}
         return _MENTION.sub(lambda found: names.get(found[1]) or found[0], mrkdwn)
+
+    async def quietly_in(self, blocks: Sequence[Block]) -> list[dict[str, Any]]:
+        """Finished blocks with everybody by name."""
+        return [await self._quiet(block.to_dict()) for block in blocks]
+
+    async def _quiet(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [await self._quiet(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        quiet = {name: await self._quiet(one) for name, one in value.items()}
+        if quiet.get("type") == "mrkdwn":
+            quiet["text"] = await self.quietly(quiet["text"])
+        return quiet
 
     async def _of(self, person: str) -> str | None:
         until, name = self._known.get(person, (None, None))

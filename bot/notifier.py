@@ -28,6 +28,7 @@ from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
 from bot.telling import LINES, Teller
 from bot.vault import KeyLost
 from tools.errors import SluiceError
+from tools.observing import Course, Fact, Work, noted, working
 from tools.people.base import PeopleUnavailable
 from tools.records import leases, outbox
 from tools.records.models import Conversation, OutboxMessage, Rollout
@@ -134,7 +135,10 @@ class Notifier:
             async with gate:
                 if self._outage(way).lasts(self._clock.now()) or not await self._hold_lease():
                     return False
-                return await self._deliver(message, way)
+                with working(Work.DELIVERY, of=message.kind, about=str(message.id)) as course:
+                    closed = await self._deliver(message, way, course)
+                    course.outcome = course.outcome if closed else "postponed"
+                return closed
 
         return sum(await asyncio.gather(*(one(message, way) for message, way in paced)))
 
@@ -204,8 +208,9 @@ class Notifier:
 
     # -- one message ------------------------------------------------------------------------------------------------
 
-    async def _deliver(self, message: OutboxMessage, way: "_Way") -> bool:
+    async def _deliver(self, message: OutboxMessage, way: "_Way", course: Course) -> bool:
         """Whether the message was closed, told or not; what waited behind it and was told with it is closed too."""
+        course.outcome = "failed"
         try:
             told = await (await self._teller(way.workspace)).tell(message, await self._behind(message))
         except SlackApiError as error:
@@ -225,6 +230,7 @@ class Notifier:
             reference = secrets.token_hex(4)
             logger.exception(FAULTY, reference=reference, message=message.id, kind=message.kind)
             return await self._faulty(message, f"A fault of Sluice; the log has it under {reference}.")
+        course.outcome = "delivered"
         self._outage(way).end()
         async with self._services.database.write() as session:
             for one in told:
@@ -243,6 +249,7 @@ class Notifier:
     async def _refused(self, message: OutboxMessage, way: "_Way", error: SlackApiError) -> bool:
         code, wait = code_of(error), retry_after(error)
         if wait is not None:
+            noted(Fact.SLACK_LIMIT, wait.total_seconds())
             until = self._clock.now() + wait
             self._paces.hold(way.key, until)
             await self._postpone(message, until, f"Slack asked to wait {wait.total_seconds():.0f} s.")

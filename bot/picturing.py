@@ -21,10 +21,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.blocks.card import Picture
 from bot.clients import Clients, NotInstalled, without_retries
-from bot.drawing import DrawingFailed, Drawn, drawn_apart
+from bot.drawing import Drawn, drawn_apart
 from bot.pacing import Pace, Paces
 from bot.services import Services
 from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
+from tools.apart import NotDoneApart
 from tools.errors import NotFound
 from tools.records import leases, pictures
 from tools.records.models import CardPicture, Conversation, GateCheck, Rollout
@@ -214,7 +215,7 @@ class Pictures:
         courses = [(one, found) for one in wanted if (found := await self._course(one)) is not None]
         try:
             charts = await drawn_apart([found for _, found in courses])
-        except DrawingFailed as error:
+        except NotDoneApart as error:
             self._without(wanted, str(error), AGAIN_AFTER)
             return 0
         uploaded = 0

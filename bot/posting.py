@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 from slack_sdk.models.blocks import Block
 
+from bot.blocks.mrkdwn import bound
+
 
 class Messenger(Protocol):
     """What is used of Slack's client."""
@@ -24,16 +26,16 @@ async def post(
     slack: Messenger,
     channel: str,
     text: str,
-    blocks: Sequence[Block] = (),
+    blocks: Sequence[Block | Mapping[str, Any]] = (),
     *,
     thread_ts: str | None = None,
     broadcast: bool = False,
     metadata: Mapping[str, Any] | None = None,
 ) -> str:
     """Post a message; its timestamp."""
-    arguments: dict[str, Any] = {"text": text, "unfurl_links": False, "unfurl_media": False}
+    arguments: dict[str, Any] = {"text": bound(text), "unfurl_links": False, "unfurl_media": False}
     if blocks:
-        arguments["blocks"] = [block.to_dict() for block in blocks]
+        arguments["blocks"] = [block.to_dict() if isinstance(block, Block) else dict(block) for block in blocks]
     if metadata is not None:
         arguments["metadata"] = dict(metadata)
     if thread_ts is not None:

@@ -56,6 +56,15 @@ async def unwilling(session: AsyncSession, workspace: str, people: Collection[st
     return frozenset((await session.scalars(query)).all())
 
 
+async def resting(session: AsyncSession, workspace: str, people: Collection[str], *, at: datetime) -> frozenset[str]:
+    """Those of the people whose quiet hours hold at that moment."""
+    if not people:
+        return frozenset()
+    query = select(Preference).where(Preference.workspace == workspace, Preference.person.in_(people))
+    chosen = {row.person: _preferences(row).quiet for row in (await session.scalars(query)).all()}
+    return frozenset(person for person, quiet in chosen.items() if quiet is not None and quiet.until(at) is not None)
+
+
 async def keep(session: AsyncSession, workspace: str, person: str, chosen: Preferences, *, at: datetime) -> None:
     """Write down what the person chose; what was held for them is looked at anew."""
     quiet = chosen.quiet

@@ -10,10 +10,15 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from tools.clock import Clock
+from tools.observing import Work as Observed
+from tools.observing import working
 
 Work = Callable[[], Awaitable[object]]
 
 WORK_FAILED = "scheduler.work_failed"
+TICK = "tick"
+"""The turn in which rollouts are watched."""
+
 SLOWEST = timedelta(seconds=30)
 """Work that came to no good end for longer than this, or for ten of its periods, is stale."""
 
@@ -74,7 +79,8 @@ class Scheduler:
         recurring = self._recurring[name]
         recurring.running = asyncio.current_task()
         try:
-            await recurring.work()
+            with working(Observed.TURN, of=name):
+                await recurring.work()
             recurring.succeeded_at = self._clock.now()
         except Exception:
             logger.exception(WORK_FAILED, work=name, reference=secrets.token_hex(4))

@@ -24,15 +24,20 @@ from bot.homes import HOMES_EVERY, Homes
 from bot.http import build_http
 from bot.installations import Installations, check_oauth
 from bot.listeners import conversing
+from bot.missed import Missed, any_connected
 from bot.notifier import Notifier
 from bot.picturing import DRAWN_EVERY, Pictures
-from bot.scheduler import Scheduler
+from bot.scheduler import TICK, Scheduler
 from bot.services import Services
-from bot.settings import Settings, SlackSettings
+from bot.settings import Settings
 from bot.spans import exported_spans
+from bot.telemetry import state
+from bot.telemetry.instruments import Instruments
+from bot.telemetry.process import metrics_route, observed
 from tools.errors import ConfigurationError
 from tools.records import retention
 from tools.rollouts.retention import delete_checks
+from tools.rollouts.watching import LOOKED_FOR
 
 SHUTDOWN_SECONDS = 5
 NO_SOCKET_MODE = "serve.no_socket_mode"
@@ -65,22 +70,28 @@ async def serve(settings: Settings, *, http: bool, announce: Callable[[str], Non
 async def running(settings: Settings, *, http: bool) -> AsyncIterator[str]:
     """The whole bot, running in this event loop; the address of its HTTP side. Stopped in reverse order."""
     async with AsyncExitStack() as stack:
-        listener = _listen(settings)
+        listener = _listen(settings.http.host, settings.http.port, "SLUICE_HTTP_PORT")
         stack.callback(listener.close)
         services = await stack.enter_async_context(running_services(settings))
+        instruments = await stack.enter_async_context(observed(services))
         slack = build_app(services)
         notifier = Notifier(services, services.clients)
         stack.push_async_callback(notifier.close)
         scheduler = _scheduler(services, notifier, Pictures(services, services.clients))
+        scheduler.every(state.EVERY, "telemetry", state.State(services, instruments).turn)
         stack.push_async_callback(scheduler.stop)
         backtests.register(services)
         await services.jobs.start()
         scheduler.start()
         # Once nothing comes in any more, and while everything that it needs is still there.
         stack.push_async_callback(services.underway.ended)
-        await stack.enter_async_context(serving(build_http(services, scheduler, slack if http else None), listener))
+        apart = settings.telemetry.port is not None
+        front = build_http(services, scheduler, slack if http else None, None if apart else instruments)
+        await stack.enter_async_context(serving(front, listener))
+        if apart:
+            await stack.enter_async_context(_metrics_apart(settings, instruments))
         if not http:
-            await stack.enter_async_context(socket_mode(slack, settings.slack))
+            await stack.enter_async_context(socket_mode(slack, services))
         address = f"http://{settings.http.host}:{listener.getsockname()[1]}"
         logger.info(STARTED, address=address, slack="http" if http else "socket_mode", pid=os.getpid())
         yield address
@@ -138,7 +149,7 @@ async def serving(app: Starlette, listener: socket.socket) -> AsyncIterator[None
 def _scheduler(services: Services, notifier: Notifier, pictures: Pictures) -> Scheduler:
     timing = services.settings.scheduler
     scheduler = Scheduler(services.clock)
-    scheduler.every(timing.tick, "tick", lambda: health.tick(services))
+    scheduler.every(timing.tick, TICK, lambda: health.tick(services))
     scheduler.every(health.EVERY, "health", lambda: health.look(services))
     scheduler.every(HOMES_EVERY, "homes", Homes(services, services.clients).turn)
     scheduler.every(timing.delivery, "delivery", notifier.post_due)
@@ -156,6 +167,7 @@ def _scheduler(services: Services, notifier: Notifier, pictures: Pictures) -> Sc
         scheduler.every(retention.EVERY, "installations", lambda: forget(now=services.clock.now()))
     scheduler.every(conversing.FORGOTTEN_EVERY, "conversations", lambda: conversing.take_up_forgotten(services))
     scheduler.every(backtests.LOOKED_FOR_EVERY, "backtests", lambda: backtests.take_up(services))
+    scheduler.every(LOOKED_FOR, "specs", services.watcher.turn)
     keep = services.settings.database.keep_checks
     scheduler.every(
         retention.EVERY,
@@ -166,11 +178,13 @@ def _scheduler(services: Services, notifier: Notifier, pictures: Pictures) -> Sc
 
 
 @asynccontextmanager
-async def socket_mode(app: AsyncApp, slack: SlackSettings) -> AsyncIterator[None]:
+async def socket_mode(app: AsyncApp, services: Services) -> AsyncIterator[None]:
     """Connections to Slack that are made in the background and again for as long as the block runs.
 
-    Slack sends each event over one of them, so that while one is made anew nothing is lost.
+    Slack sends each event over one of them, so that while one is made anew nothing is lost; what people wrote while
+    there was none is looked up.
     """
+    slack = services.settings.slack
     if slack.app_token is None:
         # Beside a process with --http this one is only the clock.
         logger.warning(NO_SOCKET_MODE, reason="SLUICE_SLACK_APP_TOKEN is not set")
@@ -179,24 +193,35 @@ async def socket_mode(app: AsyncApp, slack: SlackSettings) -> AsyncIterator[None
     token = slack.app_token.get_secret_value()
     clients: list[Any] = [AsyncSocketModeHandler(app, token).client for _ in range(slack.connections)]
     # Slack being away must not keep rollouts from being watched, so nobody waits for the connections.
-    connecting = [asyncio.create_task(client.connect(), name="socket-mode") for client in clients]
+    tasks = [asyncio.create_task(client.connect(), name="socket-mode") for client in clients]
+    missed = Missed(services, lambda: any_connected(clients))
+    tasks.append(asyncio.create_task(missed.watch(), name="missed-messages"))
     try:
         yield
     finally:
-        for task in connecting:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*connecting, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(client.close() for client in clients))
 
 
-def _listen(settings: Settings) -> socket.socket:
-    host, port = settings.http.host, settings.http.port
+@asynccontextmanager
+async def _metrics_apart(settings: Settings, instruments: Instruments) -> AsyncIterator[None]:
+    """The process's metrics on a port of their own, which need not be reachable from where Slack is."""
+    assert settings.telemetry.port is not None
+    with contextlib.closing(_listen(settings.http.host, settings.telemetry.port, "SLUICE_TELEMETRY_PORT")) as listener:
+        app = Starlette(routes=[metrics_route(instruments, settings.telemetry.token)])
+        async with serving(app, listener):
+            yield
+
+
+def _listen(host: str, port: int, variable: str) -> socket.socket:
     try:
         listener = socket.create_server((host, port))
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not an address of this machine"
         raise ConfigurationError(
-            f"Sluice can't listen on {host}:{port} ({reason}): set SLUICE_HTTP_PORT, or SLUICE_HTTP_HOST."
+            f"Sluice can't listen on {host}:{port} ({reason}): set {variable}, or SLUICE_HTTP_HOST."
         ) from None
     # asyncio turns Nagle's delay (40 ms an answer) off only for sockets it made itself; accepted ones inherit this.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

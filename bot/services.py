@@ -13,6 +13,7 @@ from bot.health import Health
 from bot.runs import Runs
 from bot.settings import Settings
 from bot.underway import Underway
+from bot.zones import Zones
 from tools.clock import Clock
 from tools.flags.base import FlagService
 from tools.jobs.base import Jobs
@@ -20,6 +21,7 @@ from tools.metrics.router import Metrics
 from tools.records.database import Database
 from tools.rollouts.controller import Controller
 from tools.rollouts.service import RolloutService
+from tools.rollouts.watching import SpecWatcher
 from tools.specs.base import SpecSource
 
 
@@ -37,12 +39,14 @@ class Services:
     flags: FlagService
     metrics: Metrics
     specs: SpecSource
+    watcher: SpecWatcher
     jobs: Jobs
     rollouts: RolloutService
     controller: Controller
     planner: Planner
     agent: Brain
     clients: Clients[AsyncWebClient]
+    zones: Zones
     runs: Runs = field(default_factory=Runs)
     underway: Underway = field(default_factory=Underway)
     health: Health = field(default_factory=Health)

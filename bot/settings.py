@@ -22,7 +22,9 @@ from pydantic import (
     PrivateAttr,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -30,13 +32,20 @@ from agent.model import ModelOptions
 from bot.quiet import EVERY_DAY, QuietHours
 from bot.settings_sources import Variables, dotted, explain, merged
 from tools.errors import ConfigurationError
+from tools.flags.files.options import FlagdOptions, GoFeatureFlagOptions
+from tools.flags.flagsmith.options import FlagsmithOptions
+from tools.flags.growthbook.options import GrowthBookOptions
+from tools.flags.launchdarkly.options import LaunchDarklyOptions
 from tools.flags.unleash.options import UnleashOptions
 from tools.metrics.catalogue import Catalogue, MetricDefinition
+from tools.metrics.conventions import TranslationStrategy, filled_in
 from tools.metrics.http_api import Access
+from tools.metrics.routes import each_route
 from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import Name
 from tools.plans.policy import ApprovalRule, Approving, Policy
 from tools.records.database import parse_url
+from tools.specs.options import SpecSourceOptions
 
 DEFAULT_FILE = Path("sluice.toml")
 FILE_VARIABLE = "SLUICE_CONFIG"
@@ -211,7 +220,9 @@ class SourceSettings(Section):
     """A metric source. `url` is its database's or server's; `timeout` bounds each query.
 
     A server may ask for a `token`, or for one in a file that is read anew for each query; `ca_file` has the
-    certificates of who signed its own.
+    certificates of who signed its own. The rest is for some types: Datadog's site and second key, New Relic's region
+    and account, InfluxDB's database and retention policy, Prometheus's `translation_strategy`, by which templates know
+    what it calls OpenTelemetry's names.
     """
 
     type: str = "sql"
@@ -220,18 +231,58 @@ class SourceSettings(Section):
     token: SecretStr | None = None
     token_file: Path | None = None
     ca_file: Path | None = None
+    application_key: SecretStr | None = None
+    application_key_file: Path | None = None
+    site: str | None = None
+    region: str | None = None
+    account: int | None = None
+    database: str | None = None
+    retention: str | None = None
+    translation_strategy: TranslationStrategy | None = None
 
     @property
     def access(self) -> Access:
         """The same, with what is secret in the open."""
-        url, token = (None if one is None else one.get_secret_value() for one in (self.url, self.token))
-        return Access(url, token, self.token_file, self.ca_file, self.timeout)
+        plain = {name: getattr(self, name) for name in type(self).model_fields if name != "type"}
+        opened = {name: one.get_secret_value() for name, one in plain.items() if isinstance(one, SecretStr)}
+        return Access(**plain | opened)
 
 
 class UnleashSettings(UnleashOptions):
     """How Unleash is reached, with durations as people write them."""
 
     sdk_refresh: Pause = timedelta(seconds=15)
+    late_writes: Span = timedelta(seconds=60)
+
+
+class FlagdSettings(FlagdOptions):
+    """The files of flagd's flags, with durations as people write them."""
+
+    sdk_refresh: Pause = timedelta(seconds=5)
+
+
+class GoFeatureFlagSettings(GoFeatureFlagOptions):
+    """The files of GO Feature Flag's flags, with durations as people write them."""
+
+    sdk_refresh: Pause = timedelta(minutes=1)
+
+
+class FlagsmithSettings(FlagsmithOptions):
+    """How Flagsmith is reached, with durations as people write them."""
+
+    sdk_refresh: Pause = timedelta(seconds=60)
+
+
+class GrowthBookSettings(GrowthBookOptions):
+    """How GrowthBook is reached, with durations as people write them."""
+
+    sdk_refresh: Pause = timedelta(seconds=60)
+
+
+class LaunchDarklySettings(LaunchDarklyOptions):
+    """How LaunchDarkly is reached, with durations as people write them."""
+
+    sdk_refresh: Pause = timedelta(seconds=5)
 
 
 class FlagSettings(Section):
@@ -240,13 +291,35 @@ class FlagSettings(Section):
     type: str = "embedded"
     timeout: Span = timedelta(seconds=10)
     unleash: UnleashSettings = UnleashSettings()
+    flagd: FlagdSettings = FlagdSettings()
+    gofeatureflag: GoFeatureFlagSettings = GoFeatureFlagSettings()
+    flagsmith: FlagsmithSettings = FlagsmithSettings()
+    growthbook: GrowthBookSettings = GrowthBookSettings()
+    launchdarkly: LaunchDarklySettings = LaunchDarklySettings()
+
+
+class SpecSourceSettings(SpecSourceOptions):
+    """A source of specs, with durations as people write them."""
+
+    timeout: Annotated[Span, Field(le=timedelta(minutes=2))] = timedelta(seconds=15)
 
 
 class SpecSettings(Section):
-    """Where feature specs are."""
+    """Where feature specs are: a folder, or `sources`, which are asked in the order in which the file has them.
+
+    `look_every` is how often the spec of an open rollout's plan is read again, to see whether it changed.
+    """
 
     type: str = "folder"
     path: Path = Path("specs")
+    look_every: Annotated[Span, Field(ge=timedelta(seconds=30))] = timedelta(minutes=5)
+    sources: dict[Name, SpecSourceSettings] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        if self.sources and self.model_fields_set & {"type", "path"}:
+            raise ValueError("name the folder as one of specs.sources, with type and path, or have no other sources")
+        return self
 
 
 class PlanningSettings(PlanningDefaults):
@@ -319,9 +392,11 @@ class PolicySettings(Policy):
 class MetricSettings(MetricDefinition):
     """A metric of the catalogue, with durations as people write them; its name is the table's.
 
-    `settle` is not nothing where it is not said, for rows that are committed late would be missed for good.
+    `settle` is not nothing where it is not said, for rows that are committed late would be missed for good. What the
+    table does not say is filled in from its `template`.
     """
 
+    template: str | None = None
     settle: Pause = timedelta(seconds=10)
 
 
@@ -350,6 +425,13 @@ class SchedulerSettings(Section):
     lease: Span = timedelta(seconds=15)
 
 
+class TelemetrySettings(Section):
+    """Who may read Sluice's own metrics: whoever reaches the HTTP port, unless a `token` or another `port` is set."""
+
+    token: SecretStr | None = None
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+
+
 class Settings(BaseSettings):
     """Everything that may differ between two installations. Making one validates values and reads nothing.
 
@@ -374,6 +456,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     model: ModelOptions = ModelOptions()
     scheduler: SchedulerSettings = SchedulerSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     _variables: Variables = PrivateAttr(default=Variables({}))
 
@@ -391,14 +474,15 @@ class Settings(BaseSettings):
 
     @field_validator("metrics", mode="before")
     @classmethod
-    def _named_by_their_tables(cls, metrics: object) -> object:
+    def _named_by_their_tables(cls, metrics: object, info: ValidationInfo) -> object:
         if not isinstance(metrics, Mapping):
             return metrics
         for name, metric in metrics.items():
             if isinstance(metric, Mapping) and metric.get("name", name) != name:
                 raise ValueError(f"the metric {name!r} is called as its table is; remove its name")
+        sources = info.data.get("sources", {})
         return {
-            name: {**metric, "name": name} if isinstance(metric, Mapping) else metric
+            name: {**_from_template(name, metric, sources), "name": name} if isinstance(metric, Mapping) else metric
             for name, metric in metrics.items()
         }
 
@@ -409,7 +493,22 @@ class Settings(BaseSettings):
     @property
     def catalogue(self) -> Catalogue:
         """The metrics that plans may name."""
-        return Catalogue(self.metrics.values())
+        return Catalogue(each_route(self.metrics.values()))
+
+
+def _from_template(name: str, metric: Mapping[str, Any], sources: Mapping[str, SourceSettings]) -> Mapping[str, Any]:
+    """The metric's table with what its template fills in, in its source's language."""
+    if metric.get("template") is None:
+        return metric
+    source = sources.get(str(metric.get("source")))
+    if source is None:
+        raise ValueError(
+            f"the metric {name!r} has a template, so its source must be one of: {', '.join(sources) or 'none yet'}"
+        )
+    try:
+        return filled_in(metric, source.type, source.translation_strategy or TranslationStrategy.UNDERSCORES)
+    except ValueError as error:
+        raise ValueError(f"the metric {name!r} {error}") from None
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:

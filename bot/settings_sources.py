@@ -21,6 +21,9 @@ Key = tuple[str, ...]
 SHORT: Mapping[str, Key] = {
     "model": ("model", "name"),
     "unleash_token": ("flags", "unleash", "token"),
+    "flagsmith_token": ("flags", "flagsmith", "token"),
+    "growthbook_token": ("flags", "growthbook", "token"),
+    "launchdarkly_token": ("flags", "launchdarkly", "token"),
 }
 """Variables that are shorter than their key: SLUICE_MODEL is the model's name."""
 

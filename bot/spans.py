@@ -8,10 +8,17 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
 SWITCHED_OFF = "OTEL_SDK_DISABLED"
 
 
+def collector(environ: Mapping[str, str]) -> str | None:
+    """The variable that names a collector, None where none is to get spans."""
+    if environ.get(SWITCHED_OFF, "").lower() == "true":
+        return None
+    return next((name for name in ENDPOINTS if environ.get(name)), None)
+
+
 @contextmanager
 def exported_spans(environ: Mapping[str, str]) -> Iterator[bool]:
     """Export spans while the block runs, if a collector is configured; whether it is."""
-    if not any(environ.get(name) for name in ENDPOINTS) or environ.get(SWITCHED_OFF, "").lower() == "true":
+    if collector(environ) is None:
         yield False
         return
     from opentelemetry import trace

@@ -7,12 +7,12 @@ from typing import Any
 import structlog
 from slack_sdk.errors import SlackApiError
 
-from bot import texts
+from bot import preferences
 from bot.blocks.answers import card_link
 from bot.blocks.lines import line
 from bot.blocks.mrkdwn import is_mentionable
 from bot.blocks.news import MOST_MENTIONED, News, together
-from bot.blocks.questions import nudge
+from bot.blocks.questions import nudge, shortfall
 from bot.calling import Caller
 from bot.cards import CardTeller, NowhereToTell, place_of
 from bot.following import NewsTeller
@@ -61,10 +61,10 @@ class Teller:
         self._services = services
         self._channels = services.settings.slack.of(workspace)
         self._slack = slack
-        self._cards = CardTeller(services, slack)
         self._caller = Caller(services, slack)
         self._news_teller = NewsTeller(services, slack)
         self._names = Names(slack, services.clock)
+        self._cards = CardTeller(services, slack, self._names)
 
     async def tell(self, message: OutboxMessage, behind: Sequence[OutboxMessage] = ()) -> list[OutboxMessage]:
         """Say it, a line together with the lines `behind` it in its lane; which messages were said.
@@ -99,7 +99,9 @@ class Teller:
         told, news = await self._news(message, behind, view)
         if not news:
             return told
-        text, broadcast = await self._said(news), any(one.broadcast for one in news)
+        at_any_hour = any(_is_page(one) for one in told)
+        called = await self._reachable(news, "" if view is None else view.workspace, at_any_hour=at_any_hour)
+        text, broadcast = await self._said(news, called), any(one.broadcast for one in news)
         if view is None:
             await post(self._slack, self._alerts_channel(message), text)
             return told
@@ -112,13 +114,26 @@ class Teller:
                 raise
             logger.warning(MOVED, channel=view.place and view.place.channel, reason=code_of(error))
             channel = self._channel_for(view.environment, view.plan.tags)
-            await post(self._slack, channel, await self._said(news, about=(view.flag, view.environment)))
+            await post(self._slack, channel, await self._said(news, called, about=(view.flag, view.environment)))
         return told
 
-    async def _said(self, news: Sequence[News], *, about: tuple[str, str] | None = None) -> str:
+    async def _said(
+        self, news: Sequence[News], called: Collection[str], *, about: tuple[str, str] | None = None
+    ) -> str:
         """The message that says it all; whoever did something is named, and only who has to do something called."""
-        called = {person for one in news for person in one.people}
         return await self._names.quietly(together(news, about=about), besides=called)
+
+    async def _reachable(self, news: Sequence[News], workspace: str, *, at_any_hour: bool) -> frozenset[str]:
+        """Those of the people whom the news are for who are called now, and not named: it is no quiet hour of theirs.
+
+        What they asked to be told directly is held until it is over.
+        """
+        people = frozenset(person for one in news for person in one.people)
+        if at_any_hour:
+            return people
+        async with self._services.database.read() as session:
+            home, now = preferences.home_of(self._services.settings, workspace), self._services.clock.now()
+            return people - await preferences.resting(session, home, people, at=now)
 
     async def _news(
         self, message: OutboxMessage, behind: Sequence[OutboxMessage], view: RolloutView | None
@@ -146,8 +161,8 @@ class Teller:
             case Kind.ALERT if await self._is_repeated(message):
                 return News(message.created_at, _line(message))
             case Kind.ALERT:
-                people = await self._who_must_act(message, view)
-                return News(message.created_at, _line(message), tuple(people), broadcast=True)
+                people, note = await self._who_must_act(message, view)
+                return News(message.created_at, f"{_line(message)} {note}".rstrip(), tuple(people), broadcast=True)
             case Kind.NUDGE:
                 return await self._nudge(message)
             case _:
@@ -182,9 +197,8 @@ class Teller:
         asked = await self._services.rollouts.question(approval_id)
         if asked.status is not Status.PENDING:
             return None
-        people = await self._who_can_answer(message, asked.rollout, approval_id)
-        said = nudge(asked) if people else f"{nudge(asked)} {texts.NOBODY_CAN_ANSWER}"
-        return News(message.created_at, said, tuple(people))
+        people, note = await self._who_can_answer(message, asked.rollout, approval_id)
+        return News(message.created_at, f"{nudge(asked)} {note}".rstrip(), tuple(people))
 
     def _alerts_channel(self, message: OutboxMessage) -> str:
         """Where an alert goes that stands in no thread. Raises NowhereToTell."""
@@ -213,8 +227,11 @@ class Teller:
         quiet = quiet_until(self._channels, place.channel, self._services.clock.now())
         return quiet is not None and not any(_is_page(one) for one in told)
 
-    async def _who_must_act(self, message: OutboxMessage, view: RolloutView) -> list[str]:
-        """Who is mentioned: those who can approve when they are asked or nobody in Slack asked; else who asked."""
+    async def _who_must_act(self, message: OutboxMessage, view: RolloutView) -> tuple[list[str], str]:
+        """Who is mentioned: those who can approve when they are asked or nobody in Slack asked; else who asked.
+
+        And what is said where they are too few.
+        """
         approvers = rule_of(self._services.settings.policy.of(view.workspace), view.plan).approvers
         # Whoever asked on the command line has no account that Slack could mention.
         askers = [view.requester] if is_mentionable(view.requester) else []
@@ -222,15 +239,20 @@ class Teller:
             case Happening.APPROVAL_REQUESTED:
                 return await self._who_can_answer(message, view, str(_facts(message)["approval"]))
             case Happening.ROLLBACK_STUCK:
-                return list(dict.fromkeys((*askers, *approvers)))[:MOST_MENTIONED]
+                return list(dict.fromkeys((*askers, *approvers)))[:MOST_MENTIONED], ""
             case _ if message.payload["actor"] in askers:
                 # Whoever did it knows.
-                return []
+                return [], ""
             case _:
-                return askers or list(approvers[:MOST_MENTIONED])
+                return askers or list(approvers[:MOST_MENTIONED]), ""
 
-    async def _who_can_answer(self, message: OutboxMessage, view: RolloutView, approval_id: str) -> list[str]:
-        """Who is asked, each of them by direct message too; whom policy names where nobody can say who that is."""
+    async def _who_can_answer(
+        self, message: OutboxMessage, view: RolloutView, approval_id: str
+    ) -> tuple[list[str], str]:
+        """Who is asked, each of them by direct message too; whom policy names where nobody can say who that is.
+
+        And what is said where they are too few.
+        """
         try:
             electors = await self._caller.summon(approval_id)
         except PeopleUnavailable:
@@ -238,10 +260,11 @@ class Teller:
                 raise
             barred = {view.requester, view.plan.spec_author}
             approvers = rule_of(self._services.settings.policy.of(view.workspace), view.plan).approvers
-            return [one for one in approvers if one not in barred][:MOST_MENTIONED]
+            return [one for one in approvers if one not in barred][:MOST_MENTIONED], ""
         if not electors.is_asked:
-            return []
-        return list(electors.backup if electors.backup else electors.approvers)[:MOST_MENTIONED]
+            return [], ""
+        people = electors.backup if electors.backup else electors.approvers
+        return list(people[:MOST_MENTIONED]), shortfall(electors)
 
 
 def last_ping(moments: Sequence[datetime]) -> datetime | None:

@@ -200,6 +200,26 @@ BASES = {
     "default": "{text}",
 }
 PLAN_BACKTEST = "*Backtest* · {summary}"
+SPEC_STALE_PROPOSED = (
+    "⚠ *The spec is not what this was planned from.* {why}\n{source}\nPlan anew, or say that the plan stands; until "
+    "then it can't be started."
+)
+SPEC_STALE_LIVE = (
+    "⚠ *The spec is not what this was planned from.* {why}\n{source}\nThe next step waits for people; rolling back, "
+    "pausing and lowering work."
+)
+SPEC_STANDS = "{why} {actor} said that the plan stands. {source}"
+SPEC_READ = "*Spec* · {source} · read {at}"
+PLAN_ANEW = "Plan anew"
+KEEP_PLAN = "The plan stands …"
+TIME_ON_THE_CARD = "the time on the card"
+"""In a confirm dialog, in which Slack puts no moment into the reader's zone."""
+CONFIRM_KEEP_PLAN = (
+    "Does the plan stand?",
+    "{flag} in {environment}: {reason} You say, on the record, that the plan holds. Approvals are still asked for.",
+    "It stands",
+    "Not yet",
+)
 PLAN_WHY = "*Why this plan*"
 PLAN_BLIND = "Without data nothing is promoted; after {budget} without data it is taken back."
 PLAN_MORE = "… and {count} more"
@@ -222,7 +242,14 @@ CONFIRM_PROMOTE = (
 )
 CONFIRM_RESUME = (
     "Resume?",
-    "{flag} in {environment} paused: {reason}",
+    "{flag} in {environment} goes on at {after}. It paused: {reason}",
+    "Resume",
+    "Stay paused",
+)
+CONFIRM_RESUME_ELSEWHERE = (
+    "Resume?",
+    "{flag} in {environment} goes from {before} to {after}. An approver decides, and never the one who asked. "
+    "It paused: {reason}",
     "Resume",
     "Stay paused",
 )
@@ -414,7 +441,9 @@ REMINDER = "⏱ Still open, {have} of {needed} approved: {question} Expires {exp
 ESCALATION = (
     "⏱ Still open, {have} of {needed} approved: {question} The backup approvers may decide too. Expires {expires}."
 )
-NOBODY_CAN_ANSWER = "Nobody can answer it now: add approvers in sluice.toml, or people to its user group."
+TOO_FEW_CAN_ANSWER = "{who} can answer it now{besides}: add approvers in sluice.toml, or people to its user group."
+NOBODY, ONLY_SOME = "Nobody", "Only {able} of the {missing} people that it takes"
+STRANGERS_BESIDES = ", for guests and people of other organisations can't"
 
 # -- what is typed wrong ------------------------------------------------------------------------------------------
 
@@ -530,11 +559,19 @@ FREEZE_INTRO = (
 )
 FREEZE_ENVIRONMENT = "Environment"
 FREEZE_FLAG, FREEZE_FLAG_HINT = "Only this flag", "Leave it empty to freeze everything there."
+FREEZE_TAG, FREEZE_TAG_HINT = "Only flags with this tag", "Such as revenue-critical; instead of a flag."
+FREEZE_START, FREEZE_START_HINT = "From", "In your time zone. Without a time it begins at once."
 FREEZE_UNTIL, FREEZE_UNTIL_HINT = "Until", "In your time zone. Without a time it lasts until someone lifts it."
 FREEZE_REASON, FREEZE_REASON_HINT = "Why?", "Everyone whose rollout it keeps will read this."
 FREEZE_FLAG_ODD = "That can't be a flag's name: letters, digits and . _ : / - only."
+FREEZE_TAG_ODD = "That can't be a tag: letters, digits and . _ : / - only."
+FREEZE_FLAG_OR_TAG = "Name a flag or a tag, not both."
+FREEZE_ENDS_FIRST = "It must end after it begins."
+FREEZE_ENDS_NEVER = (
+    "It would end after the year 9999: choose a shorter time, or none to freeze until somebody lifts it."
+)
 UNTIL_PAST = "Choose a time that is still to come."
-FROZE = "❄ Frozen {ends}: {of}. `/rollout unfreeze` lifts it."
+FROZE = "❄ Frozen {span}: {of}. `/rollout unfreeze` lifts it."
 LIFTED = "The freeze of {of} is lifted."
 
 # -- accepting what a gate finds ----------------------------------------------------------------------------------
@@ -543,7 +580,7 @@ ACCEPT = "Accept a finding …"
 WITHDRAW = "Count {metric} again"
 CONFIRM_WITHDRAW = (
     "Count it again?",
-    "{metric} was accepted until {until} UTC. From the next check on it can hold, pause and roll back again.",
+    "{metric} is accepted until {until}. From the next check on it can hold, pause and roll back again.",
     "Count it again",
     "Keep it accepted",
 )
@@ -676,6 +713,10 @@ LINES: dict[Happening, str] = {
     Happening.DRIFT_OVER: "✔ As planned again, for {minutes} min: {quantities}.",
     Happening.FREEZE_MADE: "❄ {actor} froze {of} {ends}: {reason}",
     Happening.FREEZE_LIFTED: "❄ {actor} lifted the freeze of {of}: {reason}",
+    Happening.SPEC_CHANGED: "⚠ {why} {source} · Open questions are withdrawn: plan anew, or say on the card that the "
+    "plan stands.",
+    Happening.SPEC_AS_PLANNED: "✔ The spec is again what this was planned from. {source}",
+    Happening.SPEC_ACCEPTED: "✎ {actor} said that the plan stands. {why}",
     Happening.FREEZE_HOLDS: "❄ Frozen {ends}{by_whom}: {reason} · Until then it goes no further.",
     Happening.FREEZE_OVER: "❄ No longer frozen: it goes on by itself once it may. It was: {reason}",
     Happening.ACCEPTANCE_GIVEN: "⚑ {actor} accepted what was found of {metric} until {ends_at}: {reason}{far_worse}",

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from enum import Enum, auto
 from types import TracebackType
 from typing import Any, Self
@@ -107,6 +108,10 @@ class _Refusal:
     passes: bool
 
 
+async def _utc() -> tzinfo:
+    return UTC
+
+
 @dataclass(slots=True)
 class _Told:
     """What Slack has of the present message: how much of the text, and which state of which task."""
@@ -119,7 +124,8 @@ class SlackVoice:
     """Shows one run, for as long as the block runs; `finish` inside it puts the answer in place.
 
     `opened` is told the timestamp of the message as soon as there is one. `ts` is a message that an earlier attempt
-    left, which is taken over. `pause` is how long to wait between two calls, in seconds.
+    left, which is taken over. `pause` is how long to wait between two calls, in seconds. `zone` is asked for the zone
+    of whoever is answered.
     """
 
     def __init__(
@@ -131,6 +137,7 @@ class SlackVoice:
         opened: Callable[[str], Awaitable[None]],
         ts: str | None = None,
         pause: float = 1.0,
+        zone: Callable[[], Awaitable[tzinfo]] = _utc,
     ) -> None:
         self._slack = slack
         self._spot = spot
@@ -138,9 +145,11 @@ class SlackVoice:
         self._opened = opened
         self._ts = ts
         self._pause = pause
+        self._ask_zone = zone
+        self._zone: tzinfo = UTC
         self._mode = _Mode.NOTHING if ts is None else _Mode.EDITS
         self._tasks: dict[str, Task] = {}
-        self._said = ""
+        self._said = list[str]()
         self._saying = ""
         self._told = _Told()
         self._streaming_since = 0.0
@@ -164,7 +173,7 @@ class SlackVoice:
         if self._saying:
             # Of what was cut off the last word may be half a secret.
             said = redacted(self._saying) if len(self._saying) < MOST_STREAMED else redacted_so_far(self._saying)
-            self._said += prose(said.strip()) + "\n\n"
+            self._said.append(said.strip())
             self._saying = ""
 
     async def calling(self, call_id: str, tool: str, title: str) -> None:
@@ -213,6 +222,10 @@ class SlackVoice:
         if answer is not None:
             self._ts = str(answer["ts"])
         return refusal
+
+    async def zone(self) -> tzinfo:
+        """The zone of whoever is answered."""
+        return await self._ask_zone()
 
     async def vanish(self) -> None:
         """There is nothing to say: the status line goes; a message that was begun ends as it is."""
@@ -272,6 +285,7 @@ class SlackVoice:
         """Bring Slack up to date again and again."""
         if self._ts is None:
             await self._set_status(texts.STATUS_THINKING)
+        self._zone = await self.zone()
         while not self._over.is_set():
             try:
                 await asyncio.wait_for(self._news.wait(), STATUS_EVERY_S)
@@ -353,7 +367,7 @@ class SlackVoice:
     async def _edit(self) -> None:
         """Write the message anew as it is now."""
         told = self._now()
-        blocks, summary = rendered_so_far(list(self._tasks.values()), told.text)
+        blocks, summary = rendered_so_far(list(self._tasks.values()), told.text, self._text(UTC))
         if self._ts is not None:
             answer, _ = await self._update(summary, blocks)
         else:
@@ -402,13 +416,14 @@ class SlackVoice:
 
     def _now(self) -> _Told:
         """What there is to tell at this moment."""
-        return _Told(self._text(), dict(self._tasks))
+        return _Told(self._text(self._zone), dict(self._tasks))
 
-    def _text(self) -> str:
-        return (self._said + prose_so_far(redacted_so_far(self._saying)))[:MOST_STREAMED]
+    def _text(self, zone: tzinfo) -> str:
+        said = "".join(f"{prose(one, zone=zone)}\n\n" for one in self._said)
+        return (said + prose_so_far(redacted_so_far(self._saying), zone=zone))[:MOST_STREAMED]
 
     def _new_text(self) -> str:
-        text = self._text()
+        text = self._text(self._zone)
         # What is redacted now may have been shown otherwise; the end puts it right.
         return text[len(self._told.text) :] if text.startswith(self._told.text) else ""
 

@@ -26,6 +26,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "benchmark: prints figures; run by make bench")
     config.addinivalue_line("markers", "real: talks to a real server; make test-real starts them")
     config.addinivalue_line("markers", "alone: promises a time, so nothing else runs beside it")
+    # As the product logs: with the locals of each frame, as is usual on a terminal, a traceback takes seconds to draw.
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], renderer])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What talks to real servers shares them, one test after another, unless it has some of its own."""
+    for item in items:
+        if item.get_closest_marker("real") and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group("servers"))
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -27,16 +27,17 @@ Series = tuple[Mapping[str, str], Sequence[tuple[int, float]]]
 
 
 class Prometheus:
-    """A server on a free port of this machine; `targets` are scraped every second."""
+    """A server on a free port of this machine; `targets` are scraped every second, at that path."""
 
-    def __init__(self, directory: Path, targets: Sequence[str] = ()) -> None:
+    def __init__(self, directory: Path, targets: Sequence[str] = (), path: str = "/metrics") -> None:
         self._directory = directory
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             self._port: int = one.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
-        jobs = [{"job_name": "app", "static_configs": [{"targets": list(targets)}]}] if targets else []
+        app = {"job_name": "app", "metrics_path": path, "static_configs": [{"targets": list(targets)}]}
+        jobs = [app] if targets else []
         often = {"scrape_interval": "1s", "scrape_timeout": "900ms"}
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "prometheus.yml").write_text(yaml.safe_dump({"global": often, "scrape_configs": jobs}))
@@ -83,9 +84,9 @@ class Prometheus:
 
 
 @contextmanager
-def running(directory: Path, targets: Sequence[str] = ()) -> Iterator[Prometheus]:
+def running(directory: Path, targets: Sequence[str] = (), path: str = "/metrics") -> Iterator[Prometheus]:
     """A server while the test runs; skips where there is no Prometheus, unless servers are demanded."""
-    server = Prometheus(directory, targets)
+    server = Prometheus(directory, targets, path)
     require_program()
     server.start()
     try:

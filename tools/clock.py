@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Protocol
 
 
@@ -51,6 +51,21 @@ class ManualClock:
             return
         self.advance(seconds)
         await asyncio.sleep(0)
+
+
+def written(moment: datetime, *, seconds: bool = False, zone: tzinfo = UTC) -> str:
+    """A moment for people: `31 Jan 2026 14:00 UTC`, which whoever shows it can find and put into another zone."""
+    there = moment.astimezone(zone)
+    return f"{there:{'%d %b %Y %H:%M:%S' if seconds else '%d %b %Y %H:%M'}} {_short_name(there)}"
+
+
+def _short_name(moment: datetime) -> str:
+    """What its zone is called at that moment; where it is called by its offset alone, from what that is counted."""
+    name = moment.tzname() or ""
+    if not name.startswith(("+", "-")):
+        return name
+    hours, minutes = name[:3], name[3:]
+    return f"UTC{hours}:{minutes}" if minutes else f"UTC{hours}"
 
 
 def in_words(duration: timedelta) -> str:

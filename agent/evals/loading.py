@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from agent.evals.scenario import Scenario, WorldSetup
 from tools.errors import ConfigurationError
+from tools.specs.yaml_text import load_yaml
 
 WORLDS = "worlds"
 SCENARIOS = "scenarios"
@@ -47,8 +48,8 @@ def _is_yaml(file: Traversable) -> bool:
 
 def _read(file: Traversable) -> Mapping[str, Any]:
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        document = load_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise BadScenario(f"{file.name} can't be read: {_one_line(error)}") from None
     if not isinstance(document, Mapping) or not document:
         raise BadScenario(f"{file.name} must have `{WORLDS}` or `{SCENARIOS}` at its top.")

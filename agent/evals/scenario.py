@@ -359,9 +359,9 @@ class Scenario(Strict):
 
 
 USUAL_PLANNING = PlanningDefaults(
-    check_every=timedelta(minutes=1), burn_in=timedelta(minutes=1), stages=(5, 25, 50, 100)
+    check_every=timedelta(minutes=1), burn_in=timedelta(minutes=1), stages=(5, 25, 50, 100), slices=240
 )
-"""Few checks, so that time that passes costs little to simulate."""
+"""Few checks and pieces of the past, so that time that passes costs little to simulate."""
 USUAL_POLICY = Policy(approvers=APPROVERS)
 
 WorldSetup.model_rebuild()

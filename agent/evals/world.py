@@ -42,6 +42,8 @@ CHANNEL = "C0RELEASES"
 ENVIRONMENT = "production"
 SLICE = timedelta(minutes=30)
 CHECK_EVERY = timedelta(seconds=10)
+SLICES = 240
+"""Fewer pieces of a metric's past than usual, because thousands of plans are made here."""
 CONTROL, TREATMENT = "classic", "express"
 
 
@@ -244,7 +246,7 @@ async def open_world(
     rollouts = RolloutService(database, flags, policy, clock, kinds={metric.name: metric.kind for metric in metrics})
     controller = Controller(database, flags, router, policy, clock, owner="world")
     rollouts.wake = controller.carry_out
-    defaults = defaults or PlanningDefaults(check_every=CHECK_EVERY)
+    defaults = defaults or PlanningDefaults(check_every=CHECK_EVERY, slices=SLICES)
 
     def opened() -> "BaseChatModel":
         from agent.model import open_model

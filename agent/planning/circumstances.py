@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import timedelta
 
 from agent.planning.proposals import PlanRequest
 from agent.redaction import redacted
-from tools.clock import Clock
+from tools.clock import Clock, written
 from tools.errors import SluiceError
 from tools.metrics.budget import error_budget
 from tools.metrics.router import Metrics
@@ -54,8 +54,8 @@ class Circumstances:
             yield Said(f"Nothing goes up now: {redacted(str(holding))}.", warns=True)
         for freeze in meant:
             if now < freeze.start <= now + SOON:
-                ends = "" if freeze.end is None else f" until {freeze.end.astimezone(UTC):%d %b %Y %H:%M} UTC"
-                begins = f"{freeze.start.astimezone(UTC):%d %b %Y %H:%M} UTC"
+                ends = "" if freeze.end is None else f" until {written(freeze.end)}"
+                begins = written(freeze.start)
                 yield Said(
                     f"The freeze {redacted(freeze.reason)!r} begins on {begins}: nothing goes further{ends}.",
                     warns=True,

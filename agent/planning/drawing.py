@@ -313,7 +313,7 @@ class _Drawing:
             yield f"It ends at {plan.stages[-1].exposure}, not with everyone."
         yield from ending
         for audience in dict.fromkeys(stage.exposure.audience for stage in plan.stages):
-            yield from audience_note(audience)
+            yield from audience_note(audience, plan.expected)
         yield from blast_radius(plan, rails, self.frame.rules.defaults.reachable_in(plan.environment))
 
     def _doubts(self, plan: Plan, rails: Sequence[Rail]) -> Iterator[str]:

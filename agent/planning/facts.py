@@ -1,21 +1,26 @@
 """Everything a plan is made from, read once: the spec, the flag, what it depends on, its traffic."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
 from agent.planning.circumstances import Circumstances
+from agent.planning.linking import linked
 from agent.planning.proposals import PlanRequest
 from agent.planning.sentences import audience_lines, kpi_line
+from agent.planning.suggesting import suggestions
 from agent.planning.telemetry import Telemetry
 from agent.redaction import redacted
+from tools.clock import Clock
 from tools.errors import InvalidInput, NotFound, Unavailable
 from tools.flags.base import FlagNotFound, FlagRef, FlagService, FlagState, check_settable
 from tools.plans.kinds import guards, is_sized, without_splits
 from tools.plans.model import Audience, Expected, Guardrail, Plan
 from tools.plans.planner import Baseline, CannotBeProven, Feature
-from tools.specs.base import InvalidSpec, Kpi, Spec, SpecNotFound, SpecSource
+from tools.records.database import Database
+from tools.specs.base import InvalidSpec, Kpi, Spec, SpecNotFound, SpecSource, read_again, read_linked
+from tools.specs.snapshots import keep_read
 
 FULLY_LIVE = 100.0
 
@@ -39,20 +44,22 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Where facts are read from. Nothing is written."""
+    """Where facts are read from. Nothing is written but the specs as they were read."""
 
     specs: SpecSource
     flags: FlagService
     telemetry: Telemetry
     circumstances: Circumstances
+    clock: Clock
+    database: Database | None = None
 
     async def gather(self, request: PlanRequest) -> Facts:
         """All of it. Raises FlagNotFound, InvalidSpec, CannotBeProven (a silent metric), and what the sources raise."""
-        spec = await self.spec_of(request.flag)
+        spec, unread = await self._spec_for(request)
         flag = await self.flags.read(FlagRef(request.flag, request.environment))
         check_settable(flag)
         warnings = [] if spec is not None else [f"There is no spec for {request.flag}: every metric guards it."]
-        warnings += _ownership(spec)
+        warnings += [*unread, *_ownership(spec), *(spec.notes if spec is not None else ())]
         warnings += await self._dependencies(_needed(spec, flag), request.environment)
         try:
             baselines = tuple([await self._guarding(kpi, flag, spec) for kpi in self._kpis(spec)])
@@ -60,8 +67,10 @@ class Archive:
             raise CannotBeProven(" ".join([str(error), *warnings])) from None
         mixes, unknown = await self._mixes(flag)
         warnings += unknown
+        guarding = [base.metric for base in baselines]
+        warnings += await suggestions(self.database, spec, self.telemetry.metrics.catalogue, guarding)
         feature = _feature(request, spec, flag)
-        said = await self.circumstances.read(request, feature, [base.metric for base in baselines])
+        said = await self.circumstances.read(request, feature, guarding)
         warnings += [one.text for one in said if one.warns]
         return Facts(request, spec, feature, baselines, tuple(warnings), tuple(one.text for one in said), mixes)
 
@@ -91,31 +100,55 @@ class Archive:
         found += [await self.measure(ref, metric) for metric in added if metric not in known]
         return tuple(found), missing
 
+    async def _spec_for(self, request: PlanRequest) -> tuple[Spec | None, list[str]]:
+        """The document that was named, which must be there, else the flag's spec, if there is one.
+
+        And sentences on addresses in the words that are of no source. Raises SeveralSpecs among others.
+        """
+        if request.spec is not None and request.again:
+            return await self._kept(read_again(self.specs, request.flag, request.spec)), []
+        address, unread = (request.spec, []) if request.spec is not None else linked(request.wishes, self.specs)
+        if address is not None:
+            return await self._kept(read_linked(self.specs, address, request.flag)), unread
+        return await self.spec_of(request.flag), unread
+
     async def spec_of(self, flag: str) -> Spec | None:
         """The flag's spec, None where there is none."""
         try:
-            return await self.specs.read(flag)
+            return await self._kept(self.specs.read(flag))
         except SpecNotFound:
             return None
 
-    async def spec_behind(self, plan: Plan) -> tuple[Spec | None, list[str]]:
-        """The very spec that the plan was made from, None where it can't be had, and a sentence if that matters."""
+    async def spec_behind(self, plan: Plan, source: str | None) -> tuple[Spec | None, list[str]]:
+        """The very spec that the plan was made from, None where it can't be had, and a sentence if that matters.
+
+        `source` is where it was read.
+        """
         if plan.spec_sha256 is None:
             return None, []
         try:
-            spec = await self.spec_of(plan.flag)
+            spec = await self._kept(read_again(self.specs, plan.flag, source or ""))
+        except SpecNotFound:
+            spec = None
         except (InvalidInput, Unavailable) as error:
             return None, [f"The spec can't be read right now: {error}"]
         if spec is None or spec.sha256 != plan.spec_sha256:
             return None, ["The spec has changed since this plan was made; ask for a new plan to take that in."]
         return spec, []
 
+    async def _kept(self, reading: Awaitable[Spec]) -> Spec:
+        """What the reading gives, once it is kept as it was read."""
+        spec = await reading
+        if self.database is not None:
+            await keep_read(self.database, spec, at=self.clock.now())
+        return spec
+
     async def _known(self, rail: Guardrail, flag: FlagState) -> Baseline:
         return await self.telemetry.baseline(Kpi(metric=rail.metric, direction=rail.direction), flag)
 
     async def _guarding(self, kpi: Kpi, flag: FlagState, spec: Spec | None) -> Baseline:
         base = await self.telemetry.baseline(kpi, flag)
-        stated = kpi_line(spec.content, kpi.metric) if spec is not None else None
+        stated = kpi_line(spec.visible, kpi.metric) if spec is not None else None
         return replace(base, stated=redacted(stated)) if stated is not None else base
 
     async def _mixes(self, flag: FlagState) -> tuple[tuple[Expected, ...], list[str]]:
@@ -133,7 +166,11 @@ class Archive:
         catalogue = self.telemetry.metrics.catalogue
         if spec is not None and spec.kpis:
             return [kpi for kpi in spec.kpis if is_sized(catalogue.get(kpi.metric).kind)]
-        return [self.telemetry.of_catalogue(metric) for metric, kind in catalogue.kinds.items() if is_sized(kind)]
+        return [
+            self.telemetry.of_catalogue(metric.name)
+            for metric in catalogue
+            if is_sized(metric.kind) and metric.route is None
+        ]
 
     async def _dependencies(self, needed: Iterable[str], environment: str) -> list[str]:
         """A sentence for each flag that this one needs and that not everyone has yet."""
@@ -155,7 +192,7 @@ def _needed(spec: Spec | None, flag: FlagState) -> tuple[str, ...]:
 
 
 def _feature(request: PlanRequest, spec: Spec | None, flag: FlagState) -> Feature:
-    stated = audience_lines(spec.content) if spec is not None else None
+    stated = audience_lines(spec.visible) if spec is not None else None
     return Feature(
         flag=request.flag,
         environment=request.environment,

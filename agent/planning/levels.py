@@ -1,16 +1,21 @@
 """How high a metric was and how much it varied, by its kind: what samples of its past say. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tools.errors import InvalidInput
 from tools.gates import Counts, estimate_dispersion, means, scores
 from tools.gates.amounts import Amounts, Latencies
+from tools.gates.dispersion import widths
 from tools.gates.histograms import Histogram
+from tools.gates.level import latencies_of
 from tools.metrics.base import Reading, Sample, together
 from tools.metrics.catalogue import MetricDefinition, MetricKind
 from tools.plans.planner import CannotBeProven
+
+TELLING = 100
+"""Fewer values than this say little of where their mean was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,8 @@ def level_of(definition: MetricDefinition, whole: Sample, pieces: Sequence[Sampl
 def _of_rate(definition: MetricDefinition, whole: Sample, pieces: Sequence[Sample], over: str) -> Level:
     if not whole.events:
         raise _silent(definition, f"{whole.exposures:,} exposures and no events {over}")
-    counts = [Counts(piece.exposures, piece.events) for piece in pieces]
-    return Level(min(whole.events / whole.exposures, 0.999), None, estimate_dispersion(counts))
+    bursts = _dispersion(pieces, lambda some: estimate_dispersion([Counts(one.exposures, one.events) for one in some]))
+    return Level(min(whole.events / whole.exposures, 0.999), None, bursts)
 
 
 def _of_mean(definition: MetricDefinition, whole: Sample, pieces: Sequence[Sample], over: str) -> Level:
@@ -59,7 +64,8 @@ def _of_mean(definition: MetricDefinition, whole: Sample, pieces: Sequence[Sampl
     if not sums.units:
         raise _silent(definition, f"no units {over}")
     amounts = Amounts(sums.mean, math.sqrt(sums.variance), definition.cap)
-    return Level(None, amounts, means.estimate_dispersion([_sums(piece) for piece in pieces]))
+    clusters = _dispersion(pieces, lambda some: means.estimate_dispersion([_sums(piece) for piece in some]))
+    return Level(None, amounts, clusters)
 
 
 def _of_latency(definition: MetricDefinition, whole: Sample, pieces: Sequence[Sample], over: str) -> Level:
@@ -67,7 +73,35 @@ def _of_latency(definition: MetricDefinition, whole: Sample, pieces: Sequence[Sa
     if not seen.requests:
         raise _silent(definition, f"no requests {over}")
     latencies = Latencies(definition.buckets, seen.counts, seen.total, seen.squares)
-    return Level(None, latencies, scores.estimate_dispersion([_histogram(definition, piece) for piece in pieces]))
+    clusters = _dispersion(
+        pieces, lambda some: scores.estimate_dispersion([_histogram(definition, piece) for piece in some])
+    )
+    return Level(None, latencies, clusters)
+
+
+def _dispersion(pieces: Sequence[Sample], estimate: Callable[[Sequence[Sample]], float]) -> float:
+    """The most that is found in the pieces, short and long."""
+    return max(estimate(_joined(pieces, width)) for width in widths(len(pieces)))
+
+
+def _joined(pieces: Sequence[Sample], width: int) -> Sequence[Sample]:
+    """As many together as `width` says; what is left at the end goes without."""
+    if width == 1:
+        return pieces
+    return [together(pieces[start : start + width]) for start in range(0, len(pieces) - width + 1, width)]
+
+
+def span_of(definition: MetricDefinition, parts: Sequence[Sample]) -> tuple[float, float] | None:
+    """The lowest and the highest mean, or latency, in parts of the past; None of a rate, and of too little."""
+    match definition.kind:
+        case MetricKind.MEAN:
+            found = [_sums(part) for part in parts]
+        case MetricKind.LATENCY:
+            found = [latencies_of(_histogram(definition, part)) for part in parts]
+        case _:
+            return None
+    levels = [one.mean for one in found if one.units >= TELLING]
+    return (min(levels), max(levels)) if levels else None
 
 
 def _sums(sample: Sample) -> means.Sums:

@@ -12,7 +12,8 @@ class PlanRequest:
     """What a person asked for; `strategy` None leaves it to the planner.
 
     `wishes` are the person's own words. `run_id` is the agent's run that asks, None when nobody's run does. `scope`
-    is whose earlier rollouts may teach something.
+    is whose earlier rollouts may teach something. `spec` is the address of the document that they named as the spec;
+    `again`: it is where the plan before had its spec from, which may have moved.
     """
 
     flag: str
@@ -22,6 +23,8 @@ class PlanRequest:
     wishes: str = ""
     run_id: str | None = None
     scope: Scope = NOBODY
+    spec: str | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

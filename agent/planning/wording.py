@@ -21,7 +21,7 @@ PROMPTS = ("planning", "planning_facts", "repair")
 def evidence_of(facts: Facts, calculated: Draft) -> Evidence:
     """Everything that a plan of these facts may rest on, without secrets."""
     return Evidence(
-        spec=spec_sentences(redacted(facts.spec.content)) if facts.spec is not None else (),
+        spec=spec_sentences(redacted(facts.spec.visible)) if facts.spec is not None else (),
         telemetry=tuple(dict.fromkeys((*_telemetry(calculated), *facts.circumstances))),
         person=sentences(redacted(facts.request.wishes)),
     )

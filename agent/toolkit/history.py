@@ -3,6 +3,7 @@
 from agent.toolkit.base import Context, Effect, Result, Tool
 from agent.toolkit.subject import AboutFlag, rollout_of
 from agent.toolkit.wording import listed, standing
+from tools.clock import written
 from tools.records import log
 from tools.records.log import Event
 
@@ -21,7 +22,7 @@ async def run(context: Context, arguments: AboutFlag) -> Result:
 
 def _line(event: Event) -> str:
     facts = ", ".join(f"{name}: {event.payload[name]}" for name in SHOWN if event.payload.get(name) is not None)
-    return f"{event.at:%Y-%m-%d %H:%M:%S} {event.kind} by {event.actor}" + (f" ({facts})" if facts else "")
+    return f"{written(event.at, seconds=True)} {event.kind} by {event.actor}" + (f" ({facts})" if facts else "")
 
 
 TOOL = Tool(

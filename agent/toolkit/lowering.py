@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from agent.desk import NAMES_WITHIN_S
-from agent.orders import Deed, Surroundings, Target, names_it
+from agent.orders import Deed, Surroundings, Target, may_order, names_it
 from agent.toolkit.base import Context, Result
 from agent.toolkit.wording import standing
+from agent.turns import Turn
+from tools.clock import in_words, written
 from tools.errors import SluiceError
 from tools.flags.base import FlagRef
 from tools.rollouts.confirmations import Action
 from tools.rollouts.views import RolloutView
 
 ORDERED = "Ordered in a thread"
+LATE_AFTER = timedelta(minutes=1)
+"""An order that took longer to be read is answered with when it was written."""
 DEEDS = {Action.ROLL_BACK: "roll it back", Action.KILL: "take it to 0 % for everyone", Action.PAUSE: "pause it"}
 
 
@@ -32,7 +37,7 @@ async def at_once_or_button(
     if names_it(words, Deed(action.value), target, around):
         view = await act(" ".join(words)[:500] or ORDERED)
         said = standing(view) if view is not None else f"{ref.flag} in {ref.environment} is going to 0 % for everyone."
-        return Result(said=f"Done. {said}", rollout_id=view.id if view is not None else None)
+        return Result(said=f"Done. {_late(context.turn)}{said}", rollout_id=view.id if view is not None else None)
     deed = DEEDS.get(action, f"lower it to {percent:g} %" if percent is not None else "lower it")
     confirmation = await context.desk.rollouts.ask_to_confirm(
         action,
@@ -51,6 +56,15 @@ async def at_once_or_button(
         rollout_id=rollout.id if rollout is not None else None,
         confirmation_id=confirmation.id,
     )
+
+
+def _late(turn: Turn) -> str:
+    """When the order was written, where that is a while ago: much may have happened since."""
+    new = [said for said in turn.messages if said.new]
+    at = max(said.at for said in [one for one in new if may_order(one.text)] or new)
+    if turn.now - at < LATE_AFTER:
+        return ""
+    return f"You wrote this at {written(at)}, {in_words(turn.now - at)} before I could read it. "
 
 
 async def surroundings(context: Context) -> Surroundings:

@@ -27,6 +27,7 @@ class Wish(AboutFlag):
 async def run(context: Context, arguments: Wish) -> Result:
     """Make the plan and show it with its buttons. Raises WhichFlag, CannotBeProven, InvalidPlan, Conflict, …"""
     turn, desk, ref = context.turn, context.desk, subject(context, arguments)
+    await desk.rollouts.check_may_act(turn.person)
     await desk.rollouts.check_free(ref.flag, ref.environment)
     strategy = Strategy(arguments.strategy) if arguments.strategy else None
     words = last_words(turn.messages)

@@ -2,14 +2,22 @@
 
 from agent.toolkit.base import Context, Effect, Result, Tool
 from agent.toolkit.subject import AboutFlag, subject
-from tools.specs.base import Spec
+from tools.specs.base import Spec, read_again
+from tools.specs.snapshots import keep_read
 
 LONGEST_BODY = 5000
 
 
 async def run(context: Context, arguments: AboutFlag) -> Result:
-    """The spec of a flag. Raises WhichFlag, SpecNotFound, InvalidSpec, SpecSourceUnavailable."""
-    spec = await context.desk.specs.read(subject(context, arguments).flag)
+    """The spec of a flag, from where its plan has it; what was read is kept, and named by its hash.
+
+    Raises WhichFlag, SpecNotFound, InvalidSpec, SpecSourceUnavailable.
+    """
+    ref, desk = subject(context, arguments), context.desk
+    view = await desk.find_or_none(ref.flag, ref.environment)
+    known = view.spec.source if view is not None and view.ended_at is None and view.spec is not None else ""
+    spec = await read_again(desk.specs, ref.flag, known)
+    await keep_read(desk.database, spec, at=desk.clock.now())
     data = {
         "title": spec.title,
         "owner": spec.owner,
@@ -19,7 +27,7 @@ async def run(context: Context, arguments: AboutFlag) -> Result:
         "regions": spec.regions,
         "tenants": spec.tenants,
         "text_written_by_people": spec.body[:LONGEST_BODY],
-        "sha256": spec.sha256[:12],
+        "sha256": spec.sha256,
     }
     return Result(said=_said(spec), data={key: value for key, value in data.items() if value})
 

@@ -3,6 +3,7 @@
 from agent.toolkit.base import Context, Effect, Result, Tool
 from agent.toolkit.subject import AboutFlag, rollout_of, subject
 from agent.toolkit.wording import guardrail_line, listed, overrides, plan_lines, standing, waiting
+from tools.clock import written
 from tools.rollouts.store import RolloutNotFound
 
 
@@ -16,7 +17,7 @@ async def run(context: Context, arguments: AboutFlag) -> Result:
     check = view.check
     rails = [guardrail_line(rail, verdict) for rail, verdict, _ in check.guardrails] if check is not None else []
     rails += [one.why for one in check.mixes] if check is not None else []
-    since = f"Checked {check.at:%H:%M:%S} UTC." if check is not None else ""
+    since = f"Checked {written(check.at, seconds=True)}." if check is not None else ""
     data = {"plan": plan_lines(view.plan), "plan_version": view.plan_version, "requested_by": view.requester}
     lines = [standing(view), waiting(view), *overrides(view), *rails, since]
     return Result(said=listed(lines), data=data, rollout_id=view.id)

@@ -9,6 +9,7 @@ from agent.toolkit.lowering import at_once_or_button
 from agent.toolkit.subject import AboutFlag, subject
 from agent.toolkit.wording import listed, standing, waiting
 from tools.flags.base import FlagRef
+from tools.flags.urgency import urgently
 from tools.plans.model import Exposure
 from tools.rollouts import requests
 from tools.rollouts.confirmations import Action
@@ -30,7 +31,9 @@ async def run(context: Context, arguments: Wanted) -> Result:
     turn, desk, ref = context.turn, context.desk, subject(context, arguments)
     await desk.rollouts.check_free(ref.flag, ref.environment)
     view = await desk.find_or_none(ref.flag, ref.environment)
-    served = (await context.unless_over(desk.flags.read(ref))).exposure
+    # It may be a lowering.
+    with urgently():
+        served = (await context.unless_over(desk.flags.read(ref))).exposure
     percent = arguments.percent if arguments.percent is not None else _next(view)
     if percent is not None and _is_lower(percent, served, view):
         return await _lower(context, ref, view, percent)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tools.clock import in_words
+from tools.clock import in_words, written
 from tools.gates import Direction, Harm, Outcome, Verdict
 from tools.plans.model import Guardrail, Plan, Stage
 from tools.rollouts.phases import Phase, words
@@ -34,15 +34,16 @@ def waiting(view: RolloutView) -> str:
 
 
 def overrides(view: RolloutView) -> list[str]:
-    """The freeze that keeps it where it is, and what an approver accepted of its gate."""
+    """The freeze that keeps it where it is, a spec that changed, and what an approver accepted of its gate."""
     if view.ended_at is not None:
         return []
+    stale = [view.spec.why] if view.spec is not None and view.spec.stale else []
     accepted = [
-        f"What the gate finds of {one.metric} is accepted until {one.until:%d %b %H:%M} UTC by {one.by}: {one.reason}"
+        f"What the gate finds of {one.metric} is accepted until {written(one.until)} by {one.by}: {one.reason}"
         for one in view.acceptances
     ]
     frozen = "" if view.frozen is None else str(view.frozen)
-    return [*([f"Nothing goes up now: {frozen}."] if frozen else []), *accepted]
+    return [*([f"Nothing goes up now: {frozen}."] if frozen else []), *stale, *accepted]
 
 
 def guardrail_line(guardrail: Guardrail, verdict: Verdict) -> str:

@@ -121,7 +121,7 @@ def _is_late(view: RolloutView, check: CheckView) -> bool:
 
 def _confirm(accepted: AcceptanceView) -> parts.Dialog:
     title, question, yes, no = texts.CONFIRM_WITHDRAW
-    shown = question.format(metric=plain(accepted.metric, 80), until=f"{accepted.until:%d %b %Y %H:%M}")
+    shown = question.format(metric=plain(accepted.metric, 80), until=texts.TIME_ON_THE_CARD)
     return title, shown, yes, no
 
 

@@ -8,7 +8,7 @@ from bot import texts
 from bot.blocks import guardrails, parts
 from bot.blocks.card import DRIFT_CHARACTERS, MOST_MIXES, card
 from bot.blocks.lines import line
-from bot.blocks.mrkdwn import clock_time, escape, moment_of, name
+from bot.blocks.mrkdwn import escape, moment_of, name
 from bot.blocks.plan import plan_blocks
 from tools.records.log import Event
 from tools.rollouts.events import Happening
@@ -92,9 +92,9 @@ def _waiting(view: RolloutView) -> list[Block]:
     blocks = []
     stage, times = view.stage_in_force, []
     if stage is not None and view.stage_since is not None:
-        times.append(texts.WHY_BAKING.format(until=clock_time(view.stage_since + stage.bake)))
+        times.append(texts.WHY_BAKING.format(until=moment_of(view.stage_since + stage.bake)))
     if stage is not None and view.limit_from is not None and view.phase is Phase.PROGRESSING:
-        times.append(texts.WHY_LIMIT.format(until=clock_time(view.limit_from + stage.time_limit)))
+        times.append(texts.WHY_LIMIT.format(until=moment_of(view.limit_from + stage.time_limit)))
     if times:
         blocks.append(parts.context(*times))
     if view.check is None:

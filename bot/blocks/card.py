@@ -10,6 +10,7 @@ from bot.blocks import guardrails, parts
 from bot.blocks.accepting import accepted_lines, overriding
 from bot.blocks.freezing import notice
 from bot.blocks.lines import line
+from bot.blocks.moments import rewritten
 from bot.blocks.mrkdwn import clock_time, escape, fitted, moment_of, name, person, plain
 from bot.blocks.plan import plan_blocks
 from tools.gates import Harm
@@ -18,6 +19,7 @@ from tools.records.log import Event
 from tools.rollouts.approvals import Purpose
 from tools.rollouts.events import Happening
 from tools.rollouts.phases import LIVE, Phase
+from tools.rollouts.staleness import SpecView
 from tools.rollouts.views import ApprovalView, CheckView, RolloutView
 
 EXPOSURE_CELLS = 20
@@ -29,11 +31,13 @@ TRAIL_CHARACTERS = 60
 OUTLOOK_CHARACTERS = 300
 DRIFT_CHARACTERS = 400
 MOST_MIXES = 3
+SPEC_CHARACTERS, SOURCE_CHARACTERS = 400, 300
 
 TAKEN_BACK = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 
 APPROVE, REJECT, START = "rollout.approve", "rollout.reject", "rollout.start"
 EDIT = "rollout.edit"
+PLAN_ANEW, KEEP_PLAN = "rollout.plan_anew", "rollout.keep_plan"
 PROMOTE, PAUSE, RESUME, ROLL_BACK = "rollout.promote", "rollout.pause", "rollout.resume", "rollout.roll_back"
 
 DECIDING = (
@@ -53,6 +57,8 @@ DECIDING = (
     Happening.APPROVAL_REJECTED,
     Happening.APPROVAL_EXPIRED,
     Happening.CHANGED_BY_HAND,
+    Happening.SPEC_CHANGED,
+    Happening.SPEC_ACCEPTED,
     Happening.FREEZE_HOLDS,
     Happening.ACCEPTANCE_GIVEN,
     Happening.ACCEPTANCE_WITHDRAWN,
@@ -118,48 +124,79 @@ def summary(view: RolloutView) -> str:
 
 
 def allowed_buttons(view: RolloutView) -> list[ButtonElement]:
-    """The buttons of this state, and no others. A button's value is the id of the approval or of the rollout."""
-    asked = _answers(view.approval) if view.approval is not None else []
+    """The buttons of this state, and no others: in a freeze none that raises exposure.
+
+    A button's value is the id of the approval or of the rollout.
+    """
+    asked = answers(view, view.approval) if view.approval is not None else []
     roll_back = parts.button(
         texts.ROLL_BACK, ROLL_BACK, view.id, style="danger", confirm=_filled(texts.CONFIRM_ROLL_BACK, view)
     )
     edit = parts.button(texts.EDIT_PLAN, EDIT, view.id)
     match view.phase:
+        case Phase.PROPOSED if view.spec is not None and view.spec.stale:
+            anew = parts.button(texts.PLAN_ANEW, PLAN_ANEW, view.id, style="primary")
+            return [anew, *_standing_by(view), edit]
         case Phase.PROPOSED:
-            return [*(asked or [parts.button(texts.START, START, view.id, style="primary")]), edit]
+            start = [] if view.frozen is not None else [parts.button(texts.START, START, view.id, style="primary")]
+            return [*(asked or start), edit]
         case Phase.PROGRESSING:
             promote = parts.button(texts.PROMOTE, PROMOTE, view.id, confirm=_filled(texts.CONFIRM_PROMOTE, view))
             pause = parts.button(texts.PAUSE, PAUSE, view.id)
-            first = [pause] if _at_the_end(view) else [promote, pause]
-            return [*first, *overriding(view), edit, roll_back]
+            first = [pause] if _at_the_end(view) or view.frozen is not None else [promote, pause]
+            return [*first, *_standing_by(view), *overriding(view), edit, roll_back]
         case Phase.WAITING_PROMOTION:
-            return [*asked, *overriding(view), edit, roll_back]
+            return [*asked, *_standing_by(view), *overriding(view), edit, roll_back]
         case Phase.PAUSED:
             resume = parts.button(
-                texts.RESUME, RESUME, view.id, style="primary", confirm=_filled(texts.CONFIRM_RESUME, view)
+                texts.RESUME, RESUME, view.id, style="primary", confirm=_filled(_resuming(view), view)
             )
-            return [resume, *overriding(view), edit, roll_back]
+            first = [] if view.frozen is not None and not _stays(view) else [resume]
+            return [*first, *overriding(view), edit, roll_back]
         case _:
             return []
 
 
-def _answers(approval: ApprovalView) -> list[ButtonElement]:
-    return [
-        parts.button(texts.APPROVE, APPROVE, approval.id, style="primary"),
-        parts.button(texts.REJECT, REJECT, approval.id),
-    ]
+def _standing_by(view: RolloutView) -> list[ButtonElement]:
+    """The button by which somebody says that the plan stands though its spec is not what it was."""
+    if view.spec is None or not view.spec.stale:
+        return []
+    return [parts.button(texts.KEEP_PLAN, KEEP_PLAN, view.id, confirm=_filled(texts.CONFIRM_KEEP_PLAN, view))]
+
+
+def answers(view: RolloutView, approval: ApprovalView) -> list[ButtonElement]:
+    """The buttons by which people answer it. In a freeze nobody can say yes but to the end, which raises nothing."""
+    reject = parts.button(texts.REJECT, REJECT, approval.id)
+    if view.frozen is not None and approval.to_stage < len(view.plan.stages):
+        return [reject]
+    return [parts.button(texts.APPROVE, APPROVE, approval.id, style="primary"), reject]
+
+
+def _resuming(view: RolloutView) -> parts.Dialog:
+    """What is asked before it goes on: whether that changes what is served."""
+    return texts.CONFIRM_RESUME if _stays(view) else texts.CONFIRM_RESUME_ELSEWHERE
+
+
+def _stays(view: RolloutView) -> bool:
+    """Whether what is served is what the stage in force serves."""
+    return view.exposure == _stage_exposure(view, view.stage or 0)
 
 
 def _filled(dialog: parts.Dialog, view: RolloutView) -> parts.Dialog:
     facts = {
         "flag": view.flag,
         "environment": view.environment,
-        "reason": plain(view.pause_reason or texts.NOT_SAID, 200),
+        "reason": view.pause_reason or texts.NOT_SAID,
         "before": str(view.exposure),
         "after": str(_stage_exposure(view, view.stage or 0, 1) if not _at_the_end(view) else view.exposure),
     }
+    if view.phase is Phase.PAUSED and dialog is not texts.CONFIRM_ROLL_BACK:
+        facts["after"] = str(_stage_exposure(view, view.stage or 0))
+    if dialog is texts.CONFIRM_KEEP_PLAN and view.spec is not None:
+        facts["reason"] = view.spec.why
     if dialog is texts.CONFIRM_ROLL_BACK:
         facts["after"] = str(view.known_good)
+    facts["reason"] = rewritten(facts["reason"], lambda *_: texts.TIME_ON_THE_CARD)
     shown = {name: plain(value, 200 if name == "reason" else 80) for name, value in facts.items()}
     title_, text, yes, no = dialog
     return title_, text.format(**shown), yes, no
@@ -224,6 +261,8 @@ def _what_matters(view: RolloutView, decisions: Sequence[Event]) -> list[Block]:
     blocks = []
     if view.frozen is not None and view.phase in LIVE | {Phase.PROPOSED}:
         blocks.append(parts.section(notice(view.frozen)))
+    if view.spec is not None and view.phase in LIVE | {Phase.PROPOSED}:
+        blocks += _spec(view, view.spec)
     if view.approval is not None:
         blocks.append(parts.section(*_question(view, view.approval)))
     if view.phase is Phase.PAUSED:
@@ -236,6 +275,19 @@ def _what_matters(view: RolloutView, decisions: Sequence[Event]) -> list[Block]:
         since, deadline = clock_time(view.blind_since), clock_time(view.blind_since + view.plan.blind_budget)
         blocks.append(parts.section(texts.BLIND_SINCE.format(since=since, deadline=deadline)))
     return blocks
+
+
+def _spec(view: RolloutView, spec: SpecView) -> list[Block]:
+    """What people must know of the spec; before the start also where it is."""
+    source, why = escape(spec.source, SOURCE_CHARACTERS), escape(spec.why, SPEC_CHARACTERS)
+    if spec.stale:
+        sentence = texts.SPEC_STALE_PROPOSED if view.phase is Phase.PROPOSED else texts.SPEC_STALE_LIVE
+        return [parts.section(sentence.format(why=why, source=source))]
+    if spec.stands is not None:
+        return [parts.context(texts.SPEC_STANDS.format(why=why, source=source, actor=person(spec.stands)))]
+    if view.phase is Phase.PROPOSED and spec.read_at is not None:
+        return [parts.context(texts.SPEC_READ.format(source=source, at=moment_of(spec.read_at)))]
+    return []
 
 
 def _question(view: RolloutView, approval: ApprovalView) -> list[str]:
@@ -308,7 +360,7 @@ def _guardrails(view: RolloutView, check: CheckView) -> list[Block]:
 
 def _decision(event: Event) -> str:
     told = line(Happening(event.kind), event.actor, event.payload)
-    return f"{clock_time(event.at)}   {fitted(told, DECISION_CHARACTERS)}"
+    return f"{moment_of(event.at)}   {fitted(told, DECISION_CHARACTERS)}"
 
 
 def _approved(view: RolloutView, approved: Sequence[Event]) -> str:

@@ -5,7 +5,7 @@ Only `markdown` is a model's, and `bot.blocks.prose` has made it safe; all else 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
 from slack_sdk.models.blocks import (
     Block,
@@ -20,7 +20,8 @@ from slack_sdk.models.blocks import (
 from agent.turns import NOT_DONE
 from bot import texts
 from bot.blocks import parts
-from bot.blocks.mrkdwn import ELLIPSIS, clock_time, escape, fitted, name, person, plain
+from bot.blocks.fences import with_code
+from bot.blocks.mrkdwn import ELLIPSIS, clock_time, escape, fitted, name, person, plain, verbatim
 from bot.blocks.prose import prose
 from tools.rollouts.confirmations import ConfirmationView, Status
 
@@ -87,11 +88,12 @@ class Rendered:
     words: str
 
 
-def rendered(said: Said) -> Rendered:
-    """The whole answer."""
-    markdown = prose(said.text)
-    summary = _summary(markdown) or texts.ANSWERED
-    words = _words(markdown) or summary
+def rendered(said: Said, zone: tzinfo = UTC) -> Rendered:
+    """The whole answer; moments in its Markdown are in `zone`, elsewhere in each reader's."""
+    in_utc = prose(said.text)
+    markdown = in_utc if zone is UTC else prose(said.text, zone=zone)
+    summary = _summary(in_utc) or texts.ANSWERED
+    words = _words(in_utc) or summary
     foot = [*_facts(said), *(block for asked in said.questions for block in _question(asked)), *said.more]
     tail = [*foot, _feedback(said.run_id)] if said.rated else foot
     body = [MarkdownBlock(text=markdown)] if markdown else []
@@ -100,11 +102,14 @@ def rendered(said: Said) -> Rendered:
     return Rendered(summary, said.tasks, markdown, parts.message(tail), blocks, simple, words)
 
 
-def rendered_so_far(tasks: Sequence[Task], markdown: str) -> tuple[Sequence[Block], str]:
-    """A message that is still being written: its blocks, and what notifications say."""
+def rendered_so_far(tasks: Sequence[Task], markdown: str, in_utc: str) -> tuple[Sequence[Block], str]:
+    """A message that is still being written: its blocks, and what notifications say.
+
+    `in_utc` is the same Markdown with its moments in UTC, which notifications put into each reader's zone.
+    """
     body = [MarkdownBlock(text=markdown)] if markdown.strip() else []
     foot = [parts.context(texts.STILL_WORKING)]
-    return parts.message([*_tasks(tasks), *body, *foot]), _summary(markdown) or texts.STILL_WORKING
+    return parts.message([*_tasks(tasks), *body, *foot]), _summary(in_utc) or texts.STILL_WORKING
 
 
 def _tasks(tasks: Sequence[Task]) -> list[Block]:
@@ -175,8 +180,8 @@ def _feedback(run_id: str) -> Block:
 
 def _words(markdown: str) -> str:
     """The text with its lines, as text that Slack makes nothing of."""
-    lines = "\n".join(escape(line, MOST_WORDS) for line in markdown.splitlines())
-    return fitted(lines, MOST_WORDS).strip()
+    lines = [(verbatim if is_code else escape)(line, MOST_WORDS) for line, is_code in with_code(markdown.splitlines())]
+    return fitted("\n".join(lines), MOST_WORDS).strip()
 
 
 def _summary(markdown: str) -> str:

@@ -27,7 +27,7 @@ from tools.rollouts.freezes import MOST_REASON, FreezeView
 
 FREEZE = "freeze.submitted"
 OPEN, LIFT = "freeze.open", "freeze.lift"
-ENVIRONMENT, FLAG, UNTIL, REASON = "environment", "flag", "until", "reason"
+ENVIRONMENT, FLAG, TAG, START, UNTIL, REASON = "environment", "flag", "tag", "start", "until", "reason"
 MOST_SHOWN = 20
 MOST_OPTIONS, MOST_OPTION_TEXT, MOST_OPTION_VALUE = 100, 75, 150
 
@@ -38,6 +38,8 @@ class Filled:
 
     environment: str = ""
     flag: str = ""
+    tag: str = ""
+    start: datetime | None = None
     until: datetime | None = None
     reason: str = ""
 
@@ -60,8 +62,9 @@ def freezes_blocks(freezes: Sequence[FreezeView], at: datetime) -> list[Block]:
 
 
 def said(sentence: str, freeze: FreezeView) -> str:
-    """A sentence about what happened to a freeze."""
-    return sentence.format_map(_facts(freeze))
+    """A sentence about what happened to a freeze; its span is as it was when it was made."""
+    facts = _facts(freeze)
+    return sentence.format_map({**facts, "span": _span(freeze, facts, freeze.made_at or freeze.start)})
 
 
 def open_button() -> ButtonElement:
@@ -89,6 +92,14 @@ def freeze_dialog(filled: Filled, environments: Sequence[str], *, origin: str | 
             hint=parts.words(texts.FREEZE_FLAG_HINT, 200),
             element=PlainTextInputElement(action_id=FLAG, max_length=200, initial_value=filled.flag or None),
         ),
+        InputBlock(
+            block_id=TAG,
+            optional=True,
+            label=parts.words(texts.FREEZE_TAG, 200),
+            hint=parts.words(texts.FREEZE_TAG_HINT, 200),
+            element=PlainTextInputElement(action_id=TAG, max_length=200, initial_value=filled.tag or None),
+        ),
+        moment_input(START, texts.FREEZE_START, texts.FREEZE_START_HINT, filled.start),
         until_input(texts.FREEZE_UNTIL, texts.FREEZE_UNTIL_HINT, filled.until, optional=True),
         reason_input(texts.FREEZE_REASON, texts.FREEZE_REASON_HINT, MOST_REASON),
     ]
@@ -104,14 +115,19 @@ def freeze_dialog(filled: Filled, environments: Sequence[str], *, origin: str | 
 
 
 def until_input(label: str, hint: str, initial: datetime | None, *, optional: bool) -> Block:
+    """Asks for the moment at which it is over."""
+    return moment_input(UNTIL, label, hint, initial, optional=optional)
+
+
+def moment_input(block: str, label: str, hint: str, initial: datetime | None, *, optional: bool = True) -> Block:
     """Asks for a moment."""
     moment = None if initial is None else int(initial.timestamp())
     return InputBlock(
-        block_id=UNTIL,
+        block_id=block,
         optional=optional,
         label=parts.words(label, 200),
         hint=parts.words(hint, 200),
-        element=DateTimePickerElement(action_id=UNTIL, initial_date_time=moment),
+        element=DateTimePickerElement(action_id=block, initial_date_time=moment),
     )
 
 
@@ -131,14 +147,20 @@ def filled_in(view: Mapping[str, Any]) -> Filled:
     return Filled(
         environment=str((values[ENVIRONMENT][ENVIRONMENT].get("selected_option") or {}).get("value") or ""),
         flag=str(values[FLAG][FLAG].get("value") or "").strip().strip("`"),
+        tag=str(values[TAG][TAG].get("value") or "").strip().strip("`#"),
+        start=_moment_in(view, START),
         until=until_in(view),
         reason=reason_in(view),
     )
 
 
 def until_in(view: Mapping[str, Any]) -> datetime | None:
-    """The moment that was chosen; None when none was."""
-    chosen = view["state"]["values"][UNTIL][UNTIL].get("selected_date_time")
+    """The moment at which it is to be over; None when none was chosen."""
+    return _moment_in(view, UNTIL)
+
+
+def _moment_in(view: Mapping[str, Any], block: str) -> datetime | None:
+    chosen = view["state"]["values"][block][block].get("selected_date_time")
     return None if chosen is None else datetime.fromtimestamp(int(chosen), UTC)
 
 
@@ -149,14 +171,17 @@ def reason_in(view: Mapping[str, Any]) -> str:
 
 def _listed(freeze: FreezeView, at: datetime) -> Block:
     facts = _facts(freeze)
-    begins = freeze.start > at
-    facts["span"] = texts.FREEZES_FROM.format_map(facts) if begins else facts["ends"]
+    facts["span"] = _span(freeze, facts, at)
     text = parts.mrkdwn(texts.FREEZES_LINE.format_map(facts))
     if freeze.id is None:
         return SectionBlock(text=text)
     title, question, yes, no = texts.CONFIRM_LIFT
     dialog = title, question.format(reason=plain(freeze.reason, 200)), yes, no
     return SectionBlock(text=text, accessory=parts.button(texts.FREEZE_LIFT, LIFT, freeze.id, confirm=dialog))
+
+
+def _span(freeze: FreezeView, facts: Mapping[str, str], at: datetime) -> str:
+    return texts.FREEZES_FROM.format_map(facts) if freeze.start > at else facts["ends"]
 
 
 def _facts(freeze: FreezeView) -> dict[str, str]:

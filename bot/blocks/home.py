@@ -126,11 +126,9 @@ def _asked(view: RolloutView, approval: ApprovalView) -> str:
 
 
 def _answers(view: RolloutView, approval: ApprovalView, links: Mapping[str, str]) -> Block:
-    buttons: list[ButtonElement] = [
-        parts.button(texts.APPROVE, card.APPROVE, approval.id, style="primary"),
-        parts.button(texts.REJECT, card.REJECT, approval.id),
-    ]
-    for button, label in zip(buttons, (texts.APPROVE, texts.REJECT), strict=True):
+    buttons = card.answers(view, approval)
+    for button in buttons:
+        label = texts.APPROVE if button.action_id == card.APPROVE else texts.REJECT
         button.accessibility_label = _of(label, view)
     return parts.actions(*buttons, *_see(view, links))
 

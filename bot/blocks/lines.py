@@ -57,6 +57,8 @@ def _composed(what: Happening, facts: Mapping[str, Any], known: _Facts) -> dict[
 def _freeze(facts: Mapping[str, Any]) -> dict[str, str]:
     until, by = facts.get("until"), facts.get("by")
     ends = texts.FREEZE_OPEN if until is None else texts.FREEZE_ENDS.format(until=_moment(until))
+    if facts.get("begins_later"):
+        ends = texts.FREEZES_FROM.format(start=_moment(facts.get("start")), ends=ends)
     by_whom = texts.FREEZE_OF_SETTINGS if by is None else texts.FREEZE_BY.format(person=person(str(by)))
     of = frozen(facts.get("environments"), facts.get("of_flag"), facts.get("tags"))
     return {"of": of, "ends": ends, "by_whom": by_whom}

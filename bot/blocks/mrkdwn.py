@@ -5,8 +5,9 @@ Tokens and escaping: https://docs.slack.dev/messaging/formatting-message-text.
 
 import re
 import unicodedata
-from datetime import UTC, datetime
+from datetime import datetime
 
+from bot.blocks.moments import rewritten
 from tools.rollouts.events import SLUICE
 
 ELLIPSIS = "…"
@@ -16,8 +17,7 @@ SENTENCE_CHARACTERS = 600
 _USER_ID = re.compile(r"[UW][A-Z0-9]{2,20}")
 _GROUP_ID = re.compile(r"S[A-Z0-9]{2,20}")
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_WRITTEN_OUT = re.compile(rf"\b([0-3][0-9]) ({'|'.join(_MONTHS)}) (20[0-9]{{2}}) ([0-2][0-9]):([0-5][0-9]) UTC\b")
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|ms|s|min|h|d)(?!\w))")
 _ENTITIES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
 
 
@@ -32,17 +32,19 @@ def plain(text: object, most: int = SENTENCE_CHARACTERS) -> str:
 def escape(text: object, most: int = SENTENCE_CHARACTERS) -> str:
     """Text from outside for mrkdwn, at most `most` characters: it can't mention anybody, link or break a line.
 
-    Moments that it writes out, as the tools do (`31 Jan 2026 14:00 UTC`), are in the reader's zone.
+    Moments that it writes out, as `tools.clock.written` does or in ISO 8601 with UTC, are in the reader's zone.
     """
-    safe = plain(text, most)
-    for character, entity in _ENTITIES:
-        safe = safe.replace(character, entity)
-    return fitted(_WRITTEN_OUT.sub(_in_the_readers_zone, safe), most)
+    return fitted(rewritten(_without_markup(plain(text, most)), _in_the_readers_zone), most)
+
+
+def verbatim(text: object, most: int = SENTENCE_CHARACTERS) -> str:
+    """As `escape`, with moments as they were written: for names and code."""
+    return fitted(_without_markup(plain(text, most)), most)
 
 
 def name(text: object, most: int = NAME_CHARACTERS) -> str:
     """A name from outside for mrkdwn, fit to stand between backticks."""
-    return escape(plain_name(text, most), most)
+    return verbatim(plain_name(text, most), most)
 
 
 def plain_name(text: object, most: int = NAME_CHARACTERS) -> str:
@@ -77,6 +79,16 @@ def moment_of(moment: datetime) -> str:
     return _date(moment, "{date_short_pretty} at {time}", f"{moment:%Y-%m-%d %H:%M} UTC")
 
 
+def moment_to_the_second(moment: datetime) -> str:
+    """A day and a time in the reader's zone, to the second."""
+    return _date(moment, "{date_short_pretty} at {time_secs}", f"{moment:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def bound(text: str) -> str:
+    """No line breaks between a number and its unit."""
+    return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", text)
+
+
 def shortened(text: str, most: int) -> str:
     """`text`, or its beginning and an ellipsis."""
     return text if len(text) <= most else text[: most - 1].rstrip() + ELLIPSIS
@@ -94,13 +106,14 @@ def fitted(mrkdwn: str, most: int) -> str:
     return cut.rstrip() + ELLIPSIS
 
 
-def _in_the_readers_zone(found: re.Match[str]) -> str:
-    day, month, year, hour, minute = found.groups()
-    try:
-        moment = datetime(int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), tzinfo=UTC)
-    except ValueError:
-        return found[0]
-    return moment_of(moment)
+def _without_markup(text: str) -> str:
+    for character, entity in _ENTITIES:
+        text = text.replace(character, entity)
+    return text
+
+
+def _in_the_readers_zone(moment: datetime, to_the_second: bool) -> str:
+    return moment_to_the_second(moment) if to_the_second else moment_of(moment)
 
 
 def _date(moment: datetime, form: str, fallback: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot import texts
-from bot.blocks.mrkdwn import clock_time, mention, name
+from bot.blocks.mrkdwn import mention, moment_to_the_second, name
 
 MOST_MENTIONED = 20
 
@@ -33,7 +33,7 @@ def together(news: Sequence[News], *, about: tuple[str, str] | None = None) -> s
     if len(news) == 1:
         lines = [_placed(news[0], about)]
     else:
-        dated = [texts.TOLD_LATE_LINE.format(at=clock_time(one.at), line=_placed(one, about)) for one in news]
+        dated = [texts.TOLD_LATE_LINE.format(at=moment_to_the_second(one.at), line=_placed(one, about)) for one in news]
         lines = [texts.TOLD_LATE.format(count=len(news)), *dated]
     return texts.MENTIONING.format(people=" ".join(map(mention, people)), line="\n".join(lines)).strip()
 
@@ -42,7 +42,7 @@ def mine(news: Sequence[News], *, before: int = 0) -> str:
     """The message that says it all to who asked for the rollouts, in order; `before` counts what it has no line for."""
     if len(news) + before == 1:
         return _placed(news[0], None)
-    lines = [texts.TOLD_LATE_LINE.format(at=clock_time(one.at), line=_placed(one, None)) for one in news]
+    lines = [texts.TOLD_LATE_LINE.format(at=moment_to_the_second(one.at), line=_placed(one, None)) for one in news]
     earlier = [texts.NEWS_BEFORE.format(count=before)] if before else []
     return "\n".join([texts.NEWS_OF_MINE.format(count=len(news) + before), *earlier, *lines])
 

@@ -3,7 +3,6 @@
 Limits: https://docs.slack.dev/reference/block-kit/blocks.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 
 from slack_sdk.models.blocks import (
@@ -24,7 +23,7 @@ from slack_sdk.models.blocks import (
 )
 from slack_sdk.models.blocks.basic_components import SlackFile
 
-from bot.blocks.mrkdwn import fitted, plain
+from bot.blocks.mrkdwn import bound, fitted, plain
 
 MAX_BLOCKS = 50
 # Slack refuses somewhat more than this with msg_blocks_too_long; tables are counted apart.
@@ -39,25 +38,18 @@ MAX_CELL = 200
 MAX_ALT_TEXT = 2000
 MAX_MODAL_TITLE = 24
 
-_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|ms|s|min|h|d)(?!\w))")
-
 Dialog = tuple[str, str, str, str]
 """A confirm dialog: title, text, the word for yes and the word for no."""
 
 
 def mrkdwn(text: str, most: int = MAX_TEXT) -> MarkdownTextObject:
     """Finished mrkdwn; verbatim, so that Slack makes no links or mentions of its own."""
-    return MarkdownTextObject(text=fitted(text, most), verbatim=True)
+    return MarkdownTextObject(text=fitted(bound(text), most) or " ", verbatim=True)
 
 
 def words(text: str, most: int) -> PlainTextObject:
     """Plain text."""
     return PlainTextObject(text=plain(text, most) or " ", emoji=False)
-
-
-def _bound(text: str) -> str:
-    """No line breaks between a number and its unit."""
-    return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", text)
 
 
 def header(text: str) -> Block:
@@ -71,13 +63,13 @@ def section(*lines: str) -> Block:
 
 
 def columns(*fields: str) -> Block:
-    """Finished mrkdwn side by side, two columns where there is room; narrow, so that numbers keep their units."""
-    return SectionBlock(fields=[mrkdwn(_bound(field), MAX_FIELD) for field in fields[:10]])
+    """Finished mrkdwn side by side, two columns where there is room; narrow."""
+    return SectionBlock(fields=[mrkdwn(field, MAX_FIELD) for field in fields[:10]])
 
 
 def context(*lines: str) -> Block:
     """Small lines of finished mrkdwn."""
-    return ContextBlock(elements=[mrkdwn(_bound("\n".join(line for line in lines if line)), MAX_CONTEXT)])
+    return ContextBlock(elements=[mrkdwn("\n".join(line for line in lines if line), MAX_CONTEXT)])
 
 
 def divider() -> Block:

@@ -8,9 +8,12 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterator
+from datetime import UTC, tzinfo
 from urllib.parse import quote, urlsplit
 
 from bot import texts
+from bot.blocks.fences import LONGEST_FENCE, closing, with_code
+from bot.blocks.moments import before_begun, in_zone
 
 MOST_PROSE = 11_000
 """Characters of a message's Markdown; Slack takes 12,000 in all its Markdown blocks together."""
@@ -22,7 +25,6 @@ UNWRAPPINGS = 8
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 # A hair space keeps a word from being a mention, and an entity from being one, in any normal form.
 _AT, _LEFT, _AND = "@\u200a", "‹", "&\u200a"
-_FENCE = "```"
 
 _ENTITY = re.compile(r"&(?:#\d{1,8}|#x[0-9a-f]{1,7}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
 _IMAGE = re.compile(r"!\[([^\[\]]{0,1000})\](?:\([^()]{0,2000}\)|\[[^\[\]]{0,1000}\])?")
@@ -46,18 +48,27 @@ _AFTER_AN_ADDRESS = ".,;:!?*_~"
 _HARMLESS = re.compile(r"[\w \t.,;'’–—%+=-]*[ \t]")
 
 
-def prose(text: str, most: int = MOST_PROSE) -> str:
-    """The text as Markdown that Slack may be given: at most `most` characters, cut at the end of a line with a note."""
-    safe = "\n".join(_safe(line) for line in text[:LONGEST_RAW].splitlines())
+def prose(text: str, most: int = MOST_PROSE, *, zone: tzinfo = UTC) -> str:
+    """The text as Markdown that Slack may be given: at most `most` characters, cut at the end of a line with a note.
+
+    Moments that it writes out in UTC are in `zone`, but for those in code: Slack's own tokens for them are mrkdwn.
+    """
+    safe = "\n".join(_lines(text[:LONGEST_RAW], zone))
     return _fitted(safe, most, cut=len(text) > LONGEST_RAW)
 
 
-def prose_so_far(text: str) -> str:
+def prose_so_far(text: str, *, zone: tzinfo = UTC) -> str:
     """What can be shown of a text that goes on: `prose` of the whole begins with it, unless that is cut."""
     end = text.rfind("\n") + 1
     harmless = _HARMLESS.match(text, end)
     begun = harmless.group() if harmless is not None and "www." not in harmless.group().lower() else ""
-    return "".join(f"{_safe(line)}\n" for line in text[:end].splitlines()) + _printable(begun)
+    return "".join(f"{line}\n" for line in _lines(text[:end], zone)) + before_begun(_printable(begun))
+
+
+def _lines(text: str, zone: tzinfo) -> Iterator[str]:
+    """The text line by line; a moment in fenced code is as it was."""
+    for line, is_code in with_code(map(_safe, text.splitlines())):
+        yield line if is_code or zone is UTC else in_zone(line, zone)
 
 
 def _safe(line: str) -> str:
@@ -164,11 +175,11 @@ def _address(given: str) -> str | None:
 def _fitted(safe: str, most: int, *, cut: bool) -> str:
     if len(safe) <= most and not cut:
         return safe
-    room = most - len(texts.PROSE_CUT) - len(_FENCE) - 2
+    room = most - len(texts.PROSE_CUT) - LONGEST_FENCE - 2
     kept = safe[:room]
     if len(safe) > room:
         # Half an address would be another one.
-        end = kept.rfind("\n") if "\n" in kept else kept.rfind(" ")
-        kept = kept[: max(end, 0)]
-    is_open = sum(line.lstrip().startswith(_FENCE) for line in kept.splitlines()) % 2
-    return "\n".join([kept.rstrip(), *([_FENCE] if is_open else []), texts.PROSE_CUT])
+        cut_at = kept.rfind("\n") if "\n" in kept else kept.rfind(" ")
+        kept = kept[: max(cut_at, 0)]
+    end = closing(kept.splitlines())
+    return "\n".join([kept.rstrip(), *([end] if end else []), texts.PROSE_CUT])

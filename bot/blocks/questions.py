@@ -3,7 +3,7 @@
 from bot import texts
 from bot.blocks.answers import card_link
 from bot.blocks.mrkdwn import escape, moment_of, name, person
-from tools.rollouts.approvals import Purpose, Status, Vote
+from tools.rollouts.approvals import Electors, Purpose, Status, Vote
 from tools.rollouts.views import ApprovalView, QuestionView, RolloutView
 
 MOST_NAMED = 10
@@ -40,6 +40,15 @@ def nudge(asked: QuestionView) -> str:
     """The line that reminds of a question that is still open."""
     escalated = asked.approval.escalated_at is not None
     return (texts.ESCALATION if escalated else texts.REMINDER).format_map(_facts(asked))
+
+
+def shortfall(electors: Electors) -> str:
+    """That too few people can answer it now; empty where enough can."""
+    if electors.able >= electors.missing:
+        return ""
+    who = texts.ONLY_SOME.format(able=electors.able, missing=electors.missing) if electors.able else texts.NOBODY
+    besides = texts.STRANGERS_BESIDES if electors.strangers else ""
+    return texts.TOO_FEW_CAN_ANSWER.format(who=who, besides=besides)
 
 
 def _facts(asked: QuestionView) -> dict[str, object]:

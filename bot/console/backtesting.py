@@ -1,4 +1,4 @@
-"""A plan's gates on recorded history, on the command line: a table, a plot in text, a line for the plan's card."""
+"""A plan's gates on recorded history, on the command line: a table, a plot in text and as a picture, a card's line."""
 
 import asyncio
 import json
@@ -38,19 +38,28 @@ HEADS = ("HARM", "ROLLED BACK", "ASKED", "PROMOTED", "AFTER (9 OF 10)", "CAUGHT 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be replayed: a flag, the first digits of a plan's hash, or a JSON file with a plan."""
+    """What is to be replayed: a flag, the first digits of a plan's hash, or a JSON file with a plan.
+
+    `chart` is the file that its picture is drawn into, if one is wanted.
+    """
 
     name: str
     since: str
     asked: Asked
+    chart: Path | None = None
+    dark: bool = False
 
 
 async def run(services: Services, wanted: Wanted, environment: str, *, plain_json: bool) -> None:
-    """Replay the plan and print what its gates would have done; a plan that people were shown keeps the report.
+    """Replay the plan, print what its gates would have done, and draw it if that is wanted.
 
-    Raises InvalidInput, NotFound, NothingToReplay when there is nothing to replay, and what the metric sources raise.
+    A plan that people were shown keeps the report. Raises InvalidInput, NotFound, NothingToReplay when there is nothing
+    to replay, and what the metric sources raise.
     """
-    span, plan = parse_span(wanted.since), await plan_of(services, wanted.name, environment)
+    span = parse_span(wanted.since)
+    if wanted.chart is not None:
+        _check_folder(wanted.chart)
+    plan = await plan_of(services, wanted.name, environment)
     recorded = await _recorded(services, plan, span)
     kinds = {history.metric: history.kind for history in recorded.histories}
     runs = wanted.asked.replays * (1 + len(hurts_of(guards_of(plan), kinds, wanted.asked)))
@@ -75,6 +84,30 @@ async def run(services: Services, wanted: Wanted, environment: str, *, plain_jso
             raise
     await keep(services.database, report.to_json(), at=services.clock.now(), actor=actor())
     typer.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2) if plain_json else "\n".join(_lines(report)))
+    if wanted.chart is not None:
+        await _draw(report, wanted.chart, dark=wanted.dark)
+        typer.echo(f"Drawn into {wanted.chart}.", err=plain_json)
+
+
+def _check_folder(chart: Path) -> None:
+    """Before minutes of replays rather than after them. Raises InvalidInput."""
+    if not chart.parent.is_dir():
+        raise InvalidInput(f"{chart} can't be written (there is no folder {chart.parent}); name another with --chart.")
+    if chart.is_dir():
+        raise InvalidInput(f"{chart} can't be written (it is a folder); name a file with --chart.")
+
+
+async def _draw(report: Report, chart: Path, *, dark: bool) -> None:
+    """Raises InvalidInput for a file that can't be written."""
+    # matplotlib takes half a second to load.
+    from bot.backtest_chart import drawn
+    from bot.style import Theme
+
+    picture = await asyncio.to_thread(drawn, report, Theme.DARK if dark else Theme.LIGHT)
+    try:
+        await asyncio.to_thread(chart.write_bytes, picture)
+    except OSError as error:
+        raise InvalidInput(f"{chart} can't be written ({error.strerror}); name another with --chart.") from error
 
 
 def _stop_if_interrupted() -> None:

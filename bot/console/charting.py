@@ -20,7 +20,8 @@ async def chart(
     view = await services.rollouts.find(flag, environment)
     traced = await trace(services.database, view.id, metric)
     # matplotlib takes half a second to load.
-    from bot.chart import Theme, described, drawn
+    from bot.chart import described, drawn
+    from bot.style import Theme
 
     picture = await asyncio.to_thread(drawn, traced, Theme.DARK if dark else Theme.LIGHT)
     target = output or Path(f"{flag.replace('/', '-')}-{traced.guardrail.metric.replace('/', '-')}.png")

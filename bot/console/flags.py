@@ -42,7 +42,7 @@ async def take_over(services: Services, environment: str) -> None:
     Nothing is changed in the flag service: its flags are rolled out where they are. Raises NotAllowed where specs are
     not kept in a folder, InvalidInput when that can't be written.
     """
-    if services.settings.specs.type != "folder":
+    if services.settings.specs.type != "folder" or services.settings.specs.sources:
         raise NotAllowed("Specs are not kept in a folder here: write them where they are kept.")
     folder, known = services.settings.specs.path, set(await services.specs.list())
     states = await services.flags.list(environment)

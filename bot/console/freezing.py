@@ -1,12 +1,16 @@
 """Freezes on the command line: make one, show them, lift one."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import typer
 
+from bot import texts
 from bot.console.rollouts import actor
 from bot.console.tables import moment, table
+from bot.listeners.parsing import FLAG_NAME
 from bot.services import Services
+from tools.errors import InvalidInput
 from tools.rollouts import freezes
 from tools.rollouts.freezes import FreezeView
 
@@ -14,14 +18,29 @@ HEADS = ("ID", "FREEZES", "FROM", "UNTIL", "BY", "WHY")
 SETTINGS = "sluice.toml"
 
 
-async def freeze(
-    services: Services, environment: str, *, flag: str | None, lasts: timedelta | None, reason: str
-) -> None:
-    """Freeze an environment, or one flag in it; `lasts` None: until somebody lifts it."""
-    until: datetime | None = None if lasts is None else services.clock.now() + lasts
-    wish = freezes.wish(environment=environment, flag=flag, until=until, reason=reason)
+@dataclass(frozen=True, slots=True)
+class Of:
+    """What is frozen: an environment, or of it one flag or the flags with one tag."""
+
+    environment: str
+    flag: str | None = None
+    tag: str | None = None
+
+
+async def freeze(services: Services, of: Of, *, start: datetime | None, lasts: timedelta | None, reason: str) -> None:
+    """Freeze it from `start` on, None: at once; `lasts` None: until somebody lifts it. Raises InvalidInput."""
+    now, tag = services.clock.now(), None if of.tag is None else of.tag.strip("#")
+    if tag is not None and not FLAG_NAME.fullmatch(tag):
+        raise InvalidInput(texts.FREEZE_TAG_ODD)
+    if tag is not None and of.flag is not None:
+        raise InvalidInput(texts.FREEZE_FLAG_OR_TAG)
+    until = None if lasts is None else _end(start or now, lasts)
+    if until is not None and until <= now:
+        raise InvalidInput(texts.UNTIL_PAST)
+    wish = freezes.wish(environment=of.environment, flag=of.flag, tag=tag, start=start, until=until, reason=reason)
     made = await services.rollouts.freeze(wish, actor=actor())
-    typer.echo(f"Nothing goes up now: {made}. Lift it with `sluice unfreeze {made.id}`.")
+    begins = f"from {moment(made.start)} on" if made.start > (made.made_at or now) else "now"
+    typer.echo(f"Nothing goes up {begins}: {made}. Lift it with `sluice unfreeze {made.id}`.")
 
 
 async def unfreeze(services: Services, freeze_id: str | None) -> None:
@@ -32,6 +51,13 @@ async def unfreeze(services: Services, freeze_id: str | None) -> None:
         return
     lifted = await services.rollouts.unfreeze(freeze_id, actor=actor())
     typer.echo(f"The freeze of {_of(lifted)} is lifted.")
+
+
+def _end(start: datetime, lasts: timedelta) -> datetime:
+    try:
+        return start + lasts
+    except OverflowError:
+        raise InvalidInput(texts.FREEZE_ENDS_NEVER) from None
 
 
 def _row(freeze: FreezeView) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from tools.plans.model import Stage, Strategy
 from tools.records import log
 from tools.rollouts.phases import Phase, words
 from tools.rollouts.service import Place
+from tools.rollouts.staleness import SpecState
 from tools.rollouts.views import ApprovalView, CheckView, RolloutView
 
 HEADS = ("FLAG", "ENVIRONMENT", "PHASE", "STAGE", "SERVES", "GATE")
@@ -170,6 +171,9 @@ def _status_lines(view: RolloutView) -> Iterator[str]:
     if view.error:
         yield f"  trouble    {view.error}"
     yield f"  plan       version {view.plan_version} ({view.plan.sha256[:8]}), asked for by {view.requester}"
+    if view.spec is not None and view.spec.state is not SpecState.SAME and view.ended_at is None:
+        stands = f" {view.spec.stands} said that the plan stands." if view.spec.stands else ""
+        yield f"  spec       {view.spec.source}: {view.spec.why}{stands}"
     if view.backtest is not None and view.phase is Phase.PROPOSED:
         yield f"  backtest   {view.backtest.summary}"
     if view.pause_reason and view.phase is Phase.PAUSED:

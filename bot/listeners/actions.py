@@ -12,6 +12,7 @@ from sqlalchemy import select
 from bot import texts
 from bot.blocks import card, dialogs
 from bot.homes import publish
+from bot.listeners import planning
 from bot.listeners.deliveries import is_first
 from bot.listeners.finding import freshen
 from bot.listeners.handling import REFUSED, handle, handle_once
@@ -48,8 +49,10 @@ def register(app: AsyncApp, services: Services) -> None:
         Rollout,
         lambda mine, id_, who: mine.roll_back(id_, actor=who, reason=texts.FROM_THE_CARD),
     )
+    _does(app, services, card.KEEP_PLAN, Rollout, lambda mine, id_, who: mine.keep_plan(id_, actor=who))
     _rejects(app, services)
     _pauses(app, services)
+    _plans_anew(app, services)
 
 
 def _does(app: AsyncApp, services: Services, action_id: str, of: type[Approval] | type[Rollout], do: Do) -> None:
@@ -107,6 +110,31 @@ def _pauses(app: AsyncApp, services: Services) -> None:
             await open_dialog(client, body, dialogs.pause_dialog(id_of(body, action), channel_of(body)))
 
         await handle(client, body, lambda: told_once(services, body, ask_why))
+
+
+def _plans_anew(app: AsyncApp, services: Services) -> None:
+    @app.action(card.PLAN_ANEW)
+    async def pressed(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any], client: AsyncWebClient) -> None:
+        await ack()
+
+        async def act() -> None:
+            about, who, workspace = id_of(body, action), person_of(body), workspace_of(body)
+            mine = services.of(workspace)
+            await check_shown(mine, body, action, Rollout)
+            view = await mine.rollouts.get(about)
+            order = planning.Order(
+                flag=view.flag,
+                environment=view.environment,
+                strategy=view.plan.strategy,
+                requester=who,
+                workspace=workspace,
+                channel=view.place.channel if view.place is not None else channel_of(body) or who,
+                spec=None if view.spec is None else view.spec.source or None,
+                again=True,
+            )
+            await planning.submit(mine, order, request=f"{about}:{view.plan_version}:{who}:{body.get('trigger_id')}")
+
+        await handle_once(services, client, body, act)
 
 
 async def told_once(services: Services, body: dict[str, Any], ask: Callable[[], Awaitable[None]]) -> None:

@@ -113,7 +113,8 @@ async def _show(services: Services, client: AsyncWebClient, body: dict[str, Any]
     channel, ts = channel_of(body), body.get("container", {}).get("message_ts")
     if asked.run_id is None or channel is None or not ts:
         return
-    await bring_up_to_date(client, channel, str(ts), rendered(await said_by(services, asked.run_id)))
+    zone = await services.zones.of(asked.person, workspace=workspace_of(body))
+    await bring_up_to_date(client, channel, str(ts), rendered(await said_by(services, asked.run_id), zone))
 
 
 async def bring_up_to_date(client: AsyncWebClient, channel: str, ts: str, whole: Rendered) -> None:

@@ -128,6 +128,7 @@ class Subcommands:
             requester=asker.person,
             workspace=asker.workspace,
             channel=asker.channel,
+            spec=command.spec,
         )
         await planning.submit(self._services, order, request=asker.request)
         return texts.PLANNING.format(flag=name(command.flag), environment=name(environment)), None

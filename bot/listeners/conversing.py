@@ -6,6 +6,7 @@ up first. A run reads what one person wrote, up to the next person's message: wh
 
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -127,7 +128,7 @@ class Talk:
         self, conversation: Conversation, voice: SlackVoice, said: Said, *, about: str | None = None
     ) -> bool:
         try:
-            ts = await voice.finish(rendered(said))
+            ts = await voice.finish(rendered(said, await voice.zone()))
         except Undeliverable as error:
             logger.warning(UNDELIVERABLE, channel=conversation.channel, run=said.run_id, reason=str(error))
             await self._threads.give_up(said.run_id, str(error))
@@ -149,7 +150,8 @@ class Talk:
         thread = str(conversation.thread_ts or conversation.card_ts)
         spot = Spot(conversation.channel, thread, conversation.workspace, person)
         slack = await self._clients.of(conversation.workspace)
-        return SlackVoice(slack, spot, self._manners, opened=opened, ts=ts, pause=self._pause)
+        zone = partial(self._services.zones.of, person, workspace=conversation.workspace)
+        return SlackVoice(slack, spot, self._manners, opened=opened, ts=ts, pause=self._pause, zone=zone)
 
     async def _turn(self, conversation: Conversation, taken: Taken) -> Turn:
         settings, rollout = self._services.settings, taken.rollout

@@ -77,8 +77,14 @@ def _faults(services: Services, filled: Filled) -> dict[str, str]:
     errors = {}
     if filled.flag and not FLAG_NAME.fullmatch(filled.flag):
         errors[dialog.FLAG] = texts.FREEZE_FLAG_ODD
+    if filled.tag and not FLAG_NAME.fullmatch(filled.tag):
+        errors[dialog.TAG] = texts.FREEZE_TAG_ODD
+    elif filled.tag and filled.flag:
+        errors[dialog.TAG] = texts.FREEZE_FLAG_OR_TAG
     if filled.until is not None and filled.until <= services.clock.now():
         errors[dialog.UNTIL] = texts.UNTIL_PAST
+    elif filled.start is not None and filled.until is not None and filled.until <= filled.start:
+        errors[dialog.UNTIL] = texts.FREEZE_ENDS_FIRST
     if not filled.reason:
         errors[dialog.REASON] = texts.REASON_MISSING
     return errors
@@ -89,6 +95,8 @@ async def _freeze(services: Services, client: AsyncWebClient, body: Mapping[str,
     wish = freezes.wish(
         environment=filled.environment,
         flag=filled.flag or None,
+        tag=filled.tag or None,
+        start=filled.start,
         until=filled.until,
         reason=filled.reason,
         workspace=workspace,

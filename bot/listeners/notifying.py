@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
-from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import preferences
@@ -13,13 +11,8 @@ from bot.blocks import notifying as dialog
 from bot.listeners.handling import handle, handle_once
 from bot.listeners.opening import open_dialog, replace_dialog
 from bot.listeners.replies import channel_of, person_of, reply, workspace_of
-from bot.preferences import UTC_ZONE, Preferences
+from bot.preferences import Preferences
 from bot.services import Services
-from bot.slack import NETWORK_ERRORS, code_of
-
-NO_ZONE = "slack.no_time_zone"
-
-logger = structlog.get_logger(__name__)
 
 
 def register(app: AsyncApp, services: Services) -> None:
@@ -49,20 +42,9 @@ async def open_notifications(services: Services, client: AsyncWebClient, body: M
     home = preferences.home_of(services.settings, workspace_of(body))
     async with services.database.read() as session:
         chosen = await preferences.read(session, home, person_of(body))
-    zone = await _zone(client, person_of(body))
+    # What it says of the profile is to be so now: the quiet hours that are saved keep the zone.
+    zone = preferences.known_zone(str(await services.zones.now_of(person_of(body), workspace=workspace_of(body))))
     await replace_dialog(client, view_id, dialog.notify_dialog(chosen, zone, origin=channel_of(body)))
-
-
-async def _zone(client: AsyncWebClient, person: str) -> str:
-    """The person's time zone, as their Slack profile has it."""
-    try:
-        answer = await client.users_info(user=person)
-    except (SlackApiError, *NETWORK_ERRORS) as error:
-        logger.warning(
-            NO_ZONE, user=person, reason=code_of(error) if isinstance(error, SlackApiError) else type(error).__name__
-        )
-        return UTC_ZONE
-    return preferences.known_zone(str(answer["user"].get("tz") or UTC_ZONE))
 
 
 async def _keep(services: Services, client: AsyncWebClient, body: Mapping[str, Any], chosen: Preferences) -> None:

@@ -87,13 +87,17 @@ SHAPES: Mapping[str, Shape] = {
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A subcommand with what it was given; `flag` is empty only where the subcommand needs none."""
+    """A subcommand with what it was given; `flag` is empty only where the subcommand needs none.
+
+    `spec` is the address of a document, named as the spec.
+    """
 
     subcommand: str
     flag: str = ""
     environment: str | None = None
     strategy: str | None = None
     reason: str | None = None
+    spec: str | None = None
 
 
 def parse(text: str) -> Command:
@@ -104,6 +108,7 @@ def parse(text: str) -> Command:
         raise NotUnderstood(_unknown(subcommand))
     shape = SHAPES[subcommand]
     plain, options = _sorted_out(subcommand, shape, words)
+    spec = _spec(subcommand, plain)
     flag = _flag(subcommand, shape, plain)
     if plain and not shape.words_are_reason:
         raise NotUnderstood(
@@ -119,6 +124,7 @@ def parse(text: str) -> Command:
         environment=_name(options.get(ENVIRONMENT)),
         strategy=options.get(STRATEGY),
         reason=options.get(REASON) or " ".join(plain) or None,
+        spec=spec,
     )
 
 
@@ -195,6 +201,16 @@ def _flag(subcommand: str, shape: Shape, plain: list[str]) -> str:
             return ""
         raise NotUnderstood(texts.FLAG_MISSING.format(subcommand=subcommand))
     return _name(plain.pop(0)) or ""
+
+
+def _spec(subcommand: str, plain: list[str]) -> str | None:
+    """The address of the flag's spec, taken out of `plain`: what follows the flag of a plan and looks like one."""
+    if subcommand != "plan":
+        return None
+    found = next((word for word in plain[1:] if word.lower().startswith("https://")), None)
+    if found is not None:
+        plain.remove(found)
+    return found
 
 
 def _name(given: str | None) -> str | None:

@@ -34,7 +34,10 @@ logger = structlog.get_logger(__name__)
 
 
 class Order(BaseModel):
-    """A person's wish for a plan; `workspace` and `channel` are where its card will be, `wishes` their own words."""
+    """A person's wish for a plan; `workspace` and `channel` are where its card will be, `wishes` their own words.
+
+    `spec` is the address of the document that they named as the spec; `again`: the plan before had its spec from there.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,6 +48,8 @@ class Order(BaseModel):
     workspace: str
     channel: str
     wishes: str = ""
+    spec: str | None = None
+    again: bool = False
 
 
 def register(_app: AsyncApp, services: Services) -> None:
@@ -57,7 +62,11 @@ def register(_app: AsyncApp, services: Services) -> None:
 
 
 async def submit(services: Services, order: Order, *, request: str) -> None:
-    """Have the plan made; the same request is taken once. One flag's plans are made one after the other."""
+    """Have the plan made; the same request is taken once. One flag's plans are made one after the other.
+
+    Raises NotAllowed and PeopleUnavailable for who may have none made.
+    """
+    await services.rollouts.of(order.workspace).check_may_act(order.requester)
     await services.jobs.submit(KIND, order.flag, order.model_dump(mode="json"), dedupe=f"{KIND}:{request}")
 
 
@@ -102,6 +111,8 @@ async def _propose(services: Services, order: Order) -> RolloutView | None:
             order.requester,
             wishes=order.wishes,
             scope=rollouts.scope,
+            spec=order.spec,
+            again=order.again,
         )
     )
     standing = await _standing(rollouts, proposal.plan)

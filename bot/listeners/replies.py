@@ -11,6 +11,7 @@ from slack_sdk.models.blocks import Block
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.blocks.dialogs import subject_of
+from bot.blocks.mrkdwn import bound
 from bot.slack import NETWORK_ERRORS, code_of
 
 UNANSWERED = "slack.unanswered"
@@ -22,7 +23,7 @@ async def reply(
     client: AsyncWebClient, body: Mapping[str, Any], text: str, blocks: Sequence[Block] | None = None
 ) -> None:
     """Answer a command, a click or a submission; when Slack is away that is logged, for what was asked is done."""
-    url = body.get("response_url")
+    text, url = bound(text), body.get("response_url")
     if url and await _respond(str(url), text, blocks):
         return
     user, channel = person_of(body), channel_of(body)

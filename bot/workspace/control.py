@@ -201,9 +201,10 @@ class Control:
                 for message in messages.values()
             ],
             "modals": {
-                user: [workspace.view_json(view) for view in workspace.modal_stack(user)] for user in workspace.modals
+                user: [workspace.screens.view_json(view) for view in workspace.screens.modal_stack(user)]
+                for user in workspace.screens.modals
             },
-            "homes": {user: workspace.view_json(view) for user, view in workspace.homes.items()},
+            "homes": {user: workspace.screens.view_json(view) for user, view in workspace.screens.homes.items()},
             "prompts": workspace.prompts,
             "statuses": [
                 {"channel": channel, "thread_ts": thread_ts, "status": entry["status"]}
@@ -248,11 +249,15 @@ class Control:
 
     def _modals(self, request: Request) -> Json:
         person = self._workspace.person_named(request.path_params["user"])
-        return {"views": [self._workspace.view_json(view) for view in self._workspace.modal_stack(person.id)]}
+        return {
+            "views": [
+                self._workspace.screens.view_json(view) for view in self._workspace.screens.modal_stack(person.id)
+            ]
+        }
 
     def _home(self, request: Request) -> Json:
-        view = self._workspace.homes.get(self._workspace.person_named(request.path_params["user"]).id)
-        return {"view": None if view is None else self._workspace.view_json(view)}
+        view = self._workspace.screens.homes.get(self._workspace.person_named(request.path_params["user"]).id)
+        return {"view": None if view is None else self._workspace.screens.view_json(view)}
 
     def _calls(self, request: Request) -> Json:
         workspace = self._workspace

@@ -1,7 +1,9 @@
 """What a person filled in: plain values as Slack's `state.values`, and the checks that Slack's own client makes."""
 
+import base64
 import re
-from collections.abc import Callable, Iterator, Mapping
+import secrets
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,14 +56,18 @@ def placed_elements(blocks: list[Json]) -> Iterator[Placed]:
         yield from placed_elements(_inner_blocks(block))
 
 
-def name_elements(block: Json, new_id: Callable[[], str]) -> None:
-    """Give an action_id to every interactive element of `block` that has none, also inside cards and containers."""
-    for element in _elements(block):
-        if element.get("type") not in _NOT_INTERACTIVE:
-            element.setdefault("action_id", new_id())
-    for inner in _inner_blocks(block):
-        inner.setdefault("block_id", new_id())
-        name_elements(inner, new_id)
+def name_blocks(blocks: list[Json]) -> None:
+    """Give a block_id to every block and an action_id to every element that has none, as Slack does, also inside."""
+    for block in blocks:
+        block.setdefault("block_id", _random_id())
+        for element in _elements(block):
+            if element.get("type") not in _NOT_INTERACTIVE:
+                element.setdefault("action_id", _random_id())
+        name_blocks(_inner_blocks(block))
+
+
+def _random_id() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(4)).decode().rstrip("=")
 
 
 def _elements(block: Json) -> list[Json]:

@@ -120,7 +120,7 @@ def view_action(workspace: Workspace, person: Person, view: View, action: Json, 
         **_interaction(workspace, person, "block_actions"),
         "trigger_id": workspace.tickets.issue_trigger(person.id),
         "container": {"type": "view", "view_id": view.id},
-        "view": workspace.view_json(view, state),
+        "view": workspace.screens.view_json(view, state),
         "actions": [action],
     }
 
@@ -130,7 +130,7 @@ def view_submission(workspace: Workspace, person: Person, view: View, state: Jso
     return {
         **_interaction(workspace, person, "view_submission"),
         "trigger_id": workspace.tickets.issue_trigger(person.id),
-        "view": workspace.view_json(view, state),
+        "view": workspace.screens.view_json(view, state),
         "response_urls": [],
     }
 
@@ -139,7 +139,7 @@ def view_closed(workspace: Workspace, person: Person, view: View, *, cleared: bo
     """A modal that was closed, alone or (`cleared`) with all others of its stack."""
     return {
         **_interaction(workspace, person, "view_closed"),
-        "view": workspace.view_json(view),
+        "view": workspace.screens.view_json(view),
         "is_cleared": cleared,
     }
 
@@ -160,7 +160,7 @@ def view_suggestion(workspace: Workspace, person: Person, view: View, action: Js
     return {
         **_suggestion(workspace, person, action, typed),
         "container": {"type": "view", "view_id": view.id},
-        "view": workspace.view_json(view),
+        "view": workspace.screens.view_json(view),
     }
 
 

@@ -226,7 +226,7 @@ class People:
         workspace, person = self._workspace, self._workspace.person_named(user)
         self._own_view(view_id, person)
         ack: Acknowledgement | None = None
-        for view in workspace.close_views(person.id, everything=everything):
+        for view in workspace.screens.close_views(person.id, everything=everything):
             if view.given.get("notify_on_close"):
                 payload = payloads.view_closed(workspace, person, view, cleared=everything)
                 ack = await self._courier.ask("interactive", payload)
@@ -242,9 +242,9 @@ class People:
             "tab": tab,
             "event_ts": workspace.next_ts(),
         }
-        view = workspace.homes.get(person.id)
+        view = workspace.screens.homes.get(person.id)
         if view is not None and tab == "home":
-            event["view"] = workspace.view_json(view)
+            event["view"] = workspace.screens.view_json(view)
         workspace.announce("app_home_opened", event)
 
     def _clicked(self, ack: Acknowledgement) -> Outcome:
@@ -289,7 +289,7 @@ class People:
         return message
 
     def _own_view(self, view_id: str, person: Person) -> View:
-        view = self._workspace.find_view(view_id=view_id)
+        view = self._workspace.screens.find_view(view_id=view_id)
         if view.user != person.id:
             raise Conflict(f"This view is on another person's screen, not on {person.name}'s.")
         return view

@@ -204,14 +204,14 @@ def user_json(person: Person, team_id: str, bot_id: str) -> Json:
         "display_name": person.name,
         "display_name_normalized": person.name,
         "email": person.email,
-        "team": team_id,
+        "team": person.team_id or team_id,
     }
     if person.is_bot:
         del profile["email"]
         profile["bot_id"] = bot_id
     return {
         "id": person.id,
-        "team_id": team_id,
+        "team_id": person.team_id or team_id,
         "name": person.name,
         "real_name": person.real_name,
         "deleted": False,
@@ -221,6 +221,6 @@ def user_json(person: Person, team_id: str, bot_id: str) -> Json:
         "is_owner": False,
         "is_bot": person.is_bot,
         "is_app_user": False,
-        "is_restricted": False,
-        "is_ultra_restricted": False,
+        "is_restricted": person.guest_of is not None,
+        "is_ultra_restricted": person.guest_of == "one",
     }

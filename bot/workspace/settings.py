@@ -24,7 +24,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Person:
-    """A member of the workspace. `id` starts with U, `tz` is an IANA zone; `part` is what they play on the page."""
+    """Somebody in the workspace. `id` starts with U, `tz` is an IANA zone; `part` is what they play on the page.
+
+    `guest_of` says into how many channels a guest is let, None for a member; `team_id` is another organisation's whose
+    people share a channel with this one.
+    """
 
     id: str
     name: str
@@ -34,6 +38,8 @@ class Person:
     tz: str = "Europe/Berlin"
     is_bot: bool = False
     part: str = ""
+    guest_of: Literal["one", "many"] | None = None
+    team_id: str | None = None
 
 
 @dataclass(frozen=True)

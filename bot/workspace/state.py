@@ -1,11 +1,9 @@
-"""The workspace itself, in memory: who is there, what was said, what is on whose screen.
+"""The workspace itself, in memory: who is there and what was said; `screens` has what is on whose screen.
 
 Every change goes through a method here; each is published to the feed (for the page) and, where Slack has an event for
 it, handed to `announce`. Nothing here waits, so every method is atomic within the event loop.
 """
 
-import base64
-import secrets
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -18,14 +16,14 @@ from bot.workspace import events
 from bot.workspace.errors import Refusal
 from bot.workspace.faults import Faults
 from bot.workspace.feed import Feed
-from bot.workspace.inputs import name_elements
+from bot.workspace.inputs import name_blocks
 from bot.workspace.links import links_in
-from bot.workspace.records import Channel, File, Json, Message, Stream, View, user_json
+from bot.workspace.records import Channel, File, Json, Message, Stream, user_json
+from bot.workspace.screens import Screens
 from bot.workspace.settings import Person, UserGroup, WorkspaceSettings
 from bot.workspace.tickets import TicketOffice
 from tools.clock import Clock, SystemClock
 
-MAX_MODAL_STACK = 3
 STREAM_LIFETIME = timedelta(minutes=5)
 STATUS_LIFETIME = timedelta(minutes=2)
 CALL_LOG_LENGTH = 5000
@@ -63,9 +61,7 @@ class Workspace:
         self.messages: dict[str, dict[str, Message]] = {}
         self._threads: dict[tuple[str, str], list[str]] = {}
         self.files: dict[str, File] = {}
-        self.views: dict[str, View] = {}
-        self.modals: dict[str, list[str]] = {}
-        self.homes: dict[str, View] = {}
+        self.screens = Screens(settings, self.feed, self.clock, lambda: self.next_id("V"))
         self.statuses: dict[tuple[str, str], Json] = {}
         self.thread_titles: dict[tuple[str, str], str] = {}
         self.prompts: dict[str, Json] = {}
@@ -202,7 +198,7 @@ class Workspace:
         channel = self.channels[message.channel]
         if message.thread_ts is not None and message.thread_ts not in self.messages[channel.id]:
             raise Refusal("thread_not_found")
-        self.name_blocks(message.blocks)
+        name_blocks(message.blocks)
         self.messages[channel.id][message.ts] = message
         if message.is_reply:
             self._threads.setdefault((channel.id, message.thread_ts or ""), []).append(message.ts)
@@ -218,7 +214,7 @@ class Workspace:
         before = self.message_json(message)
         for name, value in changes.items():
             setattr(message, name, value)
-        self.name_blocks(message.blocks)
+        name_blocks(message.blocks)
         if edited:
             message.edited_ts = self.next_ts()
         self.publish_message(message)
@@ -252,12 +248,6 @@ class Workspace:
         kind = "reaction_removed" if remove else "reaction_added"
         if self._app_listens_in(self.channels[message.channel]):
             self.announce(kind, events.reacted(kind, message, user, name, self.next_ts()))
-
-    def name_blocks(self, blocks: list[Json]) -> None:
-        """Give a block_id to every block and an action_id to every element that has none, as Slack does."""
-        for block in blocks:
-            block.setdefault("block_id", _random_id())
-            name_elements(block, _random_id)
 
     def publish_message(self, message: Message) -> None:
         """Tell the page that a message is new or different."""
@@ -382,108 +372,6 @@ class Workspace:
             raise Refusal("message_not_in_streaming_state")
         return message, stream
 
-    # --- views
-
-    def view_json(self, view: View, values: Json | None = None) -> Json:
-        """The view object (a copy)."""
-        settings = self.settings
-        return deepcopy(
-            view.as_json(team_id=settings.team_id, app_id=settings.app_id, bot_id=settings.bot_id, values=values)
-        )
-
-    def open_view(self, user: str, given: Json) -> View:
-        """Put a modal on `user`'s screen in place of any other."""
-        for view_id in self.modals.pop(user, []):
-            del self.views[view_id]
-        return self._stack_view(user, given)
-
-    def push_view(self, user: str, given: Json) -> View:
-        """Put a modal on top of `user`'s modals, three at most."""
-        if not self.modals.get(user):
-            raise Refusal("not_found")
-        if len(self.modals[user]) >= MAX_MODAL_STACK:
-            raise Refusal("push_limit_reached")
-        return self._stack_view(user, given)
-
-    def _stack_view(self, user: str, given: Json) -> View:
-        self._claim_external_id(given)
-        self.name_blocks(given["blocks"])
-        stack = self.modals.setdefault(user, [])
-        view_id = self.next_id("V")
-        root = stack[0] if stack else view_id
-        view = View(view_id, user, given, self._view_hash(), root, stack[-1] if stack else None)
-        self.views[view_id] = view
-        stack.append(view_id)
-        self._publish_modals(user)
-        return view
-
-    def update_view(self, view: View, given: Json, expected_hash: str | None = None) -> View:
-        """Replace what a view shows. Raises `Refusal` with hash_conflict when it changed since `expected_hash`."""
-        if expected_hash is not None and expected_hash != view.hash:
-            raise Refusal("hash_conflict")
-        if given.get("external_id") != view.given.get("external_id"):
-            self._claim_external_id(given)
-        self.name_blocks(given["blocks"])
-        view.given = given
-        view.hash = self._view_hash()
-        if view.type == "home":
-            self.feed.publish("home", {"user": view.user, "view": self.view_json(view)})
-        else:
-            self._publish_modals(view.user)
-        return view
-
-    def publish_home(self, user: str, given: Json, expected_hash: str | None = None) -> View:
-        """Set `user`'s Home tab."""
-        view = self.homes.get(user)
-        if view is not None:
-            return self.update_view(view, given, expected_hash)
-        self._claim_external_id(given)
-        self.name_blocks(given["blocks"])
-        view_id = self.next_id("V")
-        view = View(view_id, user, given, self._view_hash(), view_id)
-        self.views[view_id] = self.homes[user] = view
-        self.feed.publish("home", {"user": user, "view": self.view_json(view)})
-        return view
-
-    def find_view(self, *, view_id: str | None = None, external_id: str | None = None) -> View:
-        """A view that is on a screen, by either id. Raises `Refusal` with not_found."""
-        for view in self.views.values():
-            if view.id == view_id or (external_id and view.given.get("external_id") == external_id):
-                return view
-        raise Refusal("not_found")
-
-    def close_views(self, user: str, *, everything: bool = False) -> list[View]:
-        """Take the top modal (or all) off `user`'s screen; returns those taken, top first."""
-        stack = self.modals.get(user, [])
-        count = len(stack) if everything else min(1, len(stack))
-        closed = [self.views.pop(stack.pop()) for _ in range(count)]
-        self._publish_modals(user)
-        return closed
-
-    def close_view(self, view: View) -> None:
-        """Take one modal off its stack; nothing happens when it is gone already."""
-        stack = self.modals.get(view.user, [])
-        if view.id in stack:
-            stack.remove(view.id)
-            del self.views[view.id]
-            self._publish_modals(view.user)
-
-    def modal_stack(self, user: str) -> list[View]:
-        """`user`'s modals, top last."""
-        return [self.views[view_id] for view_id in self.modals.get(user, [])]
-
-    def _publish_modals(self, user: str) -> None:
-        views = [self.view_json(view) for view in self.modal_stack(user)]
-        self.feed.publish("modals", {"user": user, "views": views})
-
-    def _claim_external_id(self, given: Json) -> None:
-        external_id = given.get("external_id")
-        if external_id and any(view.given.get("external_id") == external_id for view in self.views.values()):
-            raise Refusal("duplicate_external_id")
-
-    def _view_hash(self) -> str:
-        return f"{int(self.clock.now().timestamp())}.{secrets.token_hex(4)}"
-
     # --- the assistant's status line
 
     def set_status(self, channel: Channel, thread_ts: str, status: str) -> None:
@@ -532,7 +420,3 @@ class Workspace:
     def user_json(self, person: Person) -> Json:
         """The user object."""
         return user_json(person, self.settings.team_id, self.settings.bot_id)
-
-
-def _random_id() -> str:
-    return base64.urlsafe_b64encode(secrets.token_bytes(4)).decode().rstrip("=")

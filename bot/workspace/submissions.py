@@ -15,13 +15,13 @@ def apply_response_action(workspace: Workspace, view: View, body: Json) -> dict[
     """
     match body.get("response_action"):
         case None:
-            workspace.close_view(view)
+            workspace.screens.close_view(view)
         case "clear":
-            workspace.close_views(view.user, everything=True)
+            workspace.screens.close_views(view.user, everything=True)
         case "update":
-            workspace.update_view(view, _given(workspace, body))
+            workspace.screens.update_view(view, _given(workspace, body))
         case "push":
-            workspace.push_view(view.user, _given(workspace, body))
+            workspace.screens.push_view(view.user, _given(workspace, body))
         case "errors":
             return _errors(view, body)
         case _:

@@ -6,7 +6,8 @@ the 90th percentile of the minutes until then, and `mean/limit` their mean over 
 are at most α, ever, is faster on average (Wald), α being the rule's own.
 
 What no test can do: the rows "knows the harm", "knows but when" and "knows which" are told what no rule can know
-(`tests.benchmarks.references`). Where one of the first two is above a target, no test reaches it. And who forgives a
+(`tests.benchmarks.references`). Where one of the first two is above a target, no test reaches it; where the third is
+above 1 × what is aimed at, none that we know of reaches the targets of all four harms at once. And who forgives a
 warm-up can't use its minutes: for a harm from minute 0 the mean is at least burn-in + limit, so that the row "after
 burn-in" counts its mean from the end of the burn-in.
 
@@ -26,17 +27,19 @@ import numpy as np
 
 from tests.benchmarks.gates import BURN_IN, MARGIN, Rule, dispersions, first_answers
 from tests.benchmarks.peers import EVERY_PEER_ALPHA, PEERS, SLOW, Traffic
-from tests.benchmarks.references import counted, knows, knows_but_when, knows_which
+from tests.benchmarks.references import AIMS, LATE, balanced, counted, knows, knows_but_when, knows_which, limit
 from tests.unit.gates.streams import Streams, World, simulate
 from tools.gates.counts import CountTest
 from tools.gates.judging import Direction
 from tools.gates.wealth import Floats
+from tools.plans.defaults import PlanningDefaults
 
-MINUTES, HISTORY, BASE_RATE = 24 * 60, 240, 0.005
+MINUTES, BASE_RATE = 24 * 60, 0.005
+# A plan sees the day before in so many pieces.
+PIECES = PlanningDefaults().slices
 TEST = CountTest(Direction.INCREASE, MARGIN)
 HARM, PAUSE, SAFE, SETTLED = "Sluice, roll back", "Sluice, pause", "Sluice, promote", "after burn-in"
 KNOWS, BUT_WHEN, WHICH = "knows the harm", "knows but when", "knows which"
-LATE = 480
 # A peer with more false rollbacks than this is not one to be faster than.
 TRUSTED = 0.05
 
@@ -62,6 +65,8 @@ class Scenario:
 NULLS = (
     Scenario("no harm", World()),
     Scenario("no harm, bursts of 3", World(burst=3.0)),
+    Scenario("no harm, bursts of 1.25", World(burst=1.25)),
+    Scenario("no harm, bursts of 2", World(burst=2.0)),
     Scenario("no harm, drift", World(walk=0.5)),
     Scenario("no harm, incident ×6", World(incident=True)),
     Scenario("no harm, warm-up ×5", World(before=5.0, onset=BURN_IN), burn_in=BURN_IN),
@@ -100,7 +105,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One rule in one cell; minutes are from the onset, infinity for never, `mean` None where too few are found."""
+    """One rule in one cell; minutes are from the onset, infinity for never, `mean` None where too few are found.
+
+    `balance`, of the rule that is told which harms there are: its worst mean in this traffic, over what is aimed at.
+    """
 
     cell: Cell
     rule: str
@@ -111,6 +119,7 @@ class Row:
     p90: float
     mean: float | None
     limit: float | None
+    balance: float | None = None
 
     @property
     def over_limit(self) -> float | None:
@@ -123,25 +132,10 @@ class Row:
         return f"  {self.rule:<26}{false:>8}{found:>8}{times[0]:>8}{times[1]:>8}{_over(self):>9}"
 
 
-def limit(world: World, alpha: float) -> float:
-    """ln(1/α) over the nats a minute, minimised over the unknown base rate."""
-    treatment, control = world.requests * world.share, world.requests * (1 - world.share)
-    truth = world.base_rate * world.ratio
-    unknown = np.linspace(world.base_rate, truth, 4001)
-    information = treatment * _divergence(truth, unknown) + control * _divergence(world.base_rate, unknown)
-    return float(-math.log(alpha) / information.min())
-
-
-def _divergence(truth: float, null: Floats) -> Floats:
-    return np.asarray(truth * np.log(truth / null) + (1 - truth) * np.log((1 - truth) / (1 - null)))
-
-
 def measure(cell: Cell) -> list[Row]:
     """Every rule on one cell's streams."""
     streams = simulate(cell.world, cell.streams, _minutes(cell), cell.seed)
-    before = simulate(
-        replace(cell.world, ratio=1.0, before=1.0, walk=0.0, incident=False), cell.streams, HISTORY, cell.seed + 1
-    )
+    before = simulate(_before(cell.world), cell.streams, PIECES, cell.seed + 1)
     rows = [_row(cell, rule, answers, alpha) for rule, answers, alpha in _ours(cell, streams, before)]
     if cell.peers:
         traffic = Traffic(streams, cell.seed)
@@ -149,6 +143,12 @@ def measure(cell: Cell) -> list[Row]:
             answers = rule(traffic.first(cell.slow_streams) if name in SLOW else traffic)
             rows.append(_row(cell, name, answers, EVERY_PEER_ALPHA))
     return rows
+
+
+def _before(world: World) -> World:
+    """The day before, whose intervals are a plan's pieces."""
+    requests = world.requests * MINUTES / PIECES
+    return replace(world, requests=requests, ratio=1.0, before=1.0, walk=0.0, incident=False)
 
 
 def _minutes(cell: Cell) -> int:
@@ -211,7 +211,13 @@ def _row(cell: Cell, rule: str, answers: Floats, alpha: float) -> Row:
         p90=_quantile(waits, 0.9),
         mean=float(waits[np.isfinite(waits)].mean()) if enough else None,
         limit=limit(cell.world, alpha) if comparable else None,
+        balance=balanced(cell.world, alpha).worst if rule == WHICH else None,
     )
+
+
+def _alike(calm: World, harmful: World) -> bool:
+    """Whether they differ in the harm alone."""
+    return (calm.burst, calm.walk) == (harmful.burst, harmful.walk)
 
 
 def _quantile(sorted_waits: Floats, part: float) -> float:
@@ -253,7 +259,7 @@ class Target:
         return "\n".join(lines)
 
 
-LIMITS = {"×1.5": 1.3, "×2": 1.3, "×5": 1.7, "×2 late": 2.3}
+LIMITS = dict(zip(("×1.5", "×2", "×5", "×2 late"), AIMS, strict=True))
 
 
 def targets(rows: Sequence[Row]) -> list[Target]:
@@ -298,7 +304,9 @@ def _fast(rows: Sequence[Row], by_cell: dict[tuple[float, float], dict[str, dict
             if row.rule == HARM and row.cell.scenario.name == scenario and row.over_limit is not None:
                 told = by_cell[row.cell.requests, row.cell.share][scenario]
                 best, which = told.get(BUT_WHEN, told[KNOWS]), told[WHICH]
-                detail = f"{row.cell.name} {_over(row)} ({best.rule}: {_over(best)}, {which.rule}: {_over(which)})"
+                detail = f"{row.cell.name}: ours {_over(row)}, {best.rule} {_over(best)}, {which.rule} {_over(which)}"
+                if which.balance is not None:
+                    detail += f" (and then its worst of the four {which.balance:.2f} × what is aimed at)"
                 target.add(row.over_limit <= most, detail, impossible=(best.over_limit or 0) > most)
         yield target
 
@@ -311,7 +319,7 @@ def _faster_than_peers(by_cell: dict[tuple[float, float], dict[str, dict[str, Ro
     target = Target(f"{rule}: faster at the median than every other with at most {TRUSTED:.0%} false rollbacks")
     for scenarios in by_cell.values():
         for harmful in HARMS:
-            calm = NULLS[1] if harmful.world.burst > 1 else NULLS[2] if harmful.world.walk else NULLS[0]
+            calm = next(null for null in NULLS if _alike(null.world, harmful.world))
             measured = scenarios.get(harmful.name, {})
             for name in PEERS:
                 without_harm = scenarios.get(calm.name, {}).get(name)

@@ -4,68 +4,68 @@ Each rule takes a dict of per-minute arrays of shape (streams, minutes): `nc`, `
 `nb`, `eb` control's, and `hn`, `he` those of all traffic before the rollout, from which the dispersion is estimated. It
 answers with the 1-based minute of its first alarm per stream, infinity where there is none.
 
-The functions called are those that `tools.gates.update` and `tools.gates.judge` call; a test holds the two together.
+The books are advanced by `tools.gates.judging.settle`, as `tools.gates.update` advances them; a test holds the two
+together.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tools.gates.counts import COMMON, CountTest, compare, possible
-from tools.gates.dispersion import estimate_dispersion
+from tools.gates import dispersion as bursts
+from tools.gates.counts import Counted, CountTest
 from tools.gates.judging import (
-    BURN_IN_STAKE,
-    Counts,
+    Boosting,
     Direction,
-    boostable,
     burn_in_prior,
+    cap_safety,
     harm_prior,
-    log_harm_cap,
     safe_prior,
+    settle,
+    together,
 )
-from tools.gates.wealth import Floats, Prior, advance, log_boost, log_total
+from tools.gates.wealth import Floats, Ledger, Prior, Wealth
 
 MARGIN = 2.0
 BURN_IN = 10
 
 
+Question = Literal["harm", "burn-in", "safety"]
+
+
 @dataclass(frozen=True)
 class Rule:
-    """One question of a test: the bets, the factors they are on, the null, and the log evidence that answers it.
-
-    `boosted` says whether a rollback is what it is about, so that its bets are boosted.
-    """
+    """One question of a test: the bets, the factors they are on, the null, and the log evidence that answers it."""
 
     test: CountTest
+    asks: Question
     prior: Prior
     factors: Floats
     null: float
     log_level: float
-    boosted: bool = False
 
     @classmethod
     def harm(cls, test: CountTest, alpha: float) -> "Rule":
         """Is treatment worse than control?"""
         prior = harm_prior(test.margin)
         factors = test.direction.away(prior.factors)
-        log_level = float(-np.log(alpha) - np.log1p(-BURN_IN_STAKE))
-        return cls(test, prior, factors, 1.0, log_level, boosted=True)
+        return cls(test, "harm", prior, factors, 1.0, float(-np.log(alpha)))
 
     @classmethod
     def safe(cls, test: CountTest) -> "Rule":
         """Is treatment within the margin?"""
         prior = safe_prior(test.margin)
         factors = 1 / test.direction.away(prior.factors)
-        return cls(test, prior, factors, test.safe_ratio, float(-np.log(test.alpha_safe)))
+        return cls(test, "safety", prior, factors, test.safe_ratio, float(-np.log(test.alpha_safe)))
 
     @property
     def burning_in(self) -> "Rule":
         """Is treatment far worse than control, even for a start?"""
         prior, away = burn_in_prior(), self.test.direction.away
         null = float(away(np.array(self.test.burn_in_margin)))
-        return Rule(self.test, prior, away(prior.factors), null, self.log_level)
+        return Rule(self.test, "burn-in", prior, away(prior.factors), null, self.log_level)
 
 
 Arms = tuple[Floats, Floats]
@@ -73,43 +73,33 @@ Arms = tuple[Floats, Floats]
 
 @dataclass
 class Book:
-    """Many streams' bets (streams, G), reserves and clocks (streams,) on one question."""
+    """Many streams' books on one question, kept and advanced by the product."""
 
     rule: Rule
-    started: Floats
-    reserve: Floats
-    clock: Floats
+    ledger: Ledger
+    prior: Prior
 
     @classmethod
     def start(cls, rule: Rule, streams: int) -> "Book":
-        prior = rule.prior
-        placed = np.tile(prior.log_weights + np.log(prior.at_once), (streams, 1))
-        return cls(rule, placed, np.full(streams, np.log1p(-prior.at_once)), np.zeros(streams))
+        prior = Prior.stacked([replace(rule.prior, factors=rule.factors)])
+        return cls(rule, Ledger.of([(Wealth.start(rule.prior),)] * streams), prior)
 
     @property
     def log_e(self) -> Floats:
-        return log_total(self.started, self.reserve)
+        return self.ledger.log_e[:, 0]
 
     def advance(
         self, rate: Floats, exposures: Arms, events: Arms, dispersion: Floats, burnt_in: Floats | None = None
     ) -> None:
         """One interval of every stream; `burnt_in` is the log evidence of its burn-in, if it had one."""
-        rule = self.rule
-        if rule.boosted:
-            caps = log_harm_cap(rule.test.alpha_rollback, np.zeros(len(rate)) if burnt_in is None else burnt_in)
-            self._boost(caps, (dispersion == 1) & (rate < COMMON), exposures, events)
-        log_lr, information = compare(rule.null, rule.factors, rate, exposures, events)
-        self.started, self.reserve, self.clock = advance(
-            rule.prior, self.started, self.reserve, self.clock, log_lr / dispersion[:, None], information / dispersion
-        )
-
-    def _boost(self, caps: Floats, known: NDArray[np.bool_], exposures: Arms, events: Arms) -> None:
-        paying = (exposures[0] > 0) & (exposures[1] > 0) & (events[0] + events[1] > 0)
-        (near,) = np.nonzero(boostable(self.log_e, caps) & known & paying)
-        if len(near):
-            arms = (exposures[0][near], exposures[1][near]), (events[0][near], events[1][near])
-            outcomes = possible(self.rule.test.direction, self.rule.factors, *arms)
-            self.started[near] += log_boost(self.started[near], self.reserve[near], caps[near], *outcomes)[:, None]
+        rule, seen, boosting = self.rule, Counted(rate, exposures, events), None
+        if rule.asks == "harm":
+            warmth = np.zeros(len(rate)) if burnt_in is None else burnt_in
+            levels = np.full(len(rate), rule.test.alpha_rollback)
+            boosting = Boosting(seen.chances(rule.test.direction), levels, warmth.__getitem__)
+        settle(self.ledger, self.prior, np.array([rule.null]), dispersion, seen.likelihood, boosting)
+        if rule.asks == "safety":
+            cap_safety(self.ledger, 0, np.array([rule.test.alpha_safe]))
 
 
 def first_answer(
@@ -151,9 +141,7 @@ def first_answers(
         else:
             book.advance(rate, exposures, events, dispersion, warming.log_e)
         seen_exposures, seen_events = seen_exposures + sum(exposures), seen_events + sum(events)
-        log_e = book.log_e
-        if burn_in:
-            log_e = np.logaddexp(log_e, np.log(BURN_IN_STAKE / (1 - BURN_IN_STAKE)) + warming.log_e)
+        log_e = together(book.log_e, warming.log_e) if rule.asks == "harm" else book.log_e
         answers[(log_e >= levels) & np.isinf(answers)] = interval + 1
         if np.isfinite(answers).all():
             break
@@ -195,9 +183,13 @@ def _rule(d: Mapping[str, Floats], rule: Rule) -> Floats:
 
 def dispersions(d: Mapping[str, Floats]) -> Floats:
     """Each stream's, from the minutes before the rollout."""
-    histories = zip(d["hn"].tolist(), d["he"].tolist(), strict=True)
-    return np.array([_dispersion(exposures, events) for exposures, events in histories])
+    exposures, events = np.asarray(d["hn"], float), np.asarray(d["he"], float)
+    scales = bursts.widths(exposures.shape[1])
+    found = [bursts.dispersions(_joined(exposures, width), _joined(events, width)) for width in scales]
+    return np.asarray(np.max(found, axis=0))
 
 
-def _dispersion(exposures: list[int], events: list[int]) -> float:
-    return estimate_dispersion([Counts(*interval) for interval in zip(exposures, events, strict=True)])
+def _joined(counts: Floats, width: int) -> Floats:
+    streams, intervals = counts.shape
+    whole = intervals // width * width
+    return np.asarray(counts[:, :whole].reshape(streams, -1, width).sum(axis=2))

@@ -16,7 +16,7 @@ from tests.prometheus import Series, running
 from tools.metrics.base import MetricQuery, Reading, Window
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.http_api import Access
-from tools.metrics.prometheus import API, PrometheusMetricSource
+from tools.metrics.prometheus.source import API, PrometheusMetricSource
 from tools.metrics.router import Metrics
 
 ROLLOUTS, ROUNDS, MOST_PERCENT = 1_000, 11, 125

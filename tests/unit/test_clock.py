@@ -1,11 +1,12 @@
 """Clocks, and durations as people read them."""
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from tools.clock import ManualClock, SystemClock, in_words
+from tools.clock import ManualClock, SystemClock, in_words, written
 
 
 async def test_the_machines_clock_is_in_utc_and_sleeps() -> None:
@@ -44,3 +45,17 @@ async def test_who_wants_to_decide_how_it_sleeps_may() -> None:
 )
 def test_durations_for_people(seconds: float, words: str) -> None:
     assert in_words(timedelta(seconds=seconds)) == words
+
+
+@pytest.mark.parametrize(
+    ("zone", "words"),
+    [
+        (UTC, "31 Jan 2026 23:30 UTC"),
+        (ZoneInfo("Europe/Berlin"), "01 Feb 2026 00:30 CET"),
+        (ZoneInfo("America/Sao_Paulo"), "31 Jan 2026 20:30 UTC-03"),
+        (ZoneInfo("Asia/Kathmandu"), "01 Feb 2026 05:15 UTC+05:45"),
+        (timezone(timedelta(hours=-3.5)), "31 Jan 2026 20:00 UTC-03:30"),
+    ],
+)
+def test_moments_for_people_name_their_zone(zone: tzinfo, words: str) -> None:
+    assert written(datetime(2026, 1, 31, 23, 30, tzinfo=UTC), zone=zone) == words

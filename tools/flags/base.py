@@ -21,6 +21,10 @@ class NotSettable(Conflict):
     """The flag is built in its service in a way that no exposure describes: nothing was raised; says what to change."""
 
 
+class ApprovalRequired(NotSettable):
+    """The flag service wants people to approve changes there: nothing was written; says how Sluice can be exempt."""
+
+
 class FinerThanServed(InvalidInput):
     """The service can't serve so fine a share: nothing was written."""
 
@@ -96,9 +100,9 @@ class FlagService(Protocol):
     async def write(self, ref: FlagRef, exposure: Exposure, *, expected: str) -> None:
         """Set the exposure, if the flag's version is still `expected` (where the service can compare and set).
 
-        Absolute and idempotent; a write always makes a new version, also when the exposure stays the same, so that
-        it fences off any write prepared before it. Raises FlagNotFound, FlagVersionConflict, FinerThanServed,
-        NotSettable, FlagServiceUnavailable.
+        Absolute and idempotent. Where it can compare and set, a write always makes a new version, also when the
+        exposure stays the same, so that it fences off any write prepared before it. Raises FlagNotFound,
+        FlagVersionConflict, FinerThanServed, NotSettable, FlagServiceUnavailable.
         """
         ...
 

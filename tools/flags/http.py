@@ -2,22 +2,36 @@
 
 What is tried again: a request that surely was not carried out (no connection, 429), and one that may have been (no
 answer in time, 5xx) only where carrying it out twice, and late, is no different from once.
+
+A 429 that says for how long holds for all requests until then: none is sent but what takes exposure back, and writes.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from weakref import WeakValueDictionary
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
-from tools.flags.base import FlagServiceUnavailable
+from tools.clock import SystemClock
+from tools.flags.base import FlagRef, FlagServiceUnavailable
+from tools.flags.urgency import is_urgent, urgently
+from tools.observing import trace_headers
+from tools.retry_after import moment, retry_after
 
 ATTEMPTS = 4
 LONGEST_REASON = 200
+LONGEST_PAUSE_S = 2.0
+"""A read waits so long for the service to want requests again; what is longer is told at once."""
+
+LONGEST_CLOSED_S = 300.0
+"""Then it is asked again, whatever it said."""
+
 _JITTERED = wait_exponential_jitter(multiplier=0.1, max=2, jitter=0.2)
 
 Fixes = Mapping[int, str]
@@ -26,6 +40,15 @@ Fixes = Mapping[int, str]
 
 class NoSuchThing(FlagServiceUnavailable):
     """The service answered 404: the caller knows what it asked for."""
+
+
+class Refusal(FlagServiceUnavailable):
+    """The service refused what it was asked, and did not carry it out; `status` and `reason` are its own."""
+
+    def __init__(self, message: str, status: int, reason: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
 
 
 class _Again(Exception):
@@ -58,6 +81,8 @@ class FlagApi:
         self._timeout_s = timeout.total_seconds()
         self._fixes = fixes
         self._sleep = sleep
+        self._writes: WeakValueDictionary[FlagRef, asyncio.Lock] = WeakValueDictionary()
+        self._closed_until = 0.0
         self._client = httpx.AsyncClient(
             base_url=url, headers=headers, timeout=self._timeout_s / 2, transport=transport, trust_env=transport is None
         )
@@ -77,6 +102,16 @@ class FlagApi:
                 f"{self._name} did not answer within {self._timeout_s:g} s; see whether it is up and how busy it is."
             ) from None
 
+    @asynccontextmanager
+    async def writing(self, ref: FlagRef) -> AsyncIterator[None]:
+        """As `answering`, one write of a flag at a time.
+
+        It is sent also while the service wants no requests: no rollback fails for a read's 429.
+        """
+        with urgently():
+            async with self.answering(), self._writes.setdefault(ref, asyncio.Lock()):
+                yield
+
     async def call(
         self,
         method: str,
@@ -85,11 +120,14 @@ class FlagApi:
         *,
         repeatable: bool,
         query: Mapping[str, str] | None = None,
+        content_type: str | None = None,
     ) -> Any:
         """The answer's JSON; None where it has no body. `repeatable`: twice, or late, is no different from once.
 
-        Raises NoSuchThing for 404, and FlagServiceUnavailable.
+        `content_type` is the body's, where it is not plain JSON. Raises NoSuchThing for 404, Refusal where the service
+        would not do it, and FlagServiceUnavailable.
         """
+        await self._wait_for_limit()
         attempts = AsyncRetrying(
             stop=_stop_after(ATTEMPTS, self._timeout_s),
             wait=_wait,
@@ -100,16 +138,35 @@ class FlagApi:
         try:
             async for attempt in attempts:
                 with attempt:
-                    return self._answer(await self._sent(method, path, body, query, repeatable), repeatable)
+                    sent = await self._sent(method, path, body, query, content_type, repeatable)
+                    return self._answer(sent, repeatable)
         except _Again as last:
             raise last.error from None
         raise AssertionError("an attempt answers or raises")
 
+    async def _wait_for_limit(self) -> None:
+        """Ask nothing that would be refused; what is urgent waits where time is left to be sent, and else does not."""
+        left = self._closed_until - asyncio.get_running_loop().time()
+        urgent = is_urgent()
+        if left > LONGEST_PAUSE_S and not urgent:
+            raise FlagServiceUnavailable(
+                f"{self._name} wants no more requests for {math.ceil(left)} s (429); Sluice asks again by itself then."
+            )
+        if 0 < left <= (self._timeout_s / 2 if urgent else LONGEST_PAUSE_S):
+            await self._sleep(left)
+
     async def _sent(
-        self, method: str, path: str, body: object, query: Mapping[str, str] | None, repeatable: bool
+        self,
+        method: str,
+        path: str,
+        body: object,
+        query: Mapping[str, str] | None,
+        content_type: str | None,
+        repeatable: bool,
     ) -> httpx.Response:
+        headers = trace_headers() | ({} if content_type is None else {"Content-Type": content_type})
         try:
-            return await self._client.request(method, path, json=body, params=query)
+            return await self._client.request(method, path, json=body, params=query, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise _Again(self._unreachable(error)) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
@@ -121,12 +178,19 @@ class FlagApi:
             return self._json(response) if response.content else None
         if status == httpx.codes.NOT_FOUND:
             raise NoSuchThing(f"{self._name} knows nothing of that: {_reason(response)}")
-        error = FlagServiceUnavailable(f"{self._name} {self._fix(response)}")
+        message = f"{self._name} {self._fix(response)}"
+        error = FlagServiceUnavailable(message)
         if status == httpx.codes.TOO_MANY_REQUESTS:
-            raise _Again(error, _retry_after(response))
+            raise _Again(error, self._noted(_retry_after(response)))
         if response.is_server_error:
             raise self._perhaps(error, repeatable, _retry_after(response))
-        raise error
+        raise Refusal(message, status, _reason(response))
+
+    def _noted(self, after_s: float | None) -> float | None:
+        """Remember for how long the service wants nothing, where it says so."""
+        if after_s is not None:
+            self._closed_until = asyncio.get_running_loop().time() + min(after_s, LONGEST_CLOSED_S)
+        return after_s
 
     def _fix(self, response: httpx.Response) -> str:
         status = response.status_code
@@ -163,15 +227,24 @@ def _reason(response: httpx.Response) -> str:
     try:
         said = response.json()
         details = said.get("details") or [said]
-        words = str(details[0].get("message") or said.get("name") or "")
+        words = str(details[0].get("message") or said.get("name") or said.get("detail") or "")
     except (ValueError, AttributeError, IndexError, TypeError):
         words = ""
     return " ".join(words.split())[:LONGEST_REASON].rstrip(".") + "." if words else "it gave no reason."
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    stated = response.headers.get("Retry-After", "")
-    return float(stated) if stated.isdecimal() else None
+    """How many seconds the service wants to be left alone, where it says so.
+
+    Either by Retry-After, or as the moment when its window ends, in milliseconds since 1970 by its own clock.
+    """
+    stated = retry_after(response.headers, SystemClock().now())
+    if stated is not None:
+        return stated
+    window_ends, now = response.headers.get("X-Ratelimit-Reset", ""), moment(response.headers.get("Date", ""))
+    if not window_ends.isdecimal() or now is None:
+        return None
+    return max(0.0, float(window_ends) / 1000 - now.timestamp())
 
 
 def _wait(state: RetryCallState) -> float:

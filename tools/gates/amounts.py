@@ -29,7 +29,7 @@ from tools.gates.wealth import Floats, log_sum
 # Standard errors by which a mean must be further away than the level says: for half of the rollouts, for nine of ten.
 MEAN_HARM, MEAN_SAFE = (-0.2, 0.9), (-0.1, 1.0)
 # Nats beyond ln 1/α for latencies, as those of the count calculators.
-LATENCY_HARM, LATENCY_SAFE = (0.0, 4.0), (0.0, 3.5)
+LATENCY_HARM, LATENCY_SAFE = (0.0, 4.0), (-0.25, 3.5)
 # Buckets that fewer requests than this come to in a minute are left out of a typical one.
 RARE = 0.5
 # How much of control is known when a minute is judged.
@@ -142,7 +142,7 @@ class MeanTraffic:
             z = pull * math.sqrt(weight) - chance
             return means.log_e_value(z, means.relative_information(weight, self.dispersion)) >= needed
 
-        return _first(enough, means.SMALLEST_SAMPLE / (self.requests_per_minute * self.share))
+        return first(enough, means.SMALLEST_SAMPLE / (self.requests_per_minute * self.share))
 
 
 @dataclass(frozen=True)
@@ -323,10 +323,10 @@ def _safe_growth(traffic: LatencyTraffic, ratio: float, null: float) -> tuple[Fl
 
 def _reached(start: Floats, growth: Floats, needed: float) -> float:
     """After how many minutes bets of these logs, growing at these rates, are worth e^`needed` together."""
-    return _first(lambda minutes: float(log_sum(start + growth * minutes)) >= needed, 0.0)
+    return first(lambda minutes: float(log_sum(start + growth * minutes)) >= needed, 0.0)
 
 
-def _first(enough: Callable[[float], bool], least: float) -> float:
+def first(enough: Callable[[float], bool], least: float) -> float:
     """The first moment from `least` on that is `enough`, to a thousandth of it; LONGEST where none is."""
     if least > 0 and enough(least):
         return least

@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from tools.gates.judging import BadCounts, BadTest, check_version, level_of, percent
 from tools.gates.verdict import Harm, NoData, Outcome, Verdict, amount, no_data
-from tools.gates.wealth import LARGEST_LOG_E, BadEvidence
+from tools.gates.wealth import LARGEST_LOG_E, BadEvidence, computable
 
 VERSION = 1
 # Typical deviations of the smaller arm's share that the bets are on, in parts of it.
@@ -118,7 +118,7 @@ class AssignmentEvidence:
             )
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
-        sound = all(map(math.isfinite, before)) and math.isfinite(found.expected) and 0 <= found.information < math.inf
+        sound = computable(*before, found.expected, found.information) and found.information >= 0
         known = len(before) == len(DEVIATIONS) and (found.share is None or 0 < found.share < 1)
         counted = len(counts) == 4 and min(counts) >= 0 and max(counts) <= LARGEST_TOTAL
         if not (sound and known and counted):

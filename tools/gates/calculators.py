@@ -32,11 +32,12 @@ LARGEST_SHARE_PERCENT = 90
 MANY = 1e9
 # Nats a minute below which an answer never comes.
 SLOWEST = 1e-12
-# Nats beyond ln 1/α: what the mixture costs, what one event overshoots (a part of the log of the effect), and chance.
-HARM_MEDIAN, HARM_OVERSHOOT, HARM_P90 = 0.1, 0.6, 6.0
+# Nats beyond ln 1/α: what the mixture costs, what one event overshoots (a part of the log of an increase), and chance,
+# for half of the rollouts and for nine of ten. What chance adds goes with the unevenness, or its root.
+HARM_MEDIAN, HARM_OVERSHOOT, HARM_CHANCE = 0.3, 0.23, 4.6
 # Where events are common the gate's bets are not raised near the proof.
-HARM_MEDIAN_OF_COMMON = 0.5
-SAFE_MEDIAN, SAFE_P90 = -0.2, 3.5
+HARM_MEDIAN_OF_COMMON = 0.55
+SAFE_MEDIAN, SAFE_MEDIAN_CHANCE, SAFE_CHANCE = -0.2, 0.6, 3.6
 
 
 class BadQuestion(InvalidInput):
@@ -120,15 +121,14 @@ class Traffic:
         """From the information rate. Raises BadQuestion."""
         if self.base_rate * ratio > 1:
             raise BadQuestion(f"A base rate of {self.base_rate:g} can't become {ratio:g} times as high.")
-        rate, needed = max(information(self, ratio), SLOWEST), level(alpha)
-        overshoot = HARM_OVERSHOOT * abs(math.log(ratio))
-        median = HARM_MEDIAN_OF_COMMON if self.base_rate >= COMMON else HARM_MEDIAN
-        return Minutes((needed + median + overshoot) / rate, (needed + HARM_P90) / rate)
+        rate, needed, beyond = max(information(self, ratio), SLOWEST), level(alpha), beyond_harm(self, ratio)
+        return Minutes((needed + beyond.median) / rate, (needed + beyond.p90) / rate)
 
     def proven(self, ratio: float, null: float, alpha: float) -> Minutes:
         """From the information rate."""
-        rate, needed = max(information(self, ratio, null), SLOWEST), level(alpha)
-        return Minutes((needed + SAFE_MEDIAN) / rate, (needed + SAFE_P90) / rate)
+        rate, needed, uneven = max(information(self, ratio, null), SLOWEST), level(alpha), unevenness(self, ratio, null)
+        median = SAFE_MEDIAN + SAFE_MEDIAN_CHANCE * (uneven - 1)
+        return Minutes((needed + median) / rate, (needed + SAFE_CHANCE * uneven) / rate)
 
     def sample(self, null: float, alpha: float) -> int:
         """From the information rate."""
@@ -173,6 +173,27 @@ def information(traffic: Traffic, ratio: float, null_ratio: float = 1.0) -> floa
     pooled = np.array((events[0] + events[1]) / MANY)
     log_lr, _ = compare(null_ratio, np.array([ratio / null_ratio]), pooled, exposures, events)
     return max(float(log_lr[0]), 0.0) / MANY * traffic.requests_per_minute / traffic.dispersion
+
+
+def unevenness(traffic: Traffic, ratio: float, null_ratio: float = 1.0) -> float:
+    """By how much the evidence varies: its variance over twice its mean, 1 for small effects whatever the traffic.
+
+    More where each event of the smaller arm says much and rarely comes, less where it mostly is their absence that says
+    it. Poisson events, for which neither traffic nor the dispersion matters.
+    """
+    hits, others, factor = traffic.share * ratio, 1 - traffic.share, ratio / null_ratio
+    expected = traffic.share * null_ratio / (traffic.share * null_ratio + others)
+    other = -math.log1p(expected * (factor - 1))
+    hit = math.log(factor) + other
+    mean = hits * hit + others * other
+    return (hits * hit**2 + others * other**2) / (2 * mean) if mean > 0 else 1.0
+
+
+def beyond_harm(traffic: Traffic, ratio: float) -> Minutes:
+    """What a harm takes beyond ln 1/α, in nats instead of minutes."""
+    median = HARM_MEDIAN_OF_COMMON if traffic.base_rate >= COMMON else HARM_MEDIAN
+    median += HARM_OVERSHOOT * max(math.log(ratio), 0.0)
+    return Minutes(median, median + HARM_CHANCE * math.sqrt(unevenness(traffic, ratio)))
 
 
 def time_to_catch(

@@ -29,7 +29,6 @@ Turner and Grünwald, "Exact anytime-valid confidence intervals for contingency 
 Turner, Ly and Grünwald, "Generic E-variables for exact sequential k-sample tests" (arXiv 2106.02693); Hoeffding (1963).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -42,6 +41,7 @@ from tools.gates.judging import (
     BadCounts,
     BadTest,
     Books,
+    Chances,
     Counts,
     Direction,
     Question,
@@ -51,9 +51,9 @@ from tools.gates.judging import (
     decide,
     percent,
 )
-from tools.gates.onset import NO_ONSET, Onset
-from tools.gates.verdict import Harm, NoData, Outcome, Verdict, no_data
-from tools.gates.wealth import SMALLEST, BadEvidence, Floats
+from tools.gates.onset import NO_ONSET, Onset, step_of_counts
+from tools.gates.verdict import NoData, Outcome, Verdict, no_data
+from tools.gates.wealth import SMALLEST, BadEvidence, Floats, computable
 
 __all__ = [
     "BadCounts",
@@ -130,7 +130,7 @@ class CountEvidence:
     warming_control: Counts = NOTHING
     warming_treatment: Counts = NOTHING
     matched: tuple[float, float] = (0.0, 0.0)
-    onset: Onset = NO_ONSET
+    onset: Onset[Counts] = NO_ONSET
     intervals: int = 0
     version: int = VERSION
 
@@ -163,8 +163,8 @@ class CountEvidence:
         try:
             treatment_alone, control_alone = plain["matched"]
             matched = float(treatment_alone), float(control_alone)
-            if not all(map(math.isfinite, matched)):
-                raise BadEvidence("Stored evidence holds sums that are not finite; start new evidence.")
+            if not computable(*matched):
+                raise BadEvidence("Stored evidence holds sums that can't be computed with; start new evidence.")
             return cls(
                 direction=Direction(plain["direction"]),
                 margin=float(plain["margin"]),
@@ -175,7 +175,7 @@ class CountEvidence:
                 warming_control=Counts.from_json(plain["warming_control"]),
                 warming_treatment=Counts.from_json(plain["warming_treatment"]),
                 matched=matched,
-                onset=NO_ONSET if version == WITHOUT_ONSET else Onset.from_json(plain["onset"]),
+                onset=NO_ONSET if version == WITHOUT_ONSET else Onset.from_json(plain["onset"], Counts.from_json),
                 intervals=int(plain["intervals"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -363,9 +363,16 @@ def _counted(interval: Interval, books: Books) -> CountEvidence:
         *settled,
         *warming,
         matched=evidence.matched if interval.burning_in else _matched(evidence.matched, control, treatment),
-        onset=evidence.onset.after(evidence.direction, evidence.margin, control, treatment),
+        onset=_onset(evidence, control, treatment),
         intervals=evidence.intervals + 1,
     )
+
+
+def _onset(evidence: CountEvidence, control: Counts, treatment: Counts) -> Onset[Counts]:
+    if not (control.exposures and treatment.exposures):
+        return evidence.onset
+    step = step_of_counts(evidence.direction, evidence.margin, control, treatment)
+    return evidence.onset.after(step, control, treatment)
 
 
 def _paid(intervals: Sequence[Interval]) -> list[Books]:
@@ -377,27 +384,44 @@ def _paid(intervals: Sequence[Interval]) -> list[Books]:
         ],
         dtype=float,
     )
-    exposures, events = (counted[:, 0], counted[:, 1]), (counted[:, 2], counted[:, 3])
     rate = np.array([_rate_so_far(one.evidence) for one in intervals])
+    seen = Counted(rate, (counted[:, 0], counted[:, 1]), (counted[:, 2], counted[:, 3]))
     test = intervals[0].test
-
-    def likelihood(nulls: Floats, factors: Floats) -> tuple[Floats, Floats]:
-        columns = [column[:, None] for column in (rate, *exposures, *events)]
-        return compare(nulls, factors, columns[0], (columns[1], columns[2]), (columns[3], columns[4]))
-
-    def chances(which: NDArray[np.intp], factors: Floats) -> tuple[Floats, Floats]:
-        control, treatment, control_events, treatment_events = (counted[which, column] for column in range(4))
-        return possible(test.direction, factors, (control, treatment), (control_events, treatment_events))
-
     return advance_books(
         [one.evidence.books for one in intervals],
         [one.test for one in intervals],
-        likelihood,
+        seen.likelihood,
         test.safe_ratio,
         burning_in=intervals[0].burning_in,
-        chances=chances,
-        known=(rate < COMMON) & (events[0] + events[1] > 0),
+        chances=seen.chances(test.direction),
     )
+
+
+@dataclass(frozen=True)
+class Counted:
+    """One interval of N tests: both arms' `rate` before it (N,), and control's and treatment's numbers, (N,) each."""
+
+    rate: Floats
+    exposures: tuple[Floats, Floats]
+    events: tuple[Floats, Floats]
+
+    def likelihood(self, nulls: Floats, factors: Floats) -> tuple[Floats, Floats]:
+        """As `judging.Likelihood`."""
+        columns = [column[:, None] for column in (self.rate, *self.exposures, *self.events)]
+        return compare(nulls, factors, columns[0], (columns[1], columns[2]), (columns[3], columns[4]))
+
+    def chances(self, direction: Direction) -> Chances:
+        """Where there were rare events and both arms to have them."""
+
+        def of(which: NDArray[np.intp], factors: Floats) -> tuple[Floats, Floats]:
+            control, treatment, control_events, treatment_events = (
+                column[which] for column in (*self.exposures, *self.events)
+            )
+            return possible(direction, factors, (control, treatment), (control_events, treatment_events))
+
+        both, share = self.events[0] + self.events[1], null_share(1.0, *self.exposures)
+        known = (self.rate < COMMON) & (both > 0) & (np.minimum(*self.exposures) > 0)
+        return Chances(of, np.asarray(known), both * share * (1 - share))
 
 
 def _rate_so_far(evidence: CountEvidence) -> float:
@@ -432,7 +456,9 @@ def judge(test: CountTest, evidence: CountEvidence) -> Verdict:
         control_events=evidence.control.events,
     )
     facts = _facts(control, treatment, ratio)
-    lately = evidence.onset.lately(control + treatment)
+    lately = evidence.onset.lately(control.exposures + treatment.exposures)
+    if lately is not None:
+        numbers = replace(numbers, lately=(lately[1].rate or 0.0, lately[0].rate or 0.0))
     side = "below" if test.direction is Direction.INCREASE else "above"
     quiet = not (control.events or treatment.events)
     question = Question(
@@ -442,11 +468,7 @@ def judge(test: CountTest, evidence: CountEvidence) -> Verdict:
         burning_in=warming,
         lately="" if lately is None else _facts(*lately, _times(*lately)),
     )
-    said = decide(test, evidence.books, numbers, question)
-    if lately is None or said.harm is Harm.NONE:
-        return said
-    of_control, of_treatment = lately
-    return replace(said, lately=(of_treatment.rate or 0.0, of_control.rate or 0.0))
+    return decide(test, evidence.books, numbers, question)
 
 
 def _times(control: Counts, treatment: Counts) -> float | None:

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.gates.false_rollback import OVERSHOT
 from tools.gates.schedule import Schedule, Step
 from tools.gates.walks import Ints, Walk, walk_of
 from tools.gates.wealth import Floats, log_sum
@@ -21,8 +22,7 @@ from tools.gates.wealth import Floats, log_sum
 DRAWS, FEW_DRAWS = 800, 200
 """Courses that are sampled: for who asks, and where planning waits for them."""
 SEED = 20_000
-# How long a step of the walk is, as parts of the time that is counted so far and of the least that the stage lasts:
-# short enough that next to nothing is missed between two looks.
+# How long a step of the walk is, as parts of the time that is counted so far and of the least that the stage lasts.
 STEP_PART, BAKE_PART = 0.05, 0.02
 
 Flags = NDArray[np.bool_]
@@ -106,6 +106,7 @@ class _Walkers:
         """How long the courses `here` stay in the stage and how they leave it, each of the shape of `here`."""
         lengths, endings = np.full(len(here), step.limit), np.full(len(here), Ending.ASKED, np.int64)
         staying, age, plan = np.arange(len(here)), 0.0, self.schedule
+        before = self._evidence(book, here)
         for looked in self._looks(step, warming):
             if not len(staying):
                 break
@@ -113,7 +114,8 @@ class _Walkers:
             for walk in book:
                 walk.count(self.rng, step, minutes, courses)
             age = looked
-            harm, safe = self._evidence(book, courses)
+            now = self._evidence(book, courses)
+            harm, safe = (self._between(*both, minutes) for both in zip(before, now, strict=True))
             self.told[courses] |= harm >= -math.log(plan.alpha_pause)
             caught = harm >= -math.log(plan.alpha_rollback)
             passed = ~self.told[courses] & (safe >= -math.log(plan.alpha_safe)) & self._enough(step, warming, age)
@@ -121,7 +123,19 @@ class _Walkers:
             lengths[staying[leaving]] = age
             endings[staying[leaving]] = np.where(caught, Ending.ROLLED_BACK, Ending.PROMOTED)[leaving]
             staying = staying[~leaving]
+            before = now[0][~leaving], now[1][~leaving]
         return lengths, endings
+
+    def _between(self, before: Floats, now: Floats, minutes: float) -> Floats:
+        """The most that the evidence was at a check since the last look, on average, when it is `now`.
+
+        As `tools.gates.false_rollback` has it of a walk that overshoots a level: one that is looked at rarely is above
+        it by less than one that is looked at often would have been.
+        """
+        if minutes <= self.schedule.check_every or len(now) < 2 or not np.isfinite(now).all():
+            return now
+        rarely = OVERSHOT * float(np.std(now - before))
+        return now + rarely * (1 - math.sqrt(self.schedule.check_every / minutes))
 
     def _evidence(self, book: list[Walk], courses: Ints) -> tuple[Floats, Floats]:
         """The log evidence of harm of all guardrails together, and the least that one has of safety.

@@ -1,4 +1,4 @@
-"""Is traffic still what the plan was made for? Control's rate, the requests a minute, treatment's share.
+"""Is traffic still what the plan was made for? Control's rate, mean or latency, requests a minute, treatment's share.
 
 A plan is sized with what its metrics did before it began. Each quantity has a range around that, and each end of each
 range a CUSUM (Page, 1954) of log likelihood ratios for "beyond the range":
@@ -6,8 +6,9 @@ range a CUSUM (Page, 1954) of log likelihood ratios for "beyond the range":
     M_t = LR_t · max(M_{t−1}, 1),     drift while M ≥ 1/α
 
 With x events where at most m were to be expected, LR = b^x · e^{−m(b − 1)} for a rate b times beyond the range;
-for a share, the ratio of binomials. φ divides it where events come in bursts. Such an M is an e-detector (Shin, Ramdas
-and Rinaldo, "E-detectors", arXiv 2203.03532): as long as the truth lies within the range, E[M_τ] ≤ E[τ] for every
+for a share, the ratio of binomials; for a mean or a latency what `tools.gates.level` says, which needs to know nothing
+of how values are distributed. φ divides it where events come in bursts. Such an M is an e-detector (Shin, Ramdas and
+Rinaldo, "E-detectors", arXiv 2203.03532): as long as the truth lies within the range, E[M_τ] ≤ E[τ] for every
 stopping time τ, so that it takes 1/α looks on average, or more, until an end is called left falsely, for any traffic on
 the way. Where the truth is well within the range, as it is when nothing has changed, it is next to never.
 
@@ -15,9 +16,10 @@ Requests come in waves that are no chance, so that traffic and share speak at mo
 are only called left after being so for some ten minutes. M is kept to `HEADROOM` nats beyond its level, so that the end
 of a drift is seen as soon as its beginning was.
 
-What it means for a gate: `weigh`. While control's own rate is beyond its range to the worse, something hits both arms:
-a shared incident. A comparison of the arms does not mistake it for harm, but what it proves then is that they fail
-alike, so nothing is promoted on it, and where a rate alone has failed the gate holds and a person decides.
+What it means for a gate: `weigh`. While control's own rate, mean or latency is beyond its range to the worse, something
+hits both arms: a shared incident. A comparison of the arms does not mistake it for harm, but what it proves then is
+that they do badly alike, so nothing is promoted on it, and where a rate alone has failed the gate holds and a person
+decides.
 """
 
 import math
@@ -27,14 +29,20 @@ from enum import StrEnum
 from typing import Any, Self
 
 from tools.gates.judging import BadTest, Counts, Direction, check_version, percent
+from tools.gates.level import LevelRange
+from tools.gates.means import NOTHING, Sums
 from tools.gates.verdict import Harm, Outcome, Verdict
-from tools.gates.wealth import BadEvidence
+from tools.gates.wealth import BadEvidence, computable
 
-VERSION = 1
+VERSION = 2
+WITHOUT_LEVEL = 1
+"""Before means and latencies were watched."""
 # How far beyond the ends of a range the bets are; far below for events, of which there are few then.
 ABOVE, BELOW, FAR_BELOW = 1.5, 1 / 1.5, 0.4
 MOST_A_MINUTE = 1.0
 HEADROOM = 2.0
+# What is below 0 is forgotten at the next look, so that no more of it need be kept.
+LEAST = -1e15
 # What is said of a drift is a mean over so many minutes, those further back counting less and less.
 MEMORY = 10.0
 
@@ -47,20 +55,22 @@ class Quantity(StrEnum):
     BASE_RATE = "base_rate"  # control's events per exposure
     TRAFFIC = "traffic"  # both arms' exposures a minute
     SHARE = "share"  # treatment's part of the exposures
+    LEVEL = "level"  # control's mean, or its latency
 
 
 @dataclass(frozen=True)
 class DriftTest:
     """The ranges that a plan was made for, each (lowest, highest); None: that is not looked at.
 
-    `direction` is the change of the rate that is harm. `alpha` is 1 over the number of looks that it takes on average,
-    or more, until the end of a range is called left falsely. Raises BadTest.
+    `direction` is the change of the rate, or of the mean, that is harm. `alpha` is 1 over the number of looks that it
+    takes on average, or more, until the end of a range is called left falsely. Raises BadTest.
     """
 
     direction: Direction
     base_rate: Range | None = None
     traffic: Range | None = None
     share: Range | None = None
+    level: LevelRange | None = None
     dispersion: float = 1.0
     alpha: float = 1e-5
 
@@ -76,31 +86,41 @@ class DriftTest:
             raise BadTest(f"alpha must lie between 1e-12 and 1, not {self.alpha}.")
 
     @property
-    def level(self) -> float:
+    def found_from(self) -> float:
         """The log of the M from which there is drift."""
         return -math.log(self.alpha)
 
     @property
     def ranges(self) -> dict[Quantity, Range | None]:
         """By what they are of."""
-        return {Quantity.BASE_RATE: self.base_rate, Quantity.TRAFFIC: self.traffic, Quantity.SHARE: self.share}
+        level = None if self.level is None else self.level.ends
+        return {
+            Quantity.BASE_RATE: self.base_rate,
+            Quantity.TRAFFIC: self.traffic,
+            Quantity.SHARE: self.share,
+            Quantity.LEVEL: level,
+        }
+
+
+Logs = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class DriftEvidence:
-    """All that is kept between two checks, some 300 bytes as JSON.
+    """All that is kept between two checks, some 400 bytes as JSON.
 
     `below` and `above` are log M (0 or more, or what the last look left below it) by quantity; `share` is the range of
-    the share that they are about, as a new stage has another. `minutes`, `control` (exposures, events) and `treatment`
-    (exposures) are those since the last look before which no M was above 1: since the drift began, if one has; what is
-    further back than `MEMORY` fades.
+    the share that they are about, as a new stage has another. `minutes`, `control` (exposures, events), `values`
+    (control's number and sum of them) and `treatment` (exposures) are those since the last look before which no M was
+    above 1: since the drift began, if one has; what is further back than `MEMORY` fades.
     """
 
-    below: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    above: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    below: Logs = (0.0, 0.0, 0.0, 0.0)
+    above: Logs = (0.0, 0.0, 0.0, 0.0)
     share: Range | None = None
     minutes: float = 0.0
     control: tuple[float, float] = (0.0, 0.0)
+    values: tuple[float, float] = (0.0, 0.0)
     treatment: float = 0.0
     version: int = VERSION
 
@@ -113,53 +133,59 @@ class DriftEvidence:
             "share": None if self.share is None else list(self.share),
             "minutes": self.minutes,
             "control": list(self.control),
+            "values": list(self.values),
             "treatment": self.treatment,
         }
 
     @classmethod
     def from_json(cls, plain: Any) -> Self:
         """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
-        check_version(plain, VERSION)
+        version = check_version(plain, WITHOUT_LEVEL, VERSION)
         try:
-            base, traffic, share = map(float, plain["below"])
-            base_up, traffic_up, share_up = map(float, plain["above"])
             exposures, events = map(float, plain["control"])
+            units, total = (0.0, 0.0) if version == WITHOUT_LEVEL else map(float, plain["values"])
             read = cls(
-                below=(base, traffic, share),
-                above=(base_up, traffic_up, share_up),
+                below=_logs(plain["below"], version),
+                above=_logs(plain["above"], version),
                 share=None if plain["share"] is None else _range(plain["share"]),
                 minutes=float(plain["minutes"]),
                 control=(exposures, events),
+                values=(units, total),
                 treatment=float(plain["treatment"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadEvidence(f"Stored evidence of drift is damaged ({error}); start new evidence.") from error
-        numbers = (*read.below, *read.above, *(read.share or ()), read.minutes, *read.control, read.treatment)
-        if not all(math.isfinite(number) for number in numbers):
-            raise BadEvidence("Stored evidence of drift holds numbers that are not finite; start new evidence.")
+        numbers = (*read.below, *read.above, *(read.share or ()), read.minutes, *read.control, *read.values)
+        if not computable(*numbers, read.treatment):
+            raise BadEvidence("Stored evidence of drift holds numbers that can't be computed with; start new evidence.")
         return read
 
 
 @dataclass(frozen=True)
 class Departure:
-    """A quantity that is beyond its range now; `seen` is what it was of late."""
+    """A quantity that is beyond its range now; `seen` is what it was of late. `level` says of what a level is one."""
 
     quantity: Quantity
     above: bool
     seen: float
     planned: Range
+    level: LevelRange | None = None
 
     def __str__(self) -> str:
-        show = _per_minute if self.quantity is Quantity.TRAFFIC else percent
-        most = math.inf if self.quantity is Quantity.TRAFFIC else 1.0
-        low, high = (show(min(end, most)) for end in self.planned)
+        (low, high), seen = map(self._shown, self.planned), self._shown(self.seen)
         side = "above" if self.above else "below"
-        return f"{NAMES[self.quantity]} is {show(self.seen)}, {side} the {low} to {high} that the plan was made for"
+        name = NAMES[self.quantity] if self.level is None else f"control's {self.level.what}"
+        return f"{name} is {seen}, {side} the {low} to {high} that the plan was made for"
+
+    def _shown(self, value: float) -> str:
+        if self.level is not None:
+            return f"{value:.3g} {self.level.unit}".rstrip() if abs(value) < 1000 else f"{value:,.0f} {self.level.unit}"
+        return _per_minute(value) if self.quantity is Quantity.TRAFFIC else percent(min(value, 1.0))
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What has left its range. `incident`: control's own rate is far worse than planned."""
+    """What has left its range. `incident`: control itself does far worse than planned."""
 
     departures: tuple[Departure, ...] = ()
     incident: bool = False
@@ -183,14 +209,20 @@ NAMES = {
     Quantity.TRAFFIC: "traffic",
     Quantity.SHARE: "treatment's share of it",
 }
+OF_CONTROL = frozenset({Quantity.BASE_RATE, Quantity.LEVEL})
 
 
 def update(
-    test: DriftTest, evidence: DriftEvidence, minutes: float, control: Counts, treatment: Counts
+    test: DriftTest,
+    evidence: DriftEvidence,
+    minutes: float,
+    control: Counts,
+    treatment: Counts,
+    values: Sums = NOTHING,
 ) -> DriftEvidence:
     """The evidence after one more interval of that length. An interval without length changes nothing.
 
-    Raises BadTest for a length that is none.
+    `values` are control's, where a level is watched. Raises BadTest for a length that is none.
     """
     if not 0 <= minutes < math.inf:
         raise BadTest(f"An interval must last 0 minutes or more, not {minutes}.")
@@ -199,21 +231,22 @@ def update(
     below, above = list(evidence.below), list(evidence.above)
     if test.share != evidence.share:
         below[2] = above[2] = 0.0
-    for index, (down, up) in enumerate(_log_ratios(test, minutes, control, treatment)):
+    for index, (down, up) in enumerate(_log_ratios(test, minutes, control, treatment, values)):
         below[index] = _next(test, below[index], down)
         above[index] = _next(test, above[index], up)
     is_calm = max(*evidence.below, *evidence.above) <= 0
     kept = 0.0 if is_calm else math.exp(-minutes / MEMORY)
     return replace(
         evidence,
-        below=(below[0], below[1], below[2]),
-        above=(above[0], above[1], above[2]),
+        below=(below[0], below[1], below[2], below[3]),
+        above=(above[0], above[1], above[2], above[3]),
         share=test.share,
         minutes=evidence.minutes * kept + minutes,
         control=(
             evidence.control[0] * kept + control.exposures,
             evidence.control[1] * kept + control.events,
         ),
+        values=(evidence.values[0] * kept + values.units, evidence.values[1] * kept + values.total),
         treatment=evidence.treatment * kept + treatment.exposures,
     )
 
@@ -222,7 +255,7 @@ def judge(test: DriftTest, evidence: DriftEvidence) -> Drift:
     """What is beyond its range now."""
     found = tuple(_departures(test, evidence))
     worse = test.direction is Direction.INCREASE
-    incident = any(one.quantity is Quantity.BASE_RATE and one.above is worse for one in found)
+    incident = any(one.quantity in OF_CONTROL and one.above is worse for one in found)
     return Drift(found, incident)
 
 
@@ -239,7 +272,7 @@ def weigh(verdict: Verdict, drift: Drift, *, compared: bool) -> Verdict:
     if not drift.incident:
         return said
     if verdict.outcome is Outcome.PASS:
-        why = f"Held: {drift.why} Both arms fail alike, which proves nothing about treatment. {verdict.why}"
+        why = f"Held: {drift.why} Both arms do badly alike, which proves nothing about treatment. {verdict.why}"
         return replace(said, outcome=Outcome.INCONCLUSIVE, why=why)
     if verdict.outcome is Outcome.FAIL and not compared:
         why = f"Held instead of rolled back: {drift.why} That hits both arms. {verdict.why}"
@@ -258,7 +291,9 @@ def share_within(planned: float, factor: float) -> Range:
     return odds / factor / (1 + odds / factor), odds * factor / (1 + odds * factor)
 
 
-def _log_ratios(test: DriftTest, minutes: float, control: Counts, treatment: Counts) -> Iterator[tuple[float, float]]:
+def _log_ratios(
+    test: DriftTest, minutes: float, control: Counts, treatment: Counts, values: Sums
+) -> Iterator[tuple[float, float]]:
     """For each quantity, the log LR of "below its range" and of "above it"."""
     most = MOST_A_MINUTE * minutes
     both = control.exposures + treatment.exposures
@@ -279,6 +314,8 @@ def _log_ratios(test: DriftTest, minutes: float, control: Counts, treatment: Cou
         low, high = test.share
         down, up = _binomial(treatment.exposures, both, low, BELOW), _binomial(treatment.exposures, both, high, ABOVE)
         yield min(down, most), min(up, most)
+    down, up = (0.0, 0.0) if test.level is None else test.level.log_ratios(values)
+    yield down / test.dispersion, up / test.dispersion
 
 
 def _poisson(events: int, expected: float, bet: float) -> float:
@@ -291,7 +328,7 @@ def _binomial(some: int, of: int, share: float, bet: float) -> float:
 
 
 def _next(test: DriftTest, log_m: float, log_lr: float) -> float:
-    return min(max(log_m, 0.0) + log_lr, test.level + HEADROOM)
+    return min(max(max(log_m, 0.0) + log_lr, LEAST), test.found_from + HEADROOM)
 
 
 def _departures(test: DriftTest, evidence: DriftEvidence) -> Iterator[Departure]:
@@ -299,11 +336,15 @@ def _departures(test: DriftTest, evidence: DriftEvidence) -> Iterator[Departure]
         if planned is None or (quantity is Quantity.SHARE and planned != evidence.share):
             continue
         for logs, above in ((evidence.below, False), (evidence.above, True)):
-            if logs[index] >= test.level:
-                yield Departure(quantity, above, _seen(evidence, quantity), planned)
+            if logs[index] >= test.found_from:
+                level = test.level if quantity is Quantity.LEVEL else None
+                yield Departure(quantity, above, _seen(evidence, quantity, level), planned, level)
 
 
-def _seen(evidence: DriftEvidence, quantity: Quantity) -> float:
+def _seen(evidence: DriftEvidence, quantity: Quantity, level: LevelRange | None) -> float:
+    if level is not None:
+        units, total = evidence.values
+        return level.shown(total / units) if units else 0.0
     exposures, events = evidence.control
     both = exposures + evidence.treatment
     if quantity is Quantity.BASE_RATE:
@@ -315,6 +356,11 @@ def _seen(evidence: DriftEvidence, quantity: Quantity) -> float:
 
 def _per_minute(requests: float) -> str:
     return f"{requests:,.3g}/min" if requests < 1000 else f"{requests:,.0f}/min"
+
+
+def _logs(plain: Any, version: int) -> Logs:
+    base, traffic, share, level = (*plain, 0.0) if version == WITHOUT_LEVEL else plain
+    return float(base), float(traffic), float(share), float(level)
 
 
 def _range(plain: Any) -> Range:

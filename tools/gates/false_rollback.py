@@ -12,8 +12,8 @@ once. E overshoots the level, by a factor of exp(0.583·σ) where a look adds N(
 
 For rates and latencies τ·I is taken to be lognormal with the median and the ninth decile that the calculators were
 calibrated to, I being the Kullback-Leibler rate of δ, for latencies half the square of what a standard deviation pays.
-The bets on rates are raised near the level, so that they overshoot it by next to nothing however long a look is.
-Where events are common the gate is more careful than that, and fewer are rolled back.
+The bets on rates are raised near the level, so that they overshoot it by next to nothing however long a look is; where
+events are common they are not.
 For means δ is half-normal in standard errors, and Z lies beyond what the level needs with the chance that the
 calculators were calibrated to; later starts are mixtures of their own. Values that are skewed make that gate more
 careful, too.
@@ -30,6 +30,7 @@ import numpy as np
 from tools.gates import calculators, means
 from tools.gates.amounts import LATENCY_HARM, MEAN_HARM, LatencyTraffic, MeanTraffic, latency_pace
 from tools.gates.calculators import Traffic
+from tools.gates.counts import COMMON
 from tools.gates.judging import BURN_IN_STAKE, OVERSHOOT, harm_prior
 from tools.gates.latency import latency_prior
 from tools.gates.schedule import Schedule, Watched, counted
@@ -44,6 +45,8 @@ SIZES = np.array([NORMAL.inv_cdf(0.5 + (step + 0.5) / 128) for step in range(64)
 LEFT_OF_RATES = 1 / math.sqrt(OVERSHOOT)
 # By how many standard deviations of a look a normal walk overshoots a level.
 OVERSHOT = 0.583
+# What of that was measured where events are common: the bet that wins is only a part of the money.
+OVERSHOT_BY_COMMON = 0.65
 
 Spans = Sequence[tuple[float, float]]
 """Share and minutes of each stage that is counted."""
@@ -73,11 +76,13 @@ def false_rollback(schedule: Schedule, minutes: Sequence[float]) -> Chance:
 
 
 def _false(schedule: Schedule, one: Watched, spans: Spans) -> float:
-    """α·w · Σ_δ π(δ)·P_δ(caught by the end)."""
+    """α·w · Σ_δ π(δ)·P_δ(caught by the end); nothing is where no stage has a control."""
+    if not spans:
+        return 0.0
     alpha = schedule.alpha_rollback * schedule.weight
     match one.traffic(0.5):
         case Traffic():
-            caught = LEFT_OF_RATES * _rate_caught(one, spans, -math.log(alpha))
+            caught = _rate_caught(one, spans, -math.log(alpha), schedule.check_every)
         case MeanTraffic():
             caught = _mean_caught(one, spans, -math.log(alpha), schedule.check_every)
         case LatencyTraffic():
@@ -85,7 +90,7 @@ def _false(schedule: Schedule, one: Watched, spans: Spans) -> float:
     return alpha * (1 - BURN_IN_STAKE) * caught
 
 
-def _rate_caught(one: Watched, spans: Spans, level: float) -> float:
+def _rate_caught(one: Watched, spans: Spans, level: float, look: float) -> float:
     prior = harm_prior(one.margin)
     nats = np.zeros(len(prior.factors))
     ratios = one.direction.away(prior.factors)
@@ -93,8 +98,14 @@ def _rate_caught(one: Watched, spans: Spans, level: float) -> float:
         traffic = one.traffic(share)
         assert isinstance(traffic, Traffic), "a rate's traffic"
         nats += length * np.array([calculators.information(traffic, float(ratio)) for ratio in ratios])
-    median = level + calculators.HARM_MEDIAN + calculators.HARM_OVERSHOOT * np.log(prior.factors)
-    return _of_bets(prior, nats, median, level + calculators.HARM_P90)
+    longest, _ = max(spans, key=lambda span: span[1])
+    typical = one.traffic(longest)
+    assert isinstance(typical, Traffic), "a rate's traffic"
+    beyond = [calculators.beyond_harm(typical, float(ratio)) for ratio in ratios]
+    median, late = (level + np.array(each) for each in zip(*((nat.median, nat.p90) for nat in beyond), strict=True))
+    raised = typical.base_rate < COMMON
+    left = LEFT_OF_RATES if raised else _left(_a_look(nats, spans, look)) ** OVERSHOT_BY_COMMON
+    return _of_bets(prior, nats, median, late, left)
 
 
 def _latency_caught(one: Watched, spans: Spans, level: float, look: float) -> float:
@@ -106,8 +117,12 @@ def _latency_caught(one: Watched, spans: Spans, level: float, look: float) -> fl
         pace = latency_pace(traffic, 1.0)
         nats += length * np.concatenate([pace.shift_pull, pace.tail_pull]) ** 2 / 2
     median = np.full(len(nats), level + LATENCY_HARM[0])
-    a_look = nats / max(sum(length for _, length in spans), 1e-9) * look
-    return _of_bets(prior, nats, median, level + LATENCY_HARM[1], _left(a_look))
+    return _of_bets(prior, nats, median, level + LATENCY_HARM[1], _left(_a_look(nats, spans, look)))
+
+
+def _a_look(nats: Floats, spans: Spans, look: float) -> Floats:
+    """What one look brings of all these nats."""
+    return np.asarray(nats / max(sum(length for _, length in spans), 1e-9) * look)
 
 
 def _left(nats: Floats) -> Floats:
@@ -115,7 +130,9 @@ def _left(nats: Floats) -> Floats:
     return np.asarray(np.exp(-OVERSHOT * np.sqrt(2 * nats)))
 
 
-def _of_bets(prior: Prior, nats: Floats, median: Floats, ninth_decile: float, left: Floats | float = 1.0) -> float:
+def _of_bets(
+    prior: Prior, nats: Floats, median: Floats, ninth_decile: Floats | float, left: Floats | float = 1.0
+) -> float:
     """With so much information for each bet (G,), of whose chances `left` is left."""
     spread = np.log(ninth_decile / median) / NINTH_DECILE
     deviations = np.log(np.maximum(nats, 1e-9) / median) / spread

@@ -1,7 +1,7 @@
 """What count tests share: their levels, their three books, and how evidence becomes a verdict."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -18,9 +18,10 @@ from tools.gates.wealth import LARGEST_LOG_E, BadEvidence, Floats, Ledger, Prior
 BURN_IN_STAKE = 0.03
 # Evidence of harm from this far beyond a rollback on is given up for reaching it earlier. At 1 the false rollbacks of a
 # busy day would be all that are promised; this leaves them room for what is only estimated, such as the dispersion.
-OVERSHOOT = 1.25
-# A boost is worth its time only where one interval may bring the rollback: from this part of the evidence on.
-BOOST_FROM = 0.05
+OVERSHOOT = 1.1
+# A boost is worth its time only where one interval may bring the rollback, which it may from so many nats away: some
+# wherever it is, more for each unit of the variance of treatment's events in the interval, and no more than the most.
+REACH, REACH_BY_VARIANCE, FURTHEST = 3.0, 2.0, 9.0
 # Evidence of safety is kept to e³ times what a proof needs, so that a harm that starts later undoes it within minutes.
 SAFE_LOG_HEADROOM = 3.0
 # More than anybody counts; with products of much larger numbers the arithmetic of the tests would overflow.
@@ -189,15 +190,23 @@ class Likelihood(Protocol):
         ...
 
 
-class Chances(Protocol):
-    """What an interval might have brought were there no harm, given its exposures and its number of events."""
+@dataclass(frozen=True)
+class Chances:
+    """What an interval of each of N tests might have brought were there no harm, given exposures and number of events.
 
-    def __call__(self, which: NDArray[np.intp], factors: Floats) -> tuple[Floats, Floats]:
-        """For the M tests `which`, the log probabilities (M, O) of some outcomes and the log LR (M, O, G) in each.
+    `of` takes M of the tests and G factors, and gives the log probabilities (M, O) of some outcomes and the log LR
+    (M, O, G) in each; any of the outcomes will do, those that speak for harm are the useful ones. They can be told
+    for the tests `known` (N,); `variance` (N,) is that of treatment's events. All the bets must be fair or worse.
+    """
 
-        Any of the outcomes will do, those that speak for harm are the useful ones. All the bets must be fair or worse.
-        """
-        ...
+    of: Callable[[NDArray[np.intp], Floats], tuple[Floats, Floats]]
+    known: NDArray[np.bool_]
+    variance: Floats
+
+
+def together(harm_log_e: Floats, burn_in_log_e: Floats) -> Floats:
+    """Evidence of harm after and during burn-in, as logs."""
+    return np.asarray(np.logaddexp(math.log1p(-BURN_IN_STAKE) + harm_log_e, math.log(BURN_IN_STAKE) + burn_in_log_e))
 
 
 @dataclass(frozen=True)
@@ -216,12 +225,7 @@ class Books:
     @property
     def harm_log_e(self) -> float:
         """Evidence of harm, after and during burn-in together, as a log."""
-        return float(
-            np.logaddexp(
-                math.log1p(-BURN_IN_STAKE) + self.harm.log_e,
-                math.log(BURN_IN_STAKE) + self.burn_in.log_e,
-            )
-        )
+        return float(together(np.array(self.harm.log_e), np.array(self.burn_in.log_e)))
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict, exact."""
@@ -246,54 +250,85 @@ def advance_books(
     *,
     burning_in: bool,
     chances: Chances | None = None,
-    known: NDArray[np.bool_] | None = None,
 ) -> list[Books]:
     """The books of N tests after one interval each; they must have direction, margin and burn-in margin in common.
 
-    `safe_null` is the relative rate that safety is proven against. With `chances`, which can be told for the tests
-    `known` (N,), evidence beyond what a rollback needs is spent on reaching it (`wealth.log_boost`), and given up where
-    it comes all the same (`cut`).
+    `safe_null` is the relative rate that safety is proven against. With `chances` evidence beyond what a rollback needs
+    is spent on reaching it (`wealth.log_boost`), and given up where it comes all the same (`cut`).
     """
     warming, settled = _questions(tests[0].margin, tests[0].direction)
     phi = np.array([test.dispersion for test in tests])
     if burning_in:
         ledger = Ledger.of([(one.burn_in,) for one in books])
-        log_lr, information = likelihood(tests[0].direction.away(np.array([tests[0].burn_in_margin])), warming.factors)
-        ledger.advance(warming, log_lr / phi[:, None, None], information / phi[:, None])
+        settle(ledger, warming, tests[0].direction.away(np.array([tests[0].burn_in_margin])), phi, likelihood)
         return [Books(one.harm, after, one.safe) for one, (after,) in zip(books, ledger.books(), strict=True)]
-    ledger, log_caps = Ledger.of([(one.harm, one.safe) for one in books]), np.full(len(books), np.inf)
-    if chances is not None and known is not None:
-        # Where events come in bursts, what the null would bring is not known.
-        log_caps = _boost(ledger, books, tests, known & (phi == 1), chances, settled.factors[0])
-    log_lr, information = likelihood(np.array((1.0, safe_null)), settled.factors)
-    ledger.advance(settled, log_lr / phi[:, None, None], information / phi[:, None])
-    ledger.log_started[:, 0] = cut(ledger.log_started[:, 0], ledger.log_reserve[:, 0], log_caps)
-    ledger.cap(1, SAFE_LOG_HEADROOM - np.log([test.alpha_safe for test in tests]))
+    ledger, boosting = Ledger.of([(one.harm, one.safe) for one in books]), None
+    if chances is not None:
+        levels = np.array([test.alpha_rollback for test in tests])
+        boosting = Boosting(chances, levels, lambda near: np.array([books[one].burn_in.log_e for one in near]))
+    settle(ledger, settled, np.array((1.0, safe_null)), phi, likelihood, boosting)
+    cap_safety(ledger, 1, np.array([test.alpha_safe for test in tests]))
     return [Books(harm, one.burn_in, safe) for one, (harm, safe) in zip(books, ledger.books(), strict=True)]
 
 
-def _boost(
+@dataclass(frozen=True)
+class Boosting:
+    """What it takes to raise the bets on harm of N tests.
+
+    `levels` (N,) are those of a rollback, and `burn_in_log_e` the log evidence of some tests' burn-in.
+    """
+
+    chances: Chances
+    levels: Floats
+    burn_in_log_e: Callable[[NDArray[np.intp]], Floats]
+
+
+def settle(
     ledger: Ledger,
-    books: Sequence[Books],
-    tests: Sequence[Levels],
-    known: NDArray[np.bool_],
-    chances: Chances,
-    factors: Floats,
-) -> Floats:
+    prior: Prior,
+    nulls: Floats,
+    dispersion: Floats,
+    likelihood: Likelihood,
+    boosting: Boosting | None = None,
+) -> None:
+    """One interval of N tests that ask the Q questions of the stacked `prior`, with φ (N,); `ledger` holds their books.
+
+    With `boosting` the first question is about harm: its bets are raised before, and cut after the interval.
+    """
+    log_caps = None if boosting is None else _boost(ledger, boosting, dispersion, prior)
+    log_lr, information = likelihood(nulls, prior.factors)
+    ledger.advance(prior, log_lr / dispersion[:, None, None], information / dispersion[:, None])
+    if log_caps is not None:
+        ledger.log_started[:, 0] = cut(ledger.log_started[:, 0], ledger.log_reserve[:, 0], log_caps)
+
+
+def _boost(ledger: Ledger, boosting: Boosting, dispersion: Floats, prior: Prior) -> Floats:
     """Raises the bets on harm, and gives the logs of what they may hold afterwards (N,): infinity where none rose."""
-    log_e, found = log_total(ledger.log_started[:, 0], ledger.log_reserve[:, 0]), np.full(len(books), np.inf)
-    levels = np.array([test.alpha_rollback for test in tests])
-    (near,) = np.nonzero(known & (log_e > math.log(BOOST_FROM) - np.log(levels)))
+    chances, reach = boosting.chances, _reach(boosting.chances.variance)
+    log_e = log_total(ledger.log_started[:, 0], ledger.log_reserve[:, 0])
+    # Where events come in bursts, what the null would bring is not known.
+    known, found = chances.known & (dispersion == 1), np.full(len(log_e), np.inf)
+    (near,) = np.nonzero(known & (log_e > -reach - np.log(boosting.levels)))
     if not len(near):
         return found
-    log_caps = log_harm_cap(levels[near], np.array([books[one].burn_in.log_e for one in near.tolist()]))
-    worth = boostable(log_e[near], log_caps)
+    log_caps = log_harm_cap(boosting.levels[near], boosting.burn_in_log_e(near))
+    worth = boostable(log_e[near], log_caps, reach[near])
     near, log_caps = near[worth], log_caps[worth]
     if len(near):
-        boosts = log_boost(ledger.log_started[near, 0], ledger.log_reserve[near, 0], log_caps, *chances(near, factors))
+        outcomes = chances.of(near, prior.factors[0])
+        boosts = log_boost(ledger.log_started[near, 0], ledger.log_reserve[near, 0], log_caps, *outcomes)
         ledger.log_started[near, 0] += boosts[:, None]
         found[near] = np.where(boosts > 0, log_caps, np.inf)
     return found
+
+
+def _reach(variance: Floats) -> Floats:
+    return np.asarray(np.minimum(REACH + REACH_BY_VARIANCE * variance, FURTHEST))
+
+
+def cap_safety(ledger: Ledger, question: int, levels: Floats) -> None:
+    """Keeps evidence of safety to what proofs at these `levels` (N,) need and e³ times that."""
+    ledger.cap(question, SAFE_LOG_HEADROOM - np.log(levels))
 
 
 def cut(log_started: Floats, log_reserve: Floats, log_caps: Floats) -> Floats:
@@ -315,9 +350,9 @@ def log_harm_cap(alpha_rollback: float | Floats, burn_in_log_e: Floats) -> Float
         return np.asarray(np.log(np.maximum(beyond, 0.0)))
 
 
-def boostable(harm_log_e: Floats, log_cap: Floats) -> NDArray[np.bool_]:
+def boostable(harm_log_e: Floats, log_cap: Floats, reach: float | Floats = REACH) -> NDArray[np.bool_]:
     """Whether a boost is worth its time now; once there is proof it has none."""
-    return np.asarray((math.log(BOOST_FROM) < harm_log_e - log_cap) & (harm_log_e < log_cap - math.log(OVERSHOOT)))
+    return np.asarray((-reach < harm_log_e - log_cap) & (harm_log_e < log_cap - math.log(OVERSHOOT)))
 
 
 @lru_cache(maxsize=256)
@@ -353,6 +388,8 @@ class Question:
 def decide(test: Levels, books: Books, numbers: Verdict, question: Question) -> Verdict:
     """`numbers` with outcome, harm, evidence and sentence filled in. Harm is asked first: it outweighs any proof.
 
+    What was measured lately is left out where there is no harm.
+
     Raises BadEvidence for books that hold no numbers, which would be neither above a level nor below it.
     """
     harm_e, safe_e = _e_value(books.harm_log_e), _e_value(books.safe.log_e)
@@ -362,6 +399,7 @@ def decide(test: Levels, books: Books, numbers: Verdict, question: Question) -> 
         harm=harm,
         harm_e=harm_e,
         safe_e=safe_e,
+        lately=None if harm is Harm.NONE else numbers.lately,
         min_sample=test.min_sample,
         pause_from=level_of(test.alpha_pause),
         rollback_from=level_of(test.alpha_rollback),

@@ -48,12 +48,12 @@ from tools.gates.histograms import (
     survival_if_slower,
 )
 from tools.gates.judging import (
-    SAFE_LOG_HEADROOM,
     Books,
     Direction,
     Question,
     boostable,
     burn_in_prior,
+    cap_safety,
     check_levels,
     check_margin,
     check_version,
@@ -62,11 +62,25 @@ from tools.gates.judging import (
     log_harm_cap,
     safe_prior,
 )
+from tools.gates.means import Sums
+from tools.gates.onset import NO_ONSET, Onset
 from tools.gates.scores import FINEST_SPREAD, TINY, Score, Tally, make_score
 from tools.gates.verdict import NoData, Outcome, Verdict, no_data
-from tools.gates.wealth import RESERVE_HALF_LIFE, BadEvidence, Floats, Ledger, Prior, Wealth, log_boost, log_total
+from tools.gates.wealth import (
+    RESERVE_HALF_LIFE,
+    BadEvidence,
+    Floats,
+    Ledger,
+    Prior,
+    Wealth,
+    computable,
+    log_boost,
+    log_total,
+)
 
-VERSION = 1
+VERSION = 2
+WITHOUT_ONSET = 1
+"""Before it was kept since when treatment does harm."""
 SMALLEST_SAMPLE = 200
 # The share of the money on the tail's bets; the slow-downs of the tail that it is on lie around TYPICAL_TAIL.
 TAIL_SHARE, TAIL, TYPICAL_TAIL = 0.06, 0.05, 1.5
@@ -124,6 +138,7 @@ class LatencyEvidence:
 
     `past` are control's latencies so far, from which the next interval's scores are made; `matched` the weighted sums
     of both arms' means (of their log-middles without sums) and of the weights, which compare within each interval.
+    `onset` are the latencies (or log-middles) since the harm began that is going on, if one is.
     """
 
     test: tuple[tuple[float, ...], float, bool, float]
@@ -134,6 +149,7 @@ class LatencyEvidence:
     warming_control: int = 0
     warming_treatment: int = 0
     matched: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    onset: Onset[Sums] = NO_ONSET
     intervals: int = 0
     version: int = VERSION
 
@@ -156,13 +172,14 @@ class LatencyEvidence:
             "past": self.past.to_json(),
             "requests": [self.control, self.treatment, self.warming_control, self.warming_treatment],
             "matched": list(self.matched),
+            "onset": self.onset.to_json(),
             "intervals": self.intervals,
         }
 
     @classmethod
     def from_json(cls, plain: Any) -> Self:
         """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
-        check_version(plain, VERSION)
+        version = check_version(plain, WITHOUT_ONSET, VERSION)
         try:
             edges = (*(float(edge) for edge in plain["edges"]), math.inf)
             margin, books = float(plain["margin"]), plain["books"]
@@ -170,8 +187,8 @@ class LatencyEvidence:
             named = zip(("harm", "burn_in", "safe"), _priors(margin), strict=True)
             control, treatment, warming_control, warming_treatment = (int(number) for number in plain["requests"])
             slower, faster, weight = (float(number) for number in plain["matched"])
-            if not all(map(math.isfinite, (slower, faster, weight))):
-                raise BadEvidence("Stored evidence holds sums that are not finite; start new evidence.")
+            if not computable(slower, faster, weight):
+                raise BadEvidence("Stored evidence holds sums that can't be computed with; start new evidence.")
             return cls(
                 test=(edges, margin, bool(plain["sums"]), float(plain["burn_in_margin"])),
                 books=Books(*(Wealth.from_json(books[name], prior) for name, prior in named)),
@@ -181,6 +198,7 @@ class LatencyEvidence:
                 warming_control=warming_control,
                 warming_treatment=warming_treatment,
                 matched=(slower, faster, weight),
+                onset=NO_ONSET if version == WITHOUT_ONSET else Onset.from_json(plain["onset"], Sums.from_json),
                 intervals=int(plain["intervals"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -256,14 +274,31 @@ def judge(test: LatencyTest, evidence: LatencyEvidence) -> Verdict:
         treatment_n=evidence.treatment,
         control_n=evidence.control,
     )
+    lately, since = evidence.onset.lately(control + treatment), ""
+    if lately is not None:
+        of_control, of_treatment = (arm.mean for arm in lately)
+        since = _facts(lately[0].units, lately[1].units, _shown(test, of_treatment, of_control))
+        numbers = replace(numbers, lately=(of_treatment, of_control) if test.sums else None)
     shown = "" if means[0] is None or means[1] is None else f", means {means[0]:.4g} and {means[1]:.4g}"
-    times = "" if ratio is None else f", ×{ratio:.3g}"
     question = Question(
-        facts=f"latencies of {treatment:,} treatment and {control:,} control requests{shown}{times}",
+        facts=_facts(control, treatment, shown + ("" if ratio is None else f", ×{ratio:.3g}")),
         safe=f"it is below ×{test.margin:.3g}",
         burning_in=warming,
+        lately=since,
     )
     return decide(test, evidence.books, numbers, question)
+
+
+def _facts(control: int, treatment: int, shown: str) -> str:
+    return f"latencies of {treatment:,} treatment and {control:,} control requests{shown}"
+
+
+def _shown(test: LatencyTest, treatment: float, control: float) -> str:
+    """Of the arms' mean latencies, or of the means of their log-middles."""
+    if not test.sums:
+        return f", ×{math.exp(treatment - control):.3g}"
+    times = f", ×{treatment / control:.3g}" if control > 0 else ""
+    return f", means {treatment:.4g} and {control:.4g}{times}"
 
 
 def check_same_test(test: LatencyTest, evidence: LatencyEvidence) -> None:
@@ -410,8 +445,10 @@ def _check_interval(interval: Interval) -> None:
             )
 
 
-_Paid = tuple[Books, Tally, tuple[float, float, float]]
-"""What an interval makes of books, of control's latencies so far, and of the matched sums."""
+_Paid = tuple[Books, Tally, tuple[float, float, float], Onset[Sums]]
+"""What an interval makes of books, of control's latencies so far, of the matched sums, and of the onset."""
+Seen = tuple[Tally, Tally, Tally]
+"""Control's latencies before an interval, control's and treatment's in it."""
 
 
 def _counted(interval: Interval, paid: _Paid) -> LatencyEvidence:
@@ -419,7 +456,7 @@ def _counted(interval: Interval, paid: _Paid) -> LatencyEvidence:
     settled, warming = (control, treatment), (0, 0)
     if interval.burning_in:
         settled, warming = warming, settled
-    books, past, matched = paid
+    books, past, matched, onset = paid
     return LatencyEvidence(
         test=evidence.test,
         books=books,
@@ -429,6 +466,7 @@ def _counted(interval: Interval, paid: _Paid) -> LatencyEvidence:
         warming_control=evidence.warming_control + warming[0],
         warming_treatment=evidence.warming_treatment + warming[1],
         matched=matched,
+        onset=onset,
         intervals=evidence.intervals + 1,
     )
 
@@ -436,7 +474,7 @@ def _counted(interval: Interval, paid: _Paid) -> LatencyEvidence:
 def _unpaid(interval: Interval) -> _Paid:
     """Of an interval that has nothing to compare."""
     evidence = interval.evidence
-    return evidence.books, evidence.past + Tally.of(interval.control), evidence.matched
+    return evidence.books, evidence.past + Tally.of(interval.control), evidence.matched, evidence.onset
 
 
 def _paid(intervals: Sequence[Interval]) -> Iterator[_Paid]:
@@ -446,27 +484,47 @@ def _paid(intervals: Sequence[Interval]) -> Iterator[_Paid]:
     control = Tally.of_all([one.control for one in intervals])
     treatment = Tally.of_all([one.treatment for one in intervals])
     phi = np.array([one.test.dispersion for one in intervals])
-    harm, burn_in, safe = _priors(test.margin)
     warmth = Ledger.of([(one.burn_in,) for one in books])
     if intervals[0].burning_in:
-        _advance(warmth, burn_in, _burn_in_bets(test, past, control, treatment), phi)
+        _advance(warmth, burn_in_prior(), _burn_in_bets(test, past, control, treatment), phi)
         after = [Books(one.harm, warmed, one.safe) for one, (warmed,) in zip(books, warmth.books(), strict=True)]
-        return zip(after, (past + control).apart(), (one.evidence.matched for one in intervals), strict=True)
+        evidence = [one.evidence for one in intervals]
+        matched, onsets = [one.matched for one in evidence], [one.onset for one in evidence]
+        return zip(after, (past + control).apart(), matched, onsets, strict=True)
     harms, proofs = Ledger.of([(one.harm,) for one in books]), Ledger.of([(one.safe,) for one in books])
-    bets = harm_bets(test, past, control, treatment)
-    levels = np.array([one.test.alpha_rollback for one in intervals])
-    boosts = boost(levels, phi, bets, harms.log_started[:, 0], harms.log_reserve[:, 0], warmth.log_e[:, 0])
-    harms.log_started += boosts[:, None, None]
-    _advance(harms, harm, (bets.log_lr, bets.information), phi)
-    log_caps = np.where(boosts > 0, log_harm_cap(levels, warmth.log_e[:, 0]), np.inf)
-    harms.log_started[:, 0] = cut(harms.log_started[:, 0], harms.log_reserve[:, 0], log_caps)
-    proving = safe_bets(test, past, control, treatment)
-    _advance(proofs, safe, (proving.log_lr, proving.information), phi)
-    proofs.cap(0, SAFE_LOG_HEADROOM - np.log([one.test.alpha_safe for one in intervals]))
+    levels, safe_levels = np.array([(one.test.alpha_rollback, one.test.alpha_safe) for one in intervals]).T
+    steps = settle_harm(test, harms, (past, control, treatment), phi, levels, warmth.log_e[:, 0])
+    settle_safety(test, proofs, (past, control, treatment), phi, safe_levels)
     rows = zip(books, harms.books(), proofs.books(), strict=True)
     after = [Books(harmed, one.burn_in, proven) for one, (harmed,), (proven,) in rows]
-    matched = _matched(test, [one.evidence.matched for one in intervals], control, treatment)
-    return zip(after, (past + control).apart(), matched, strict=True)
+    matching = _matched(test, [one.evidence.matched for one in intervals], control, treatment)
+    began = _onsets(test, [one.evidence.onset for one in intervals], steps, control, treatment)
+    return zip(after, (past + control).apart(), matching, began, strict=True)
+
+
+def settle_harm(
+    test: LatencyTest, ledger: Ledger, seen: Seen, dispersion: Floats, levels: Floats, burn_in_log_e: Floats
+) -> Floats:
+    """One comparable interval of the books on harm of N tests, with φ, a rollback's level and evidence of burn-in (N,).
+
+    `seen` are control's latencies before, then both arms' in the interval. The answer is the log likelihood ratio of a
+    slow-down by about the margin (N,).
+    """
+    bets = harm_bets(test, *seen)
+    boosts = boost(levels, dispersion, bets, ledger.log_started[:, 0], ledger.log_reserve[:, 0], burn_in_log_e)
+    ledger.log_started += boosts[:, None, None]
+    _advance(ledger, latency_prior(test.margin), (bets.log_lr, bets.information), dispersion)
+    log_caps = np.where(boosts > 0, log_harm_cap(levels, burn_in_log_e), np.inf)
+    ledger.log_started[:, 0] = cut(ledger.log_started[:, 0], ledger.log_reserve[:, 0], log_caps)
+    at_margin = int(np.argmin(np.abs(_shift_prior(test.margin).factors - test.margin)))
+    return np.asarray(bets.log_lr[:, at_margin] / dispersion)
+
+
+def settle_safety(test: LatencyTest, ledger: Ledger, seen: Seen, dispersion: Floats, levels: Floats) -> None:
+    """As `settle_harm`, of the books on safety; `levels` (N,) are those of its proof."""
+    bets = safe_bets(test, *seen)
+    _advance(ledger, safe_prior(test.margin), (bets.log_lr, bets.information), dispersion)
+    cap_safety(ledger, 0, levels)
 
 
 def _advance(ledger: Ledger, prior: Prior, bets: tuple[Floats, Floats], phi: Floats) -> None:
@@ -535,6 +593,21 @@ def _matched(
     added = weight * _typical(test, treatment), weight * _typical(test, control), weight
     columns = np.array(before).T + added
     return zip(*columns.tolist(), strict=True)
+
+
+def _onsets(
+    test: LatencyTest, before: Sequence[Onset[Sums]], steps: Floats, control: Tally, treatment: Tally
+) -> Iterator[Onset[Sums]]:
+    arms = zip(_values(test, control), _values(test, treatment), strict=True)
+    return (onset.after(step, *both) for onset, step, both in zip(before, steps.tolist(), arms, strict=True))
+
+
+def _values(test: LatencyTest, arm: Tally) -> Iterator[Sums]:
+    """Each test's latencies, or log-middles without sums."""
+    middles = layout(test.edges).log_middle
+    totals = (arm.total, arm.squares) if test.sums else (arm.counts @ middles, arm.counts @ middles**2)
+    columns = (arm.requests.astype(int), *totals)
+    return (Sums(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
 
 
 def _typical(test: LatencyTest, arm: Tally) -> Floats:

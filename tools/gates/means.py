@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Self
 
+from tools.gates.dispersion import cautious
 from tools.gates.judging import (
     BadCounts,
     BadTest,
@@ -33,10 +34,15 @@ from tools.gates.judging import (
     check_version,
     decide,
 )
+from tools.gates.onset import NO_ONSET, Onset, step_of_difference
 from tools.gates.verdict import NoData, Outcome, Verdict, no_data
-from tools.gates.wealth import BadEvidence, Wealth
+from tools.gates.wealth import BadEvidence, Wealth, computable
 
-VERSION = 1
+VERSION = 3
+WITHOUT_ONSET = 1
+"""Before it was kept since when treatment does harm."""
+WITHOUT_UNPROVEN = 2
+"""Before it was kept what proves no safety."""
 SMALLEST_SAMPLE = 200
 # The share of the money on what has been seen from the start; the rest is on later starts, 1/(n·(n + 1)) on the nth.
 FROM_THE_START = 0.8
@@ -71,6 +77,11 @@ class Sums:
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(self.units + other.units, self.total + other.total, self.squares + other.squares)
+
+    @property
+    def exposures(self) -> int:
+        """The units."""
+        return self.units
 
     @property
     def mean(self) -> float:
@@ -195,7 +206,7 @@ class Matched:
         except (TypeError, ValueError, OverflowError) as error:
             raise BadEvidence(f"Stored sums are damaged ({error}); start new evidence.") from error
         numbers = treatment, control, treatment_noise, control_noise, weight, units
-        if not all(map(math.isfinite, numbers)) or min(numbers[2:]) < 0:
+        if not computable(*numbers) or min(numbers[2:]) < 0:
             raise BadEvidence("Stored sums are damaged; start new evidence.")
         return cls(*numbers)
 
@@ -205,7 +216,8 @@ class MeanEvidence:
     """All that is kept between two checks: moments, some 2 KB as JSON at most. It may be carried from stage to stage.
 
     `matched` compares the arms since the start, `starts` is what it was at later starts, `dropped` how many of those
-    are forgotten. `warming…` is what was seen while burning in.
+    are forgotten. `unproven` is the part of `matched` that proves no safety. `warming…` is what was seen while burning
+    in. `onset` is what was seen since the harm began that is going on, if one is.
     """
 
     test: tuple[str, float, float]
@@ -214,9 +226,11 @@ class MeanEvidence:
     matched: Matched = Matched()
     starts: tuple[Matched, ...] = ()
     dropped: int = 0
+    unproven: Matched = Matched()
     warming_control: Sums = NOTHING
     warming_treatment: Sums = NOTHING
     warming: Matched = Matched()
+    onset: Onset[Sums] = NO_ONSET
     intervals: int = 0
     version: int = VERSION
 
@@ -235,16 +249,18 @@ class MeanEvidence:
             "matched": self.matched.to_json(),
             "starts": [start.to_json() for start in self.starts],
             "dropped": self.dropped,
+            "unproven": self.unproven.to_json(),
             "warming_control": self.warming_control.to_json(),
             "warming_treatment": self.warming_treatment.to_json(),
             "warming": self.warming.to_json(),
+            "onset": self.onset.to_json(),
             "intervals": self.intervals,
         }
 
     @classmethod
     def from_json(cls, plain: Any) -> Self:
         """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
-        check_version(plain, VERSION)
+        version = check_version(plain, WITHOUT_ONSET, WITHOUT_UNPROVEN, VERSION)
         try:
             direction, cap, tightest_at = plain["test"]
             starts = tuple(Matched.from_json(start) for start in plain["starts"])
@@ -257,9 +273,11 @@ class MeanEvidence:
                 matched=Matched.from_json(plain["matched"]),
                 starts=starts,
                 dropped=int(plain["dropped"]),
+                unproven=Matched.from_json(plain["unproven"]) if version == VERSION else Matched(),
                 warming_control=Sums.from_json(plain["warming_control"]),
                 warming_treatment=Sums.from_json(plain["warming_treatment"]),
                 warming=Matched.from_json(plain["warming"]),
+                onset=NO_ONSET if version == WITHOUT_ONSET else Onset.from_json(plain["onset"], Sums.from_json),
                 intervals=int(plain["intervals"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -267,12 +285,19 @@ class MeanEvidence:
 
 
 def update(
-    test: MeanTest, evidence: MeanEvidence, control: Sums, treatment: Sums, *, burning_in: bool = False
+    test: MeanTest,
+    evidence: MeanEvidence,
+    control: Sums,
+    treatment: Sums,
+    *,
+    burning_in: bool = False,
+    unproven: bool = False,
 ) -> MeanEvidence:
     """The evidence after one more interval, of units that came in it.
 
-    While `burning_in` the interval counts only towards the burn-in question. Intervals must not overlap. Raises
-    BadCounts when the sums are beyond what the cap allows, BadEvidence when `evidence` is of another test.
+    While `burning_in` the interval counts only towards the burn-in question, and `unproven` not towards safety, which
+    must be settled before the interval. Intervals must not overlap. Raises BadCounts when the sums are beyond what the
+    cap allows, BadEvidence when `evidence` is of another test.
     """
     check_same_test(test, evidence)
     for arm in (control, treatment):
@@ -294,10 +319,23 @@ def update(
         seen,
         control=evidence.control + control,
         treatment=evidence.treatment + treatment,
+        onset=_onset(test, evidence, control, treatment),
         matched=matched,
+        unproven=evidence.unproven.plus(control, treatment) if unproven else evidence.unproven,
         starts=starts[-MOST_STARTS:],
         dropped=evidence.dropped + max(len(starts) - MOST_STARTS, 0),
     )
+
+
+def _onset(test: MeanTest, evidence: MeanEvidence, control: Sums, treatment: Sums) -> Onset[Sums]:
+    """With one more interval; the same where it, or control's mean, says nothing of a harm of the margin's size."""
+    everything = evidence.control + control, evidence.treatment + treatment
+    usual = everything[0].mean
+    if not (control.units and treatment.units and usual > 0):
+        return evidence.onset
+    harm = usual * (test.safe_ratio - 1)
+    variance = spread(test, *everything) * (1 / control.units + 1 / treatment.units)
+    return evidence.onset.after(step_of_difference(treatment.mean - control.mean, harm, variance), control, treatment)
 
 
 def judge(test: MeanTest, evidence: MeanEvidence) -> Verdict:
@@ -327,41 +365,52 @@ def judge(test: MeanTest, evidence: MeanEvidence) -> Verdict:
         treatment_n=evidence.treatment.units,
         control_n=evidence.control.units,
     )
-    facts = (
-        f"treatment {treatment.mean:.4g} a unit over {treatment.units:,}, control {control.mean:.4g} over "
-        f"{control.units:,}" + ("" if ratio is None else f", ×{ratio:.3g}")
-    )
+    lately = evidence.onset.lately(control.units + treatment.units)
+    if lately is not None:
+        numbers = replace(numbers, lately=(lately[1].mean, lately[0].mean))
     side = "below" if test.direction is Direction.INCREASE else "above"
     question = Question(
-        facts=facts,
+        facts=_facts(control, treatment, ratio),
         safe=f"it is {side} ×{test.safe_ratio:.3g}",
         stuck=_stuck(evidence, warming=warming),
         burning_in=warming,
+        lately="" if lately is None else _facts(*lately, _times(*lately)),
     )
     return decide(test, books(test, evidence), numbers, question)
+
+
+def _times(control: Sums, treatment: Sums) -> float | None:
+    return treatment.mean / control.mean if control.mean > 0 else None
+
+
+def _facts(control: Sums, treatment: Sums, ratio: float | None) -> str:
+    said = f"treatment {treatment.mean:.4g} a unit over {treatment.units:,}"
+    said += f", control {control.mean:.4g} over {control.units:,}"
+    return said if ratio is None else f"{said}, ×{ratio:.3g}"
 
 
 def confidence_sequence(test: MeanTest, evidence: MeanEvidence, alpha: float) -> tuple[float, float] | None:
     """Bounds on treatment's mean over control's, each of which holds for ever with probability 1 − `alpha`.
 
     They are the ratios that the e-value since the start has not refuted: at the margin's ratio it is what safety is
-    proven by. None before SMALLEST_SAMPLE treatment units, and while control's mean may be 0. Raises BadEvidence when
-    `evidence` is of another test.
+    proven by, where nothing is `unproven`. None before SMALLEST_SAMPLE treatment units, while control's mean may be 0,
+    and for sums beyond what can be computed with. Raises BadEvidence when `evidence` is of another test.
     """
     check_same_test(test, evidence)
     matched = evidence.matched
     if matched.units < SMALLEST_SAMPLE or matched.control <= 0:
         return None
     z = refuting(alpha, _information(test, matched))
-    unit = z**2 * _spread(test, evidence.control, evidence.treatment)
+    unit = z**2 * spread(test, evidence.control, evidence.treatment)
     # (T − ρC)² = z²·v·(N_T + ρ²·N_C) solved for ρ (Fieller, 1954).
-    square = matched.control**2 - unit * matched.control_noise
-    rest = matched.treatment**2 - unit * matched.treatment_noise
+    square = matched.control * matched.control - unit * matched.control_noise
+    rest = matched.treatment * matched.treatment - unit * matched.treatment_noise
     both = matched.treatment * matched.control
     if square <= 0:
         return None
-    root = math.sqrt(max(both**2 - square * rest, 0.0))
-    return (both - root) / square, (both + root) / square
+    root = math.sqrt(max(both * both - square * rest, 0.0))
+    low, high = (both - root) / square, (both + root) / square
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
 def refuting(alpha: float, r: float) -> float:
@@ -376,8 +425,8 @@ def refuting(alpha: float, r: float) -> float:
 def estimate_dispersion(control: Sequence[Sums]) -> float:
     """How much more control's means vary between intervals than those of independent units would, at least 1.
 
-    With one standard error (of normal differences) added where there are clusters, or fewer than 30 intervals to rule
-    them out. Give it control's or past sums only, in order of time.
+    With one standard error (of normal differences) added where there are clusters, or too few intervals to rule them
+    out. Give it control's or past sums only, in order of time.
     """
     counted = [arm for arm in control if arm.units]
     whole = sum(counted, NOTHING)
@@ -386,10 +435,7 @@ def estimate_dispersion(control: Sequence[Sums]) -> float:
     steps = [(one.mean - other.mean) ** 2 for one, other in pairwise(counted)]
     expected = [whole.variance * (1 / one.units + 1 / other.units) for one, other in pairwise(counted)]
     estimate = sum(steps) / sum(expected)
-    error = estimate * math.sqrt(3 / len(steps))
-    if len(steps) >= 30 and estimate <= 1 + 2 * error:
-        return 1.0
-    return max(1.0, estimate + error)
+    return float(cautious(estimate, estimate * math.sqrt(3 / len(steps)), len(steps)))
 
 
 def check_same_test(test: MeanTest, evidence: MeanEvidence) -> None:
@@ -436,7 +482,9 @@ def books(test: MeanTest, evidence: MeanEvidence) -> Books:
         harm=_book(_log_mixture(parts)),
         burn_in=_book(_log_e(test, *warming, test.burn_in_ratio, sign) if evidence.warming.control > 0 else 0.0),
         safe=_book(
-            _log_e(test, arms, evidence.matched, test.safe_ratio, -sign) if evidence.matched.control > 0 else 0.0
+            _log_e(test, arms, evidence.matched.since(evidence.unproven), test.safe_ratio, -sign)
+            if evidence.matched.control > 0
+            else 0.0
         ),
     )
 
@@ -473,10 +521,10 @@ def _noise(test: MeanTest, control: Sums, treatment: Sums, matched: Matched, rat
     Each arm counts with the larger variance of both: an arm that by chance has few of the large values has a low mean
     and a low variance at once, and would look certain of it.
     """
-    return _spread(test, control, treatment) * (matched.treatment_noise + ratio**2 * matched.control_noise)
+    return spread(test, control, treatment) * (matched.treatment_noise + ratio**2 * matched.control_noise)
 
 
-def _spread(test: MeanTest, control: Sums, treatment: Sums) -> float:
+def spread(test: MeanTest, control: Sums, treatment: Sums) -> float:
     """φ times the larger variance of both arms."""
     finest = (FINEST_SPREAD * max(abs(control.mean), test.cap * FINEST_SPREAD)) ** 2
     return test.dispersion * max(treatment.variance, control.variance, finest)

@@ -30,7 +30,7 @@ from typing import Any, Self
 
 from tools.gates.drift import HEADROOM, MEMORY, MOST_A_MINUTE
 from tools.gates.judging import BadCounts, BadTest, check_version, percent
-from tools.gates.wealth import BadEvidence
+from tools.gates.wealth import BadEvidence, computable
 
 VERSION = 1
 BET = 1.5
@@ -161,10 +161,10 @@ class MixEvidence:
         kept = (*read.of_late, *read.last, *(number for _, number in read.strangers), *read.differences)
         cells = len(test.shares)
         fits = len(read.of_late) == len(read.last) == cells and len(read.strangers) <= MOST_STRANGERS
-        if not (fits and all(0 <= number < math.inf for number in kept)):
+        if not (fits and computable(*kept) and min(kept, default=0) >= 0):
             raise BadEvidence("Stored evidence of a mix is damaged; start new evidence.")
-        if not (math.isfinite(read.changed) and math.isfinite(read.newcomers)):
-            raise BadEvidence("Stored evidence of a mix holds numbers that are not finite; start new evidence.")
+        if not computable(read.changed, read.newcomers):
+            raise BadEvidence("Stored evidence of a mix holds numbers that can't be computed with; start new evidence.")
         return read
 
 

@@ -6,10 +6,11 @@ did. No decision rests on it.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
-from tools.gates.judging import NOTHING, Counts, Direction
+from tools.gates.judging import Counts, Direction
 from tools.gates.wealth import BadEvidence
 
 HIGHEST = 50.0
@@ -18,46 +19,69 @@ WHOLE = 0.9
 """From this part of all exposures on, what was counted since is all there is."""
 
 
+class Arm(Protocol):
+    """What was counted of one arm."""
+
+    @property
+    def exposures(self) -> int: ...
+    def __add__(self, other: Self, /) -> Self: ...
+    def to_json(self) -> list[Any]: ...
+
+
+A = TypeVar("A", bound=Arm)
+
+
 @dataclass(frozen=True)
-class Onset:
-    """The CUSUM in nats, and what the arms have counted since it was last zero."""
+class Onset(Generic[A]):
+    """The CUSUM in nats, and what control and treatment have counted since it was last zero: nothing where it is."""
 
     height: float = 0.0
-    control: Counts = NOTHING
-    treatment: Counts = NOTHING
+    since: tuple[A, A] | None = None
 
-    def after(self, direction: Direction, margin: float, control: Counts, treatment: Counts) -> "Onset":
-        """With one more interval."""
-        events, exposures = control.events + treatment.events, control.exposures + treatment.exposures
-        if not control.exposures or not treatment.exposures:
-            return self
-        worse = margin if direction is Direction.INCREASE else 1 / margin
-        share = treatment.exposures / exposures
-        step = treatment.events * math.log(worse) - events * math.log1p(share * (worse - 1))
+    def after(self, step: float, control: A, treatment: A) -> "Onset[A]":
+        """With one more interval, whose log likelihood ratio is `step`."""
         height = min(self.height + step, HIGHEST)
-        if height <= 0:
+        if not height > 0:
             return NO_ONSET
-        return Onset(height, self.control + control, self.treatment + treatment)
+        if self.since is None:
+            return Onset(height, (control, treatment))
+        return Onset(height, (self.since[0] + control, self.since[1] + treatment))
 
-    def lately(self, both: Counts) -> tuple[Counts, Counts] | None:
-        """Control and treatment since the harm began; None where there is none, or where it is of all of `both`."""
-        if not self.treatment.exposures or not self.control.exposures:
+    def lately(self, exposures: int) -> tuple[A, A] | None:
+        """Control and treatment since the harm began; None where there is none, or where it is of all `exposures`."""
+        if self.since is None or not all(arm.exposures for arm in self.since):
             return None
-        seen = self.control.exposures + self.treatment.exposures
-        return None if seen >= WHOLE * both.exposures else (self.control, self.treatment)
+        return None if sum(arm.exposures for arm in self.since) >= WHOLE * exposures else self.since
 
     def to_json(self) -> list[Any]:
         """A plain list that `json.dumps` takes and `from_json` reads back exactly."""
-        return [self.height, self.control.to_json(), self.treatment.to_json()]
+        return [self.height, *(arm.to_json() for arm in self.since or ())]
 
     @classmethod
-    def from_json(cls, plain: Any) -> Self:
-        """What `to_json` wrote. Raises BadEvidence, and what a damaged number raises."""
-        height, control, treatment = plain
-        read = cls(float(height), Counts.from_json(control), Counts.from_json(treatment))
-        if not 0 <= read.height <= HIGHEST:
+    def from_json(cls, plain: Any, read: Callable[[Any], A]) -> Self:
+        """What `to_json` wrote, with `read` for an arm. Raises BadEvidence, and what a damaged number raises."""
+        height, arms = float(plain[0]), plain[1:]
+        if not 0 <= height <= HIGHEST:
             raise BadEvidence("Stored evidence holds a change point that is none; start new evidence.")
-        return read
+        if height == 0:
+            return cls()
+        control, treatment = map(read, arms)
+        return cls(height, (control, treatment))
 
 
-NO_ONSET = Onset()
+NO_ONSET: Onset[Any] = Onset()
+
+
+def step_of_counts(direction: Direction, margin: float, control: Counts, treatment: Counts) -> float:
+    """The log likelihood ratio of an interval of a rate."""
+    if not control.exposures or not treatment.exposures:
+        return 0.0
+    events, exposures = control.events + treatment.events, control.exposures + treatment.exposures
+    worse = margin if direction is Direction.INCREASE else 1 / margin
+    share = treatment.exposures / exposures
+    return treatment.events * math.log(worse) - events * math.log1p(share * (worse - 1))
+
+
+def step_of_difference(difference: float, harm: float, variance: float) -> float:
+    """The log likelihood ratio of a normal difference of the arms, which is `harm` where there is any."""
+    return harm * (difference - harm / 2) / variance

@@ -5,7 +5,6 @@ either: buckets see little of latencies that crowd into few of them, sums little
 inside a bucket only the sum over all buckets is known: their means are interpolated (`tools.gates.histograms`).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -13,10 +12,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from tools.gates.dispersion import ENOUGH
+from tools.gates.dispersion import Settled, beyond_chance, cautious
 from tools.gates.histograms import Histogram, Layout, bucket_means, check_layout, layout
 from tools.gates.permutation import log_mean
-from tools.gates.wealth import BadEvidence, Floats
+from tools.gates.wealth import BadEvidence, Floats, computable
 
 # How much of a score may come from the position inside the bucket; the best for the slow-down expected is taken.
 INSIDE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -106,7 +105,7 @@ class Tally:
         except (TypeError, ValueError, OverflowError) as error:
             raise BadEvidence(f"Stored latencies are damaged ({error}); start new evidence.") from error
         numbers = [*tally.counts, tally.total, tally.squares]
-        if len(tally.counts) != buckets or not np.isfinite(numbers).all() or min(numbers) < 0:
+        if len(tally.counts) != buckets or not computable(*numbers) or min(numbers) < 0:
             raise BadEvidence("Stored latencies are damaged; start new evidence.")
         return tally
 
@@ -200,7 +199,7 @@ def _third_moments(shares: Floats, one: Floats, other: Floats) -> tuple[Floats, 
     )
 
 
-def estimate_dispersion(control: Sequence[Histogram]) -> float:
+def estimate_dispersion(control: Sequence[Histogram], *, settled: Settled = cautious) -> float:
     """How much more control's mean scores vary between intervals than those of independent requests would, at least 1.
 
     `control` in order of time, of one layout, with sums in all intervals or in none. As for counts, one standard error
@@ -224,10 +223,4 @@ def estimate_dispersion(control: Sequence[Histogram]) -> float:
     expected *= float(score.variance(whole))
     if not expected.sum() > 0:
         return 1.0
-    estimate = steps.sum() / expected.sum()
-    surprise = steps - estimate * expected
-    variance = (surprise**2).sum() + 2 * (surprise[1:] * surprise[:-1]).sum()  # neighbours share an interval
-    error = math.sqrt(max(variance, 0.0)) / expected.sum()
-    if len(steps) >= ENOUGH and estimate <= 1 + 2 * error:
-        return 1.0
-    return max(1.0, float(estimate + error))
+    return float(settled(*beyond_chance(steps, expected), len(steps)))

@@ -123,7 +123,7 @@ class _RateWalk(_TwoBooks):
 
     def _compared(self, rng: np.random.Generator, share: float, minutes: float, courses: Ints) -> None:
         one, away = self.one, self.one.direction.away
-        scale = one.dispersion * _spread_of_common(self.rate * (share * self.ratio + 1 - share))
+        scale = one.dispersion * spread_of_common(self.rate * (share * self.ratio + 1 - share))
         base = one.requests_per_minute * self.rate * minutes / scale
         hits = rng.poisson(base * share * self.ratio, len(courses)).astype(float)
         events = hits + rng.poisson(base * (1 - share), len(courses)).astype(float)
@@ -147,7 +147,7 @@ class _RateWalk(_TwoBooks):
             books.advance(courses, ceiling_ratios(factors, expected, hits), expected)
 
 
-def _spread_of_common(rate: float) -> float:
+def spread_of_common(rate: float) -> float:
     """The variance of events of that rate over their mean, as far as the gate knows of it."""
     return 1 - min(rate, LARGEST_RATE) if rate >= COMMON else 1.0
 

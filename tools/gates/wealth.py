@@ -35,10 +35,17 @@ RESERVE_HALF_LIFE = 55.0
 LARGEST_LOG_E = float(np.log(1e12))
 LARGEST_BOOST = 2.0
 SMALLEST = 1e-300
+# Beyond every count, sum and log that is ever stored; its square can still be computed.
+LARGEST_STORED = 1e100
 
 
 class BadEvidence(InvalidInput):
     """Stored evidence can't be used: it is damaged, of another version, or of another test."""
+
+
+def computable(*numbers: float) -> bool:
+    """Whether all are finite and no larger than what is ever stored."""
+    return all(abs(number) <= LARGEST_STORED for number in numbers)
 
 
 @dataclass(frozen=True)
@@ -203,8 +210,8 @@ class Wealth:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
         if len(wealth.log_started) != len(prior.factors):
             raise BadEvidence("Stored evidence has bets that this version does not know; start new evidence.")
-        if not np.isfinite([*wealth.log_started, wealth.log_reserve, wealth.clock]).all():
-            raise BadEvidence("Stored evidence holds numbers that are not finite; start new evidence.")
+        if not computable(*wealth.log_started, wealth.log_reserve, wealth.clock):
+            raise BadEvidence("Stored evidence holds numbers that can't be computed with; start new evidence.")
         if wealth.log_reserve > 0 or wealth.clock < 0:
             raise BadEvidence("Stored evidence holds money or information that can't be; start new evidence.")
         return wealth

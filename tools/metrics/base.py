@@ -1,8 +1,8 @@
 """The port to a metric source: one question (this metric, per variant, over this window), one answer."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
@@ -168,6 +168,46 @@ class BatchSource(Protocol):
     async def check(self) -> None:
         """As a metric source's."""
         ...
+
+
+@runtime_checkable
+class SlicedSource(Protocol):
+    """A metric source that answers many windows side by side by fewer questions than there are windows."""
+
+    async def read_slices(self, query: MetricQuery, step: timedelta) -> Sequence[Reading]:
+        """The window's slices of `step`, each as `read` answers it; all may be moved back a little, together.
+
+        Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Whether a source answered what it was asked last, and when that was."""
+
+    well: bool
+    at: datetime
+
+
+@runtime_checkable
+class RestingSource(Protocol):
+    """A metric source that may fall asleep, where `rests`, and costs what it is awake: it is not asked how it is."""
+
+    rests: bool
+    newest_answer: Answering | None
+
+    async def read(self, query: MetricQuery) -> Reading:
+        """As a metric source's."""
+        ...
+
+
+def slices_of(query: MetricQuery, step: timedelta) -> Iterator[MetricQuery]:
+    """The question for each whole step of its window."""
+    start = query.window.start
+    while start + step <= query.window.end:
+        yield replace(query, window=Window(start, start + step))
+        start += step
 
 
 @runtime_checkable

@@ -59,6 +59,10 @@ class MetricDefinition(BaseModel):
     `unit_query` is the same question, answered unit by unit (a user, a session): the query's columns and `unit`, which
     is NULL for those that need not be told apart, such as users without an event. Only backtests ask it: with it they
     deal users to the arms, as the flag does, instead of counts.
+
+    `route` is the one, such as POST /checkout, that a metric is about: it is suggested where that changes in a spec,
+    and guards only where somebody names it. With `routes` the metric stands for one of each, `NAME.post_checkout`,
+    whose query has it as `$route`, or `$method` and `$path`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +81,8 @@ class MetricDefinition(BaseModel):
     buckets: Annotated[tuple[float, ...], Field(max_length=63)] = ()
     sums: bool = False
     unit_query: Annotated[str, Field(min_length=1)] | None = None
+    route: Annotated[str, Field(min_length=1)] | None = None
+    routes: Annotated[tuple[str, ...], Field(max_length=200)] = ()
 
     @model_validator(mode="after")
     def _check_objective(self) -> Self:

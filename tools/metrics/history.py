@@ -1,7 +1,7 @@
 """What a metric recorded, cut into pieces of one length: what everybody but treatment did."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from tools.clock import in_words
 from tools.errors import NotFound
 from tools.gates import Counts, estimate_dispersion, scores
+from tools.gates.dispersion import surely
 from tools.gates.histograms import Histogram
-from tools.metrics.base import MetricQuery, Sample, TooManyUnits, UnitSample, Window, together
+from tools.metrics.base import MetricQuery, Sample, TooManyUnits, UnitSample, slices_of, together
 from tools.metrics.catalogue import MetricDefinition, MetricKind
 from tools.metrics.router import Metrics
 
@@ -23,6 +24,8 @@ MOST_READS = 2_000
 MOST_UNIT_ROWS = 1_000_000
 # The median of a χ² of one degree of freedom.
 MEDIAN_OF_CHI_SQUARED = 0.4549
+# Of the median of n squares, in parts of it, times √n; a tenth is there because neighbours share a piece.
+MEDIAN_S_ERROR = 2.5
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -111,7 +114,7 @@ class History:
         if self.kind is MetricKind.RATIO:
             return self._dispersion_of_counts
         if self.kind is MetricKind.LATENCY:
-            return scores.estimate_dispersion(self.histograms)
+            return scores.estimate_dispersion(self.histograms, settled=surely)
         return self._dispersion_of_means
 
     @property
@@ -138,7 +141,7 @@ class History:
         before, events_before, after, events_after = np.array(pairs, float).T
         pooled = (events_before + events_after) / (before + after)
         typical = _typical((events_before / before - events_after / after) ** 2, pooled * (1 / before + 1 / after))
-        return max(1.0, min(typical, estimate_dispersion(counts)))
+        return _surely(min(typical, estimate_dispersion(counts)), len(pairs))
 
     @property
     def _dispersion_of_means(self) -> float:
@@ -151,7 +154,7 @@ class History:
         variance = whole.total_squares / whole.exposures - (whole.total / whole.exposures) ** 2
         if variance <= 0:
             return 1.0
-        return max(1.0, _typical(np.diff(means) ** 2, variance * (1 / units[1:] + 1 / units[:-1])))
+        return _surely(_typical(np.diff(means) ** 2, variance * (1 / units[1:] + 1 / units[:-1])), len(units) - 1)
 
 
 def step_for(since: timedelta, grain: timedelta, *, most: int = MOST_READS) -> timedelta:
@@ -192,9 +195,8 @@ async def _read_samples(
     progress: Callable[[], None],
 ) -> History:
     pieces = list[Sample]()
-    for piece in _pieces(query, step):
-        by_variant = (await metrics.read(piece)).by_variant
-        pieces.append(together(sample for variant, sample in by_variant.items() if variant != without))
+    async for reading in metrics.read_slices(query, step):
+        pieces.append(together(sample for variant, sample in reading.by_variant.items() if variant != without))
         progress()
     return _history(definition, query, step, pieces)
 
@@ -212,7 +214,7 @@ async def _read_units(
         return None
     ids, rows, first = dict[str, int](), list[tuple[float, ...]](), [0]
     pieces, rest = list[Sample](), list[Sample]()
-    for piece in _pieces(query, step):
+    for piece in slices_of(query, step):
         try:
             found = [one for one in await metrics.read_units(piece) if one.variant != without]
         except TooManyUnits:
@@ -239,13 +241,6 @@ def _row(unit: int, one: UnitSample) -> tuple[float, ...]:
     return unit, one.exposures, one.events, one.total, one.total_squares
 
 
-def _pieces(query: MetricQuery, step: timedelta) -> Iterable[MetricQuery]:
-    start = query.window.start
-    while start + step <= query.window.end:
-        yield replace(query, window=Window(start, start + step))
-        start += step
-
-
 def _history(definition: MetricDefinition, query: MetricQuery, step: timedelta, pieces: Sequence[Sample]) -> History:
     return History(
         query.metric,
@@ -262,6 +257,11 @@ def _history(definition: MetricDefinition, query: MetricQuery, step: timedelta, 
 def _typical(steps: Floats, expected: Floats) -> float:
     """By how much squared differences are larger than expected, for most of them."""
     return float(np.median(steps / expected)) / MEDIAN_OF_CHI_SQUARED
+
+
+def _surely(typical: float, differences: int) -> float:
+    """1 where it may be chance, by the standard error of the median of so many squares of neighbours' differences."""
+    return float(surely(typical, MEDIAN_S_ERROR / math.sqrt(differences), differences))
 
 
 def _check_told(history: History, query: MetricQuery) -> None:

@@ -1,10 +1,16 @@
-"""A metric server over HTTP: credentials that are never shown, bounded time and size, tries again where it may help."""
+"""A metric server over HTTP: credentials that are never shown, bounded time and size, tries again where it may help.
+
+Limits are respected: what a server says by 429 with Retry-After, or by X-RateLimit-Remaining and X-RateLimit-Reset
+(seconds), holds for all requests until then.
+"""
 
 import asyncio
+import json
 import math
 import random
+import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +19,10 @@ from typing import Any
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
+from tools.clock import SystemClock
 from tools.metrics.base import BadSource, MetricSourceUnavailable
+from tools.observing import trace_headers
+from tools.retry_after import retry_after
 
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Bytes."""
@@ -21,6 +30,8 @@ LARGEST_ANSWER = 32 * 1024 * 1024
 TRIES = 3
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
+LONGEST_CLOSED_S = 300.0
+"""Then it is asked again, whatever it said: some say by the same headers when, and not for how long."""
 CONNECTIONS = 8
 PASSING = frozenset({429, 502, 503, 504})
 """Statuses after which the same request may succeed."""
@@ -30,7 +41,9 @@ PASSING = frozenset({429, 502, 503, 504})
 class Access:
     """Where a source is and how to get in: a token, or a file with one that is read anew for each request.
 
-    A name and a password may be in the URL. `ca_file` has the certificates of who signed the server's.
+    A name and a password may be in the URL. `ca_file` has the certificates of who signed the server's. Some kinds of
+    source have more: a second key, the `site` or `region` that the data is in, the `account` or `database`, and by
+    which `translation_strategy` a Prometheus calls what OpenTelemetry names.
     """
 
     url: str | None = field(default=None, repr=False)
@@ -38,6 +51,44 @@ class Access:
     token_file: Path | None = None
     ca_file: Path | None = None
     timeout: timedelta = timedelta(seconds=10)
+    application_key: str | None = field(default=None, repr=False)
+    application_key_file: Path | None = None
+    site: str | None = None
+    region: str | None = None
+    account: int | None = None
+    database: str | None = None
+    retention: str | None = None
+    translation_strategy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A header that lets in: a value, or a file with it; `name` is the setting that has it."""
+
+    header: str
+    value: str | None = field(default=None, repr=False)
+    file: Path | None = None
+    scheme: str = ""
+    name: str = "token"
+
+    def read(self) -> dict[str, str]:
+        """The header, none without a value. Raises MetricSourceUnavailable for what can't be read or sent."""
+        value = self.value
+        if self.file is not None:
+            try:
+                value = self.file.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError):
+                raise MetricSourceUnavailable(
+                    f"The source's {self.name}_file {self.file} can't be read: see its path."
+                ) from None
+        if value is not None and not (value.isascii() and value.isprintable()):
+            raise MetricSourceUnavailable(f"The source's {self.name} is none that a header can have: copy it again.")
+        return {} if value is None else {self.header: f"{self.scheme} {value}".strip()}
+
+
+def bearer(access: Access, scheme: str = "Bearer") -> Credential:
+    """The source's token, as most servers take it."""
+    return Credential("Authorization", access.token, access.token_file, scheme)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +110,35 @@ class _Again(Exception):
 
 
 class HttpApi:
-    """Requests to one server. Raises BadSource for an address, a file or a combination that can't be used."""
+    """Requests to one server, with `credentials`: by default the token, if there is one. `keys` are what to set.
 
-    def __init__(self, access: Access, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        url = _parsed(access.url)
-        if access.token is not None and access.token_file is not None:
-            raise BadSource("A source has a token or a token_file, not both: remove one.", field="token_file")
-        self._access = access
+    `passing` says of an answer with a good status why another may follow all the same, as the rest of a sentence that
+    begins with the server; the request is then tried again.
+    Raises BadSource for an address, a file or a combination that can't be used.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        credentials: Sequence[Credential] | None = None,
+        keys: str = "the source's token, its token_file, or the name and password in its url",
+        passing: Callable[[Answered], str | None] = lambda _answered: None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        url = _parsed(access.url, keys)
+        self._credentials = [bearer(access)] if credentials is None else list(credentials)
+        for one in self._credentials:
+            if one.value is not None and one.file is not None:
+                problem = f"A source has a {one.name} or a {one.name}_file, not both: remove one."
+                raise BadSource(problem, field=f"{one.name}_file")
+        self._keys = keys
+        self._passing = passing
+        self._closed_until = 0.0
         self._timeout_s = access.timeout.total_seconds()
         self.place = str(url.copy_with(username=None, password=None)).rstrip("/")
         self._auth = httpx.BasicAuth(url.username, url.password) if url.username or url.password else None
-        if self._auth is not None and (access.token or access.token_file):
+        if self._auth is not None and any(one.value or one.file for one in self._credentials):
             raise BadSource("A source has a password in its url or a token, not both: remove one.", field="url")
         self._client = httpx.AsyncClient(
             transport=transport,
@@ -79,39 +148,60 @@ class HttpApi:
             limits=httpx.Limits(max_connections=CONNECTIONS),
         )
 
-    async def post(self, path: str, form: Mapping[str, str]) -> Answered:
-        """Send the form. Raises MetricSourceUnavailable when there is no answer in time, after some tries."""
+    async def post(
+        self,
+        path: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        content: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Answered:
+        """Send a form, or content as JSON. Raises MetricSourceUnavailable when there is no answer in time."""
+        request: dict[str, Any] = {"params": dict(params or {})}
+        if content is not None:
+            request |= {"content": json.dumps(content).encode(), "headers": {"Content-Type": "application/json"}}
+        else:
+            request |= {"data": dict(form or {}), "headers": {}}
+        return await self._send("POST", path, request)
+
+    async def get(self, path: str) -> Answered:
+        """Ask for it. Raises MetricSourceUnavailable when there is no answer in time."""
+        return await self._send("GET", path, {"headers": {}})
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def _send(self, method: str, path: str, request: Mapping[str, Any]) -> Answered:
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._persistently(path, form)
+                return await self._persistently(method, path, request)
         except TimeoutError:
             raise MetricSourceUnavailable(
                 f"{self.place} did not answer within {self._timeout_s:g} s: see whether it is up, make the metric's "
                 "query narrower, or the source's timeout longer."
             ) from None
 
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._client.aclose()
-
-    async def _persistently(self, path: str, form: Mapping[str, str]) -> Answered:
+    async def _persistently(self, method: str, path: str, request: Mapping[str, Any]) -> Answered:
         tries = AsyncRetrying(
-            stop=stop_after_attempt(TRIES), wait=_pause, retry=retry_if_exception_type(_Again), reraise=True
+            stop=_stop_within(self._timeout_s), wait=_pause, retry=retry_if_exception_type(_Again), reraise=True
         )
         try:
             async for attempt in tries:
                 with attempt:
-                    return await self._once(path, form)
+                    return await self._once(method, path, request)
         except _Again as error:
             raise MetricSourceUnavailable(f"{self.place} {error.why}.") from None
         raise AssertionError("a try returns or raises")
 
-    async def _once(self, path: str, form: Mapping[str, str]) -> Answered:
-        headers = self._headers()
+    async def _once(self, method: str, path: str, request: Mapping[str, Any]) -> Answered:
+        await self._wait_for_limit()
+        headers = trace_headers() | request["headers"]
+        for credential in self._credentials:
+            headers |= credential.read()
+        url, more = f"{self.place}{path}", {name: value for name, value in request.items() if name != "headers"}
         try:
-            async with self._client.stream(
-                "POST", f"{self.place}{path}", data=dict(form), headers=headers, auth=self._auth
-            ) as response:
+            async with self._client.stream(method, url, headers=headers, auth=self._auth, **more) as response:
                 body = await self._body(response)
         except httpx.TimeoutException:
             raise TimeoutError from None
@@ -119,20 +209,34 @@ class HttpApi:
             raise _Again(
                 f"can't be reached ({type(error).__name__}): see whether it is up, and the source's url"
             ) from None
+        await self._note_limit(response)
         if response.status_code in PASSING:
             why = f"is busy or away (status {response.status_code}{_first_line(body)}): see how it does"
-            raise _Again(why, _seconds(response.headers.get("retry-after")))
+            raise _Again(why, _asked_to_wait(response))
         self._refuse_door(response)
-        return Answered(response.status_code, response.headers.get("content-type", ""), body)
+        answered = Answered(response.status_code, response.headers.get("content-type", ""), body)
+        if passes := self._passing(answered):
+            raise _Again(passes)
+        return answered
 
-    def _headers(self) -> dict[str, str]:
-        token = self._access.token
-        if (file := self._access.token_file) is not None:
-            try:
-                token = file.read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError):
-                raise MetricSourceUnavailable(f"The source's token_file {file} can't be read: see its path.") from None
-        return {} if token is None else {"Authorization": f"Bearer {token}"}
+    async def _wait_for_limit(self) -> None:
+        """Ask nothing that would be refused, and would count against the limit all the same."""
+        left = self._closed_until - asyncio.get_running_loop().time()
+        if left > LONGEST_PAUSE_S:
+            raise MetricSourceUnavailable(
+                f"{self.place} allows no more requests for {math.ceil(left)} s: ask less often (planning.check_every), "
+                "or have its rate limit raised."
+            )
+        await asyncio.sleep(max(0.0, left))
+
+    async def _note_limit(self, response: httpx.Response) -> None:
+        """Remember for how long the server wants no more, if so; what is short is waited for by the next try."""
+        wait = _asked_to_wait(response) or 0.0
+        limited = response.status_code == 429 and wait > LONGEST_PAUSE_S
+        if limited or (response.status_code != 429 and response.headers.get("x-ratelimit-remaining") == "0"):
+            self._closed_until = asyncio.get_running_loop().time() + min(wait, LONGEST_CLOSED_S)
+        if limited:
+            await self._wait_for_limit()
 
     async def _body(self, response: httpx.Response) -> bytes:
         parts, size = list[bytes](), 0
@@ -149,23 +253,41 @@ class HttpApi:
             raise MetricSourceUnavailable(f"{self.place} sends elsewhere, which is not followed: correct the url.")
         if response.status_code in (401, 403):
             raise MetricSourceUnavailable(
-                f"{self.place} refuses the credentials (status {response.status_code}): set the source's token, its "
-                "token_file, or the name and password in its url."
+                f"{self.place} refuses the credentials (status {response.status_code}): set {self._keys}."
             )
 
 
 def _pause(state: RetryCallState) -> float:
-    """A random part of a pause that doubles, or as long as the server asks."""
-    error = state.outcome.exception() if state.outcome is not None else None
-    if isinstance(error, _Again) and error.wait_s is not None:
-        return error.wait_s
+    """A random part of a pause that doubles, after as long as the server asks."""
     longest: float = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**state.attempt_number)
-    return random.uniform(0, longest)  # noqa: S311 - no secret
+    return _stated(state) + random.uniform(0, longest)  # noqa: S311 - no secret
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def _stated(state: RetryCallState) -> float:
+    """Seconds that the server asks to wait."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    return (error.wait_s if isinstance(error, _Again) else None) or 0.0
+
+
+def _stop_within(timeout_s: float) -> Callable[[RetryCallState], bool]:
+    tried = stop_after_attempt(TRIES)
+
+    def stop(state: RetryCallState) -> bool:
+        # To wait longer than there is time only hides why.
+        return tried(state) or (state.seconds_since_start or 0.0) + _stated(state) >= timeout_s
+
+    return stop
+
+
+def _asked_to_wait(response: httpx.Response) -> float | None:
+    """Seconds until the server takes requests again."""
+    stated = retry_after(response.headers, SystemClock().now())
+    return _seconds(response.headers.get("x-ratelimit-reset")) if stated is None else stated
+
+
+def _seconds(text: str | None) -> float | None:
     try:
-        wait = float(retry_after or "")
+        wait = float(text or "")
     except ValueError:
         return None
     return wait if math.isfinite(wait) and wait >= 0 else None
@@ -176,7 +298,10 @@ def _first_line(body: bytes) -> str:
     return f", {lines[0]}" if lines else ""
 
 
-def _parsed(given: str | None) -> httpx.URL:
+def _parsed(given: str | None, keys: str) -> httpx.URL:
+    if given and re.search("[?#]", given):
+        problem = "A source's url, which errors show, has no ? and no #: remove them and what follows"
+        raise BadSource(f"{problem}; what lets in is {keys}.", field="url")
     try:
         url = httpx.URL(given or "")
     except httpx.InvalidURL:

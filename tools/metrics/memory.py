@@ -1,5 +1,6 @@
 """Metrics kept in memory: observations that tests and demonstrations add, answered by the same rules as any source."""
 
+from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,7 +41,9 @@ class MemoryMetricSource:
 
     def add(self, metric: str, flag: str, environment: str, *observations: Observation) -> None:
         """Add observations of a metric. Raises UnknownMetric."""
-        self._observations[self._catalogue.get(metric).name, flag, environment].extend(observations)
+        kept = self._observations[self._catalogue.get(metric).name, flag, environment]
+        for one in observations:
+            insort(kept, one, key=_moment)
 
     async def read(self, query: MetricQuery) -> Reading:
         """The metric over the window. Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable."""
@@ -71,7 +74,7 @@ class MemoryMetricSource:
 
     def _inside(self, query: MetricQuery) -> list[Observation]:
         seen = self._observations.get((query.metric, query.flag, query.environment), [])
-        return [one for one in seen if query.window.start <= one.at < query.window.end]
+        return seen[_first(seen, query.window.start) : _first(seen, query.window.end)]
 
     async def check(self) -> None:
         """Return when the source can be used. Raises MetricSourceUnavailable while there is an outage."""
@@ -82,8 +85,17 @@ class MemoryMetricSource:
         """Nothing is open."""
 
 
+def _moment(one: Observation) -> datetime:
+    return one.at
+
+
+def _first(observations: list[Observation], moment: datetime) -> int:
+    """Where those begin that are not before it."""
+    return bisect_left(observations, moment, key=_moment)
+
+
 def _groups(observations: Iterable[Observation]) -> Iterable[list[Observation]]:
-    """Those of one variant, bucket and segment together, in the order in which they were first seen."""
+    """Those of one variant, bucket and segment together, in the order of their first moments."""
     groups = defaultdict[tuple[str | None, float | None, str | None], list[Observation]](list)
     for one in observations:
         groups[one.variant, one.bucket, one.segment].append(one)

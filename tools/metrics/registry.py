@@ -1,24 +1,34 @@
 """Metric sources by the name of their kind."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 
 from tools.metrics.base import BadSource, MetricSource
 from tools.metrics.catalogue import Catalogue
+from tools.metrics.datadog.source import DatadogMetricSource
 from tools.metrics.http_api import Access
+from tools.metrics.influxdb.source import InfluxMetricSource
 from tools.metrics.memory import MemoryMetricSource
-from tools.metrics.prometheus import PrometheusMetricSource
-from tools.metrics.sql import SqlMetricSource
+from tools.metrics.newrelic.source import NewRelicMetricSource
+from tools.metrics.prometheus.source import PrometheusMetricSource
+from tools.metrics.sql.source import SqlMetricSource
 
-Factory = Callable[[Catalogue, Access], MetricSource]
 NOWHERE = Access()
+SERVER = frozenset({"url", "token", "token_file", "ca_file"})
+ALWAYS = frozenset({"timeout"})
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a kind of source is made, and which settings it has."""
+
+    make: Callable[[Catalogue, Access], MetricSource]
+    settings: frozenset[str]
 
 
 def _sql(catalogue: Catalogue, access: Access) -> MetricSource:
     if access.url is None:
         raise BadSource("A metric source of type 'sql' needs the url of its database.", field="url")
-    for field in ("token", "token_file", "ca_file"):
-        if getattr(access, field) is not None:
-            raise BadSource(f"A metric source of type 'sql' has no {field}; its url says all.", field=field)
     return SqlMetricSource(access.url, catalogue, timeout=access.timeout)
 
 
@@ -30,11 +40,35 @@ def _prometheus(catalogue: Catalogue, access: Access) -> MetricSource:
     return PrometheusMetricSource(access, catalogue)
 
 
-FACTORIES: Mapping[str, Factory] = {"sql": _sql, "prometheus": _prometheus, "memory": _memory}
+def _datadog(catalogue: Catalogue, access: Access) -> MetricSource:
+    return DatadogMetricSource(access, catalogue)
+
+
+def _newrelic(catalogue: Catalogue, access: Access) -> MetricSource:
+    return NewRelicMetricSource(access, catalogue)
+
+
+def _influxdb(catalogue: Catalogue, access: Access) -> MetricSource:
+    return InfluxMetricSource(access, catalogue)
+
+
+KINDS: Mapping[str, Kind] = {
+    "sql": Kind(_sql, frozenset({"url"})),
+    "prometheus": Kind(_prometheus, SERVER | {"translation_strategy"}),
+    "datadog": Kind(_datadog, SERVER | {"site", "application_key", "application_key_file"}),
+    "newrelic": Kind(_newrelic, SERVER | {"region", "account"}),
+    "influxdb": Kind(_influxdb, SERVER | {"database", "retention"}),
+    "memory": Kind(_memory, frozenset()),
+}
 
 
 def create_metric_source(kind: str, catalogue: Catalogue, access: Access = NOWHERE) -> MetricSource:
     """A source of that kind that answers `catalogue`. Raises BadSource (naming the known kinds) and BadDefinition."""
-    if kind not in FACTORIES:
-        raise BadSource(f"A metric source's type must be one of {', '.join(FACTORIES)}, not {kind!r}.", field="type")
-    return FACTORIES[kind](catalogue, access)
+    if kind not in KINDS:
+        raise BadSource(f"A metric source's type must be one of {', '.join(KINDS)}, not {kind!r}.", field="type")
+    known = KINDS[kind].settings
+    for field in (one.name for one in fields(access)):
+        if field not in known | ALWAYS and getattr(access, field) is not None:
+            has = ", ".join(sorted(known)) or "nothing to set"
+            raise BadSource(f"A metric source of type {kind!r} has no {field}; it has {has}.", field=field)
+    return KINDS[kind].make(catalogue, access)

@@ -1,10 +1,26 @@
 """All metrics behind one door: each is answered by the source that its definition names."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
+from datetime import timedelta
 
-from tools.metrics.base import BatchSource, MetricQuery, MetricSource, Reading, UnitSample, UnitSource
+from tools.metrics.base import (
+    BatchSource,
+    MetricQuery,
+    MetricSource,
+    Reading,
+    SlicedSource,
+    UnitSample,
+    UnitSource,
+    Window,
+    slices_of,
+)
 from tools.metrics.batching import Batching
 from tools.metrics.catalogue import BadDefinition, Catalogue, MetricDefinition
+from tools.observing import Work, working
+
+AT_ONCE = 100
+"""Slices in one question, so that others are answered in between."""
 
 
 class Metrics:
@@ -36,7 +52,23 @@ class Metrics:
     async def read(self, query: MetricQuery) -> Reading:
         """The metric over the window. Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable."""
         name = self.catalogue.get(query.metric).source
-        return await (self._batching.get(name) or self.sources[name]).read(query)
+        with working(Work.METRIC_READ, of=name, about=query.metric):
+            return await (self._batching.get(name) or self.sources[name]).read(query)
+
+    async def read_slices(self, query: MetricQuery, step: timedelta) -> AsyncGenerator[Reading]:
+        """The metric over each whole step of the window, one after the other. Raises what `read` does."""
+        name = self.catalogue.get(query.metric).source
+        source, slices = self.sources[name], list(slices_of(query, step))
+        if not isinstance(source, SlicedSource):
+            for one in slices:
+                yield await self.read(one)
+            return
+        for some in (slices[i : i + AT_ONCE] for i in range(0, len(slices), AT_ONCE)):
+            whole = replace(query, window=Window(some[0].window.start, some[-1].window.end))
+            with working(Work.METRIC_READ, of=name, about=query.metric):
+                readings = await source.read_slices(whole, step)
+            for reading in readings:
+                yield reading
 
     async def read_units(self, query: MetricQuery) -> tuple[UnitSample, ...]:
         """The metric over the window, unit by unit, for a metric with a unit_query.

@@ -26,9 +26,15 @@ class Reachable(Value):
         return Population(self.users, self.tenants, self.value_per_request)
 
 
+PACES = 40
+"""Into how many pieces the past is cut to see how much traffic and its mix vary."""
+
+
 class PlanningDefaults(Value):
     """What plans are made with where the spec does not say otherwise.
 
+    `slices` is into how many pieces, a multiple of PACES, the `traffic_window` is cut to see how bursty it was: 240
+    often take small bursts for none, and fewer than some 200 can't rule bursts out, so that plans reckon with some.
     `stages` are the live percentages to choose from; `bake` is the least length of a stage; `stage_budget` how long a
     stage may take to be proven. `reachable` is who there is to reach, by environment.
     """
@@ -38,6 +44,7 @@ class PlanningDefaults(Value):
     blind_budget: Duration = timedelta(minutes=5)
     check_every: Duration = timedelta(seconds=15)
     traffic_window: Duration = timedelta(hours=24)
+    slices: Annotated[int, Field(ge=PACES, le=50 * PACES, multiple_of=PACES)] = 36 * PACES
     stage_budget: Duration = timedelta(hours=24)
     stages: Annotated[tuple[Percent, ...], Field(min_length=1, max_length=20)] = (1, 5, 25, 50, 100)
     bake: Duration = timedelta(minutes=30)

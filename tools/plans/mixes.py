@@ -6,7 +6,7 @@ from datetime import timedelta
 from tools.errors import InvalidInput
 from tools.gates.mix import MOST_SEGMENTS
 from tools.metrics.base import Sample, together
-from tools.plans.model import Expected, Part
+from tools.plans.model import Audience, Expected, Part
 
 NO_SEGMENT = "(none)"
 """What requests without a segment are kept as."""
@@ -44,6 +44,24 @@ def mix_of(metric: str, pieces: Sequence[Sample], step: timedelta) -> Expected:
         mix=parts,
         mix_spread=round(min(_spread(parts, pieces), 1.0), 4),
     )
+
+
+def part_of(audience: Audience, expected: Sequence[Expected]) -> tuple[float, float] | None:
+    """The least and the largest part of the requests that the audience's are, by a mix that names all of it.
+
+    None where no mix tells: it names others, or the audience is of both tenants and regions.
+    """
+    if audience.everyone:
+        return 1.0, 1.0
+    names = set(audience.tenants or audience.regions)
+    if audience.tenants and audience.regions:
+        return None
+    for one in expected:
+        parts = {part.segment: part.share for part in one.mix}
+        if names <= set(parts):
+            part = min(sum(parts[name] for name in names), 1.0)
+            return max(part - one.mix_spread, 0.0), min(part + one.mix_spread, 1.0)
+    return None
 
 
 def counts_of(sample: Sample) -> dict[str, int]:

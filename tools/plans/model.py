@@ -182,10 +182,26 @@ class Part(Value):
     share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Level(Value):
+    """The mean and the standard deviation of a metric's values, in its unit: amounts, or latencies.
+
+    `span` is the lowest and the highest mean in parts of that time, None where it was not cut into parts. `of_logs`: of
+    the logs of their buckets' middles, where the source of a latency gives no sums.
+    """
+
+    mean: Annotated[float, Field(allow_inf_nan=False)]
+    deviation: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    of_logs: Annotated[bool, Field(exclude_if=lambda is_so: not is_so)] = False
+    span: Annotated[tuple[Finite, Finite] | None, Field(exclude_if=lambda span: span is None)] = None
+
+
 class Expected(Value):
     """What a plan was made for: control's rate, and the quietest and the busiest pace, in requests a minute.
 
-    `base_rate` is None for what is no rate: a mean may drift as long as it drifts in both arms.
+    `base_rate` is None for what is no rate; `level` is what a mean or a latency was.
     The pace is that of both arms together. Drift is what leaves a range around it (`tools.gates.drift`).
     Of a mix `mix` are its largest segments, and `mix_spread` how far it was from that at times, as a part of the
     requests (`tools.gates.mix`).
@@ -195,7 +211,8 @@ class Expected(Value):
     base_rate: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None
     quietest: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     busiest: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    # Left out where it is empty, as the bases are.
+    # Left out where they are empty, as the bases are.
+    level: Annotated[Level | None, Field(exclude_if=lambda level: level is None)] = None
     mix: Annotated[tuple[Part, ...], Field(max_length=MOST_SEGMENTS, exclude_if=lambda mix: not mix)] = ()
     mix_spread: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, exclude_if=lambda spread: not spread)] = 0.0
 

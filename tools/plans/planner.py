@@ -11,6 +11,7 @@ from datetime import timedelta
 from tools.plans import sizing
 from tools.plans.defaults import PlanningDefaults
 from tools.plans.kinds import NO_KINDS, Kinds, watching_splits
+from tools.plans.mixes import part_of
 from tools.plans.model import Audience, Basis, Expected, Exposure, Facet, Mode, Plan, Source, Stage, Strategy
 from tools.plans.policy import Policy
 from tools.plans.reach import blast_radius
@@ -86,7 +87,7 @@ def draft_plan(
         spec_author=feature.spec_author,
         spec_sha256=feature.spec_sha256,
     )
-    notes = (*doubts, *sizing.ending_notes(plan.stages, rails), *audience_note(feature.audience))
+    notes = (*doubts, *sizing.ending_notes(plan.stages, rails), *audience_note(feature.audience, plan.expected))
     return Draft(plan, (*notes, *blast_radius(plan, rails, defaults.reachable_in(plan.environment))))
 
 
@@ -126,12 +127,15 @@ def shadow_stage(
     return sizing.staged(Exposure(percent=share, mode=Mode.SHADOW), rails, bake, defaults, (why, *basis))
 
 
-def audience_note(audience: Audience) -> list[str]:
-    """What a limited audience means for the proofs."""
+def audience_note(audience: Audience, expected: Sequence[Expected]) -> list[str]:
+    """What a limited audience means for the proofs, and for what is watched of what the plan was made for."""
     if audience.everyone:
         return []
     names = ", ".join(audience.tenants + audience.regions)
-    return [f"It is limited to {names}. The traffic above is everyone's, so that proofs may take longer."]
+    said = f"It is limited to {names}. The traffic above is everyone's, so that proofs may take longer."
+    if part_of(audience, expected) is None:
+        said += " No mix of the traffic tells what part of it that is, so treatment's share is not watched."
+    return [said]
 
 
 def _limited(stage: Stage, feature: Feature) -> Stage:

@@ -48,8 +48,10 @@ class Freeze(Value):
 
 Part = Annotated[float, Field(gt=0, lt=1)]
 Members = Mapping[str, Collection[str]]
-"""The people of the groups that were asked about, as they were at that moment."""
+"""The people of the groups that were asked about, as they were at that moment; by STRANGERS who can't approve."""
 NOT_READ: Members = {}
+STRANGERS = ""
+"""No name, but that of all who are named, or in a group, and known to be no members of the workspace."""
 
 
 class ApprovalRule(Value):
@@ -91,11 +93,12 @@ class Policy(Value):
     `approvers` and `backup` are for what no rule of `approval` is meant for. People are reminded of a question when
     `approval_reminder` of its time is over, and the backup is asked too when `approval_escalation` is. What a gate
     finds may be accepted for `longest_acceptance` at a time. `workspaces` have people of their own, by the workspace's
-    id.
+    id. Guests of a workspace and people of other organisations change nothing, but for those whom `guests` names.
     """
 
     approvers: tuple[Name, ...] = ()
     backup: tuple[Name, ...] = ()
+    guests: tuple[Name, ...] = ()
     approval: Annotated[tuple[ApprovalRule, ...], Field(max_length=100)] = ()
     approval_reminder: Part = 0.5
     approval_escalation: Part = 0.75
@@ -219,10 +222,22 @@ def could_approve(policy: Policy, person: str) -> bool:
 
 
 def people_in(names: Collection[str], members: Members) -> list[str]:
-    """The people that the names stand for, each once in the order of the names; groups that were not read are left
-    out."""
+    """The people that the names stand for and who may approve, each once in the order of the names; groups that were
+    not read are left out."""
+    out = members.get(STRANGERS, ())
     found = [sorted(members.get(name, ())) if is_group(name) else [name] for name in names]
-    return list(dict.fromkeys(person for people in found for person in people))
+    return list(dict.fromkeys(person for people in found for person in people if person not in out))
+
+
+def strangers_in(names: Collection[str], members: Members) -> frozenset[str]:
+    """Those of the people that the names stand for who are known to be no members of the workspace."""
+    everybody = people_in(names, {**members, STRANGERS: ()})
+    return frozenset(everybody) - frozenset(people_in(names, members))
+
+
+def must_be_member(policy: Policy, person: str) -> bool:
+    """Whether it takes being one of the workspace's own for the person to change anything."""
+    return not is_account(person) and person not in policy.guests
 
 
 def check_approver(
@@ -287,10 +302,12 @@ def ask(policy: Policy, plan: Plan, requester: str, reasons: list[str], *, membe
         by_rule = any(one.holds(plan.environment, plan.tags) for one in policy.approval)
         where = "its rule in policy.approval" if by_rule else "policy.approvers"
         groups = ", or people to its user groups" if any(map(is_group, rule.approvers)) else ""
+        out = len(strangers_in(rule.approvers, members))
+        besides = f" ({out} more, guests or of another organisation, can't)" if out else ""
         return Decision(
             Answer.DENY,
             needed,
-            f"{'; '.join(reasons)}, which takes {needed}, but only {len(able)} people could approve it: "
+            f"{'; '.join(reasons)}, which takes {needed}, but only {len(able)} people could approve it{besides}: "
             f"add approvers to {where} in sluice.toml{groups}",
         )
     return Decision(Answer.APPROVAL, needed, "; ".join(reasons))

@@ -361,7 +361,7 @@ def _notes(plan: Plan, rails: Sequence[Rail], doubts: Iterable[str], defaults: P
         notes.append(f"It ends at {last}, not with everyone.")
     notes += ending
     audiences = dict.fromkeys(stage.exposure.audience for stage in plan.stages)
-    notes += [note for audience in audiences for note in audience_note(audience)]
+    notes += [note for audience in audiences for note in audience_note(audience, plan.expected)]
     return [*notes, *blast_radius(plan, rails, defaults.reachable_in(plan.environment))]
 
 

@@ -13,6 +13,7 @@ from tools.errors import InvalidInput
 from tools.gates import CountTest, Direction
 from tools.gates.amounts import Amounts, Latencies, LatencyTraffic, MeanTraffic
 from tools.gates.calculators import StageLength, Traffic, Unprovable, Workload, minimum_sample, stage_length
+from tools.gates.level import latencies_of
 from tools.metrics.catalogue import MetricKind
 from tools.metrics.units import in_unit
 from tools.plans.defaults import PlanningDefaults
@@ -24,6 +25,7 @@ from tools.plans.model import (
     Exposure,
     Facet,
     Guardrail,
+    Level,
     Source,
     Stage,
 )
@@ -60,7 +62,8 @@ class Baseline:
 
     Of a rate `base_rate` is known, events per request; of a mean or a latency `values`, in `unit`. `stated` is the
     spec's own line about the metric, None where no spec names it. `quietest` and `busiest` are requests a minute in
-    pieces of that time; None where it was not cut into pieces.
+    parts of that time, and `span` the lowest and the highest mean of values (as `tools.gates.level` takes it) in those
+    with enough of them; None where it was not cut into parts.
     """
 
     metric: str
@@ -74,6 +77,7 @@ class Baseline:
     busiest: float | None = None
     values: Amounts | Latencies | None = None
     unit: str = ""
+    span: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if (self.base_rate is None) == (self.values is None):
@@ -124,7 +128,29 @@ class Baseline:
             base_rate=None if self.base_rate is None else float(f"{self.base_rate:.4g}"),
             quietest=float(f"{min(quietest, pace):.4g}"),
             busiest=float(f"{max(busiest, pace):.4g}"),
+            level=self._level,
         )
+
+    @property
+    def _level(self) -> Level | None:
+        """What control's values are to stay near; None where they are not above 0, as a range in parts of them is."""
+        match self.values:
+            case Amounts(mean=mean, deviation=deviation):
+                return Level(mean=float(f"{mean:.4g}"), deviation=float(f"{deviation:.4g}"), span=self._span(mean))
+            case Latencies() as latencies:
+                seen, of_logs = latencies_of(latencies.histogram), latencies.total is None
+                if not of_logs and seen.mean <= 0:
+                    return None
+                mean, deviation = (float(f"{number:.4g}") for number in (seen.mean, math.sqrt(seen.variance)))
+                return Level(mean=mean, deviation=deviation, of_logs=of_logs, span=self._span(mean))
+            case None:
+                return None
+
+    def _span(self, mean: float) -> tuple[float, float] | None:
+        if self.span is None:
+            return None
+        low, high = min(self.span[0], mean), max(self.span[1], mean)
+        return float(f"{low:.4g}"), float(f"{high:.4g}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,8 @@ class Database:
         in_memory = self.is_sqlite and self.url.database in (None, "", ":memory:")
         named = self.url.database if self.is_sqlite and not in_memory and "uri" not in self.url.query else None
         self.file = Path(named) if named is not None else None
-        options = _sqlite_options(in_memory) if self.is_sqlite else _postgres_options(self.url)
+        self._opened = _Opened()
+        options = _sqlite_options(in_memory, self._opened) if self.is_sqlite else _postgres_options(self.url)
         self.engine = create_async_engine(self.url, **options)
         if self.is_sqlite:
             _listen_to_sqlite(self.engine.sync_engine)
@@ -96,8 +97,9 @@ class Database:
             yield session
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, those too that somebody still works with: nobody gives these back any more."""
         await self.engine.dispose()
+        await self._opened.close()
 
 
 async def lift_limits(connection: AsyncConnection, *names: str) -> None:
@@ -111,20 +113,38 @@ def insert_for(session: AsyncSession) -> Callable[[Any], sqlite.Insert | postgre
     return sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
 
 
-async def _open_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
-    """An SQLite connection. When the call is cancelled meanwhile, what was being opened is closed."""
-    connection = aiosqlite.connect(*arguments, **options)
-    # As SQLAlchemy sets it where it opens connections itself: the process's end waits for none.
-    connection._thread.daemon = True
-    opening = asyncio.ensure_future(connection)
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        # A thread opens the file: left alone, it would leave it open, or report to an event loop that has ended.
-        opened, _ = await asyncio.wait([opening], timeout=ABANDONED_WITHIN_S)
-        if opened and opening.exception() is None:
-            await connection.close()
-        raise
+class _Opened:
+    """The SQLite connections that are open: each has a thread, and would be left to the garbage collector with it."""
+
+    def __init__(self) -> None:
+        self._connections = set[aiosqlite.Connection]()
+
+    async def open(self, *arguments: Any, **options: Any) -> aiosqlite.Connection:
+        """A connection. When the call is cancelled meanwhile, what was being opened is closed."""
+        connection = aiosqlite.connect(*arguments, **options)
+        # As SQLAlchemy sets it where it opens connections itself: the process's end waits for none.
+        connection._thread.daemon = True
+        opening = asyncio.ensure_future(connection)
+        self._connections = {one for one in self._connections if one._running} | {connection}
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # A thread opens the file: left alone, it would leave it open, or report to an event loop that has ended.
+            await asyncio.wait([opening], timeout=ABANDONED_WITHIN_S)
+            await _closed(connection)
+            raise
+
+    async def close(self) -> None:
+        """Close those that are open still."""
+        for connection in self._connections:
+            await _closed(connection)
+        self._connections.clear()
+
+
+async def _closed(connection: aiosqlite.Connection) -> None:
+    """Have the connection's thread close it after what it is at, and end; one that hangs is left to itself."""
+    if connection._running and connection._connection is not None and (ended := connection.stop()) is not None:
+        await asyncio.wait([ended], timeout=ABANDONED_WITHIN_S)
 
 
 def is_busy(error: OperationalError) -> bool:
@@ -146,8 +166,8 @@ async def _held(lock: asyncio.Lock | None) -> AsyncIterator[None]:
         yield
 
 
-def _sqlite_options(in_memory: bool) -> dict[str, Any]:
-    options: dict[str, Any] = {"module": SqliteModule(_open_sqlite)}
+def _sqlite_options(in_memory: bool, opened: _Opened) -> dict[str, Any]:
+    options: dict[str, Any] = {"module": SqliteModule(opened.open)}
     return options if in_memory else {**options, "pool_size": 8, "max_overflow": 0, "pool_timeout": 60}
 
 

@@ -204,7 +204,7 @@ class Confirmation(Record):
 
 
 class SpecSnapshot(Record):
-    """A spec exactly as it was read."""
+    """A spec exactly as it was read; `operations` are an OpenAPI's, each with its hash, by route."""
 
     __tablename__ = "spec_snapshots"
     __table_args__ = (UniqueConstraint("source", "sha256"),)
@@ -213,7 +213,34 @@ class SpecSnapshot(Record):
     source: Mapped[str] = mapped_column(String(1000))
     sha256: Mapped[str] = mapped_column(String(64))
     content: Mapped[str] = mapped_column(Text)
+    operations: Mapped[dict[str, Any]] = mapped_column(default=dict)
     read_at: Mapped[datetime]
+
+
+class SpecWatch(Record):
+    """What was found of the spec behind a rollout's plan in force when it was looked at last.
+
+    `found_sha256` is the hash of the spec as it was then, None where there was none that can be used: `problem` says
+    why. `unread_since`: its source can't be read since then, and nobody knows. `told` is what the thread heard of last,
+    `since` when that was found. `stands_despite` is what somebody said the plan stands despite, for the plan that was
+    made from `stands_for`.
+    """
+
+    __tablename__ = "spec_watches"
+    rollout_id: Mapped[str] = mapped_column(ForeignKey("rollouts.id"), primary_key=True)
+    source: Mapped[str] = mapped_column(String(1000))
+    found_sha256: Mapped[str | None] = mapped_column(String(64))
+    problem: Mapped[str | None] = mapped_column(Text)
+    since: Mapped[datetime | None]
+    read_at: Mapped[datetime | None]
+    unread_since: Mapped[datetime | None]
+    unread_why: Mapped[str | None] = mapped_column(Text)
+    told: Mapped[str | None] = mapped_column(String(100))
+    stands_despite: Mapped[str | None] = mapped_column(String(100))
+    stands_for: Mapped[str | None] = mapped_column(String(64))
+    stands_by: Mapped[str | None]
+    stands_at: Mapped[datetime | None]
+    due_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Rollout(Record):

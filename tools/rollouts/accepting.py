@@ -12,6 +12,7 @@ then. Each acceptance begins anew, so each adds its part of the gate's level to 
 from dataclasses import replace
 from typing import Any
 
+from tools.clock import written
 from tools.gates import BadEvidence, Harm, Outcome, Verdict
 from tools.metrics.base import Sample
 from tools.rollouts import judging
@@ -64,7 +65,7 @@ def graver(item: GuardrailInput, judged: Verdict, far: Verdict, budget: dict[str
 def overrule(item: GuardrailInput, judged: Verdict) -> Verdict:
     """What the comparison shows, as if it had proven that all is well."""
     assert item.accepted is not None
-    why = f"Accepted until {item.accepted.until:%d %b %Y %H:%M} UTC, so this holds nothing. {judged.why}"
+    why = f"Accepted until {written(item.accepted.until)}, so this holds nothing. {judged.why}"
     return replace(judged, outcome=Outcome.PASS, harm=Harm.NONE, why=why)
 
 

@@ -71,12 +71,22 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Electors:
-    """Who can still answer a question: those who are asked first, and the backup once it is asked too."""
+    """Who can still answer a question: those who are asked first, and the backup once it is asked too.
+
+    `missing` approvals are needed yet. `strangers`: somebody else was named and is no member of the workspace.
+    """
 
     is_asked: bool
     approvers: tuple[str, ...]
     backup: tuple[str, ...]
     escalated: bool
+    missing: int
+    strangers: bool
+
+    @property
+    def able(self) -> int:
+        """How many people can still answer."""
+        return len(self.approvers) + len(self.backup)
 
 
 async def request(

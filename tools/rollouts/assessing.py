@@ -97,7 +97,7 @@ def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[V
         verdict, carried["gate"] = _judge_assignments(inputs, item, reading, gap)
         return verdict, accepting.of_split(item, verdict), carried
     arms = _counts(reading, inputs.control), _counts(reading, inputs.treatment)
-    drifted, carried["drift"], incident_before = drift(inputs, item, *arms)
+    drifted, carried["drift"], incident_before = drift(inputs, item, *arms, _sample(reading, inputs.control))
     judged, carried["gate"] = _judge(inputs, item, reading, unproven=incident_before)
     verdict = judged
     if item.weight < 1:
@@ -178,7 +178,7 @@ def _judge_assignments(
 
     A mismatch is suspicion, on which the rollout pauses. Everything else but blindness lets the other guardrails
     decide: no fault that was found so far is all there is to find, however few the assignments. The planned share holds
-    for everyone: what an audience is of everyone isn't known, as for the drift of the share.
+    for everyone: what an audience is of everyone is known at best as well as drift needs it, which isn't enough here.
     """
     share, stored = inputs.exposure.percent / 100, item.carried["gate"] if item.carried else None
     if not (0 < share < 1 and inputs.exposure.audience.everyone):
@@ -235,7 +235,7 @@ def _expected(inputs: Inputs, item: GuardrailInput) -> frozenset[Arm]:
 def _judge(inputs: Inputs, item: GuardrailInput, reading: Reading, *, unproven: bool) -> tuple[Verdict, dict[str, Any]]:
     """The statistics' word on the evidence so far, this window included.
 
-    `unproven`: this window proves no safety, because a shared incident makes the arms fail alike. Carried evidence of
+    `unproven`: this window proves no safety, because in a shared incident the arms do badly alike. Carried evidence of
     another question (another release's grid, a plan's other margin) can't be added to: it starts anew, and the verdict
     says so.
     """

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.metadata import version
+from importlib.resources import files
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -21,7 +22,18 @@ from tools.plans.model import Expected, Exposure, Guardrail, Mode, Plan, Value
 from tools.records.models import GateCheck, Rollout, new_id
 from tools.rollouts.judging import Numbers
 
-CODE_VERSION = version("sluicebot")
+
+def _code_version() -> str:
+    """The release, and what tells its judging code from any other's: what other code judged is no forgery."""
+    code = hashlib.sha256()
+    for package in ("tools.gates", "tools.rollouts"):
+        for file in sorted(files(package).iterdir(), key=lambda file: file.name):
+            if file.name.endswith(".py"):
+                code.update(file.read_bytes())
+    return f"{version('sluicebot')}+{code.hexdigest()[:8]}"
+
+
+CODE_VERSION = _code_version()
 LARGEST_CEILING = 0.999
 BOOKS = (*(mode.value for mode in Mode), "whole")
 """What evidence on a metric is kept apart by: its question differs."""

@@ -40,9 +40,12 @@ async def mind_start(
         for approval in await approvals.pending(session, rollout.id):
             await approvals.void_if_moved(session, rollout, approval, served, at=at)
     waiting = await approvals.mind(session, rollout, at=at)
-    look = at + raising.LOOKS_AT_THE_FLAG_EVERY
-    over = freeze.end if freeze is not None else None
-    rollout.due_at = min(look, *map(approvals.due_next, waiting)) if waiting else over
+    if waiting:
+        rollout.due_at = min(at + raising.LOOKS_AT_THE_FLAG_EVERY, *map(approvals.due_next, waiting))
+    elif freeze is not None:
+        rollout.due_at = freeze.end
+    else:
+        rollout.due_at = await freezes.begins_next(session, policy, rollout, plan, at)
 
 
 async def mind_promotion(

@@ -20,16 +20,18 @@ from tools.flags.base import FlagRef, FlagService, FlagState
 from tools.gates import Outcome
 from tools.metrics.budget import USUAL_WINDOW
 from tools.metrics.router import Metrics
+from tools.observing import Fact, Work, noted, working
 from tools.plans.model import LONGEST_PAUSE, Exposure, Plan
 from tools.plans.policy import Policy
 from tools.records import leases
 from tools.records.database import Database
 from tools.records.models import Acceptance, Intent, Rollout, new_id
-from tools.rollouts import acceptances, assessing, checks, consequences, measuring, preparing, store
+from tools.rollouts import acceptances, assessing, checks, consequences, measuring, preparing, staleness, store
 from tools.rollouts.budgets import spent_budgets
 from tools.rollouts.executor import BACKOFF_CAP, Executor, backoff, confirm_stage, respect_hand
 from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.store import IntentStatus
+from tools.rollouts.watching import Look, SpecWatcher
 
 AT_ONCE = 16
 BATCH = 200
@@ -66,6 +68,7 @@ class Controller:
         flag_timeout: timedelta = timedelta(seconds=10),
         patience: timedelta | None = None,
         budget_window: timedelta = USUAL_WINDOW,
+        specs: SpecWatcher | None = None,
     ) -> None:
         self._database = database
         self._metrics = metrics
@@ -74,6 +77,7 @@ class Controller:
         self._owner = owner
         self._lease = lease
         self._budget_window = budget_window
+        self._specs = specs
         self._patience = None if patience is None else patience.total_seconds()
         self._executor = Executor(database, flags, clock, timeout=flag_timeout)
         self._gate = asyncio.Semaphore(AT_ONCE)
@@ -112,7 +116,10 @@ class Controller:
         snapshot = await self._snapshot(rollout_id)
         phase = Phase(snapshot.rollout.phase)
         if phase in LIVE:
-            await self._watch(snapshot)
+            if (due_at := snapshot.rollout.due_at) is not None:
+                noted(Fact.LATENESS, max((self._clock.now() - due_at).total_seconds(), 0.0))
+            with working(Work.CHECK, about=rollout_id):
+                await self._watch(snapshot)
         elif phase is Phase.ROLLING_BACK:
             await self._come_back(rollout_id)
         elif phase is Phase.PROPOSED:
@@ -234,6 +241,7 @@ class Controller:
         concerns = await self._concerns(snapshot, assessment)
         if await self._write_check(snapshot, inputs, answers, assessment, concerns, flag_seen=flag is not None):
             await self.carry_out(snapshot.rollout.id)
+        noted(Fact.VERDICT, of=assessment.verdict.outcome.value)
 
     async def _concerns(self, snapshot: Snapshot, assessment: checks.Assessment) -> list[str]:
         """Why people should be asked about a step that the gate allows, besides what the plan and policy say."""
@@ -242,7 +250,9 @@ class Controller:
         if not due or rollout.stage is None or rollout.stage + 1 == len(plan.stages):
             return []
         now = self._clock.now()
-        return await spent_budgets(self._metrics, plan, rollout.stage, now=now, window=self._budget_window)
+        found = await spent_budgets(self._metrics, plan, rollout.stage, now=now, window=self._budget_window)
+        seen = Look() if self._specs is None else await self._specs.look(rollout.id)
+        return [*found, *staleness.concern(seen.view)]
 
     async def _read_flag(self, ref: FlagRef) -> FlagState | None:
         try:

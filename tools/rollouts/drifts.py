@@ -1,19 +1,26 @@
 """What of the traffic has left the ranges that its plan was made for, from check to check; and people are told."""
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tools.clock import written
 from tools.gates import BadEvidence, Counts
 from tools.gates import drift as drifting
 from tools.gates import mix as mixing
 from tools.gates.drift import DriftEvidence, DriftTest
+from tools.gates.histograms import Histogram, layout
 from tools.gates.judging import percent
+from tools.gates.level import LevelRange, latencies_of
+from tools.gates.means import NOTHING, Sums
 from tools.gates.mix import MixDrift, MixEvidence, MixTest
-from tools.metrics.base import together
+from tools.metrics.base import Sample, together
 from tools.metrics.catalogue import MetricKind
+from tools.plans.mixes import part_of
 from tools.plans.model import Expected
 from tools.records.models import Rollout
 from tools.rollouts.checks import (
@@ -27,9 +34,12 @@ from tools.rollouts.checks import (
     sentence,
 )
 from tools.rollouts.events import Happening, Tell, happened
+from tools.rollouts.judging import Numbers
 
 BASE_RATE_RANGE, TRAFFIC_RANGE, SHARE_RANGE = 3.0, 2.0, 2.0
 """How far from what a plan was made for things may be: as factors of the rate, the pace and the odds of treatment."""
+LEVEL_RANGE = 1.3
+"""The same of a mean or a latency, which are known well and move less than rates of what is rare do."""
 SLOWEST_PACE = 0.01
 """Requests a minute, below which a pace says nothing."""
 MIX_RANGE, MIX_SPREAD, WIDEST_MIX_RANGE = 0.2, 1.5, 0.8
@@ -42,9 +52,12 @@ SAID_AGAIN_AFTER = timedelta(minutes=30)
 
 
 def drift(
-    inputs: Inputs, item: GuardrailInput, control: Counts, treatment: Counts
+    inputs: Inputs, item: GuardrailInput, control: Counts, treatment: Counts, sample: Sample
 ) -> tuple[drifting.Drift, dict[str, Any] | None, bool]:
-    """What has left its range, what is carried of it, and whether there was a shared incident before this window."""
+    """What has left its range, what is carried of it, and whether there was a shared incident before this window.
+
+    `sample` is all of control's numbers.
+    """
     test = _drift_test(inputs, item)
     if test is None:
         return drifting.Drift(), None, False
@@ -55,7 +68,8 @@ def drift(
         evidence = DriftEvidence()
     before = drifting.judge(test, evidence).incident
     minutes = (item.end - item.start).total_seconds() / 60
-    evidence = drifting.update(test, evidence, minutes, control, treatment)
+    values = NOTHING if test.level is None else values_of(item.numbers, sample)
+    evidence = drifting.update(test, evidence, minutes, control, treatment, values)
     return drifting.judge(test, evidence), evidence.to_json(), before
 
 
@@ -94,7 +108,7 @@ def watch(inputs: Inputs, item: MixInput, answer: Answer) -> tuple[Watched, dict
     except UNREADABLE as error:
         return _unseen(item, sentence(metric, error)), item.carried
     if item.end - last > inputs.stale_after:
-        return _unseen(item, f"{metric} has counted no requests since {last:%H:%M:%S} UTC."), kept
+        return _unseen(item, f"{metric} has counted no requests since {written(last, seconds=True)}."), kept
     return Watched(metric, f"{_said(metric, test, found)}{note}", drifted=found.is_found), kept
 
 
@@ -172,15 +186,53 @@ def _said(metric: str, test: MixTest, found: MixDrift) -> str:
 
 def _drift_test(inputs: Inputs, item: GuardrailInput) -> DriftTest | None:
     """The ranges around what the plan was made for; None for a plan that does not say."""
-    expected, exposure = item.expected, inputs.exposure
+    expected = item.expected
     if expected is None:
         return None
-    share = exposure.percent / 100
     base_rate = expected.base_rate if item.numbers.kind is MetricKind.RATIO else None
     return DriftTest(
         item.guardrail.direction,
         base_rate=drifting.within(base_rate, BASE_RATE_RANGE) if base_rate is not None and not item.whole else None,
         traffic=(max(expected.quietest / TRAFFIC_RANGE, SLOWEST_PACE), expected.busiest * TRAFFIC_RANGE),
-        share=drifting.share_within(share, SHARE_RANGE) if 0 < share < 1 and exposure.audience.everyone else None,
+        share=_planned_share(inputs),
+        level=level_range(item.numbers, expected) if not item.whole else None,
         dispersion=item.guardrail.dispersion,
     )
+
+
+def level_range(numbers: Numbers, expected: Expected) -> LevelRange | None:
+    """Where control's mean or latency is to stay; None where the plan does not say it as the metric is counted now."""
+    planned = expected.level
+    if planned is None or not (planned.of_logs or planned.mean > 0):
+        return None
+    if numbers.kind is MetricKind.MEAN and numbers.cap is not None and not planned.of_logs:
+        found = LevelRange.scaled(planned.mean, planned.deviation, LEVEL_RANGE, -numbers.cap, numbers.cap, planned.span)
+        return replace(found, what="mean", unit=numbers.unit)
+    if numbers.kind is not MetricKind.LATENCY or planned.of_logs is numbers.sums:
+        return None
+    edges = (*numbers.buckets, math.inf)
+    if planned.of_logs:
+        found = LevelRange.of_middles(planned.mean, planned.deviation, LEVEL_RANGE, edges, planned.span)
+        return replace(found, what="typical latency", unit=numbers.unit)
+    longest = float(layout(edges).upper[-1])
+    found = LevelRange.scaled(planned.mean, planned.deviation, LEVEL_RANGE, 0.0, longest, planned.span)
+    return replace(found, what="mean latency", unit=numbers.unit)
+
+
+def values_of(numbers: Numbers, control: Sample) -> Sums:
+    """Control's values, as their range counts them. Raises BadCounts for what can't have been counted."""
+    if numbers.kind is MetricKind.MEAN:
+        return Sums(control.exposures, control.total, control.total_squares)
+    sums = (control.total, control.total_squares) if numbers.sums else ()
+    return latencies_of(Histogram.of((*numbers.buckets, math.inf), control.buckets, *sums))
+
+
+def _planned_share(inputs: Inputs) -> drifting.Range | None:
+    """The range of treatment's part of all requests; None where it isn't known what the audience is of everyone."""
+    part = part_of(inputs.exposure.audience, [mix.expected for mix in inputs.mixes])
+    if part is None:
+        return None
+    least, most = (inputs.exposure.percent / 100 * end for end in part)
+    if least <= 0 or most >= 1:
+        return None
+    return drifting.share_within(least, SHARE_RANGE)[0], drifting.share_within(most, SHARE_RANGE)[1]

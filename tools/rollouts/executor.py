@@ -16,6 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tools.clock import Clock
 from tools.errors import SluiceError
 from tools.flags.base import FlagRef, FlagService, FlagServiceUnavailable, FlagState, FlagVersionConflict
+from tools.flags.urgency import urgently
+from tools.observing import Course, Fact, Work, noted, working
 from tools.plans.model import Exposure
 from tools.records.database import Database
 from tools.records.models import Intent, Rollout
@@ -46,19 +48,31 @@ class Executor:
 
     async def carry_out(self, intent_id: str) -> Result:
         """Try the intent now. An outage leaves it open, due again after a capped backoff."""
-        try:
-            return await self._attempt(intent_id)
-        except SluiceError as error:
-            return await self._postpone(intent_id, str(error))
+        with working(Work.EXPOSURE, about=intent_id) as course:
+            try:
+                result = await self._attempt(intent_id, course)
+            except SluiceError as error:
+                result = await self._postpone(intent_id, str(error))
+            course.outcome = result.value
+            return result
 
     async def read(self, ref: FlagRef) -> FlagState:
         """The flag as it is served now, bounded in time. Raises the flag service's errors."""
-        async with self._bounded():
-            return await self._flags.read(ref)
+        with working(Work.FLAG_READ, about=str(ref)):
+            async with self._bounded():
+                return await self._flags.read(ref)
+
+    async def _read_for(self, purpose: Purpose, ref: FlagRef) -> FlagState:
+        """As `read`; what takes exposure back asks also while the flag service wants no requests."""
+        if purpose in RAISING:
+            return await self.read(ref)
+        with urgently():
+            return await self.read(ref)
 
     async def _write(self, ref: FlagRef, exposure: Exposure, expected: str) -> None:
-        async with self._bounded():
-            await self._flags.write(ref, exposure, expected=expected)
+        with working(Work.FLAG_WRITE, about=str(ref)):
+            async with self._bounded():
+                await self._flags.write(ref, exposure, expected=expected)
 
     @asynccontextmanager
     async def _bounded(self) -> AsyncIterator[None]:
@@ -68,14 +82,15 @@ class Executor:
         except TimeoutError:
             raise FlagServiceUnavailable(f"The flag service did not answer within {self._timeout:g} s.") from None
 
-    async def _attempt(self, intent_id: str) -> Result:
+    async def _attempt(self, intent_id: str, course: Course) -> Result:
         for _ in range(WRITES_A_CALL):
             found = await self._read_intent(intent_id)
             if found is None:
                 return Result.VOID
             intent, rollout = found
             ref, purpose = FlagRef(intent.flag, intent.environment), Purpose(intent.purpose)
-            state = await self.read(ref)
+            course.of = purpose.value
+            state = await self._read_for(purpose, ref)
             target = Exposure.model_validate(intent.target)
             if purpose in RAISING:
                 if state.exposure == target:
@@ -93,7 +108,7 @@ class Executor:
                 await self._write(ref, target, state.version)
             except FlagVersionConflict:
                 continue
-            state = await self.read(ref)
+            state = await self._read_for(purpose, ref)
             if state.exposure == target:
                 return await self._confirm(intent_id, state)
         return await self._postpone(intent_id, "The flag keeps changing while it is being set.")
@@ -109,12 +124,16 @@ class Executor:
             return (intent, rollout) if intent.epoch == rollout.epoch else None
 
     async def _confirm(self, intent_id: str, state: FlagState) -> Result:
+        took_s: float | None = None
+
         async def act(session: AsyncSession) -> Result:
+            nonlocal took_s
             found = await _open_intent(session, intent_id)
             if found is None:
                 return Result.VOID
             intent, rollout = found
             at = self._clock.now()
+            took_s = _read_back_after(intent, rollout, at)
             intent.attempts += 1
             intent.read_back = state.exposure.model_dump(mode="json")
             if rollout is None:
@@ -129,7 +148,10 @@ class Executor:
                 await self._confirm_rollback(session, rollout, intent, state, at)
             return Result.DONE
 
-        return await store.transact(self._database, act)
+        result = await store.transact(self._database, act)
+        if took_s is not None:
+            noted(Fact.READ_BACK, took_s)
+        return result
 
     async def _confirm_rollback(
         self, session: AsyncSession, rollout: Rollout, intent: Intent, state: FlagState, at: datetime
@@ -291,6 +313,16 @@ def lower_of(current: Exposure, target: Exposure) -> Exposure:
 def backoff(attempts: int) -> timedelta:
     """The pause before the next attempt: 0.25 s, doubled each time, at most 5 s."""
     return min(timedelta(seconds=0.125 * 2.0 ** min(attempts, 10)), BACKOFF_CAP)
+
+
+def _read_back_after(intent: Intent, rollout: Rollout | None, at: datetime) -> float | None:
+    """How many seconds a rollback or kill took until now, which is when it is read back; None for what was before."""
+    if Purpose(intent.purpose) not in (Purpose.ROLL_BACK, Purpose.KILL):
+        return None
+    if rollout is not None and rollout.verify_until is not None:
+        return None
+    since = intent.created_at if rollout is None else rollout.rollback_since or intent.created_at
+    return max((at - since).total_seconds(), 0.0)
 
 
 def _is_settled(rollout: Rollout, exposure: Exposure) -> bool:

@@ -1,30 +1,54 @@
 """What a gate waits for, and how long that should take at the present pace.
 
-The answer is the calculators' (`tools.gates.calculators`), fed with what the newest checks counted and with the
-evidence that is carried already. `expect` and `outlook` are pure; `expectations` reads what they need.
+The answer is that of `tools.gates.remaining`, from the evidence that is carried and what the newest checks counted.
+`expect` and `outlook` are pure; `expectations` reads what they need.
 """
 
+import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 from sqlalchemy import select
 
-from tools.clock import in_words
+from tools.clock import in_words, written
 from tools.errors import InvalidInput
-from tools.gates import CountTest, Direction, Harm, Minutes, Outcome, Traffic, Verdict, amount, information
+from tools.gates import (
+    CeilingEvidence,
+    CountEvidence,
+    CountTest,
+    Harm,
+    Minutes,
+    Outcome,
+    Traffic,
+    Verdict,
+    amount,
+    latency,
+    means,
+)
 from tools.gates.amounts import Amounts, LatencyTraffic, MeanTraffic
 from tools.gates.assignment import AssignmentTest, information_needed
-from tools.gates.calculators import SAFE_MEDIAN, SAFE_P90, Workload
 from tools.gates.histograms import Histogram
-from tools.gates.means import SMALLEST_SAMPLE, Sums
+from tools.gates.remaining import (
+    Seen,
+    ceiling_left,
+    latency_left,
+    mean_left,
+    rate_left,
+    seen_of_ceiling,
+    seen_of_latency,
+    seen_of_mean,
+    seen_of_rate,
+)
 from tools.metrics.base import Sample, together
 from tools.metrics.catalogue import MetricKind
 from tools.plans.model import Guardrail
 from tools.records.database import Database
 from tools.records.models import GateCheck
-from tools.rollouts import checks
+from tools.rollouts import checks, judging
 from tools.rollouts.decisions import is_blind
 from tools.rollouts.judging import Numbers
 from tools.rollouts.phases import LIVE, Phase
@@ -32,10 +56,6 @@ from tools.rollouts.views import RolloutView
 
 PACE_CHECKS = 40
 """From how many of the newest checks the pace is taken."""
-NEEDED = math.log(1 / CountTest.alpha_safe)
-"""Nats that a proof of safety takes."""
-# A ratio of few events says little: it is taken as if so many events at control's rate had been seen as well.
-EVENTS_OF_DOUBT = 5.0
 LONGEST = timedelta(days=365)
 
 
@@ -63,7 +83,8 @@ class Awaited:
     """A guardrail and where it stands.
 
     `in_stage` are treatment's exposures of this stage; everyone is exposed if `whole`, and then `ceiling` stands in for
-    control. `burn_in_left` passes before anything counts; `numbers` is what the metric's numbers are.
+    control. `burn_in_left` passes before anything counts; `numbers` is what the metric's numbers are, and `evidence`
+    what the gate carries, None before there is any.
     """
 
     guardrail: Guardrail
@@ -74,6 +95,7 @@ class Awaited:
     ceiling: float | None = None
     burn_in_left: timedelta = timedelta(0)
     numbers: Numbers = field(default_factory=Numbers)
+    evidence: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +167,12 @@ async def expectations(
         return ["The stage has not been checked yet."]
     seen = [(checks.Inputs.model_validate(check.inputs), _answers(check)) for check in found]
     inputs = checks.Inputs.model_validate(newest.inputs)
-    expected = [
-        _expect(_awaited(item, verdict, newest, seen, inputs), item.accepted)
+    awaited = [
+        (_awaited(item, verdict, newest, seen, inputs), item.accepted)
         for item, (_, verdict, _) in zip(inputs.guardrails, view.check.guardrails, strict=True)
     ]
+    # Each is sampled, which takes some 10 ms that others need not wait for.
+    expected = await asyncio.to_thread(lambda: [_expect(one, accepted) for one, accepted in awaited])
     return outlook(view.phase, expected, _timing(view, inputs, now))
 
 
@@ -157,7 +181,7 @@ def _expect(awaited: Awaited, accepted: checks.Accepted | None) -> Expectation:
     if accepted is None or is_blind(awaited.verdict):
         return expect(awaited)
     metric, sample = awaited.guardrail.metric, _sample(awaited)
-    why = f"What is found of {metric} is accepted until {accepted.until:%d %b %Y %H:%M} UTC, so it holds nothing."
+    why = f"What is found of {metric} is accepted until {written(accepted.until)}, so it holds nothing."
     return Expectation(metric, None if sample is None else Minutes(sample, sample), why)
 
 
@@ -169,87 +193,77 @@ def _proof(awaited: Awaited) -> tuple[Minutes | None, str]:
     have = f"has evidence of safety {amount(verdict.safe_e)} of {1 / CountTest.alpha_safe:g}"
     if not awaited.pace.treatment.exposures or awaited.pace.minutes <= 0:
         return None, f"{have}; lately nothing was counted, so there is no telling how long it takes"
-    ratio = _ratio(awaited)
-    if not _is_within(awaited, ratio):
-        return None, f"{have}; at ×{ratio:.2f} it is not within the margin {margin}, so more data will not prove it"
-    left = _from_now_on(awaited, ratio)
-    if left is None:
+    try:
+        to_come = _to_come(awaited)
+    except InvalidInput:
+        # What can't have been counted, or be read, is an error of the check itself, which says so.
+        to_come = None
+    if to_come is None:
         return None, f"{have}; control was not seen lately, so there is no telling how long it takes"
+    seen, left_at = to_come
+    if not seen.provable:
+        beyond = f"at ×{seen.ratio:.2f} it is not within the margin {margin}"
+        return None, f"{have}; {beyond}, so more data will not prove it"
+    left = left_at(seen)
     first = awaited.burn_in_left.total_seconds() / 60
     proof = Minutes(first + left.median, first + left.p90)
     if first:
         have = f"burns in for {_words(first)} more, then {have}"
     return proof, (
-        f"{have}; at {_per_minute(awaited)} and ×{ratio:.2f} about {_words(proof.median)} more "
+        f"{have}; at {_per_minute(awaited)} and ×{seen.likeliest:.2f} about {_words(proof.median)} more "
         f"(9 of 10 within {_words(proof.p90)})"
     )
 
 
-def _ratio(awaited: Awaited) -> float:
-    """Treatment's rate over control's or the ceiling, drawn towards "no difference" while few events were seen."""
-    verdict, rail, alike = awaited.verdict, awaited.guardrail, 1.0
-    if awaited.numbers.kind is not MetricKind.RATIO:
-        seen = 1.0 if verdict.ratio is None else verdict.ratio
-        return (verdict.treatment_n * seen + SMALLEST_SAMPLE) / (verdict.treatment_n + SMALLEST_SAMPLE)
-    if awaited.whole:
-        alike = 1 / rail.margin if rail.direction is Direction.INCREASE else rail.margin
-    expected = verdict.treatment_n * _base_rate(awaited)
-    return (verdict.treatment_events + EVENTS_OF_DOUBT * alike) / (expected + EVENTS_OF_DOUBT)
-
-
 def _base_rate(awaited: Awaited) -> float:
-    if awaited.whole:
-        return awaited.ceiling or 0.5
     seen = Sample(awaited.verdict.control_n, awaited.verdict.control_events)
     control = seen if seen.exposures else awaited.pace.control
     return min((control.events + 0.5) / (control.exposures + 1), 0.999)
 
 
-def _null(awaited: Awaited) -> float:
-    """The ratio that is to be disproven."""
-    margin = 1.0 if awaited.whole else awaited.guardrail.margin
-    return margin if awaited.guardrail.direction is Direction.INCREASE else 1 / margin
+def _to_come(awaited: Awaited) -> tuple[Seen, Callable[[Seen], Minutes]] | None:
+    """What is known of the ratio, and how long the rest of the proof takes by it; None where control was not seen.
 
-
-def _is_within(awaited: Awaited, ratio: float) -> bool:
-    more_is_harm = awaited.guardrail.direction is Direction.INCREASE
-    return ratio < _null(awaited) if more_is_harm else ratio > _null(awaited)
-
-
-def _from_now_on(awaited: Awaited, ratio: float) -> Minutes | None:
-    """How long the rest of the proof takes if treatment stays at `ratio`; None when it can't be told."""
-    remaining = NEEDED - math.log(max(awaited.verdict.safe_e, 1e-12))
-    # Evidence is a random walk: its spread grows with the root of what is still to come.
-    spread = math.sqrt(remaining / NEEDED)
-    if awaited.numbers.kind is MetricKind.RATIO:
-        rate = _nats_a_minute(awaited, ratio)
-        if rate is None:
-            return None
-        return Minutes(remaining / rate, (remaining + (SAFE_P90 - SAFE_MEDIAN) * spread) / rate)
-    traffic = _traffic(awaited)
-    if traffic is None:
-        return None
-    whole = traffic.proven(ratio, _null(awaited), CountTest.alpha_safe)
-    median = whole.median * remaining / NEEDED
-    return Minutes(median, median + (whole.p90 - whole.median) * spread)
-
-
-def _traffic(awaited: Awaited) -> Workload | None:
-    """What the gate of a mean or a latency works with at the present pace; None where nothing stands for control."""
-    numbers, pace, phi = awaited.numbers, awaited.pace, awaited.guardrail.dispersion
+    Raises BadEvidence and what else can't be read.
+    """
+    rail, numbers, pace = awaited.guardrail, awaited.numbers, awaited.pace
+    if awaited.whole:
+        ceiling = judging.ceiling_test(rail, awaited.ceiling or 0.5, 1.0)
+        held = CeilingEvidence.from_json(awaited.evidence) if awaited.evidence else CeilingEvidence.start(ceiling)
+        return seen_of_ceiling(ceiling, held), partial(ceiling_left, ceiling, held, pace.requests_per_minute)
     if not (pace.control.exposures and pace.treatment.exposures):
         return None
-    try:
-        if numbers.kind is MetricKind.MEAN:
-            sums = Sums(pace.control.exposures, pace.control.total, pace.control.total_squares)
-            amounts = Amounts(sums.mean, math.sqrt(sums.variance), numbers.cap or math.inf)
-            return MeanTraffic(pace.requests_per_minute, amounts, pace.share, phi)
-        edges, sample = (*numbers.buckets, math.inf), pace.control
-        seen = Histogram.of(edges, sample.buckets, *((sample.total, sample.total_squares) if numbers.sums else ()))
-        return LatencyTraffic(pace.requests_per_minute, seen, pace.share, awaited.guardrail.margin, phi)
-    except InvalidInput:
-        # What can't have been counted is an error of the check itself, which says so.
-        return None
+    match numbers.kind:
+        case MetricKind.MEAN:
+            return _of_mean(awaited)
+        case MetricKind.LATENCY:
+            return _of_latency(awaited)
+        case _:
+            test, base_rate = judging.count_test(rail, 1.0), _base_rate(awaited)
+            counted = CountEvidence.from_json(awaited.evidence) if awaited.evidence else CountEvidence.start(test)
+            traffic = Traffic(pace.requests_per_minute, base_rate, pace.share, rail.dispersion)
+            seen = seen_of_rate(test, counted, base_rate, awaited.verdict.ratio)
+            return seen, partial(rate_left, test, counted, traffic)
+
+
+def _of_mean(awaited: Awaited) -> tuple[Seen, Callable[[Seen], Minutes]]:
+    rail, pace, cap = awaited.guardrail, awaited.pace, awaited.numbers.cap or math.inf
+    test, stored = judging.mean_test(rail, cap, 1.0), awaited.evidence
+    evidence = means.MeanEvidence.from_json(stored) if stored else means.MeanEvidence.start(test)
+    sums = means.Sums(pace.control.exposures, pace.control.total, pace.control.total_squares)
+    amounts = Amounts(sums.mean, math.sqrt(sums.variance), cap)
+    traffic = MeanTraffic(pace.requests_per_minute, amounts, pace.share, rail.dispersion)
+    return seen_of_mean(test, evidence), partial(mean_left, test, evidence, traffic)
+
+
+def _of_latency(awaited: Awaited) -> tuple[Seen, Callable[[Seen], Minutes]]:
+    rail, pace, numbers, sample = awaited.guardrail, awaited.pace, awaited.numbers, awaited.pace.control
+    test, stored = judging.latency_test(rail, (*numbers.buckets, math.inf), numbers.sums, 1.0), awaited.evidence
+    evidence = latency.LatencyEvidence.from_json(stored) if stored else latency.LatencyEvidence.start(test)
+    sums = (sample.total, sample.total_squares) if numbers.sums else ()
+    seen = Histogram.of(test.edges, sample.buckets, *sums)
+    traffic = LatencyTraffic(pace.requests_per_minute, seen, pace.share, rail.margin, rail.dispersion)
+    return seen_of_latency(test, evidence, awaited.verdict.ratio), partial(latency_left, test, evidence, traffic)
 
 
 def _split(awaited: Awaited) -> Expectation:
@@ -266,19 +280,6 @@ def _split(awaited: Awaited) -> Expectation:
     wait = max(needed, 0.0) / a_minute
     why = f"{metric} has too few assignments to tell; at this pace about {_words(wait)} more."
     return Expectation(metric, Minutes(wait, wait), why)
-
-
-def _nats_a_minute(awaited: Awaited, ratio: float) -> float | None:
-    """How fast evidence of a rate's safety grows if treatment stays at `ratio`; None when control was not seen."""
-    rail, pace, null = awaited.guardrail, awaited.pace, _null(awaited)
-    if awaited.whole:
-        # Kullback-Leibler rate of Poisson events at `ratio` times the ceiling against the ceiling itself.
-        expected = pace.treatment.exposures / pace.minutes * _base_rate(awaited)
-        return expected * (ratio * math.log(ratio) - ratio + 1) / rail.dispersion
-    if not pace.control.exposures:
-        return None
-    traffic = Traffic(pace.requests_per_minute, _base_rate(awaited), pace.share, rail.dispersion)
-    return information(traffic, ratio, null) or None
 
 
 def _sample(awaited: Awaited) -> float | None:
@@ -324,6 +325,7 @@ def _awaited(
         ceiling=item.ceiling,
         burn_in_left=max(warm, timedelta(0)),
         numbers=item.numbers,
+        evidence=carried.get("gate"),
     )
 
 

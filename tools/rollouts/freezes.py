@@ -4,13 +4,14 @@ A freeze keeps exposure from rising and nothing else: rollbacks, kills, pauses a
 """
 
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, ValidationError
 from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tools.clock import written
 from tools.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from tools.plans import policy as policies
 from tools.plans.model import Name, Plan, Value
@@ -62,13 +63,12 @@ class FreezeView(Value):
     workspace: str = NOBODYS
 
     def __str__(self) -> str:
-        lasts = (
-            "until somebody lifts it" if self.end is None else f"until {self.end.astimezone(UTC):%d %b %Y %H:%M} UTC"
-        )
+        lasts = "until somebody lifts it" if self.end is None else f"until {written(self.end)}"
         if self.id is None:
             return f"the freeze {self.reason!r} lasts {lasts}"
         of = self.flag or ("flags tagged " + ", ".join(self.tags) if self.tags else "everything")
-        return f"{of} in {', '.join(self.environments)} is frozen {lasts}, by {self.by}: {self.reason.rstrip('.')}"
+        are = "are" if self.tags and self.flag is None else "is"
+        return f"{of} in {', '.join(self.environments)} {are} frozen {lasts}, by {self.by}: {self.reason.rstrip('.')}"
 
     def concerns(self, environment: str, flag: str, tags: Collection[str], workspace: str) -> bool:
         """Whether it is meant for that flag there in a rollout of that workspace, whenever it holds."""
@@ -123,6 +123,15 @@ async def holding(
     found = await standing(session, policy, at=at)
     meant = [one for one in found if one.concerns(plan.environment, plan.flag, plan.tags, rollout.workspace)]
     return longest(meant, at)
+
+
+async def begins_next(
+    session: AsyncSession, policy: Policy, rollout: Rollout, plan: Plan, at: datetime
+) -> datetime | None:
+    """When the next freeze that is meant for the rollout begins: `at` while one holds, None without one to come."""
+    found = await standing(session, policy, at=at)
+    meant = (one.start for one in found if one.concerns(plan.environment, plan.flag, plan.tags, rollout.workspace))
+    return min((max(start, at) for start in meant), default=None)
 
 
 async def check(session: AsyncSession, policy: Policy, rollout: Rollout, plan: Plan, at: datetime) -> None:
@@ -285,7 +294,7 @@ def _facts(freeze: FreezeView) -> dict[str, Any]:
 
 async def _announce(session: AsyncSession, what: Happening, freeze: FreezeView, *, actor: str, at: datetime) -> None:
     """Into the log, and into the channel for alerts: it is about more than one rollout."""
-    facts = _facts(freeze)
+    facts = {**_facts(freeze), "begins_later": freeze.start > at}
     whose = of_workspace(freeze.workspace)
     message = {"what": what.value, "actor": actor, "at": at.isoformat(), "facts": facts, **whose}
     await outbox.put(session, outbox.Kind.ALERT, lane=f"alerts{freeze.workspace}", at=at, payload=message)

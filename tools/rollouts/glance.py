@@ -101,6 +101,9 @@ async def glance(
         questions = await _questions(session, policy, scope, at)
         decided = await _decided(session, scope)
     members, sure = await _members(people, [one.names for one in questions], scope.home)
+    asked = [one for question in questions for one in policies.people_in(question.names, members)]
+    outside = [one for one in dict.fromkeys(asked) if policies.must_be_member(policy, one)]
+    members[policies.STRANGERS] = await people.strangers(outside, workspace=scope.home)
     return Glance(
         phases=Counter(Phase(one.phase) for one in open_ones),
         rollouts=tuple(shown),

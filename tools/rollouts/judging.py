@@ -124,8 +124,8 @@ def judge(
 ) -> tuple[Verdict, dict[str, Any]]:
     """The verdict on both arms with one more window, and the evidence to carry on; `stored` None: there is none yet.
 
-    `unproven`: this window proves no safety of counts, because a shared incident makes the arms fail alike. `weight` is
-    the guardrail's part of the gate's levels of harm. Raises BadTest, BadCounts for a window that can't have been
+    `unproven`: this window proves no safety, because in a shared incident the arms do badly alike. `weight` is the
+    guardrail's part of the gate's levels of harm. Raises BadTest, BadCounts for a window that can't have been
     counted, and BadEvidence for evidence of another test.
     """
     match numbers.kind:
@@ -135,10 +135,10 @@ def judge(
         case MetricKind.MEAN:
             assert numbers.cap is not None, "the catalogue demands it of a mean"
             averaged = mean_test(rail, numbers.cap, weight)
-            return _means(averaged, control, treatment, stored, burning_in=burning_in)
+            return _means(averaged, control, treatment, stored, burning_in=burning_in, unproven=unproven)
         case MetricKind.LATENCY:
             timed = latency_test(rail, (*numbers.buckets, math.inf), numbers.sums, weight)
-            return _latency(timed, control, treatment, stored, burning_in=burning_in)
+            return _latency(timed, control, treatment, stored, burning_in=burning_in, unproven=unproven)
         case MetricKind.ASSIGNMENTS:
             raise InvalidInput(f"{rail.metric} counts assignments, which are judged by the planned share.")
         case MetricKind.MIX:
@@ -200,11 +200,11 @@ def judge_far(
         case MetricKind.MEAN:
             assert numbers.cap is not None, "the catalogue demands it of a mean"
             averaged = replace(mean_test(rail, numbers.cap, weight), burn_in_margin=margin)
-            return _means(averaged, control, treatment, stored, burning_in=True)
+            return _means(averaged, control, treatment, stored, burning_in=True, unproven=False)
         case MetricKind.LATENCY:
             edges = (*numbers.buckets, math.inf)
             timed = replace(latency_test(rail, edges, numbers.sums, weight), burn_in_margin=margin)
-            return _latency(timed, control, treatment, stored, burning_in=True)
+            return _latency(timed, control, treatment, stored, burning_in=True, unproven=False)
         case _:
             raise InvalidInput(f"{rail.metric} compares nothing that could be far worse.")
 
@@ -269,11 +269,17 @@ def _counts(
 
 
 def _means(
-    test: means.MeanTest, control: Sample, treatment: Sample, stored: dict[str, Any] | None, *, burning_in: bool
+    test: means.MeanTest,
+    control: Sample,
+    treatment: Sample,
+    stored: dict[str, Any] | None,
+    *,
+    burning_in: bool,
+    unproven: bool,
 ) -> tuple[Verdict, dict[str, Any]]:
     evidence = means.MeanEvidence.from_json(stored) if stored else means.MeanEvidence.start(test)
     arms = [means.Sums(arm.exposures, arm.total, arm.total_squares) for arm in (control, treatment)]
-    evidence = means.update(test, evidence, *arms, burning_in=burning_in)
+    evidence = means.update(test, evidence, *arms, burning_in=burning_in, unproven=unproven)
     between = means.confidence_sequence(test, evidence, test.alpha_safe)
     return replace(means.judge(test, evidence), ratio_range=between), evidence.to_json()
 
@@ -285,10 +291,13 @@ def _latency(
     stored: dict[str, Any] | None,
     *,
     burning_in: bool,
+    unproven: bool,
 ) -> tuple[Verdict, dict[str, Any]]:
-    evidence = latency.LatencyEvidence.from_json(stored) if stored else latency.LatencyEvidence.start(test)
+    before = latency.LatencyEvidence.from_json(stored) if stored else latency.LatencyEvidence.start(test)
     arms = [_histogram(test.edges, arm, sums=test.sums) for arm in (control, treatment)]
-    evidence = latency.update(test, evidence, *arms, burning_in=burning_in)
+    evidence = latency.update(test, before, *arms, burning_in=burning_in)
+    if unproven:
+        evidence = replace(evidence, books=replace(evidence.books, safe=before.books.safe))
     between = latency_interval(test, evidence, alpha=test.alpha_safe)
     return replace(latency.judge(test, evidence), ratio_range=between), evidence.to_json()
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from tools.clock import written
 from tools.errors import InvalidInput, SluiceError
 from tools.gates import CountEvidence, Counts, Direction
 from tools.metrics.catalogue import MetricDefinition, MetricKind
@@ -220,7 +221,9 @@ def _window(metric: str, rollout: Rollout, whole: bool, at: datetime, complete: 
     ends = [datetime.fromisoformat(one["until"]) for one in carried if one is not None]
     start = max([first, *ends])
     if start > at + CLOCK_TOLERANCE:
-        raise ClockWentBack(f"{metric} was last read up to {start:%H:%M:%S} UTC, which is not yet: see the clocks.")
+        raise ClockWentBack(
+            f"{metric} was last read up to {written(start, seconds=True)}, which is not yet: see the clocks."
+        )
     return start, max(start, complete)
 
 

@@ -5,18 +5,18 @@ Everything here happens in the caller's transaction.
 
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.errors import Conflict
 from tools.plans.caution import check_caution
 from tools.plans.diff import differences
 from tools.plans.model import Plan
-from tools.records.models import PlanVersion, Rollout, SpecSnapshot
-from tools.rollouts import acceptances, approvals, store
+from tools.records.models import PlanVersion, Rollout
+from tools.rollouts import acceptances, approvals, staleness, store
 from tools.rollouts.events import Happening, Tell, happened
 from tools.rollouts.phases import LIVE, Phase, words
 from tools.specs.base import Spec
+from tools.specs.snapshots import keep_snapshot
 
 MOST_CHANGES = 12
 """How many differences a log event names."""
@@ -84,6 +84,7 @@ async def add_version(
         store.move(rollout, Phase.PROGRESSING, at=at, plan_version=version, due_at=at)
     else:
         store.change(rollout, at=at, plan_version=version, due_at=at)
+    await staleness.rest_on(session, rollout, plan, spec, at=at)
     former = None if before is None else Plan.model_validate(before.body)
     changes = differences(former, plan) if former is not None else ()
     await happened(
@@ -108,19 +109,6 @@ async def _spec_behind(
 ) -> str | None:
     """The id of the snapshot of the spec that the plan rests on: the one given, or still that of the version before."""
     if spec is not None:
-        return await _keep_spec(session, spec, at)
+        return await keep_snapshot(session, spec, at=at)
     same = before is not None and plan.spec_sha256 is not None and before.body["spec_sha256"] == plan.spec_sha256
     return before.spec_snapshot_id if before is not None and same else None
-
-
-async def _keep_spec(session: AsyncSession, spec: Spec, at: datetime) -> str:
-    """The id of the snapshot of exactly this text, made if it is new."""
-    query = select(SpecSnapshot).where(SpecSnapshot.source == spec.source, SpecSnapshot.sha256 == spec.sha256)
-    snapshot = await session.scalar(query)
-    if snapshot is None:
-        snapshot = SpecSnapshot(
-            flag=spec.flag, source=spec.source, sha256=spec.sha256, content=spec.content, read_at=at
-        )
-        session.add(snapshot)
-        await session.flush()
-    return snapshot.id

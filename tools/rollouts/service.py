@@ -25,6 +25,7 @@ from tools.rollouts.acceptances import Acceptable, AcceptanceView
 from tools.rollouts.approvals import Electors
 from tools.rollouts.confirmations import Action, ConfirmationView
 from tools.rollouts.door import (
+    admission,
     confirming,
     freezing,
     overriding,
@@ -41,6 +42,7 @@ from tools.rollouts.glance import Glance
 from tools.rollouts.requests import ExposureAnswer
 from tools.rollouts.scope import EVERYWHERE, NOBODY, Scope
 from tools.rollouts.views import QuestionView, RolloutView
+from tools.rollouts.watching import SpecWatcher
 from tools.specs.base import Spec
 
 __all__ = ["Place", "RolloutService"]
@@ -51,7 +53,7 @@ class RolloutService:
 
     `wake` is awaited with a rollout's id (None: a flag without one) once an exposure is to be set. `kinds` are those of
     the catalogue's metrics, to which plans are held. `people` says who is in the groups that policy names. With
-    `many` workspaces, what is nobody's is the operator's alone.
+    `many` workspaces, what is nobody's is the operator's alone. `specs` looks whether the specs of plans change.
     """
 
     def __init__(
@@ -65,10 +67,19 @@ class RolloutService:
         kinds: Kinds = NO_KINDS,
         people: People | None = None,
         many: bool = False,
+        specs: SpecWatcher | None = None,
     ) -> None:
         self._many = many
         self._context = Context(
-            database, flags, policy, clock, people=people or MemoryPeople(), kinds=kinds, scope=EVERYWHERE, wake=wake
+            database,
+            flags,
+            policy,
+            clock,
+            people=people or MemoryPeople(),
+            kinds=kinds,
+            scope=EVERYWHERE,
+            wake=wake,
+            specs=specs,
         )
 
     @property
@@ -128,6 +139,14 @@ class RolloutService:
         """Return unless another workspace is rolling the flag out. Raises TakenElsewhere."""
         await reading.check_free(self._context, flag, environment)
 
+    async def check_may_act(self, person: str) -> None:
+        """Return for whoever may change something at all, policy allowing: members, not guests nor outsiders.
+
+        Every method that changes something asks by itself; what only lowers or holds goes ahead when nobody can say
+        who it is. Raises NotAllowed, PeopleUnavailable.
+        """
+        await admission.check(self._context, person)
+
     # -- planning -----------------------------------------------------------------------------------------------
 
     async def propose(
@@ -164,9 +183,17 @@ class RolloutService:
     async def start(self, rollout_id: str, *, actor: str) -> RolloutView:
         """Begin a proposed rollout, or ask for the approval that policy wants first: the view shows which.
 
-        Raises NotAllowed, FlagServiceUnavailable, IllegalTransition.
+        Raises NotAllowed, FlagServiceUnavailable, IllegalTransition, and SpecChanged while its spec is not what it was
+        planned from.
         """
         return await planning.start(self._context, rollout_id, actor=actor)
+
+    async def keep_plan(self, rollout_id: str, *, actor: str) -> RolloutView:
+        """Say that the plan stands though its spec changed, or can't be read; people are then asked as policy wants.
+
+        Raises Conflict where its spec is as it was, or changed at this moment.
+        """
+        return await planning.keep_plan(self._context, rollout_id, actor=actor)
 
     async def cancel(self, rollout_id: str, *, actor: str, reason: str) -> RolloutView:
         """Drop a plan that has not started. Raises IllegalTransition."""
@@ -177,8 +204,9 @@ class RolloutService:
     async def approve(self, approval_id: str, *, actor: str) -> RolloutView:
         """Count an approval, and go ahead if it was the last one needed.
 
-        Raises ApprovalNotFound, ApprovalClosed, NotAllowed, Conflict while the gate is blind or sees harm, and
-        PeopleUnavailable when that depends on who is in a group and nobody can say.
+        Raises ApprovalNotFound, ApprovalClosed (also where the flag was changed by hand since people were asked),
+        NotAllowed, Conflict while the gate is blind or sees harm, FlagServiceUnavailable, and PeopleUnavailable when
+        that depends on who is in a group and nobody can say.
         """
         return await voting.approve(self._context, approval_id, actor=actor)
 
@@ -213,8 +241,9 @@ class RolloutService:
     async def promote(self, rollout_id: str, *, actor: str) -> RolloutView:
         """Go to the next stage before the proof is complete: an approver's decision, never the requester's.
 
-        Anyone else's wish becomes a question to the approvers. Raises Conflict while the gate is blind or sees harm,
-        IllegalTransition, NotAllowed.
+        Anyone else's wish becomes a question to the approvers. Raises Conflict while the gate is blind or sees harm, or
+        where the flag was changed by hand, which pauses the rollout; IllegalTransition, NotAllowed,
+        FlagServiceUnavailable.
         """
         return await steering.promote(self._context, rollout_id, actor=actor)
 
@@ -289,7 +318,7 @@ class RolloutService:
         return await freezing.unfreeze(self._context, freeze_id, actor=actor)
 
     async def check_may_freeze(self, environment: str, *, actor: str) -> None:
-        """Raise as `freeze` and `unfreeze` would for that person now; nothing changes."""
+        """Raise as `freeze` would for that person now; nothing changes."""
         await freezing.check_may_freeze(self._context, environment, actor=actor)
 
     # -- on somebody's words ------------------------------------------------------------------------------------

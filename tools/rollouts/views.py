@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tools.gates import Verdict
 from tools.plans.model import Exposure, Guardrail, Plan, Stage
 from tools.records.models import Approval, Conversation, GateCheck, Rollout
-from tools.rollouts import acceptances, approvals, freezes, store
+from tools.rollouts import acceptances, approvals, freezes, staleness, store
 from tools.rollouts.acceptances import AcceptanceView
 from tools.rollouts.backtesting import keeping
 from tools.rollouts.checks import Watched
@@ -17,6 +17,7 @@ from tools.rollouts.freezes import FreezeView
 from tools.rollouts.judging import Numbers
 from tools.rollouts.phases import Phase
 from tools.rollouts.scope import NOBODYS
+from tools.rollouts.staleness import SpecView
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class RolloutView:
     frozen: FreezeView | None = None
     acceptances: tuple[AcceptanceView, ...] = ()
     workspace: str = NOBODYS
+    spec: SpecView | None = None
 
     @property
     def stage_in_force(self) -> Stage | None:
@@ -187,6 +189,7 @@ async def view(session: AsyncSession, rollout: Rollout) -> RolloutView:
         frozen=freezes.shown(rollout),
         acceptances=tuple(map(acceptances.view, await acceptances.standing(session, rollout.id))),
         workspace=rollout.workspace,
+        spec=await staleness.view(session, rollout, plan),
     )
 
 

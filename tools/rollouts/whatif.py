@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import select, tuple_
 
+from tools.clock import written
 from tools.errors import InvalidInput, NotFound
 from tools.gates import Direction, Harm, Outcome, Verdict, amount
 from tools.records.database import Database
@@ -49,11 +50,11 @@ class Course:
 
     def __str__(self) -> str:
         if self.failed is not None:
-            return f"proven harmful at {_time(self.failed)}"
+            return f"proven harmful at {written(self.failed)}"
         if self.passed is not None:
-            return f"proven safe at {_time(self.passed)}"
+            return f"proven safe at {written(self.passed)}"
         if self.suspected is not None:
-            return f"suspected of harm at {_time(self.suspected)}, proven neither way"
+            return f"suspected of harm at {written(self.suspected)}, proven neither way"
         if self.last is None or self.last.outcome in (Outcome.NO_DATA, Outcome.ERROR):
             return "without data"
         return f"not proven (evidence of safety {amount(self.last.safe_e)}, of harm {amount(self.last.harm_e)})"
@@ -160,7 +161,3 @@ class Replay:
             "carried": self._carried.get(item.key),
         }
         return item.model_copy(update=update)
-
-
-def _time(at: datetime) -> str:
-    return f"{at:%d %b %H:%M} UTC"

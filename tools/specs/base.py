@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tools.errors import InvalidInput, NotFound, Unavailable
 from tools.gates import Direction
+from tools.specs.visible import seen
 
 
 class SpecNotFound(NotFound):
@@ -22,6 +23,7 @@ class SpecSourceUnavailable(Unavailable):
     """The spec source can't be read."""
 
 
+_HASHES = re.compile(r"^```operations\n.*?^```$", re.MULTILINE | re.DOTALL)
 USER_ID = re.compile(r"[UW][A-Z0-9]{2,20}")
 """How people are named who may not approve what they wrote: as the chat knows them."""
 
@@ -40,7 +42,10 @@ class Spec(BaseModel):
     """A feature's spec: who owns it, how risky it is, what it touches, and the text that people wrote.
 
     `owner` may be a person or a team. `author` is the person who wrote it, and so never approves it: a user id, None
-    when it is not known. `source` says where it was read, `sha256` is of the exact bytes, so that a change is noticed.
+    when it is not known. `source` says where it was read: an address where it is one. `content` is the text as it was
+    read, of which `visible` is what its readers see; `sha256` is of its bytes, so that a change is noticed.
+    `operations` are those of an OpenAPI document, each with its hash, by route: `POST /checkout`. `notes` are sentences
+    on how it was read that people should know.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +63,13 @@ class Spec(BaseModel):
     source: str
     content: str
     sha256: str
+    operations: dict[str, str] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def visible(self) -> str:
+        """The text without what is in it and not shown to readers, and without the hashes of operations."""
+        return seen(_HASHES.sub("", self.content))
 
 
 class SpecSource(Protocol):
@@ -74,3 +86,55 @@ class SpecSource(Protocol):
     async def check(self) -> None:
         """Return when the source can be read. Raises SpecSourceUnavailable saying what to do."""
         ...
+
+
+@runtime_checkable
+class LinkedSpecs(Protocol):
+    """A source whose documents have addresses, by which a person or an earlier plan names one."""
+
+    def has(self, address: str) -> bool:
+        """Whether that is the address of a document of this source, as far as can be told without asking."""
+        ...
+
+    async def read_at(self, address: str, flag: str) -> Spec:
+        """The document at that address as the flag's spec. Raises SpecNotFound, InvalidSpec, SpecSourceUnavailable."""
+        ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A source with connections of its own."""
+
+    async def close(self) -> None: ...
+
+
+async def close(source: SpecSource) -> None:
+    """Let go of the source's connections, where it holds any."""
+    if isinstance(source, Closing):
+        await source.close()
+
+
+async def read_linked(source: SpecSource, address: str, flag: str) -> Spec:
+    """The document that somebody named, as the flag's spec.
+
+    Raises SpecNotFound where no source has such an address, and what reading it raises.
+    """
+    if not isinstance(source, LinkedSpecs) or not source.has(address):
+        raise SpecNotFound(
+            "No spec can be read from that address: it belongs to none of the sources in specs.sources, which are the "
+            "only places that are ever asked."
+        )
+    return await source.read_at(address, flag)
+
+
+async def read_again(source: SpecSource, flag: str, where: str) -> Spec:
+    """The flag's spec as it is now at `where` it was read before, or wherever it has gone.
+
+    Raises SpecNotFound, InvalidSpec, SpecSourceUnavailable.
+    """
+    if isinstance(source, LinkedSpecs) and source.has(where):
+        try:
+            return await source.read_at(where, flag)
+        except SpecNotFound:
+            return await source.read(flag)
+    return await source.read(flag)

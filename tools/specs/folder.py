@@ -1,4 +1,4 @@
-"""Specs from a folder of Markdown files, read afresh each time."""
+"""Specs from a folder of Markdown, HTML and OpenAPI files, read afresh each time."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -7,16 +7,19 @@ from pathlib import Path
 import structlog
 
 from tools.specs.base import Spec, SpecSourceUnavailable
-from tools.specs.markdown import MAX_BYTES, Document, Shelf, pick, shelve
+from tools.specs.documents import document_of, is_readable
+from tools.specs.markdown import Document, Shelf, pick, shelve
 
 MAX_FILES = 5_000
+LARGEST = 4 * 1024 * 1024
+"""Bytes: an OpenAPI may be large; what people wrote is held to less."""
 SPEC_NOT_UNDERSTOOD = "spec_not_understood"
 
 log = structlog.get_logger(__name__)
 
 
 class FolderSpecSource:
-    """The `*.md` files in and below `folder`, hidden ones left out; links that lead out of it are refused."""
+    """The files in and below `folder`, hidden ones left out; links that lead out of it are refused."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -51,21 +54,18 @@ class FolderSpecSource:
         root = self._folder.resolve(strict=True)
         if not root.is_dir():
             raise SpecSourceUnavailable(f"The spec folder {self._folder} is no folder; check specs.path.")
-        paths = sorted(path for path in root.rglob("*.md") if not _is_hidden(path.relative_to(root)))
+        paths = sorted(path for path in root.rglob("*") if is_readable(path.relative_to(root).as_posix()))
         if len(paths) > MAX_FILES:
             raise SpecSourceUnavailable(
                 f"The spec folder {self._folder} holds more than {MAX_FILES} files; name one that holds only specs."
             )
         for path in paths:
             source = (self._folder / path.relative_to(root)).as_posix()
-            yield _document(path, root, source)
+            if (document := _document(path, root, source)) is not None:
+                yield document
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _document(path: Path, root: Path, source: str) -> Document:
+def _document(path: Path, root: Path, source: str) -> Document | None:
     try:
         target = path.resolve(strict=True)
         if not target.is_relative_to(root):
@@ -73,6 +73,9 @@ def _document(path: Path, root: Path, source: str) -> Document:
         if not target.is_file():
             return Document(source, problem="it is no file")
         with target.open("rb") as file:
-            return Document(source, content=file.read(MAX_BYTES + 1))
+            content = file.read(LARGEST + 1)
     except (OSError, RuntimeError) as error:
         return Document(source, problem=f"it can't be read ({getattr(error, 'strerror', None) or error})")
+    if len(content) > LARGEST:
+        return Document(source, problem=f"the file is larger than {LARGEST // 2**20} MB")
+    return document_of(source, content, path=path.name)

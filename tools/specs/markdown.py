@@ -18,7 +18,7 @@ What it does, and why.
 import difflib
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,23 @@ from frontmatter.default_handlers import YAMLHandler
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tools.specs.base import USER_ID, InvalidSpec, Kpi, Spec, SpecNotFound
+from tools.specs.visible import hidden, may_hide, seen
+from tools.specs.yaml_text import load_yaml
 
 MAX_BYTES = 256 * 1024
+MOST_HIDDEN = 40
+"""Characters: fewer that nobody sees are a line that was commented out, or nothing at all."""
 SHOWN_NAMES = 10
 SHOWN_PROBLEMS = 3
 
 _FRONT_MATTER = re.compile(r"\s*-{3,}\s*$", re.MULTILINE)
+_FENCED = re.compile(
+    r"\s*((?:#{1,6}[ \t][^\n]*\n\s*)?)```[ \t]*(?:ya?ml)?[ \t]*\r?\n"
+    r"((?:(?![ \t]*```)[^\n]*\n)*)[ \t]*```[ \t]*\r?(?:\n|\Z)"
+)
+"""A block of code that begins a text, perhaps below a heading."""
+_NAMES_A_FLAG = re.compile(r"^flag:", re.MULTILINE)
+_CHAPTER = re.compile(r"^#[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 
 
@@ -62,11 +73,22 @@ class _FrontMatter(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One file's bytes and where they are from; `problem` instead of bytes when they could not be taken."""
+    """One document's bytes and where they are from; `problem` instead of bytes when they could not be taken.
+
+    `flag` is what it is filed under where that is known from outside its text, such as by the settings or by whoever
+    named it; `title` what it is called there. With `fenced`, a code block of YAML that begins the text is front matter
+    too, for places in which nothing else can be written. `api` are an OpenAPI's operations: such a document stands
+    beside the one that people wrote, if there is one. `notes` are sentences on how it was read.
+    """
 
     source: str
     content: bytes = b""
     problem: str | None = None
+    flag: str | None = None
+    title: str | None = None
+    fenced: bool = False
+    api: Mapping[str, str] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,33 +119,64 @@ def pick(flag: str, shelf: Shelf, *, place: str) -> Spec:
     found = shelf.by_flag.get(flag, [])
     if not found:
         raise SpecNotFound(f"No spec in {place} names the flag {flag!r}. {_hints(flag, shelf)}")
-    if len(found) > 1:
-        names = " and ".join(document.source for document in found)
+    written = [document for document in found if document.api is None]
+    if len(written) > 1:
+        names = " and ".join(document.source for document in written)
         raise InvalidSpec(f"The flag {flag!r} has more than one spec: {names}; keep one.")
-    return parse_spec(found[0])
+    apis = [document for document in found if document.api is not None]
+    return _with_apis(parse_spec(written[0]), apis) if written else _with_apis(parse_spec(apis[0]), apis[1:])
 
 
 def parse_spec(document: Document) -> Spec:
     """The document as a spec. Raises InvalidSpec naming the file and the field."""
     text = _text_of(document)
-    metadata, body = _split(document.source, text)
+    metadata, body = _metadata(document, text)
     try:
         fields = _FrontMatter.model_validate(metadata)
     except ValidationError as error:
         raise InvalidSpec(f"{document.source}: {_first_problem(error)}") from error
-    heading = _HEADING.search(body)
-    title = fields.title or (heading[1] if heading else None)
+    if document.flag is not None and fields.flag != document.flag:
+        raise InvalidSpec(f"{document.source}: it is about the flag {fields.flag!r}, not {document.flag!r}.")
+    first = _HEADING.search(body) if document.title is None else _CHAPTER.search(body)
+    title = fields.title or (first[1] if first else None) or document.title
     if title is None:
         raise InvalidSpec(f"{document.source}: give it a title, in the front matter or as a heading.")
     return Spec(
         **fields.model_dump(exclude={"title", "author"}),
         title=title,
         author=_author(fields),
-        body=body,
+        body=seen(body),
         source=document.source,
         content=text,
         sha256=hashlib.sha256(document.content).hexdigest(),
+        operations=dict(document.api or {}),
+        notes=(*document.notes, *_hidden(text)),
     )
+
+
+def _with_apis(spec: Spec, apis: Sequence[Document]) -> Spec:
+    """The spec with the operations of the OpenAPI documents beside it, whose change is a change of the spec."""
+    if not apis:
+        return spec
+    content = "\n\n".join([spec.content, *(_text_of(document) for document in apis)])
+    operations = dict(spec.operations)
+    for document in apis:
+        operations |= document.api or {}
+    return spec.model_copy(
+        update={
+            "operations": operations,
+            "content": content,
+            "sha256": hashlib.sha256(content.encode()).hexdigest(),
+            "notes": (*spec.notes, *(note for document in apis for note in document.notes)),
+        }
+    )
+
+
+def _hidden(text: str) -> tuple[str, ...]:
+    count = hidden(text)
+    left_out = f"{count} characters of the spec that its readers don't see were left out."
+    html = "The spec has HTML that may hide text from its readers, and that was read: see who wrote it."
+    return (*((left_out,) if count >= MOST_HIDDEN else ()), *((html,) if may_hide(text) else ()))
 
 
 def _author(fields: _FrontMatter) -> str | None:
@@ -135,14 +188,36 @@ def _author(fields: _FrontMatter) -> str | None:
 
 def _flag_of(document: Document) -> str | None:
     """The flag that the document names, None when it is no spec. Raises InvalidSpec when that can't be told."""
+    if document.flag is not None and document.problem is None:
+        return document.flag
     text = _text_of(document)
-    if not _FRONT_MATTER.match(text):
+    if not _has_front_matter(document, text):
         return None
-    metadata, _ = _split(document.source, text)
+    metadata, _ = _metadata(document, text)
     flag = metadata.get("flag")
     if not isinstance(flag, str) or not flag:
         raise InvalidSpec(f"{document.source}: 'flag' is missing or no text; name the flag that the spec is about.")
     return flag
+
+
+def _has_front_matter(document: Document, text: str) -> bool:
+    return _FRONT_MATTER.match(text) is not None or _fence(document, text) is not None
+
+
+def _fence(document: Document, text: str) -> re.Match[str] | None:
+    """The block of code that stands for front matter."""
+    found = _FENCED.match(text) if document.fenced else None
+    return found if found is not None and _NAMES_A_FLAG.search(found[2]) else None
+
+
+def _metadata(document: Document, text: str) -> tuple[dict[str, Any], str]:
+    """The front matter and the rest; a document that is filed under its flag need not name it."""
+    filed = {} if document.flag is None else {"flag": document.flag}
+    if not _has_front_matter(document, text) and filed:
+        return filed, text
+    fence = _fence(document, text)
+    metadata, body = _split(document.source, f"---\n{fence[2]}---\n{text[fence.end() :]}" if fence else text)
+    return {**filed, **metadata}, f"{fence[1]}{body}" if fence else body
 
 
 def _text_of(document: Document) -> str:
@@ -151,9 +226,12 @@ def _text_of(document: Document) -> str:
     if len(document.content) > MAX_BYTES:
         raise InvalidSpec(f"{document.source}: the file is larger than {MAX_BYTES // 1024} KB.")
     try:
-        return document.content.decode("utf-8-sig")
+        text = document.content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidSpec(f"{document.source}: byte {error.start} is not UTF-8; save the file as UTF-8.") from error
+    if "\0" in text:
+        raise InvalidSpec(f"{document.source}: it has a NUL, which is no character of a text; take it out.")
+    return text
 
 
 def _split(source: str, text: str) -> tuple[dict[str, Any], str]:
@@ -161,7 +239,7 @@ def _split(source: str, text: str) -> tuple[dict[str, Any], str]:
         metadata, body = frontmatter.parse(text, handler=_PlainYaml())
     except yaml.YAMLError as error:
         raise InvalidSpec(f"{source}: the front matter is no valid YAML{_where(error)}.") from error
-    except (ValueError, RecursionError) as error:
+    except (ArithmeticError, ValueError, RecursionError) as error:
         raise InvalidSpec(f"{source}: the front matter can't be understood ({type(error).__name__}).") from error
     if not metadata:
         raise InvalidSpec(f"{source}: the front matter is empty or not closed by a line '---'.")
@@ -195,25 +273,6 @@ def _hints(flag: str, shelf: Shelf) -> str:
     return " ".join(hints)
 
 
-class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """Safe YAML without aliases (they can grow without bound) and without a key given twice."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key.value!r} is there twice", problem_mark=key.start_mark)
-            seen.add(str(key.value))
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
-
-
 class _PlainYaml(YAMLHandler):
-    def load(self, fm: str, **kwargs: Any) -> Any:
-        return super().load(fm, Loader=_PlainLoader, **kwargs)
+    def load(self, fm: str, **_kwargs: Any) -> Any:
+        return load_yaml(fm)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from tools.specs.base import Spec
-from tools.specs.markdown import Document, Shelf, pick, shelve
+from tools.specs.documents import document_of
+from tools.specs.markdown import Shelf, pick, shelve
 
 
 class MemorySpecSource:
@@ -28,4 +29,5 @@ class MemorySpecSource:
         """Return: there is nothing that could be away."""
 
     def _shelf(self) -> Shelf:
-        return shelve(Document(name, text.encode()) for name, text in sorted(self._texts.items()))
+        named = (document_of(name, text.encode(), path=name) for name, text in sorted(self._texts.items()))
+        return shelve(document for document in named if document is not None)

@@ -93,16 +93,18 @@ const DRAW = {
   },
   plan: (block, surface) =>
     h("div", {}, h("p", { class: "plan-title" }, block.title), (block.tasks || []).map((task) => blockNode(task, surface))),
-  task_card: (block) =>
-    h(
-      "details",
-      { class: `task ${block.status || "pending"}`, open: block.status === "in_progress" },
-      h("summary", {}, h("span", { class: "task-mark", "aria-hidden": "true" }), block.title,
-        h("span", { class: "task-status" }, (block.status || "pending").replace("_", " "))),
+  task_card(block) {
+    const status = block.status || "pending";
+    const head = [h("span", { class: "task-mark", "aria-hidden": "true" }), block.title, " ",
+      h("span", { class: "task-status" }, status.replace("_", " "))];
+    const more = [
       block.details && h("div", {}, ...richText(block.details)),
       block.output && h("div", {}, ...richText(block.output)),
       block.sources?.length && h("p", {}, block.sources.map((source) => [link(source.url, source.text), " "])),
-    ),
+    ].filter(Boolean);
+    if (!more.length) return h("div", { class: `task ${status}` }, h("div", { class: "task-head" }, head));
+    return h("details", { class: `task ${status}`, open: status === "in_progress" }, h("summary", { class: "task-head" }, head), more);
+  },
   card: (block, surface) =>
     h(
       "div",

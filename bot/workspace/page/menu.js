@@ -48,7 +48,8 @@ function show(button, label, items) {
       item.icon && icon(item.icon), h("span", {}, item.label, item.note && h("small", {}, item.note)))));
   list.addEventListener("keydown", keys);
   (button.closest("dialog") || document.body).append(list);
-  open = { button, list };
+  const { left, top } = button.getBoundingClientRect();
+  open = { button, list, left, top };
   button.setAttribute("aria-expanded", "true");
   putBeside(list, button);
   list.querySelector("[role=menuitem]").focus();
@@ -75,6 +76,9 @@ export function menuButton(props, content, items) {
 document.addEventListener("pointerdown", (event) => {
   if (open && !open.list.contains(event.target) && !open.button.contains(event.target)) close({ refocus: false });
 }, true);
-for (const moved of ["scroll", "resize"]) addEventListener(moved, (event) => {
-  if (open && !open.list.contains(event.target)) close({ refocus: false });
+// What was scrolled before it opened, as into view by the focus, is told only now: the menu still stands by its button.
+for (const moved of ["scroll", "resize"]) addEventListener(moved, () => {
+  if (!open) return;
+  const { left, top } = open.button.getBoundingClientRect();
+  if (left !== open.left || top !== open.top) close({ refocus: false });
 }, true);

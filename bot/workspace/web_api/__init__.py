@@ -31,7 +31,7 @@ METHODS: dict[str, Method] = {
 }
 SCOPES = (
     "app_mentions:read,assistant:write,channels:history,channels:read,chat:write,commands,files:write,groups:history,"
-    "groups:read,im:history,im:read,im:write,links:read,links:write,reactions:read,reactions:write,usergroups:read,users:read,users:read.email"
+    "groups:read,im:history,im:read,im:write,links:read,links:write,reactions:read,usergroups:read,users:read"
 )
 
 

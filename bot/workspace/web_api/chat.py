@@ -5,6 +5,7 @@ from typing import Any
 
 from bot.workspace.blocks import check_message_blocks
 from bot.workspace.errors import Refusal
+from bot.workspace.inputs import name_blocks
 from bot.workspace.records import Channel, Json, Message, Stream
 from bot.workspace.state import Workspace
 from bot.workspace.web_api.calling import Call, Methods
@@ -262,5 +263,5 @@ def _stream_blocks(stream: Stream) -> list[Json]:
 def _show_stream(workspace: Workspace, message: Message, stream: Stream) -> None:
     message.text = stream.markdown
     message.blocks = _stream_blocks(stream)
-    workspace.name_blocks(message.blocks)
+    name_blocks(message.blocks)
     workspace.publish_message(message)

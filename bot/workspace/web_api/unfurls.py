@@ -5,6 +5,7 @@ from typing import Any
 
 from bot.workspace.blocks import check_message_blocks
 from bot.workspace.errors import Refusal
+from bot.workspace.inputs import name_blocks
 from bot.workspace.links import links_in
 from bot.workspace.records import Channel, Json, Message
 from bot.workspace.web_api.calling import Call, Methods
@@ -81,5 +82,5 @@ def _checked(call: Call, content: Any) -> Json:
             raise Refusal("cannot_parse_attachment")
         check_message_blocks(blocks, call.workspace.ready_files())
     checked = deepcopy(content)
-    call.workspace.name_blocks(checked.get("blocks", []))
+    name_blocks(checked.get("blocks", []))
     return checked

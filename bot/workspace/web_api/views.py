@@ -15,7 +15,7 @@ def open_view(call: Call) -> Json:
     """Opens a modal for the person whose trigger id is given."""
     given = _given_view(call, "modal")
     trigger = call.workspace.tickets.redeem_trigger(call.text("trigger_id"))
-    return _answer(call, call.workspace.open_view(trigger.user, given))
+    return _answer(call, call.workspace.screens.open_view(trigger.user, given))
 
 
 @methods("views.push")
@@ -23,7 +23,7 @@ def push_view(call: Call) -> Json:
     """Puts a modal on top of the one that is open."""
     given = _given_view(call, "modal")
     trigger = call.workspace.tickets.redeem_trigger(call.text("trigger_id"))
-    return _answer(call, call.workspace.push_view(trigger.user, given))
+    return _answer(call, call.workspace.screens.push_view(trigger.user, given))
 
 
 @methods("views.update")
@@ -33,10 +33,10 @@ def update_view(call: Call) -> Json:
     if view_id is None and external_id is None:
         raise Refusal("invalid_arguments", ["missing required field: view_id"])
     given = _given_view(call)
-    view = call.workspace.find_view(view_id=view_id, external_id=external_id)
+    view = call.workspace.screens.find_view(view_id=view_id, external_id=external_id)
     if view.type != given["type"]:
         raise Refusal("invalid_arguments", ["the type of a view can't change [json-pointer:/view/type]"])
-    return _answer(call, call.workspace.update_view(view, given, call.optional("hash")))
+    return _answer(call, call.workspace.screens.update_view(view, given, call.optional("hash")))
 
 
 @methods("views.publish")
@@ -44,7 +44,7 @@ def publish_view(call: Call) -> Json:
     """Sets a person's Home tab."""
     given = _given_view(call, "home")
     user = call.workspace.user(call.text("user_id"))
-    return _answer(call, call.workspace.publish_home(user.id, given, call.optional("hash")))
+    return _answer(call, call.workspace.screens.publish_home(user.id, given, call.optional("hash")))
 
 
 def _given_view(call: Call, type_: str | None = None) -> Json:
@@ -56,4 +56,4 @@ def _given_view(call: Call, type_: str | None = None) -> Json:
 
 
 def _answer(call: Call, view: View) -> Json:
-    return {"view": call.workspace.view_json(view)}
+    return {"view": call.workspace.screens.view_json(view)}

@@ -15,6 +15,8 @@ from bot.workspace import RunningWorkspace, Shortcut, WorkspaceSettings, running
 
 Json = dict[str, Any]
 FLAGS = ("checkout", "checkout-v2", "search", "search-ranking")
+UNTIL = 1772539200
+"""In seconds: 3 March 2026, 12:00 UTC."""
 LINK = "https://rollouts.acme.example/r/7"
 SHORTCUTS = (
     Shortcut("plan_from", "Plan a rollout from this", "message", "Reads the message as a wish"),
@@ -67,6 +69,7 @@ START: Json = {
         ),
         _input("day", "From", {"type": "datepicker", "initial_date": "2026-03-02"}, optional=True),
         _input("hour", "At", {"type": "timepicker", "initial_time": "09:00"}, optional=True),
+        _input("until", "Until", {"type": "datetimepicker", "initial_date_time": UNTIL}, optional=True),
         _input(
             "why",
             "Why?",
@@ -113,6 +116,22 @@ def every_block(picture: str) -> list[Json]:
             },
         ],
     }
+    answer = {
+        "type": "plan",
+        "title": "What I looked at",
+        "tasks": [
+            {"type": "task_card", "task_id": "t1", "title": "Looking at the rollout", "status": "complete"},
+            {"type": "task_card", "task_id": "t2", "title": "Asking the metrics", "status": "error"},
+            {"type": "task_card", "task_id": "t3", "title": "Reading the spec", "status": "in_progress"},
+            {"type": "task_card", "task_id": "t4", "title": "Lowering it to 5 %", "status": "pending"},
+        ],
+    }
+    rating = {
+        "type": "feedback_buttons",
+        "action_id": "rate",
+        "positive_button": {"text": plain("Good answer"), "value": "good"},
+        "negative_button": {"text": plain("Bad answer"), "value": "bad"},
+    }
     cell = {"type": "raw_text", "text": "10 %"}
     sure = {"title": plain("Sure?"), "text": plain("It goes on."), "confirm": plain("Yes"), "deny": plain("No")}
     menu = {"type": "overflow", "action_id": "menu", "options": options("One", "Two")}
@@ -132,12 +151,14 @@ def every_block(picture: str) -> list[Json]:
         {"type": "table", "rows": [[cell, cell], [cell, cell]], "column_settings": [{"align": "right"}]},
         {"type": "markdown", "text": "## Why\n\n1. it is **proven** safe\n2. so it goes on"},
         rich,
+        answer,
         {"type": "alert", "level": "warning", "text": mrkdwn("No data for 2 min")},
         {
             "type": "actions",
             "block_id": "row",
             "elements": [button("go", "Go on", style="primary", confirm=sure), button("open", "Start …")],
         },
+        {"type": "context_actions", "elements": [rating]},
     ]
 
 
@@ -196,7 +217,7 @@ def _app(gallery: Gallery) -> AsyncApp:
         gallery.got.append(body)
         await ack()
 
-    for action in ("go", "menu"):
+    for action in ("go", "menu", "rate"):
         app.action(action)(note)
 
     @app.action("open")

@@ -1,9 +1,12 @@
 """What an app may send, as people see and use it in a real browser."""
 
+import re
+from datetime import datetime
+
 from playwright.async_api import expect
 
 from tests.acceptance.page.conftest import SOON, Window
-from tests.acceptance.page.gallery import LINK, Gallery, options, plain
+from tests.acceptance.page.gallery import LINK, UNTIL, Gallery, options, plain
 from tests.contract.workspace.conftest import until
 
 
@@ -31,6 +34,19 @@ async def test_every_block_is_drawn_and_used(gallery: Gallery, show: Window) -> 
     await page.keyboard.press("Enter")
     await until(lambda: len(gallery.got) == 2, seconds=SOON)
     assert gallery.got[1]["actions"][0]["selected_option"]["value"] == "Two"
+
+    tasks = message.locator(".block-plan .task")
+    await expect(tasks).to_have_text(
+        [
+            re.compile("Looking at the rollout ?complete"),
+            re.compile("Asking the metrics ?error"),
+            re.compile("Reading the spec ?in progress"),
+            re.compile("Lowering it to 5 % ?pending"),
+        ]
+    )
+    await message.get_by_role("button", name="Bad answer").click()
+    await until(lambda: len(gallery.got) == 3, seconds=SOON)
+    assert (gallery.got[2]["actions"][0]["type"], gallery.got[2]["actions"][0]["value"]) == ("feedback_buttons", "bad")
     assert show.complaints == []
 
 
@@ -56,6 +72,10 @@ async def test_a_modal_takes_every_input_and_says_what_is_wrong_where(gallery: G
     await modal.get_by_role("radio", name="Gate by gate").check()
     await modal.get_by_role("checkbox", name="the team").check()
     await modal.get_by_role("combobox", name="Second approver").select_option("Aiko Lindqvist")
+    noon, later = [datetime.fromtimestamp(at).strftime("%Y-%m-%dT%H:%M") for at in (UNTIL, UNTIL + 5400)]  # noqa: DTZ006
+    until_when = modal.get_by_label("Until (optional)")
+    await expect(until_when).to_have_value(noon)
+    await until_when.fill(later)
     why = modal.get_by_role("textbox", name="Why?")
     await why.fill("short")
     await modal.get_by_role("button", name="Start", exact=True).click()
@@ -75,6 +95,7 @@ async def test_a_modal_takes_every_input_and_says_what_is_wrong_where(gallery: G
     assert [one["value"] for one in values["tell"]["tell"]["selected_options"]] == ["the team"]
     assert values["who"]["who"]["selected_user"] == "UAIKO0001"
     assert values["day"]["day"]["selected_date"] == "2026-03-02"
+    assert values["until"]["until"]["selected_date_time"] == UNTIL + 5400
     assert show.complaints == []
 
 

@@ -17,7 +17,8 @@ from playwright.async_api import Browser, Locator, Page, async_playwright
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.blocks.card import Picture, summary
-from bot.chart import Theme, described, drawn
+from bot.chart import described, drawn
+from bot.style import Theme
 from bot.workspace import RunningWorkspace, running_workspace
 from tests.acceptance.page.cards import STATES, State, course
 from tests.acceptance.page.conftest import NARROW, Window

@@ -115,7 +115,7 @@ class Office:
 
     def dialog(self, user: str) -> Any:
         """The modal on a person's screen."""
-        [view] = self.running.workspace.modal_stack(user)
+        [view] = self.running.workspace.screens.modal_stack(user)
         return view
 
     # -- what people see ------------------------------------------------------------------------------------------
@@ -135,7 +135,8 @@ class Office:
 
     def thread(self) -> list[str]:
         """The lines in the card's thread."""
-        return [message.text for message in self.messages() if message.thread_ts == self.card().ts and message.is_reply]
+        below = [one for one in self.messages() if one.thread_ts == self.card().ts and one.is_reply]
+        return [spaced(one.text) for one in below]
 
     def private(self, user: str, channel: str = RELEASES) -> list[str]:
         """What only this person sees in a channel: each message's text and blocks as one string."""
@@ -225,7 +226,12 @@ class Office:
 
 def readable(message: Message) -> str:
     """A message's text and the texts of its blocks."""
-    return "\n".join([message.text, *_texts(message.blocks)]).replace("\N{NO-BREAK SPACE}", " ")
+    return spaced("\n".join([message.text, *_texts(message.blocks)]))
+
+
+def spaced(text: str) -> str:
+    """The text with plain spaces."""
+    return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _texts(value: Any) -> list[str]:
@@ -273,7 +279,7 @@ def office_settings(directory: Path, running: RunningWorkspace) -> Settings:
                 "time_format": "epoch",
             }
         },
-        "planning": {"burn_in": "10s", "check_every": "10s", "bake": "30s", "stale_after": "60s"},
+        "planning": {"burn_in": "10s", "check_every": "10s", "bake": "30s", "stale_after": "60s", "slices": 240},
         "jobs": {"type": "memory"},
     }
     return Settings(**sections)

@@ -102,6 +102,17 @@ async def test_authors_of_any_version_can_not_approve_through_the_group(office: 
     assert (await office.view()).phase is Phase.PROGRESSING
 
 
+async def test_who_wrote_the_spec_is_not_asked_and_can_not_approve(tmp_path: Path, office: Office) -> None:
+    spec = tmp_path / "specs" / f"{FLAG}.md"
+    spec.write_text(spec.read_text().replace("owner:", f"author: {JONAS}\nowner:"))
+    await office.proposed()
+    assert directs(office, JONAS) == []
+    assert f"<@{JONAS}>" not in office.thread()[0]
+    assert "You wrote the spec, so someone else has to approve it." in (await office.press("approve", user=JONAS) or "")
+    assert await office.press("approve", user=AIKO) is None
+    assert (await office.view()).phase is Phase.PROGRESSING
+
+
 @pytest.mark.parametrize("office", [TWO_OF_GROUP], indirect=True)
 async def test_two_of_the_group_start_it_and_the_card_says_who_and_when(office: Office) -> None:
     await office.proposed()
@@ -146,7 +157,7 @@ async def test_those_who_can_approve_are_written_directly_and_hear_what_came_of_
     assert (directs(office, MIRA), directs(office, SAM)) == ([], []), "neither who asked nor the backup"
     for person in (JONAS, AIKO):
         [message] = directs(office, person)
-        assert f"*{FLAG}* in {ENVIRONMENT} waits for your answer: start at 1 %? Asked by <@{MIRA}>" in message.text
+        assert f"*{FLAG}* in {ENVIRONMENT} waits for your answer: start at 1 %? Asked by <@{MIRA}>" in readable(message)
         assert f"/archives/{RELEASES}/p{office.card().ts.replace('.', '')}|Open its card>" in message.text
     assert await office.press("approve", user=JONAS) is None
     for person in (JONAS, AIKO):
@@ -191,6 +202,20 @@ async def test_nobody_is_written_directly_where_that_is_switched_off(tmp_path: P
         await office.proposed()
         assert directs(office, JONAS) == []
         assert f"<@{JONAS}>" in office.thread()[0]
+
+
+async def test_guests_in_the_group_are_not_asked_and_where_too_few_are_left_it_is_said(office: Office) -> None:
+    users = office.running.workspace.users
+    users[JONAS] = replace(users[JONAS], guest_of="many")
+    await office.proposed()
+    assert directs(office, JONAS) == []
+    assert len(directs(office, AIKO)) == 1
+    assert f"<@{JONAS}>" not in office.thread()[0]
+    users[AIKO] = replace(users[AIKO], guest_of="many")
+    await tick(office, 12.1)
+    [reminder] = [line for line in office.thread() if "Still open" in line]
+    assert reminder.startswith("⏱ Still open, 0 of 1 approved")
+    assert "Nobody can answer it now, for guests and people of other organisations can't: add approvers" in reminder
 
 
 async def test_people_are_reminded_once_and_then_the_backup_is_asked_once(office: Office) -> None:
@@ -275,6 +300,24 @@ async def test_a_vote_on_what_was_changed_by_hand_since_the_last_look_is_refused
     assert (await office.flag()).exposure.percent == 0.5
 
 
+async def test_a_vote_for_a_promotion_of_what_was_changed_by_hand_is_refused_and_nothing_goes_up(
+    office: Office,
+) -> None:
+    await office.started()
+    await office.live(1)
+    await office.press("promote", user=MIRA)
+    assert (await office.view()).phase is Phase.WAITING_PROMOTION
+    flag = await office.flag()
+    await office.services.flags.write(FlagRef(FLAG, ENVIRONMENT), Exposure(percent=0.5), expected=flag.version)
+    said = await office.press("approve", user=JONAS) or ""
+    assert "This is no longer asked: The flag was changed by hand from 1 % to 0.5 %." in said
+    assert (await office.flag()).exposure.percent == 0.5
+    assert "promoted it" not in "\n".join(office.thread())
+    assert "approve" not in office.buttons()
+    assert directs(office, AIKO)[-1].text.startswith("✖ No longer asked")
+    assert "goes from 0.5 % to 1 %. An approver decides" in str(office.card().blocks)
+
+
 FROM = timedelta(hours=1)
 
 
@@ -288,7 +331,7 @@ async def test_a_freeze_that_begins_voids_the_question_about_a_start(office: Off
         part._policy = policy
     card, older = office.card(), [dict(block) for block in office.card().blocks]
     await tick(office, 1.01)
-    assert office.buttons() == ["start", "edit"]
+    assert office.buttons() == ["edit"]
     assert "The freeze 'sale' lasts until <!date^" in office.thread()[-1]
     card.blocks = older
     assert "This is no longer asked: The freeze 'sale' lasts until" in (await office.press("approve", user=JONAS) or "")

@@ -35,7 +35,7 @@ async def test_someone_who_is_no_approver_is_refused(office: Office) -> None:
     await office.proposed()
     assert "not on the list of approvers" in (await office.press("approve", user=SAM) or "")
     assert "not on the list of approvers" in (await office.press("reject", user=SAM) or "")
-    assert office.running.workspace.modal_stack(SAM) == []
+    assert office.running.workspace.screens.modal_stack(SAM) == []
     assert (await office.view()).phase is Phase.PROPOSED
 
 
@@ -195,7 +195,7 @@ async def test_a_button_with_garbage_changes_nothing(office: Office, value: str)
         "rollout.approve",
         "rollout.reject",
     ]
-    assert office.running.workspace.modal_stack(JONAS) == []
+    assert office.running.workspace.screens.modal_stack(JONAS) == []
     assert (await office.view()).phase is Phase.PROPOSED
 
 

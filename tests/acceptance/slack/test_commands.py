@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance.slack.office import AIKO, ALERTS, FLAG, JONAS, MIRA, RELEASES, SAM, Office, until
+from tests.acceptance.slack.office import AIKO, ALERTS, FLAG, JONAS, MIRA, RELEASES, SAM, Office, readable, until
 from tools.flags.base import FlagRef
 from tools.flags.embedded import EmbeddedFlagService
 from tools.plans.model import Exposure, Strategy
@@ -138,7 +138,7 @@ async def test_kill_works_without_a_rollout_and_is_told_in_the_alerts_channel(of
     answer = await office.rollout(f"kill {FLAG} --env production --reason fire", user=SAM)
     assert f"`{FLAG}` in production is being taken to 0 %" in answer
     assert (await office.flag()).exposure.percent == 0
-    ordered, done = [message.text for message in office.messages(ALERTS)]
+    ordered, done = [readable(message) for message in office.messages(ALERTS)]
     assert ordered.startswith(f"*{FLAG}* in production: ◀ sam is taking {FLAG} "), (
         "nobody is called for what somebody did"
     )

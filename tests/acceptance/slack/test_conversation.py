@@ -297,7 +297,7 @@ class TestFeedback:
         assert any("noted" in one for one in office.private(SAM))
 
         assert (await press(RELEASES, answer.ts, "answer.feedback", "sam", value=f"bad:{run}")).ok
-        await until(lambda: office.running.workspace.modal_stack(SAM))
+        await until(lambda: office.running.workspace.screens.modal_stack(SAM))
         await office.settle()
         assert await self.kept(office) == [(SAM, -1, None)], "whoever gives no reason has said so all the same"
         assert (await office.submit(office.dialog(SAM), "it is wrong", user=SAM)).ok
@@ -309,7 +309,7 @@ class TestFeedback:
         answer = await answered(office)
         run = (await runs(office))[0].id
         await office.running.people.click(RELEASES, answer.ts, "answer.feedback", "sam", value=f"bad:{run}")
-        await until(lambda: office.running.workspace.modal_stack(SAM))
+        await until(lambda: office.running.workspace.screens.modal_stack(SAM))
         outcome = await office.running.people.submit(office.dialog(SAM).id, SAM, {})
         assert outcome.ok
         await office.settle()

@@ -16,6 +16,8 @@ from tools.rollouts.service import Place
 async def test_the_card_is_one_message_edited_in_place(office: Office) -> None:
     await office.started()
     ts = office.card().ts
+    [started] = [one.text for one in office.messages() if "started it" in one.text]
+    assert "at 1\N{NO-BREAK SPACE}%" in started, "no line breaks within a number"
     for _ in range(6):
         await office.live(1)
     assert office.card().ts == ts
@@ -97,6 +99,23 @@ async def test_what_happened_in_an_hour_without_slack_is_one_edit_and_one_line(o
     assert line.startswith("⏱ 6 things happened that could not be told at once:\n<!date^")
     assert [part.partition("number ")[2][0] for part in line.splitlines() if "number" in part] == ["0", "1", "2"]
     assert office.running.workspace.call_counts["chat.update"] == updates + 1
+
+
+async def test_metrics_that_come_and_go_call_people_once_and_are_one_line_each_in_the_thread(office: Office) -> None:
+    await office.started()
+    await office.live(1)
+    called = len([line for line in office.thread() if line.startswith("<@")])
+    for _ in range(3):
+        for _ in range(5):
+            office.clock.advance(30)
+            await office.services.controller.tick()
+        await office.settle()
+        await office.live(2)
+    blind = [line for line in office.thread() if "The gate is blind" in line]
+    assert len(blind) == 3
+    assert len([line for line in office.thread() if line.startswith("<@")]) == called + 1
+    broadcast = [one for one in office.messages() if one.is_reply and one.reply_broadcast and "blind" in one.text]
+    assert [readable(one) for one in broadcast] == blind[:1]
 
 
 async def test_slack_saying_wait_is_heeded(office: Office) -> None:

@@ -108,7 +108,7 @@ async def test_stages_are_put_in_and_taken_out(office: Office) -> None:
 async def test_a_late_report_of_an_older_screen_loses_no_stage(office: Office) -> None:
     await office.proposed()
     view = await opened(office)
-    old = office.running.workspace.view_json(view)
+    old = office.running.workspace.screens.view_json(view)
     await fill(office, editing.ADD, "row:o0", None)
     stale = {**old, "state": {"values": {"percent:o0": {editing.PERCENT: {"type": "number_input", "value": "3"}}}}}
     body = {

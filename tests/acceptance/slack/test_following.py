@@ -34,6 +34,7 @@ from tests.acceptance.slack.office import (
 from tools.records.models import Rollout
 from tools.rollouts.phases import Phase
 
+PAYMENTS = "CPAYMENTS"
 PUBLIC = "https://sluice.acme.example"
 
 
@@ -47,14 +48,14 @@ async def office(tmp_path: Path, blank: Path) -> AsyncIterator[Office]:
 
 
 def home(office: Office, user: str) -> str:
-    view = office.running.workspace.homes[user]
+    view = office.running.workspace.screens.homes[user]
     return readable(Message(ts="1.0", channel="D", user=user, text="", blocks=view.blocks))
 
 
 async def look_at_home(office: Office, user: str) -> None:
-    office.running.workspace.homes.pop(user, None)
+    office.running.workspace.screens.homes.pop(user, None)
     office.running.people.open_home(user)
-    await until(lambda: user in office.running.workspace.homes)
+    await until(lambda: user in office.running.workspace.screens.homes)
     await office.settle()
 
 
@@ -75,7 +76,7 @@ async def follow(office: Office) -> None:
 async def choose(office: Office, user: str, **chosen: Any) -> None:
     """Fill in My notifications."""
     assert (await office.running.people.command(RELEASES, user, "/rollout", "notify")).ok
-    await until(lambda: office.running.workspace.modal_stack(user))
+    await until(lambda: office.running.workspace.screens.modal_stack(user))
     await until(lambda: "own" in json.dumps(office.dialog(user).blocks))
     values = {block: {block: value} for block, value in chosen.items()}
     outcome = await office.running.people.submit(office.dialog(user).id, user, values)
@@ -99,7 +100,7 @@ async def test_an_approval_is_decided_from_home_by_those_who_may(office: Office)
     await look_at_home(office, MIRA)
     assert "Approve" not in home(office, MIRA), "who asked does not decide"
 
-    view = office.running.workspace.homes[JONAS]
+    view = office.running.workspace.screens.homes[JONAS]
     assert (await office.running.people.click_in_view(view.id, "rollout.approve", JONAS)).ok
     await until(lambda: not listening())
     await office.settle()
@@ -174,3 +175,29 @@ async def test_alerts_go_to_the_channel_of_their_kind(tmp_path: Path, blank: Pat
         await office.live(40, rate=BAD)
         await follow(office)
         assert any("rolling it back" in readable(one) for one in office.messages(ALERTS))
+
+
+async def test_each_flag_has_its_channel_by_environment_and_tags(tmp_path: Path, blank: Path) -> None:
+    """The first route that is meant for a flag counts, for its alerts and for cards that no channel asked for."""
+    routes = [
+        {"environment": "staging", "channel": RELEASES},
+        {"tags": ["Payments"], "channel": PAYMENTS},
+        {"environment": "production", "channel": ALERTS},
+    ]
+    slack = {"route": tuple(map(RouteSettings.model_validate, routes))}
+    async with running_workspace() as running, open_office(tmp_path, running, blank, slack=slack) as office:
+        await follow(office)
+        spec = tmp_path / "specs" / f"{FLAG}.md"
+        tagged = spec.read_text().replace("owner:", "tags: [payments]\nowner:")
+        for channel, text in ((ALERTS, spec.read_text()), (PAYMENTS, tagged)):
+            spec.write_text(text)
+            said = {room: len(office.messages(room)) for room in (ALERTS, PAYMENTS)}
+            view = await office.proposed()
+            await follow(office)
+            [asked] = office.messages(channel)[said[channel] :]
+            assert f"*{FLAG}* in production: ✋ Please decide" in readable(asked)
+            elsewhere = ({ALERTS, PAYMENTS} - {channel}).pop()
+            assert len(office.messages(elsewhere)) == said[elsewhere]
+            await office.services.rollouts.cancel(view.id, actor=MIRA, reason="only looking")
+            await office.settle()
+            office.running.workspace.erase(office.cards()[0])

@@ -11,12 +11,17 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
+from sqlalchemy import delete
 
 from bot.http import build_http
 from bot.scheduler import Scheduler
 from bot.serve import serving
 from bot.workspace import running_workspace
-from tests.acceptance.slack.office import FLAG, MIRA, Office, open_office
+from bot.workspace.http_delivery import sign
+from tests.acceptance.slack.office import ENVIRONMENT, FLAG, MIRA, Office, open_office
+from tools.flags.base import FlagRef
+from tools.plans.model import Exposure
+from tools.records.models import Delivery
 
 
 @pytest.fixture
@@ -75,6 +80,25 @@ async def test_what_is_not_signed_by_slack_is_refused_and_does_nothing(office: O
     assert await posted(office, f"kill {FLAG}") == 200
     await office.settle()
     assert (await office.flag()).exposure.percent == 0
+
+
+async def test_a_request_that_was_copied_byte_for_byte_does_nothing_also_where_no_delivery_is_remembered(
+    office: Office,
+) -> None:
+    secret, flags = office.running.settings.signing_secret, office.services.flags
+    url, body, headers = request_to(office, f"kill {FLAG}", secret=secret, at=time.time())
+    anew = str(int(headers["X-Slack-Request-Timestamp"]) - 1)
+    signed_anew = headers | {"X-Slack-Request-Timestamp": anew, "X-Slack-Signature": sign(secret, anew, body)}
+    found = []
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for sent in (headers, headers, signed_anew):
+            await flags.write(FlagRef(FLAG, ENVIRONMENT), Exposure(percent=50), expected=(await office.flag()).version)
+            async with office.services.database.write() as session:
+                await session.execute(delete(Delivery))
+            assert (await client.post(url, content=body, headers=sent)).status_code == 200
+            await office.settle()
+            found.append((await office.flag()).exposure.percent)
+    assert found == [0, 50, 0]
 
 
 async def test_a_request_that_is_no_interaction_is_refused(office: Office) -> None:

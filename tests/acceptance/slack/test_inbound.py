@@ -98,7 +98,7 @@ class Window:
                 for channel in workspace.channels.values()
             },
             "private": {person: self.office.private(person) for person in people},
-            "dialogs": {person: [view.id for view in workspace.modal_stack(person)] for person in people},
+            "dialogs": {person: [view.id for view in workspace.screens.modal_stack(person)] for person in people},
             "exposure": (await self.office.flag()).exposure,
         }
 
@@ -189,7 +189,7 @@ async def test_a_tampered_value_is_refused_with_one_line_or_in_the_dialog_that_i
         await quiet(office)
         after = await window.state()
         lines = len(office.private(SAM)) - len(before["private"][SAM])  # type: ignore[index]
-        opened = office.running.workspace.modal_stack(SAM)
+        opened = office.running.workspace.screens.modal_stack(SAM)
         assert (lines, len(opened)) in ((1, 0), (0, 1)), (action_id, value)
         for view in opened:
             await office.running.people.close(view.id, SAM)
@@ -239,6 +239,27 @@ def everywhere(office: Office, user: str) -> list[str]:
     return [*office.private(user), *direct]
 
 
+WAYS_INTO_DIALOGS = {
+    "freeze.open",
+    "notify.open",
+    "rollout.accept",
+    "rollout.edit",
+    "rollout.pause",
+    "rollout.plan.open",
+    "rollout.reject",
+    "rollout_plan_from_message",
+    "rollout_start",
+    "/rollout",
+    "/rollout plan",
+    "/rollout start",
+    "/rollout freeze",
+    f"/rollout freeze {FLAG}",
+    f"/rollout accept {FLAG}",
+    "/rollout notify",
+}
+"""Buttons, shortcuts and commands."""
+
+
 async def test_a_dialog_is_opened_before_anything_is_read(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trigger lives three seconds: no database and no other call stands between it and the dialog."""
     office = window.office
@@ -256,29 +277,38 @@ async def test_a_dialog_is_opened_before_anything_is_read(window: Window, monkey
     workspace = office.running.workspace
     person = workspace.user(JONAS)
     releases = workspace.channel(RELEASES)
-    requests: dict[str, tuple[str, Json]] = {}
+    requests = list[tuple[str, str, Json]]()
     for action_id in window.registered("action"):
         for value in (view.id, f"-1:{view.id}", ""):
-            requests[f"{action_id} {value[:3]}"] = "block_actions", pressed(window, action_id, value, user=JONAS)
+            requests.append((action_id, "block_actions", pressed(window, action_id, value, user=JONAS)))
     for callback_id in window.registered("shortcut"):
-        requests[callback_id] = "shortcut", payloads.global_shortcut(workspace, person, callback_id)
-        requests[f"message {callback_id}"] = (
-            "message_action",
-            payloads.message_shortcut(workspace, person, office.card(), callback_id),
-        )
-    for typed in ("", "plan", "start", "freeze", "accept", "edit"):
+        of_message = payloads.message_shortcut(workspace, person, office.card(), callback_id)
+        anywhere = payloads.global_shortcut(workspace, person, callback_id)
+        requests += [(callback_id, "message_action", of_message), (callback_id, "shortcut", anywhere)]
+    for typed in (
+        "",
+        "plan",
+        "start",
+        "freeze",
+        f"freeze {FLAG}",
+        "accept",
+        f"accept {FLAG}",
+        "notify",
+        "edit",
+        "help",
+    ):
         command = payloads.slash_command(workspace, releases, person, "/rollout", typed)
-        requests[f"/rollout {typed}"] = "slash_commands", command
+        requests.append((f"/rollout {typed}".strip(), "slash_commands", command))
     opened = set[str]()
-    for name, (kind, payload) in requests.items():
+    for name, kind, payload in requests:
         done.clear()
         payload["trigger_id"] = workspace.tickets.issue_trigger(JONAS)
         assert (await window.post(kind, payload)).status_code == 200
         await quiet(office)
         if "views.open" in done:
             assert done[0] == "views.open", (name, done)
-            opened.add(name.split(" ")[0])
-        for view_shown in workspace.modal_stack(JONAS):
+            opened.add(name)
+        for view_shown in workspace.screens.modal_stack(JONAS):
             await office.running.people.close(view_shown.id, JONAS)
-    assert opened >= {"rollout.reject", "rollout.pause", "/rollout"}
+    assert opened == WAYS_INTO_DIALOGS
     assert workspace.call_counts["views.push"] == 0

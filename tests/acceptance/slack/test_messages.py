@@ -24,7 +24,7 @@ async def heard(office: Office) -> None:
 
 def home(office: Office, user: str) -> str:
     """What stands on somebody's Home tab."""
-    view = office.running.workspace.homes[user]
+    view = office.running.workspace.screens.homes[user]
     return readable(Message(ts="1.0", channel=PRIVATE, user=user, text="", blocks=view.blocks))
 
 
@@ -88,7 +88,7 @@ async def test_a_mention_is_answered_in_its_thread_for_everyone(office: Office) 
 
 async def test_the_home_tab_shows_what_is_open_and_what_waits(office: Office) -> None:
     office.running.people.open_home("sam")
-    await until(lambda: SAM in office.running.workspace.homes)
+    await until(lambda: SAM in office.running.workspace.screens.homes)
     assert "nothing is rolling out" in home(office, SAM)
     assert "Three things to try" in home(office, SAM)
 
@@ -106,7 +106,7 @@ async def test_the_messages_tab_is_no_home_and_copies_publish_once(office: Offic
     assert published(office) == 0
     office.running.workspace.faults.duplicate(4)
     office.running.people.open_home("sam")
-    await until(lambda: SAM in office.running.workspace.homes)
+    await until(lambda: SAM in office.running.workspace.screens.homes)
     await heard(office)
     assert published(office) == 1
 
@@ -116,6 +116,6 @@ async def test_a_home_tab_that_slack_refuses_bothers_nobody(office: Office) -> N
     office.running.people.open_home("sam")
     await until(lambda: office.running.workspace.error_counts["views.publish ratelimited"] >= 3)
     await heard(office)
-    assert SAM not in office.running.workspace.homes
+    assert SAM not in office.running.workspace.screens.homes
     assert answers(office) == []
     assert office.running.courier.dead_letters == []

@@ -17,7 +17,7 @@ async def office(tmp_path: Path, blank: Path) -> AsyncIterator[Office]:
     async with (
         running_workspace() as running,
         open_office(tmp_path, running, blank, socket_mode=False) as opened,
-        socket_mode(opened.app, opened.services.settings.slack),
+        socket_mode(opened.app, opened.services),
     ):
         await until(lambda: len(running.sockets.connections) == 2)
         yield opened

@@ -18,7 +18,7 @@ SHORTCUT = "rollout_start"
 async def opened(office: Office, text: str = "start") -> Any:
     """The dialog, opened by typing `/rollout text`."""
     assert (await office.running.people.command(RELEASES, MIRA, "/rollout", text)).ok
-    await until(lambda: office.running.workspace.modal_stack(MIRA))
+    await until(lambda: office.running.workspace.screens.modal_stack(MIRA))
     return office.dialog(MIRA)
 
 
@@ -92,7 +92,7 @@ async def test_what_is_sent_becomes_a_plan_in_the_channel(office: Office) -> Non
     assert (rollout.flag, rollout.environment, rollout.requester) == (FLAG, ENVIRONMENT, MIRA)
     assert rollout.plan.strategy is Strategy.CANARY
     assert "Planning `new-checkout`" in office.private(MIRA)[-1]
-    assert not office.running.workspace.modal_stack(MIRA)
+    assert not office.running.workspace.screens.modal_stack(MIRA)
 
 
 async def test_a_flag_that_is_rolling_out_is_refused_in_the_dialog(office: Office) -> None:
@@ -112,7 +112,7 @@ async def test_a_channel_without_sluice_is_refused_in_the_dialog(office: Office)
 
 async def test_the_global_shortcut_opens_it_without_a_channel(office: Office) -> None:
     assert (await office.running.people.shortcut(SHORTCUT, MIRA)).ok
-    await until(lambda: office.running.workspace.modal_stack(MIRA))
+    await until(lambda: office.running.workspace.screens.modal_stack(MIRA))
     view = office.dialog(MIRA)
     outcome = await office.running.people.submit(view.id, MIRA, filled())
     assert outcome.ok

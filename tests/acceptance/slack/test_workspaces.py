@@ -287,11 +287,11 @@ async def test_buttons_of_another_workspace_do_nothing(two: Two) -> None:
         assert status == 200
         await two.acme.services.underway.ended()
         await two.beta.settle()
-        said = [*two.beta.private(JONAS)[lines:], *(str(one.given) for one in workspace.modal_stack(JONAS))]
+        said = [*two.beta.private(JONAS)[lines:], *(str(one.given) for one in workspace.screens.modal_stack(JONAS))]
         assert len(said) == 1, action
         assert texts.UNKNOWN_BUTTON not in said[0], "a listener has it"
         assert FLAG not in said[0]
-        for opened in workspace.modal_stack(JONAS):
+        for opened in workspace.screens.modal_stack(JONAS):
             await two.beta.running.people.close(opened.id, JONAS)
     assert await two.unchanged(view, before)
 

@@ -9,11 +9,27 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from tests.contract.flags.fake_flagsmith import PROJECT as FLAGSMITH_PROJECT
+from tests.contract.flags.fake_flagsmith import TOKEN as FLAGSMITH_TOKEN
+from tests.contract.flags.fake_flagsmith import FakeFlagsmith
+from tests.contract.flags.fake_growthbook import TOKEN as GROWTHBOOK_TOKEN
+from tests.contract.flags.fake_growthbook import FakeGrowthBook
+from tests.contract.flags.fake_launchdarkly import TOKEN as LAUNCHDARKLY_TOKEN
+from tests.contract.flags.fake_launchdarkly import FakeLaunchDarkly
 from tests.contract.flags.fake_unleash import TOKEN, FakeUnleash
+from tests.flag_files import FlagFiles
 from tests.unleash import named_unleash
 from tools.clock import SystemClock
 from tools.flags.base import FlagRef, FlagService
 from tools.flags.embedded import EmbeddedFlagService
+from tools.flags.files.flagd import Flagd
+from tools.flags.files.gofeatureflag import GoFeatureFlag
+from tools.flags.flagsmith.options import FlagsmithOptions
+from tools.flags.flagsmith.service import FlagsmithFlagService
+from tools.flags.growthbook.options import GrowthBookOptions
+from tools.flags.growthbook.service import GrowthBookFlagService
+from tools.flags.launchdarkly.options import LaunchDarklyOptions
+from tools.flags.launchdarkly.service import LaunchDarklyFlagService
 from tools.flags.memory import MemoryFlagService
 from tools.flags.unleash.options import UnleashOptions
 from tools.flags.unleash.service import UnleashFlagService
@@ -23,12 +39,18 @@ from tools.records.migrate import migrate
 
 @dataclass(frozen=True)
 class Subject:
-    """A service, and how a flag nobody is exposed to comes to be in it, with variants old and new."""
+    """A service, and how a flag nobody is exposed to comes to be in it, with variants old and new.
+
+    `finest` is the least share, in percent, that those who evaluate its flags tell from none and from twice as much.
+    """
 
     service: FlagService
     create: Callable[[FlagRef], Awaitable[None]]
+    finest: float
     everywhere: bool = False
     """Whether a flag that is made is in each environment."""
+    fences: bool = True
+    """Whether a write that leaves the exposure as it is makes a new version too."""
 
 
 Opener = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Subject]]
@@ -38,7 +60,7 @@ def memory(*, compare_and_set: bool) -> Opener:
     @asynccontextmanager
     async def open_subject(_request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
         service = MemoryFlagService(compare_and_set=compare_and_set)
-        yield Subject(service, lambda ref: service.define(ref, "old", "new"))
+        yield Subject(service, lambda ref: service.define(ref, "old", "new"), finest=0.001)
 
     return open_subject
 
@@ -49,7 +71,7 @@ def embedded(url_of: Callable[[pytest.FixtureRequest], str]) -> Opener:
         database = Database(url_of(request))
         await migrate(database)
         service = EmbeddedFlagService(database, SystemClock())
-        yield Subject(service, lambda ref: service.define(ref, "old", "new"))
+        yield Subject(service, lambda ref: service.define(ref, "old", "new"), finest=0.001)
         await database.close()
 
     return open_subject
@@ -76,7 +98,7 @@ async def fake_unleash(_request: pytest.FixtureRequest) -> AsyncIterator[Subject
     async def create(ref: FlagRef) -> None:
         server.define(ref.flag)
 
-    yield Subject(service, create, everywhere=True)
+    yield Subject(service, create, finest=1, everywhere=True)
     await service.close()
 
 
@@ -84,8 +106,84 @@ async def fake_unleash(_request: pytest.FixtureRequest) -> AsyncIterator[Subject
 async def real_unleash(_request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     async with named_unleash() as server:
         service = UnleashFlagService(unleash_options(server.url, server.admin_token), timeout=timedelta(seconds=30))
-        yield Subject(service, lambda ref: server.define(ref.flag), everywhere=True)
+        yield Subject(service, lambda ref: server.define(ref.flag), finest=1, everywhere=True)
         await service.close()
+
+
+def flags_in_files(suffix: str, kind: type[Flagd] | type[GoFeatureFlag]) -> Opener:
+    """A file for each environment, beside which people may have flags of their own."""
+
+    @asynccontextmanager
+    async def open_subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+        folder: Path = request.getfixturevalue("tmp_path")
+        files = FlagFiles(folder, suffix, kind)
+        files.without_flags()
+        service = files.service(control="old", treatment="new")
+
+        async def create(ref: FlagRef) -> None:
+            files.define(ref)
+
+        yield Subject(service, create, finest=0.001)
+
+    return open_subject
+
+
+def launchdarkly_options(**changes: object) -> LaunchDarklyOptions:
+    """LaunchDarkly with a variation for shadow stages."""
+    options = LaunchDarklyOptions(token=SecretStr(LAUNCHDARKLY_TOKEN), shadow_variation="shadow")
+    return options.model_copy(update=changes)
+
+
+def fake_launchdarkly(*, compare_and_set: bool) -> Opener:
+    @asynccontextmanager
+    async def open_subject(_request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+        server = FakeLaunchDarkly()
+        options = launchdarkly_options(compare_and_set=compare_and_set)
+        service = LaunchDarklyFlagService(options, timeout=timedelta(seconds=10), transport=server)
+
+        async def create(ref: FlagRef) -> None:
+            server.define(ref.flag)
+
+        yield Subject(service, create, finest=0.001, everywhere=True)
+        await service.close()
+
+    return open_subject
+
+
+def flagsmith_options(**changes: object) -> FlagsmithOptions:
+    """Flagsmith with a variant for shadow stages."""
+    options = FlagsmithOptions(project=FLAGSMITH_PROJECT, token=SecretStr(FLAGSMITH_TOKEN), shadow_variant="shadow")
+    return options.model_copy(update=changes)
+
+
+@asynccontextmanager
+async def fake_flagsmith(_request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+    server = FakeFlagsmith()
+    service = FlagsmithFlagService(flagsmith_options(), timeout=timedelta(seconds=10), transport=server)
+
+    async def create(ref: FlagRef) -> None:
+        server.define(ref.flag)
+
+    yield Subject(service, create, finest=0.01, everywhere=True, fences=False)
+    await service.close()
+
+
+def growthbook_options(**changes: object) -> GrowthBookOptions:
+    """GrowthBook with the contract's words, and a value for shadow stages."""
+    options = GrowthBookOptions(token=SecretStr(GROWTHBOOK_TOKEN), treatment="new", shadow_value="shadow")
+    return options.model_copy(update=changes)
+
+
+@asynccontextmanager
+async def fake_growthbook(_request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+    server = FakeGrowthBook()
+    service = GrowthBookFlagService(growthbook_options(), timeout=timedelta(seconds=10), transport=server)
+
+    async def create(ref: FlagRef) -> None:
+        server.define(ref.flag)
+
+    yield Subject(service, create, finest=0.1, everywhere=True)
+    await service.close()
 
 
 def sqlite_file(request: pytest.FixtureRequest) -> str:
@@ -105,6 +203,14 @@ SUBJECTS = {
     "embedded-sqlite-memory": embedded(lambda _request: "sqlite://"),
     "embedded-postgres": embedded(postgres),
     "unleash-fake": fake_unleash,
+    "launchdarkly-fake": fake_launchdarkly(compare_and_set=True),
+    "flagsmith-fake": fake_flagsmith,
+    "growthbook-fake": fake_growthbook,
+    "launchdarkly-fake-semantic": fake_launchdarkly(compare_and_set=False),
+    "flagd-json": flags_in_files(".json", Flagd),
+    "flagd-yaml": flags_in_files(".yaml", Flagd),
+    "gofeatureflag-json": flags_in_files(".json", GoFeatureFlag),
+    "gofeatureflag-yaml": flags_in_files(".yaml", GoFeatureFlag),
     "unleash": real_unleash,
 }
 REAL = ("unleash",)

@@ -58,6 +58,7 @@ class FakeUnleash(httpx.AsyncBaseTransport):
             Route(FEATURES, self._features, methods=["GET"]),
             Route(FEATURES, self._create, methods=["POST"]),
             Route(FLAG, self._feature, methods=["GET"]),
+            Route(FLAG + "/dependencies", self._depend, methods=["POST"]),
             Route(THERE + "/on", self._on, methods=["POST"]),
             Route(THERE + "/off", self._off, methods=["POST"]),
             Route(THERE + "/strategies", self._add, methods=["POST"]),
@@ -111,6 +112,7 @@ class FakeUnleash(httpx.AsyncBaseTransport):
                     "name": flag,
                     "enabled": room["enabled"],
                     "strategies": [one for one in room["strategies"] if not one["disabled"]],
+                    "dependencies": self.flags[flag]["dependencies"],
                 }
                 for flag, room in features
             ],
@@ -141,6 +143,19 @@ class FakeUnleash(httpx.AsyncBaseTransport):
             for room in shown["environments"]:
                 del room["variants"]
         return JSONResponse(shown)
+
+    async def _depend(self, request: Request) -> Response:
+        child, given = self._flag(request), await request.json()
+        _only(given, {"feature", "enabled", "variants"}, "dependency")
+        parent = self.flags.get(given["feature"])
+        if parent is None or parent is child or parent["dependencies"]:
+            raise Refused(403, "InvalidOperationError", "No active feature, itself, or a transitive dependency")
+        # A flag has one parent at most: another takes its place.
+        variants = given.get("variants", []) if given.get("enabled", True) else []
+        child["dependencies"] = [
+            {"feature": given["feature"], "enabled": given.get("enabled", True), "variants": variants}
+        ]
+        return Response()
 
     async def _on(self, request: Request) -> Response:
         room = self._room(request)

@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
+from pydantic import ValidationError
 
 from tests.contract.flags.conftest import Subject
-from tools.flags.base import FinerThanServed, FlagNotFound, FlagRef, FlagState, FlagVersionConflict
-from tools.plans.model import NOT_EXPOSED, Audience, Exposure, Mode
+from tools.flags.base import FinerThanServed, FlagNotFound, FlagRef, FlagState, FlagVersionConflict, NotSettable
+from tools.plans.model import NOT_EXPOSED, PERCENT_STEP, Audience, Exposure, Mode
 
 REF = FlagRef("checkout.new-flow", "production")
 HALF = Exposure(percent=50)
@@ -15,6 +16,16 @@ HALF = Exposure(percent=50)
 async def created(subject: Subject, ref: FlagRef = REF) -> FlagState:
     await subject.create(ref)
     return await subject.service.read(ref)
+
+
+def able_to(subject: Subject, exposure: Exposure) -> bool:
+    """Whether the service says that it can serve such an exposure."""
+    able = subject.service.capabilities
+    return (able.audiences or exposure.audience.everyone) and (able.shadow or exposure.mode is Mode.LIVE)
+
+
+async def test_what_is_compared_is_fenced_off_by_every_write(subject: Subject) -> None:
+    assert subject.fences or not subject.service.capabilities.compare_and_set
 
 
 async def test_a_new_flag_is_served_to_nobody(subject: Subject) -> None:
@@ -44,8 +55,32 @@ async def test_what_was_written_is_read_back(subject: Subject, exposure: Exposur
             await subject.service.write(REF, exposure, expected=state.version)
         assert await subject.service.read(REF) == state
         return
+    if not able_to(subject, exposure):
+        with pytest.raises(NotSettable, match=str(REF)):
+            await subject.service.write(REF, exposure, expected=state.version)
+        assert await subject.service.read(REF) == state
+        return
     await subject.service.write(REF, exposure, expected=state.version)
     assert (await subject.service.read(REF)).exposure == exposure
+
+
+async def test_its_finest_step_is_served_as_asked_and_a_finer_one_is_refused(subject: Subject) -> None:
+    await created(subject)
+    assert subject.service.capabilities.granularity == subject.finest
+    for steps in (1, 2, round(100 / subject.finest) - 1):
+        exposure = Exposure(percent=round(steps * subject.finest, 3))
+        await subject.service.write(REF, exposure, expected=(await subject.service.read(REF)).version)
+        assert (await subject.service.read(REF)).exposure == exposure
+    before = await subject.service.read(REF)
+    for steps in (0.5, 1.5):
+        percent = steps * subject.finest
+        if subject.finest == PERCENT_STEP:
+            with pytest.raises(ValidationError, match="multiple of"):
+                Exposure(percent=percent)
+            continue
+        with pytest.raises(FinerThanServed, match="finer than the flag service can serve"):
+            await subject.service.write(REF, Exposure(percent=percent), expected=before.version)
+    assert await subject.service.read(REF) == before
 
 
 async def test_any_exposure_follows_any_other(subject: Subject) -> None:
@@ -60,6 +95,8 @@ async def test_any_exposure_follows_any_other(subject: Subject) -> None:
         Exposure(percent=100, mode=Mode.SHADOW, audience=audience),
         Exposure(percent=1),
     ):
+        if not able_to(subject, exposure):
+            continue
         before = await subject.service.read(REF)
         await subject.service.write(REF, exposure, expected=before.version)
         after = await subject.service.read(REF)
@@ -68,8 +105,9 @@ async def test_any_exposure_follows_any_other(subject: Subject) -> None:
 
 async def test_every_write_makes_a_new_version(subject: Subject) -> None:
     versions = [(await created(subject)).version]
-    for _ in range(5):
-        await subject.service.write(REF, HALF, expected=versions[-1])
+    for number in range(5):
+        exposure = HALF if subject.fences else Exposure(percent=50 + number)
+        await subject.service.write(REF, exposure, expected=versions[-1])
         versions.append((await subject.service.read(REF)).version)
     assert len(set(versions)) == 6
 

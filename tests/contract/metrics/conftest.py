@@ -1,95 +1,54 @@
 """Every metric source, behind one way to give it something to count."""
 
-import itertools
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table
+from sqlalchemy import Executable, NullPool, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from tests import influxdb
+from tests.contract.metrics.benches import (
+    COLUMNS,
+    ENVIRONMENT,
+    ERRORS,
+    METRIC,
+    OBSERVATIONS,
+    Bench,
+    datadog_bench,
+    events_bench,
+    points_bench,
+    series_bench,
+)
+from tests.contract.metrics.fake_datadog import DatadogApi
+from tests.contract.metrics.fake_influxdb import InfluxApi
+from tests.contract.metrics.fake_newrelic import NerdGraph
 from tests.contract.metrics.fake_prometheus import PrometheusApi
 from tests.prometheus import Prometheus, running
-from tools.metrics.base import MetricQuery, MetricSource, Window
-from tools.metrics.catalogue import Catalogue, MetricDefinition
+from tools.metrics.base import MetricSource
+from tools.metrics.catalogue import Catalogue
 from tools.metrics.http_api import Access
 from tools.metrics.memory import MemoryMetricSource, Observation
-from tools.metrics.prometheus import PrometheusMetricSource
-from tools.metrics.promql import Moments
 from tools.metrics.registry import create_metric_source
-from tools.metrics.sql import SqlMetricSource
+from tools.metrics.sql.source import SqlMetricSource
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-FLAG, ENVIRONMENT, METRIC = "new-checkout", "production", "checkout_errors"
-
-OBSERVATIONS = Table(
-    "observations",
-    MetaData(),
-    Column("flag", String),
-    Column("environment", String),
-    Column("variant", String),
-    Column("at", DateTime(timezone=True)),
-    Column("exposures", Integer),
-    Column("events", Integer),
-    Column("unit", String),
-)
-
-ERRORS = MetricDefinition(
-    name=METRIC,
-    source="shop",
-    title="Checkout errors",
-    query="""
-        SELECT variant, SUM(exposures) AS exposures, SUM(events) AS events, MAX(at) AS newest
-        FROM observations
-        WHERE flag = :flag AND environment = :environment AND at >= :start AND at < :end
-        GROUP BY variant
-    """,
-    unit_query="""
-        SELECT unit, variant, SUM(exposures) AS exposures, SUM(events) AS events
-        FROM observations
-        WHERE flag = :flag AND environment = :environment AND at >= :start AND at < :end
-        GROUP BY unit, variant
-    """,
-)
-
-
-def query(start_s: float, end_s: float, *, flag: str = FLAG, metric: str = METRIC) -> MetricQuery:
-    """The metric in a window given in seconds from noon."""
-    window = Window(NOON + timedelta(seconds=start_s), NOON + timedelta(seconds=end_s))
-    return MetricQuery(metric, flag, ENVIRONMENT, window)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A source, and a way to add what it counts: flag and observation."""
-
-    source: MetricSource
-    add: Callable[[str, Observation], Awaitable[None]]
-
-    async def seen(
-        self,
-        variant: str | None,
-        at_s: float,
-        exposures: int,
-        events: int = 0,
-        *,
-        flag: str = FLAG,
-        unit: str | None = None,
-    ) -> None:
-        """Add an observation at a moment given in seconds from noon."""
-        await self.add(flag, Observation(variant, NOON + timedelta(seconds=at_s), exposures, events, unit=unit))
-
-
-BY_UNIT = ("memory", "sqlite", "postgresql")
+BY_UNIT = ("memory", "sqlite", "postgresql", "duckdb")
 """The sources that know whose the numbers are."""
 
-_NUMBERS = itertools.count()
-COUNTERS = ("prometheus fake", "prometheus")
 AWAY = "http://sluice:hunter2@127.0.0.1:9"
+REAL = ("prometheus", "influxdb")
+FAKES = ("prometheus fake", "influxdb fake", "datadog fake", "newrelic fake")
+COUNTERS = (*FAKES, *(pytest.param(name, marks=pytest.mark.real) for name in REAL))
+"""The sources whose queries are tables of selectors."""
+
+
+@pytest.fixture(scope="session")
+def influx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[influxdb.InfluxDb]:
+    """A real server for all tests of this process, each of which has a measurement of its own."""
+    with influxdb.running(tmp_path_factory.mktemp("influxdb")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -99,7 +58,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         yield server
 
 
-@pytest.fixture(params=[*BY_UNIT, "prometheus fake", pytest.param("prometheus", marks=pytest.mark.real)])
+@pytest.fixture(params=[*BY_UNIT, *COUNTERS])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     """Every source."""
     async with _bench(request, tmp_path) as made:
@@ -113,39 +72,21 @@ async def bench_by_unit(request: pytest.FixtureRequest, tmp_path: Path) -> Async
         yield made
 
 
-@asynccontextmanager
-async def _counters(server: Prometheus | PrometheusApi) -> AsyncIterator[Bench]:
-    """Counters that rise with each observation, and are sampled at its moment."""
-    suffix = f"{next(_NUMBERS)}_total"
-    definition = ERRORS.model_copy(update={"unit_query": None, "query": _selectors(suffix)})
-    reached = defaultdict[tuple[tuple[str, str], ...], int](int)
-
-    async def count(flag: str, one: Observation) -> None:
-        at = Moments.of(one.at, one.at).start
-        for name, more in (("exposures", one.exposures), ("events", one.events)):
-            labels = {"__name__": f"{name}_{suffix}", "flag": flag, "environment": ENVIRONMENT}
-            labels |= {"variant": one.variant} if one.variant is not None else {}
-            reached[tuple(labels.items())] += more
-            server.write([(labels, [(at, float(reached[tuple(labels.items())]))])])
-
-    if isinstance(server, PrometheusApi):
-        source = PrometheusMetricSource(Access("http://fake"), [definition], transport=server.transport)
-    else:
-        source = PrometheusMetricSource(Access(server.url), [definition])
-    yield Bench(source, count)
-    await source.close()
-
-
-def _selectors(suffix: str) -> dict[str, str]:
-    matchers = '{flag="$flag", environment="$environment"}'
-    return {"exposures": f"exposures_{suffix}{matchers}", "events": f"events_{suffix}{matchers}"}
+Counting = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Bench]]
+_COUNTING: Mapping[str, Counting] = {
+    "prometheus": lambda request: series_bench(request.getfixturevalue("prometheus")),
+    "prometheus fake": lambda _request: series_bench(PrometheusApi()),
+    "influxdb": lambda request: points_bench(request.getfixturevalue("influx")),
+    "influxdb fake": lambda _request: points_bench(InfluxApi()),
+    "datadog fake": lambda _request: datadog_bench(DatadogApi()),
+    "newrelic fake": lambda _request: events_bench(NerdGraph()),
+}
 
 
 @asynccontextmanager
 async def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    if request.param in COUNTERS:
-        is_real = request.param == "prometheus"
-        async with _counters(request.getfixturevalue("prometheus") if is_real else PrometheusApi()) as made:
+    if (counting := _COUNTING.get(request.param)) is not None:
+        async with counting(request) as made:
             yield made
         return
     if request.param == "memory":
@@ -157,6 +98,10 @@ async def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield Bench(memory, remember)
         await memory.close()
         return
+    if request.param == "duckdb":
+        async with _in_threads(f"duckdb:///{tmp_path}/shop.duckdb") as made:
+            yield made
+        return
     url = f"sqlite:///{tmp_path}/shop.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg"}[request.param]
     engine = create_async_engine(url.replace(request.param, driver, 1))
@@ -165,17 +110,7 @@ async def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
     async def insert(flag: str, one: Observation) -> None:
         async with engine.begin() as connection:
-            await connection.execute(
-                OBSERVATIONS.insert().values(
-                    flag=flag,
-                    environment=ENVIRONMENT,
-                    variant=one.variant,
-                    at=one.at,
-                    exposures=one.exposures,
-                    events=one.events,
-                    unit=one.unit,
-                )
-            )
+            await connection.execute(_insertion(flag, one))
 
     source = SqlMetricSource(url, [ERRORS])
     yield Bench(source, insert)
@@ -183,7 +118,43 @@ async def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     await engine.dispose()
 
 
-@pytest.fixture(params=[*BY_UNIT, "prometheus"])
+ABSENT: Mapping[str, tuple[str, Access]] = {
+    "prometheus": ('exposures_total{flag="$flag"}', Access(AWAY)),
+    "influxdb": ("SELECT sum(n) FROM shop WHERE flag = '$flag'", Access(AWAY, database="shop")),
+    "datadog": ("shop.seen{flag:$flag}", Access("http://127.0.0.1:9", "hunter2", application_key="hunter2")),
+    "newrelic": ("SELECT count(*) FROM Shop WHERE flag = '$flag'", Access("http://127.0.0.1:9", "hunter2", account=1)),
+}
+"""What is asked of servers that are not there."""
+
+
+@asynccontextmanager
+async def _in_threads(url: str) -> AsyncIterator[Bench]:
+    """A database whose driver is not async, and which is open for each statement only."""
+    engine = create_engine(url, poolclass=NullPool)
+
+    def write(statement: Executable) -> None:
+        with engine.begin() as connection:
+            connection.execute(statement)
+
+    with engine.begin() as connection:
+        OBSERVATIONS.metadata.create_all(connection)
+
+    async def insert(flag: str, one: Observation) -> None:
+        await asyncio.to_thread(write, _insertion(flag, one))
+
+    source = SqlMetricSource(url, [ERRORS])
+    yield Bench(source, insert)
+    await source.close()
+
+
+def _insertion(flag: str, one: Observation) -> Executable:
+    names = ("variant", "at", "exposures", "events", "unit")
+    return OBSERVATIONS.insert().values(
+        flag=flag, environment=ENVIRONMENT, **{name: getattr(one, name) for name in names}
+    )
+
+
+@pytest.fixture(params=[*BY_UNIT, *ABSENT])
 async def absent(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MetricSource]:
     """A source that nobody answers for."""
     if request.param == "memory":
@@ -191,13 +162,18 @@ async def absent(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         memory.outage = "The shop's metrics are switched off."
         yield memory
         return
-    if request.param == "prometheus":
-        definition = ERRORS.model_copy(update={"unit_query": None, "query": _selectors("total")})
-        server = create_metric_source("prometheus", Catalogue([definition]), Access(AWAY))
+    if request.param in ABSENT:
+        selector, access = ABSENT[request.param]
+        definition = ERRORS.model_copy(update={"unit_query": None, "query": dict.fromkeys(COLUMNS, selector)})
+        server = create_metric_source(request.param, Catalogue([definition]), access)
         yield server
         await server.close()
         return
-    urls = {"sqlite": f"sqlite:///{tmp_path}/missing.db", "postgresql": "postgresql://sluice:hunter2@127.0.0.1:9/shop"}
+    urls = {
+        "sqlite": f"sqlite:///{tmp_path}/missing.db",
+        "duckdb": f"duckdb:///{tmp_path}/missing.duckdb",
+        "postgresql": "postgresql://sluice:hunter2@127.0.0.1:9/shop",
+    }
     source = create_metric_source("sql", Catalogue([ERRORS]), Access(urls[request.param]))
     yield source
     await source.close()

@@ -26,7 +26,7 @@ UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<duration>\[\d+(?:ms|s|m|h)\])|(?P<number>\d+(?:\.\d+)?)|(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)
-        |(?P<text>"(?:\\.|[^"\\\n])*")|(?P<sign>=~|!~|!=|>=|[-{}(),=>@]))""",
+        |(?P<text>"(?:\\.|[^"\\\n])*")|(?P<sign>=~|!~|!=|<=|[-+{}(),=>@]))""",
     re.VERBOSE,
 )
 
@@ -143,23 +143,30 @@ class _Evaluation:
         return left
 
     def _compared(self) -> list[Point]:
-        left = self._difference()
+        left = self._total()
         for sign, holds in _COMPARISONS.items():
             if self._taken(sign):
-                limit = float(self._take("number"))
-                return [one for one in left if holds(one.value, limit)]
+                if self._kind() == "number":
+                    limit = float(self._take("number"))
+                    return [one for one in left if holds(one.value, limit)]
+                as_number = self._taken("bool")
+                pairs = self._paired(left, self._total())
+                if as_number:
+                    return [Point(one.unnamed, float(holds(one.value, other.value))) for one, other in pairs]
+                return [one for one, other in pairs if holds(one.value, other.value)]
         return left
 
-    def _difference(self) -> list[Point]:
+    def _total(self) -> list[Point]:
         left = self._part()
-        while self._taken("-"):
-            right = {one.unnamed: one for one in self._unique(self._part())}
-            left = [
-                Point(one.unnamed, one.value - right[one.unnamed].value)
-                for one in self._unique(left)
-                if one.unnamed in right
-            ]
+        while (plus := self._taken("+")) or self._taken("-"):
+            pairs = self._paired(left, self._part())
+            left = [Point(one.unnamed, one.value + (other.value if plus else -other.value)) for one, other in pairs]
         return left
+
+    def _paired(self, left: list[Point], right: list[Point]) -> list[tuple[Point, Point]]:
+        """Those that have the same labels on both sides."""
+        there = {one.unnamed: one for one in self._unique(right)}
+        return [(one, there[one.unnamed]) for one in self._unique(left) if one.unnamed in there]
 
     def _unique(self, points: list[Point]) -> list[Point]:
         if len({one.unnamed for one in points}) < len(points):
@@ -206,11 +213,15 @@ class _Evaluation:
 
     def _labels(self) -> list[str]:
         self._expect("(")
-        names = [self._take("name")]
+        names = [self._label()]
         while self._taken(","):
-            names.append(self._take("name"))
+            names.append(self._label())
         self._expect(")")
         return names
+
+    def _label(self) -> str:
+        """A name, in quotes where it has other characters than it had before 3.0."""
+        return json.loads(self._take("text")) if self._kind() == "text" else self._take("name")
 
     def _relabelled(self) -> list[Point]:
         points, texts = self._any_of(), list[str]()
@@ -218,11 +229,10 @@ class _Evaluation:
             self._expect(",")
             texts.append(json.loads(self._take("text")))
         label, value, source, pattern = texts
+        if set(re.findall(r"\$.?", value)) - {"$1"}:
+            raise self._unexpected()
         return [
-            Point(tuple(sorted({**dict(one.labels), label: value}.items())), one.value, one.at)
-            if re.fullmatch(pattern, dict(one.labels).get(source, ""))
-            else one
-            for one in points
+            _relabelled(one, label, value, re.fullmatch(pattern, dict(one.labels).get(source, ""))) for one in points
         ]
 
     def _instant(self) -> list[Point]:
@@ -250,8 +260,11 @@ class _Evaluation:
             tests.append(_matcher(NAME, "=", self._take("name")))
         if self._taken("{"):
             while not self._taken("}"):
-                label, sign = self._take("name"), self._take("sign")
-                tests.append(_matcher(label, sign, json.loads(self._take("text"))))
+                quoted, label = self._kind() == "text", self._label()
+                if quoted and self._ahead(0) in (",", "}"):
+                    tests.append(_matcher(NAME, "=", label))
+                else:
+                    tests.append(_matcher(label, self._take("sign"), json.loads(self._take("text"))))
                 if not self._taken(",") and self._ahead(0) != "}":
                     raise self._unexpected()
         if not tests:
@@ -286,6 +299,14 @@ class _Evaluation:
 
     def _unexpected(self) -> Refused:
         return Refused(400, "bad_data", f'invalid parameter "query": parse error: unexpected {self._ahead(0)!r}')
+
+
+def _relabelled(point: Point, label: str, value: str, found: re.Match[str] | None) -> Point:
+    """With the label, unless its source does not fit; an empty label is none."""
+    if found is None:
+        return point
+    labels = {**dict(point.labels), label: value.replace("$1", found[1] if found.re.groups else "")}
+    return Point(tuple(sorted((name, one) for name, one in labels.items() if one)), point.value, point.at)
 
 
 def _tokens(text: str) -> Iterable[tuple[str, str]]:
@@ -348,11 +369,13 @@ def _shown(value: float) -> str:
 
 _OVER_TIME: Mapping[str, Callable[[Samples, int, int], float | None]] = {
     "last_over_time": _last,
+    "max_over_time": lambda inside, _start, _end: max(value for _, value in inside),
+    "min_over_time": lambda inside, _start, _end: min(value for _, value in inside),
     "resets": _resets,
     "increase": _increase,
 }
 _AGGREGATES: Mapping[str, Callable[[list[float]], float]] = {"sum": sum, "max": max, "count": lambda v: float(len(v))}
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
-    ">=": lambda value, limit: value >= limit,
-    ">": lambda value, limit: value > limit,
+    "<=": lambda left, right: left <= right,
+    ">": lambda left, right: left > right,
 }

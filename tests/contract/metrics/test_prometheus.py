@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.metrics.conftest import NOON, query
+from tests.contract.metrics.benches import NOON, query
 from tests.contract.metrics.fake_prometheus import PrometheusApi
 from tests.prometheus import Prometheus
 from tools.errors import ConfigurationError, SluiceError
-from tools.metrics.base import BadMetricAnswer, MetricSourceUnavailable, Reading, Sample
+from tools.metrics.base import BadMetricAnswer, MetricQuery, MetricSourceUnavailable, Reading, Sample
 from tools.metrics.catalogue import MetricDefinition
 from tools.metrics.http_api import LARGEST_ANSWER, Access
-from tools.metrics.prometheus import PrometheusMetricSource
+from tools.metrics.prometheus.source import PrometheusMetricSource
 
 NOON_MS = int(NOON.timestamp() * 1000)
 NUMBERS = itertools.count()
@@ -94,11 +94,39 @@ class TestCounting:
         found = (await shop.read(query=zero(shop))).by_variant["new"].exposures
         assert 56 <= found <= 76
 
+    async def test_a_restart_amid_the_window_loses_nothing_of_what_came_before_it(self, shop: Shop) -> None:
+        shop.count("all", {-1: 100, 1: 150, 6: 10}, variant="new")
+        shop.count("failed", {-1: 0, 1: 50}, variant="new")
+        assert (await shop.read()).by_variant == {"new": Sample(50 + 10, 50)}
+
+    async def test_a_restart_right_before_the_window_and_one_amid_it_count_all_lives(self, shop: Shop) -> None:
+        shop.count("all", {-1: 100, 1: 50, 6: 10}, variant="new")
+        assert (await shop.read(query=zero(shop))).by_variant == {"new": Sample(50 + 10)}
+
+    async def test_a_restart_between_two_windows_is_seen_though_the_count_is_higher_again(self, shop: Shop) -> None:
+        shop.count("all", {-1: 10, 1: 2, 5: 20}, variant="new")
+        assert (await shop.read(query=zero(shop))).by_variant == {"new": Sample(20)}
+
+    async def test_many_restarts_in_a_long_window_lose_little(self, shop: Shop) -> None:
+        lives = {second: float(second % 60) for second in range(-5, 1200, 5)}
+        shop.count("all", lives, variant="new")
+        source = shop.source(query=zero(shop))
+        reading = await source.read(query(0, 1200, metric="m"))
+        await source.close()
+        # From 0 to 55 in each of 20 lives.
+        assert reading.by_variant["new"].exposures == pytest.approx(20 * 55, rel=0.01)
+
     async def test_machines_come_and_go(self, shop: Shop) -> None:
         shop.count("all", {-5: 100, 3: 140}, variant="new", instance="gone")
         shop.count("all", {6: 25, 9: 30}, variant="new", instance="came")
         shop.count("all", {-5: 1}, variant="new", instance="silent")
         assert (await shop.read(query=zero(shop))).by_variant == {"new": Sample(70)}
+
+    async def test_a_machine_that_comes_back_after_minutes_counts_no_more_than_it_rose_by(self, shop: Shop) -> None:
+        shop.count("all", {-600: 5000, 5: 5020}, variant="new", instance="unreachable")
+        shop.count("all", {-600: 5000, 5: 7}, variant="new", instance="restarted")
+        shop.count("all", {-5: 10, 5: 13}, variant="new", instance="well")
+        assert (await shop.read(query=zero(shop))).by_variant == {"new": Sample(20 + 7 + 3)}
 
     async def test_a_server_that_is_scraped_and_gets_no_requests_counts_nobody(self, shop: Shop) -> None:
         shop.count("all", {-5: 100, 5: 100}, variant="new")
@@ -196,6 +224,22 @@ class TestTogether:
         assert [one.by_variant["new"].exposures for one in found if isinstance(one, Reading)] == list(range(50))
         assert len(api.asked) == 1
 
+    async def test_only_those_whose_service_restarted_are_asked_for_again(self) -> None:
+        shop = Shop(api := PrometheusApi(), "shop")
+        for flag, environment in itertools.product(("calm", "first", "second"), ("production", "staging")):
+            restarts = (flag, environment) in (("first", "production"), ("second", "staging"))
+            samples = {-1: 100, 1: 150, 6: 10} if restarts else {-1: 100, 6: 107}
+            shop.count("all", samples, variant="new", flag=flag, environment=environment)
+            shop.count("failed", samples, variant="new", flag=flag, environment=environment)
+        asked = [
+            MetricQuery("m", flag, environment, TEN_S.window)
+            for flag, environment in itertools.product(("calm", "first", "second"), ("production", "staging"))
+        ]
+        found = await shop.source().read_together(asked)
+        counted = [one.by_variant["new"].exposures for one in found if isinstance(one, Reading)]
+        assert counted == [7, 7, 60, 7, 7, 60]
+        assert [("calm" in text, "first" in text) for text in api.asked] == [(True, True), (False, True)]
+
     async def test_one_flags_wrong_numbers_are_not_anothers(self, shop: Shop) -> None:
         shop.count("all", {5: math.nan}, variant="new", flag="ill")
         shop.count("all", {5: 7}, variant="new", flag="well")
@@ -205,6 +249,19 @@ class TestTogether:
         assert isinstance(ill, BadMetricAnswer)
         assert isinstance(well, Reading)
         assert well.by_variant == {"new": Sample(7)}
+
+    @pytest.mark.parametrize("name", ["\udc80", "\ud800*", "a\udfffb"])
+    async def test_a_name_that_is_no_text_is_an_error_of_its_own(self, shop: Shop, name: str) -> None:
+        shop.count("all", {5: 7}, variant="new", flag="well")
+        source = shop.source(query=zero(shop))
+        asked = [query(0, 10, flag=flag, metric="m") for flag in (name, "well")]
+        ill, well = await source.read_together(asked)
+        assert isinstance(ill, BadMetricAnswer)
+        assert f"can't have a label with the value {name!r}" in str(ill)
+        assert isinstance(well, Reading)
+        assert well.by_variant == {"new": Sample(7)}
+        assert 'flag=~"' in source.expression(*asked)
+        await source.close()
 
 
 OURS = MetricDefinition.model_validate(
@@ -281,10 +338,11 @@ class TestErrors:
             await source.read(TEN_S)
         assert len(api.answers) == 2
 
-    async def test_a_server_that_asks_to_wait_too_long_is_not_waited_for(self) -> None:
-        busy = httpx.Response(429, headers={"Retry-After": "60"})
+    @pytest.mark.parametrize("until", ["60", "Mon, 23 Nov 2026 09:01:00 GMT"])
+    async def test_a_server_that_asks_to_wait_too_long_is_not_waited_for(self, until: str) -> None:
+        busy = httpx.Response(429, headers={"Retry-After": until, "Date": "Mon, 23 Nov 2026 09:00:00 GMT"})
         _, source = server(busy, timeout=timedelta(milliseconds=50))
-        with pytest.raises(MetricSourceUnavailable, match=r"did not answer within 0\.05 s"):
+        with pytest.raises(MetricSourceUnavailable, match=r"allows no more requests for 60 s"):
             await source.read(TEN_S)
 
     async def test_a_check_names_the_metric_that_the_server_does_not_understand(self) -> None:
@@ -342,3 +400,43 @@ class TestCredentials:
         with pytest.raises(ConfigurationError, match=says) as refused:
             PrometheusMetricSource(access, [OURS])
         assert getattr(refused.value, "field", None) == field
+
+
+class TestOwnLabels:
+    """The variant in a label that is called as the flag is, as Unleash's impact metrics have it."""
+
+    @staticmethod
+    def query(shop: Shop) -> dict[str, Any]:
+        matchers = '{environment="$environment"}'
+        return zero(shop) | {
+            "exposures": f"{shop.name}_all{matchers}",
+            "events": f"{shop.name}_failed{matchers}",
+            "variant": "$flag",
+        }
+
+    async def test_each_flag_is_counted_by_its_own(self, shop: Shop) -> None:
+        for labels, after in (
+            ({"new_checkout": "enabled"}, 7),
+            ({"new_checkout": "disabled", "search_2": "express"}, 5),
+            ({"search_2": "classic"}, 3),
+        ):
+            shop.count("all", {-5: 100, 5: 100 + after}, flag="", **labels)
+        shop.count("failed", {-5: 0, 5: 2}, flag="", new_checkout="enabled")
+        source = shop.source(query=self.query(shop))
+        flags = ("new-checkout", "search.2", "new_checkout", "2nd")
+        found = await source.read_together([query(0, 10, flag=flag, metric="m") for flag in flags])
+        await source.close()
+        assert [one.by_variant for one in found if isinstance(one, Reading)] == [
+            {"enabled": Sample(7, 2), "disabled": Sample(5), None: Sample(3)},
+            {"express": Sample(5), "classic": Sample(3), None: Sample(7, 2)},
+            {"enabled": Sample(7, 2), "disabled": Sample(5), None: Sample(3)},
+            {None: Sample(15, 2)},
+        ]
+        assert all(one.newest == NOON + timedelta(seconds=5) for one in found if isinstance(one, Reading))
+
+    async def test_a_histogram_too(self, shop: Shop) -> None:
+        for edge, after in {"0.1": 2, "+Inf": 5}.items():
+            shop.count("bucket", {-5: 0, 5: after}, flag="", le=edge, new_checkout="enabled")
+        asked = {"buckets": f'{shop.name}_bucket{{environment="$environment"}}', "variant": "$flag"}
+        reading = await shop.read(kind="latency", buckets=[0.1], query=asked)
+        assert reading.by_variant == {"enabled": Sample(5, buckets=((0.1, 2), (math.inf, 3)))}

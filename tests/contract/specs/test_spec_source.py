@@ -1,17 +1,23 @@
 """What every spec source promises."""
 
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
+import re
 
+import httpx
 import pytest
 
+from tests.contract.specs.conftest import Subject
+from tests.contract.specs.fakes import TOKEN
 from tools.gates import Direction
-from tools.specs.base import InvalidSpec, Kpi, SpecNotFound, SpecSource
-from tools.specs.folder import FolderSpecSource
-from tools.specs.memory import MemorySpecSource
-
-Put = Callable[[str, str], None]
+from tools.specs.base import (
+    InvalidSpec,
+    Kpi,
+    LinkedSpecs,
+    SpecNotFound,
+    SpecSourceUnavailable,
+    read_again,
+    read_linked,
+)
 
 CHECKOUT = """---
 flag: new-checkout
@@ -31,21 +37,8 @@ Why: fewer steps. ☃
 """
 
 
-@pytest.fixture(params=["folder", "memory"])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[SpecSource, Put]:
-    """A source, and a way to put a text where it looks."""
-    if request.param == "memory":
-        memory = MemorySpecSource()
-        return memory, memory.put
-
-    def write(name: str, text: str) -> None:
-        (tmp_path / name).write_bytes(text.encode())
-
-    return FolderSpecSource(tmp_path), write
-
-
-async def test_every_field_is_read(shelf: tuple[SpecSource, Put]) -> None:
-    source, put = shelf
+async def test_every_field_is_read(subject: Subject) -> None:
+    source, put = subject.source, subject.put
     put("checkout.md", CHECKOUT)
     spec = await source.read("new-checkout")
     assert (spec.flag, spec.title, spec.owner) == ("new-checkout", "One-page checkout", "payments")
@@ -55,13 +48,15 @@ async def test_every_field_is_read(shelf: tuple[SpecSource, Put]) -> None:
         Kpi(metric="orders", direction=Direction.DECREASE),
     )
     assert (spec.depends_on, spec.regions, spec.tenants) == (("new-cart",), ("eu",), ("acme", "globex"))
-    assert spec.body.startswith("# One-page checkout")
-    assert spec.source.endswith("checkout.md")
-    assert (spec.content, spec.sha256) == (CHECKOUT, hashlib.sha256(CHECKOUT.encode()).hexdigest())
+    assert "# One-page checkout" in spec.body
+    assert "Why: fewer steps. ☃" in spec.body
+    assert spec.source == subject.address("checkout.md")
+    assert spec.sha256 == hashlib.sha256(spec.content.encode()).hexdigest()
+    assert not subject.verbatim or spec.content == CHECKOUT
 
 
-async def test_each_read_is_a_fresh_snapshot(shelf: tuple[SpecSource, Put]) -> None:
-    source, put = shelf
+async def test_each_read_is_a_fresh_snapshot(subject: Subject) -> None:
+    source, put = subject.source, subject.put
     put("a.md", "---\nflag: a\n---\n# Before\n")
     before = await source.read("a")
     put("a.md", "---\nflag: a\n---\n# After\n")
@@ -70,8 +65,8 @@ async def test_each_read_is_a_fresh_snapshot(shelf: tuple[SpecSource, Put]) -> N
     assert before.sha256 != after.sha256
 
 
-async def test_flags_are_listed_by_name_and_other_texts_left_out(shelf: tuple[SpecSource, Put]) -> None:
-    source, put = shelf
+async def test_flags_are_listed_by_name_and_other_texts_left_out(subject: Subject) -> None:
+    source, put = subject.source, subject.put
     put("z.md", "---\nflag: b\ntitle: B\n---\n")
     put("y.md", "---\nflag: a\ntitle: A\n---\n")
     put("notes.md", "# Just notes\n")
@@ -80,32 +75,129 @@ async def test_flags_are_listed_by_name_and_other_texts_left_out(shelf: tuple[Sp
     await source.check()
 
 
-async def test_an_unknown_flag_is_answered_with_near_names(shelf: tuple[SpecSource, Put]) -> None:
-    source, put = shelf
+async def test_an_unknown_flag_is_answered_with_near_names(subject: Subject) -> None:
+    source, put = subject.source, subject.put
     put("checkout.md", CHECKOUT)
     with pytest.raises(SpecNotFound, match=r"'new-chekout'.*new-checkout"):
         await source.read("new-chekout")
 
 
-async def test_an_unknown_flag_names_what_was_not_understood(shelf: tuple[SpecSource, Put]) -> None:
-    source, put = shelf
+async def test_an_unknown_flag_names_what_was_not_understood(subject: Subject) -> None:
+    source, put = subject.source, subject.put
     put("broken.md", "---\nflag: [\n---\n")
-    with pytest.raises(SpecNotFound, match=r"none yet.*broken\.md.*line"):
-        await source.read("a")
+    if subject.names_flags:
+        with pytest.raises(SpecNotFound, match=rf"none yet.*{re.escape(subject.address('broken.md'))}.*line"):
+            await source.read("a")
 
 
-async def test_two_specs_of_one_flag_are_refused_and_both_named(shelf: tuple[SpecSource, Put]) -> None:
-    source, put = shelf
+async def test_two_specs_of_one_flag_are_refused_and_both_named(subject: Subject) -> None:
+    source, put = subject.source, subject.put
     put("one.md", CHECKOUT)
     put("two.md", CHECKOUT)
-    with pytest.raises(InvalidSpec, match=r"one\.md.*two\.md"):
+    with pytest.raises(InvalidSpec, match="more than one spec") as caught:
         await source.read("new-checkout")
+    assert all(subject.address(name) in str(caught.value) for name in ("one.md", "two.md"))
 
 
-async def test_an_invalid_field_is_named_with_its_file_and_hurts_no_other_spec(shelf: tuple[SpecSource, Put]) -> None:
-    source, put = shelf
+async def test_an_invalid_field_is_named_with_its_file_and_hurts_no_other_spec(subject: Subject) -> None:
+    source, put = subject.source, subject.put
     put("a.md", "---\nflag: a\nkpis:\n  - {metric: errors, margin: 0.5}\n---\n# A\n")
     put("b.md", "---\nflag: b\n---\n# B\n")
-    with pytest.raises(InvalidSpec, match=r"a\.md: 'kpis\.0\.margin': .*greater than 1"):
+    with pytest.raises(InvalidSpec, match=r"'kpis\.0\.margin': .*greater than 1"):
         await source.read("a")
     assert (await source.read("b")).title == "B"
+
+
+async def test_a_document_is_read_again_where_it_was_and_found_where_it_went(subject: Subject) -> None:
+    source, put = subject.source, subject.put
+    put("checkout.md", CHECKOUT)
+    first = await source.read("new-checkout")
+    assert (await read_again(source, "new-checkout", first.source)).sha256 == first.sha256
+    put("checkout.md", CHECKOUT.replace("fewer", "more"))
+    assert (await read_again(source, "new-checkout", first.source)).sha256 != first.sha256
+    if isinstance(source, LinkedSpecs):
+        gone = subject.address("gone.md") if subject.server is not None else first.source
+        put("checkout.md", CHECKOUT)
+        assert source.has(gone)
+        assert (await read_again(source, "new-checkout", gone)).title == "One-page checkout"
+
+
+async def test_somebody_names_a_document_that_names_no_flag(subject: Subject) -> None:
+    if not isinstance(subject.source, LinkedSpecs):
+        with pytest.raises(SpecNotFound, match=r"specs\.sources"):
+            await read_linked(subject.source, "https://specs.example.com/a", "a")
+        return
+    subject.put("notes.md", "# Only words\n\nWhat it does.\n")
+    spec = await read_linked(subject.source, subject.address("notes.md"), "new-checkout")
+    assert (spec.flag, spec.title) == ("new-checkout", "Only words")
+    assert "What it does." in spec.body
+
+
+async def test_a_document_of_another_flag_is_not_taken_for_the_one_that_somebody_named(subject: Subject) -> None:
+    if isinstance(subject.source, LinkedSpecs):
+        subject.put("checkout.md", CHECKOUT)
+        with pytest.raises(InvalidSpec, match="about the flag 'new-checkout', not 'other'"):
+            await read_linked(subject.source, subject.address("checkout.md"), "other")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://evil.example.org/acme/shop/blob/HEAD/specs/a.md",
+        "https://github.com/acme/other/blob/HEAD/specs/a.md",
+        "https://github.com/acme/shop/../other/blob/HEAD/a.md",
+        "https://github.com.evil.example.org/acme/shop/blob/HEAD/a.md",
+        "https://169.254.169.254/latest/meta-data",
+        "http://specs.example.com:80@evil.example.org/",
+        "file:///etc/passwd",
+        "specs/checkout.md",
+        "",
+    ],
+)
+async def test_no_other_address_is_ever_asked(subject: Subject, address: str) -> None:
+    with pytest.raises(SpecNotFound, match=r"specs\.sources"):
+        await read_linked(subject.source, address, "a")
+    assert subject.server is None or not subject.server.requests
+
+
+async def test_nothing_that_comes_out_has_the_token(subject: Subject, caplog: pytest.LogCaptureFixture) -> None:
+    if subject.server is None:
+        return
+    for status in (400, 401, 403, 500, 429, 302, 200):
+        subject.server.went_wrong = [_answering(status)] * 3
+        with pytest.raises((SpecSourceUnavailable, SpecNotFound, InvalidSpec)) as caught:
+            await subject.source.read("new-checkout")
+        assert TOKEN not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
+    assert TOKEN not in caplog.text
+
+
+async def test_a_source_that_wants_fewer_requests_is_left_alone(subject: Subject) -> None:
+    if subject.server is None:
+        return
+    subject.put("checkout.md", CHECKOUT)
+    subject.server.went_wrong = [lambda _request: httpx.Response(429, headers={"Retry-After": "90"})]
+    for _ in range(3):
+        with pytest.raises(SpecSourceUnavailable, match="no more requests until"):
+            await subject.source.read("new-checkout")
+    assert len(subject.server.requests) == 1
+
+
+async def test_what_is_refused_or_away_is_said_with_what_to_do(subject: Subject) -> None:
+    if subject.server is None:
+        return
+    subject.put("checkout.md", CHECKOUT)
+    await subject.source.check()
+    subject.server.went_wrong = [_answering(401)]
+    with pytest.raises(SpecSourceUnavailable, match="token"):
+        await subject.source.check()
+    subject.server.went_wrong = [_answering(200)]
+    with pytest.raises((SpecSourceUnavailable, InvalidSpec)):
+        await subject.source.check()
+
+
+def _answering(status: int) -> object:
+    def answer(request: httpx.Request) -> httpx.Response:
+        headers = {"Location": "https://evil.example.org/", "Content-Type": "application/json"}
+        return httpx.Response(status, headers=headers if status == 302 else {}, content=request.headers.raw.__repr__())
+
+    return answer

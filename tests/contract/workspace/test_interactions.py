@@ -97,8 +97,8 @@ async def test_a_modal_is_opened_refused_filled_in_and_submitted(
 
     posted = await client.chat_postMessage(channel="CRELEASES", text="x", blocks=[buttons("reject")])
     assert (await running.people.click("releases", posted["ts"], "reject", "jonas")).ok
-    await until(lambda: running.workspace.modal_stack("UJONAS001"))
-    [view] = running.workspace.modal_stack("UJONAS001")
+    await until(lambda: running.workspace.screens.modal_stack("UJONAS001"))
+    [view] = running.workspace.screens.modal_stack("UJONAS001")
 
     empty = await running.people.submit(view.id, "jonas", {})
     assert empty.errors == {"reason": REQUIRED}
@@ -107,12 +107,12 @@ async def test_a_modal_is_opened_refused_filled_in_and_submitted(
     [option] = await running.people.suggest("flag", "jonas", "check", view_id=view.id)
     short = await running.people.submit(view.id, "jonas", {"text": "no", "flag": option})
     assert short.errors == {"reason": "Say a little more."}
-    assert running.workspace.modal_stack("UJONAS001") == [view]
+    assert running.workspace.screens.modal_stack("UJONAS001") == [view]
 
     done = await running.people.submit(view.id, "jonas", {"text": "too risky", "flag": option})
     assert done.ok
     assert submitted["flag"]["flag"]["selected_option"]["value"] == "checkout"
-    assert running.workspace.modal_stack("UJONAS001") == []
+    assert running.workspace.screens.modal_stack("UJONAS001") == []
 
 
 async def test_views_are_updated_pushed_and_closed(
@@ -149,16 +149,16 @@ async def test_views_are_updated_pushed_and_closed(
         await ack()
 
     def stack() -> list[str]:
-        return [view.given["title"]["text"] for view in running.workspace.modal_stack("UMIRA0001")]
+        return [view.given["title"]["text"] for view in running.workspace.screens.modal_stack("UMIRA0001")]
 
     await running.people.command("releases", "mira", "/rollout", "start")
     await until(lambda: stack() == ["Ready"])
-    [ready] = running.workspace.modal_stack("UMIRA0001")
+    [ready] = running.workspace.screens.modal_stack("UMIRA0001")
     with pytest.raises(SlackApiError, match="hash_conflict"):
         await client.views_update(view_id=ready.id, hash="stale", view=loading)
     await running.people.click_in_view(ready.id, "more", "mira")
     await until(lambda: stack() == ["Ready", "Reject"])
-    await running.people.close(running.workspace.modal_stack("UMIRA0001")[-1].id, "mira")
+    await running.people.close(running.workspace.screens.modal_stack("UMIRA0001")[-1].id, "mira")
     assert stack() == ["Ready"]
     await running.people.close(ready.id, "mira", everything=True)
     assert stack() == []
@@ -263,7 +263,7 @@ async def test_home_mentions_reactions_and_edits_reach_the_app(
         events.append(event)
 
     running.people.open_home("mira")
-    await until(lambda: "UMIRA0001" in running.workspace.homes)
+    await until(lambda: "UMIRA0001" in running.workspace.screens.homes)
     said = running.people.say("releases", "mira", "@sluice plan <b> & @jonas in #payments")
     assert said.text == "<@USLUICE01> plan &lt;b&gt; &amp; <@UJONAS001> in <#CPAYMENTS|payments>"
     await running.people.idle()

@@ -52,7 +52,7 @@ async def test_a_shortcut_of_a_message_brings_the_message(
         said.ts,
     )
     assert body["channel"] == {"id": "CRELEASES", "name": "releases"}
-    await until(lambda: running.workspace.modal_stack("UMIRA0001"))
+    await until(lambda: running.workspace.screens.modal_stack("UMIRA0001"))
     with pytest.raises(NotFound):
         await running.people.shortcut("start", "mira", channel="releases", ts=said.ts)
     private = await client.chat_postEphemeral(channel="CRELEASES", user="UMIRA0001", text="psst")

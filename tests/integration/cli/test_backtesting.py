@@ -16,8 +16,10 @@ FEW = ("--since", "12h", "--replays", "5", "--harm", "5", "--json")
 def test_the_plan_that_people_were_shown_is_replayed_by_flag_and_by_hash(shop: Path, sluice: Sluice) -> None:
     assert sluice("plan", "new-checkout", "--propose").status == 0
     status = json.loads(sluice("status", "new-checkout", "--json").out)
-    by_flag = sluice("backtest", "new-checkout", *FEW)
+    by_flag = sluice("backtest", "new-checkout", *FEW, "--chart", "replayed.png", "--dark")
     assert by_flag.status == 0, by_flag.err
+    assert "Drawn into replayed.png." in by_flag.err
+    assert (shop / "replayed.png").read_bytes().startswith(b"\x89PNG")
     proposed = json.loads(by_flag.out)["plan_sha256"]
     by_hash = sluice("backtest", proposed[:8], *FEW)
     assert json.loads(by_hash.out)["plan_sha256"] == proposed
@@ -81,6 +83,20 @@ def test_what_was_recorded_for_minutes_only_is_too_little(shop: Path, sluice: Sl
     assert ran.status == 2
     assert "has been recorded for" in ran.err
     assert "so there is too little to replay: wait until there is 60 min of it" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("chart", "why"),
+    [
+        ("no/such/folder.png", "there is no folder no/such); name another with --chart."),
+        (".", "it is a folder); name a file with --chart."),
+    ],
+)
+def test_where_no_picture_can_be_written_nothing_is_replayed(shop: Path, sluice: Sluice, chart: str, why: str) -> None:
+    ran = sluice("backtest", "new-checkout", *FEW, "--chart", chart)
+    assert ran.status == 2
+    assert f"{chart} can't be written ({why}" in ran.err
+    assert "Reading the history" not in ran.err
 
 
 @pytest.mark.parametrize("since", ["14 days", "2w", "-3d", "0", "nan"])

@@ -324,6 +324,12 @@ class TestAudit:
         of_one = [json.loads(line) for line in sluice("audit", "export", "--rollout", rollout_id).out.splitlines()]
         assert of_one == [line for line in lines if line["rollout_id"] == rollout_id]
 
+    def test_a_reason_is_kept_without_what_looks_like_a_secret(self, sluice: Sluice, shop: Path) -> None:
+        sluice("kill", "new-checkout", "--reason", "leaked password=hunter2hunter2")
+        exported = sluice("audit", "export").out
+        assert "leaked password=[hidden]" in exported
+        assert "hunter2" not in exported
+
     @pytest.mark.parametrize("form", ["jsonl", "csv"])
     def test_an_export_can_be_verified_by_anyone(self, sluice: Sluice, shop: Path, form: str) -> None:
         sluice("plan", "new-checkout", "--propose")

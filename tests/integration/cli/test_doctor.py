@@ -1,8 +1,9 @@
 """The doctor, against a Slack workspace on this machine."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,30 @@ from bot.manifest import BOT_SCOPES
 from bot.settings import Settings
 from bot.workspace import RunningWorkspace, running_workspace
 from bot.workspace.settings import Room
+from tests.contract.specs.conftest import SUBJECTS as SPEC_SUBJECTS
+from tests.contract.specs.conftest import no_sleep
+from tests.contract.specs.fakes import TOKEN as SPEC_TOKEN
+from tests.contract.specs.fakes import FakeServer
 from tests.integration.cli.conftest import Sluice
 from tools.clock import ManualClock, SystemClock
+from tools.flags.registry import FACTORIES
 from tools.records.database import Database
 from tools.records.migrate import migrate
+from tools.specs.base import close
+from tools.specs.options import TAKES as SPEC_SOURCES
+from tools.specs.registry import SpecParts
 
 TOKENS = {"bot_token": "xoxb-local", "app_token": "xapp-local", "signing_secret": "local-signing-secret"}
+REMOTE: Mapping[str, dict[str, Any]] = {
+    "github": {"repository": "acme/shop", "path": "specs"},
+    "gitlab": {"url": "https://gitlab.example.com", "repository": "acme/group/shop", "path": "docs/specs"},
+    "https": {"pages": ["https://specs.example.com/checkout.md"]},
+    "jira": {"url": "https://acme.atlassian.net", "user": "bot@example.com", "jql": 'labels = "spec"'},
+    "confluence": {"url": "https://acme.atlassian.net", "user": "bot@example.com", "space": "ENG"},
+    "notion": {"data_source": "0123456789abcdef0123456789abcdef"},
+    "google_docs": {"folder": "folder-of-the-specs"},
+}
+PRIVATE_PAGES = {"wiki": {"type": "https", "pages": ["https://127.0.0.1/a"]}}
 QUERY = "SELECT variant, exposures, events, at AS newest FROM counts WHERE at >= :start AND at < :end"
 
 
@@ -92,6 +111,13 @@ async def test_all_is_well(well: dict[str, Any]) -> None:
             "policy.approval[0]: 3 must approve, but it names 2",
         ),
         ("specs", {"path": "/nowhere/at/all"}, "specs", "/nowhere/at/all"),
+        ("specs", {"path": None, "sources": {"docs": {"path": "/nowhere"}}}, "specs docs", "/nowhere"),
+        (
+            "specs",
+            {"path": None, "sources": PRIVATE_PAGES},
+            "specs wiki",
+            "name the network in the source's `networks`",
+        ),
         ("sources", {"shop": {"url": "sqlite:////nowhere/shop.db"}}, "metrics shop", "/nowhere/shop.db"),
         ("database", {"url": "postgresql://u:hunter2@127.0.0.1:9/x?connect_timeout=2"}, "database", "can't be reached"),
     ],
@@ -99,7 +125,8 @@ async def test_all_is_well(well: dict[str, Any]) -> None:
 async def test_what_is_not_well_is_named_with_what_to_do(
     well: dict[str, Any], section: str, changes: dict[str, Any], what: str, says: str
 ) -> None:
-    findings = await found(well, **{section: well.get(section, {}) | changes})
+    given = {key: value for key, value in (well.get(section, {}) | changes).items() if key != "path" or value}
+    findings = await found(well, **{section: given})
     assert findings[what].state is State.FAIL
     assert says in findings[what].says
     assert not healthy(findings.values())
@@ -112,13 +139,25 @@ async def test_what_is_not_well_is_named_with_what_to_do(
     [
         (
             '[flags]\ntype = "magic"',
-            "flags.type: There is no flag service 'magic'; use one of embedded, memory, unleash.",
+            f"flags.type: There is no flag service 'magic'; use one of {', '.join(sorted(FACTORIES))}.",
         ),
-        ('[specs]\ntype = "magic"', "specs.type: A spec source is one of folder, memory, not 'magic'."),
+        ('[specs]\ntype = "magic"', f"specs.type: A spec source is one of {', '.join(SPEC_SOURCES)}, not 'magic'."),
+        ('[specs]\ntype = "jira"', "specs.type: Write this source as a table of its own: [specs.sources.NAME]."),
+        (
+            '[specs.sources.code]\ntype = "github"\nrepository = "a/b"\njql = "x"',
+            "specs.sources.code.jql: A spec source of type 'github' has no jql; it has "
+            f"{', '.join(SPEC_SOURCES['github'])}.",
+        ),
+        (
+            '[specs]\npath = "s"\n[specs.sources.code]\ntype = "folder"',
+            "specs in sluice.toml can't be used: name the folder as one of specs.sources, with type and path, or have "
+            "no other sources.",
+        ),
         ('[jobs]\ntype = "magic"', "jobs.type: A job runner is one of in_process, memory, not 'magic'."),
         (
             '[sources.shop]\ntype = "magic"',
-            "sources.shop.type: A metric source's type must be one of sql, prometheus, memory, not 'magic'.",
+            "sources.shop.type: A metric source's type must be one of sql, prometheus, datadog, newrelic, influxdb, "
+            "memory, not 'magic'.",
         ),
         (
             '[metrics.err]\nsource = "s"\ntitle = "E"\nquery = "q"',
@@ -135,6 +174,62 @@ def test_wrong_settings_are_one_line_and_exit_status_2_as_for_every_command(
     for arguments in (("doctor",), ("doctor", "--json"), ("status",)):
         ran = sluice(*arguments)
         assert (ran.status, ran.out, ran.err) == (2, "", f"sluice: {sentence}\n")
+
+
+class Servers(httpx.AsyncBaseTransport):
+    """Spec vendors' strict servers, each asked by what its address is; both of Atlassian's are at one host."""
+
+    def __init__(self, servers: Mapping[str, FakeServer]) -> None:
+        self.servers = servers
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        host, in_wiki = request.url.host, request.url.path.startswith("/wiki")
+        (server,) = [
+            server for kind, server in self.servers.items() if server.host == host and (kind == "confluence") == in_wiki
+        ]
+        return await server.handle_async_request(request)
+
+
+@pytest.fixture
+async def vendors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, FakeServer]:
+    """Each vendor of specs that is asked over a network, with one spec; how Sluice is told of them is `REMOTE`."""
+    servers = dict[str, FakeServer]()
+    for kind in REMOTE:
+        with SPEC_SUBJECTS[kind.replace("_", "-")](tmp_path) as subject:
+            subject.put("checkout.md", "---\nflag: new-checkout\n---\n# Checkout\n")
+            assert subject.server is not None
+            servers[kind] = subject.server
+            await close(subject.source)
+    monkeypatch.setattr("bot.bootstrap.SpecParts", partial(SpecParts, transport=Servers(servers), sleep=no_sleep))
+    return servers
+
+
+def test_every_vendor_of_specs_is_looked_at() -> None:
+    assert {*REMOTE, "folder", "memory"} == {*SPEC_SOURCES}
+
+
+async def test_each_spec_source_is_asked_without_harm(well: dict[str, Any], vendors: Mapping[str, FakeServer]) -> None:
+    sources = {kind: {"type": kind, "token": SPEC_TOKEN, **options} for kind, options in REMOTE.items()}
+    findings = await found(well, specs={"sources": sources})
+    told = {kind: (findings[f"specs {kind}"].state, findings[f"specs {kind}"].says) for kind in REMOTE}
+    assert told == {kind: (State.OK, f"1 in {kind}") for kind in REMOTE}
+    assert SPEC_TOKEN not in str(findings)
+    assert {request.method for kind in vendors if kind != "notion" for request in vendors[kind].requests} == {"GET"}
+
+
+async def test_what_a_spec_source_refuses_is_named_with_what_to_do(
+    well: dict[str, Any], vendors: Mapping[str, FakeServer]
+) -> None:
+    sources = {kind: {"type": kind, "token": "planted-other", **options} for kind, options in REMOTE.items()}
+    # The fake's pages are for everyone.
+    vendors["https"].went_wrong = [lambda _request: httpx.Response(401)]
+    findings = await found(well, specs={"sources": sources})
+    for kind, server in vendors.items():
+        finding = findings[f"specs {kind}"]
+        assert finding.state is State.FAIL
+        assert finding.says.startswith(f"{server.host} refuses to show /")
+        assert "see the source's token and what it may read" in finding.says
+    assert "planted-other" not in str(findings)
 
 
 async def test_a_schema_that_is_not_current_says_migrate(well: dict[str, Any], tmp_path: Path) -> None:

@@ -115,11 +115,87 @@ def test_a_prometheus_that_is_away_is_named_by_its_query_and_by_the_doctor(sluic
     (shop / "sluice.toml").write_text(SHOP + PROMETHEUS, encoding="utf-8")
     tried = sluice("metrics", "try", "failures")
     assert tried.status == 1
-    assert 'sum by (flag, variant) ((increase(requests_total{flag="new-checkout"}[600000ms]' in tried.out
+    assert 'sum by (flag, variant) ((last_over_time(requests_total{flag="new-checkout"}[600000ms]' in tried.out
     assert "provider_error: http://127.0.0.1:9 can't be reached (ConnectError): see whether it is up" in tried.out
     looked = sluice("doctor")
     assert re.search(r"metrics prometheus +http://127.0.0.1:9 can't be reached", looked.out)
     assert "hunter2" not in tried.out + tried.err + looked.out + looked.err
+
+
+def test_what_a_template_fills_in_is_shown(sluice: Sluice, shop: Path) -> None:
+    metric = '[metrics.requests]\nsource = "prometheus"\ntemplate = "otel-http-server"\n'
+    (shop / "sluice.toml").write_text(f"{SHOP}{PROMETHEUS}\n{metric}", encoding="utf-8")
+    tried = sluice("metrics", "try", "requests")
+    labels = 'deployment_environment_name="production", feature_flag_key="new-checkout"'
+    assert f"http_server_request_duration_seconds_count{{{labels}}}" in tried.out
+    assert f'http_server_request_duration_seconds_count{{http_response_status_code=~"5..", {labels}}}' in tried.out
+
+
+VENDORS = """
+[sources.datadog]
+type = "datadog"
+url = "http://127.0.0.1:9"
+token = "hunter2"
+application_key = "hunter3"
+
+[metrics.dogs]
+source = "datadog"
+title = "Dogs"
+query = { exposures = "shop.requests{flag:$flag}", events = "shop.failures{flag:$flag}" }
+
+[sources.newrelic]
+type = "newrelic"
+url = "http://127.0.0.1:9"
+account = 42
+token = "hunter2"
+
+[metrics.relics]
+source = "newrelic"
+title = "Relics"
+[metrics.relics.query]
+exposures = "SELECT count(*) FROM Transaction WHERE flag = '$flag'"
+events = "SELECT count(*) FROM Transaction WHERE flag = '$flag' AND error IS TRUE"
+
+[sources.influxdb]
+type = "influxdb"
+url = "http://sluice:hunter2@127.0.0.1:9"
+database = "shop"
+
+[metrics.inflows]
+source = "influxdb"
+title = "Inflows"
+[metrics.inflows.query]
+exposures = "SELECT sum(n) FROM requests WHERE flag = '$flag'"
+events = "SELECT sum(n) FROM requests WHERE flag = '$flag' AND code =~ /^5/"
+"""
+
+
+def test_every_other_vendor_is_named_so_too_and_no_key_is_shown(sluice: Sluice, shop: Path) -> None:
+    (shop / "sluice.toml").write_text(SHOP + VENDORS, encoding="utf-8")
+    said = ""
+    for metric, query in (
+        ("dogs", "sum:shop.requests{flag:new-checkout} by {flag,variant}.as_count().rollup(sum, 1)"),
+        ("relics", "FROM Transaction WHERE `flag` = 'new-checkout' AND `variant` IS NOT NULL"),
+        ("inflows", """SELECT sum(n) AS "value" FROM requests WHERE code =~ /^5/ AND "flag" = 'new-checkout'"""),
+    ):
+        tried = sluice("metrics", "try", metric)
+        assert tried.status == 1
+        assert query in tried.out
+        assert "provider_error: http://127.0.0.1:9 can't be reached (ConnectError): see whether it is up" in tried.out
+        said += tried.out + tried.err
+    looked = sluice("doctor")
+    for source in ("datadog", "newrelic", "influxdb"):
+        assert re.search(rf"metrics {source} +http://127.0.0.1:9 can't be reached", looked.out)
+    assert "hunter" not in said + looked.out + looked.err
+
+
+def test_a_setting_of_another_vendor_names_its_key(sluice: Sluice, shop: Path) -> None:
+    (shop / "sluice.toml").write_text(
+        SHOP + VENDORS.replace("account = 42", 'account = 42\nsite = "eu"'), encoding="utf-8"
+    )
+    ran = sluice("metrics", "try", "relics")
+    assert ran.status == 2
+    assert "sources.newrelic.site" in ran.err
 
 
 def test_a_query_that_cannot_be_used_names_its_key(sluice: Sluice, shop: Path) -> None:

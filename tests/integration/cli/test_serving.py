@@ -16,7 +16,7 @@ import pytest
 from bot.listeners import deliveries, handling
 from bot.serve import running
 from bot.services import Services
-from bot.settings import Settings
+from bot.settings import Settings, TelemetrySettings
 from bot.workspace import RunningWorkspace, running_workspace
 from tests.contract.workspace.conftest import until
 from tools.errors import ConfigurationError
@@ -101,6 +101,21 @@ async def test_slack_being_away_keeps_nothing_from_running(settings: Settings) -
         httpx.AsyncClient(base_url=address, trust_env=False) as client,
     ):
         assert (await client.get("/readyz")).json()["status"] == "ok"
+
+
+async def test_its_metrics_are_where_flags_are_evaluated_or_on_a_port_of_their_own(settings: Settings) -> None:
+    quiet = pointed(settings, "http://127.0.0.1:9/api/")
+    async with running(quiet, http=False) as address, httpx.AsyncClient(trust_env=False) as client:
+        said = (await client.get(f"{address}/metrics")).text
+        assert 'sluice_build_info{database="sqlite",flags="embedded"' in said
+        assert not [token for token in TOKENS.values() if token in said]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    apart = quiet.model_copy(update={"telemetry": TelemetrySettings(port=port)})
+    async with running(apart, http=False) as address, httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"{address}/metrics")).status_code == 404
+        assert "sluice_build_info{" in (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+        assert (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 404
 
 
 async def test_a_port_in_use_is_named(settings: Settings) -> None:

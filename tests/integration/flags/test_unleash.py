@@ -184,8 +184,11 @@ class TestTraps:
 
     async def test_a_parent_is_told(self, server: UnleashServer, service: UnleashFlagService) -> None:
         await server.define("cart")
+        await server.define("legacy")
         await server.ask("POST", f"features/{REF.flag}/dependencies", {"feature": "cart"})
         assert (await service.read(REF)).depends_on == ("cart",)
+        await server.ask("POST", f"features/{REF.flag}/dependencies", {"feature": "legacy", "enabled": False})
+        assert (await service.read(REF)).depends_on == ()
 
 
 class TestWhatIsWrong:

@@ -14,7 +14,7 @@ from tools.clock import SystemClock
 from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Reading, Window
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.http_api import Access
-from tools.metrics.prometheus import PrometheusMetricSource
+from tools.metrics.prometheus.source import PrometheusMetricSource
 from tools.metrics.router import Metrics
 
 pytestmark = pytest.mark.real

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from tools.errors import ConfigurationError
 from tools.metrics.base import BadMetricAnswer, MetricQuery, MetricSourceUnavailable, Sample, Window
 from tools.metrics.catalogue import MetricDefinition, TimeFormat
-from tools.metrics.sql import SqlMetricSource
+from tools.metrics.sql.source import SqlMetricSource
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 COUNTED = "SELECT 'control' AS variant, COUNT(*) AS exposures, 0 AS events"
@@ -196,7 +196,7 @@ async def test_nothing_can_be_written(database: tuple[str, Run]) -> None:
     run("CREATE TABLE seen (n integer)")
     query = f"SELECT 'control' AS variant, 1 AS exposures, 0 AS events WHERE {WINDOWED.replace('at', '1.0')}"
     async with source(url, query, TimeFormat.EPOCH) as metrics:
-        async with metrics._read_only() as connection:
+        async with metrics._database.connected() as connection:
             with pytest.raises(DBAPIError, match=r"read-?only"):
                 await connection.exec_driver_sql("INSERT INTO seen VALUES (1)")
         await metrics.check()
@@ -288,7 +288,7 @@ async def test_a_file_url_keeps_its_options_and_becomes_read_only(tmp_path: Path
     url = f"sqlite:///file:{tmp_path}/shop.db?uri=true&mode=rwc&cache=private"
     async with source(url, query, TimeFormat.EPOCH) as metrics:
         assert (await metrics.read(window(0, 1))).by_variant == {"control": Sample(0)}
-        async with metrics._read_only() as connection:
+        async with metrics._database.connected() as connection:
             with pytest.raises(DBAPIError, match="readonly"):
                 await connection.exec_driver_sql("INSERT INTO seen VALUES (1)")
 

@@ -19,7 +19,8 @@ from tools.rollouts import store
 from tools.rollouts.phases import Phase
 from tools.rollouts.service import RolloutService
 
-SHORT = "-c statement_timeout=1s -c lock_timeout=200ms -c idle_in_transaction_session_timeout=400ms"
+BUSY = "-c statement_timeout=1s -c lock_timeout=200ms"
+SHORT = f"{BUSY} -c idle_in_transaction_session_timeout=400ms"
 LONGER_S = 1.0
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -48,7 +49,7 @@ async def hasty(postgres_url: str, database: Database) -> AsyncIterator[Database
 @asynccontextmanager
 async def in_a_hurry(world: World, url: str) -> AsyncIterator[RolloutService]:
     """The world's service in another process, where nobody waits long."""
-    database = Database(with_options(url, SHORT))
+    database = Database(with_options(url, BUSY))
     yield RolloutService(database, world.flags, POLICY, world.clock)
     await database.close()
 

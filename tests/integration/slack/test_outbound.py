@@ -86,7 +86,7 @@ async def test_a_card_its_thread_direct_messages_and_edits(place: Place) -> None
     _, edited, lines = await place.posted()
     assert edited["ts"] == card["ts"]
     assert edited["blocks"] != card["blocks"]
-    assert "started it at 5 %" in lines[-1]["text"]
+    assert "started it at 5\N{NO-BREAK SPACE}%" in lines[-1]["text"]
     history = await client.conversations_history(channel=direct["channel"]["id"])
     assert [message["ts"] for message in history["messages"]] == [asked["ts"]], "it was edited, not said again"
     assert history["messages"][0]["text"] != asked["text"]

@@ -13,6 +13,8 @@ from bot.voice import redacted_so_far
 
 TOKENS = re.compile(r"<[!@#]|<[a-z][a-z0-9+.-]*:[^>]*\||<https?:", re.IGNORECASE)
 """What Slack takes for a mention, or for a link that may be another than it looks like."""
+MOMENTS = re.compile(r"<!date\^\d+\^(?:[ ,]|at|\{[a-z_]+\})+\|[^<>|]*>")
+"""What Slack shows as a moment in the reader's zone."""
 IN_MARKDOWN = re.compile(r"\]\(|\]\[|@(?:channel|here|everyone)", re.IGNORECASE)
 """What its Markdown takes for them besides."""
 
@@ -62,7 +64,7 @@ class Listener:
         texts = [*titles, *markdown, whole.summary, *_texts([block.to_dict() for block in whole.blocks])]
         return [
             *(secret for secret in secrets if any(secret in text for text in texts)),
-            *(_around(found) for text in texts if (found := TOKENS.search(text)) is not None),
+            *(_around(found) for text in texts if (found := TOKENS.search(MOMENTS.sub("", text))) is not None),
             *(_around(found) for text in (*titles, *markdown) if (found := IN_MARKDOWN.search(text)) is not None),
         ]
 

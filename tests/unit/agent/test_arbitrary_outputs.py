@@ -278,6 +278,7 @@ async def _proposed(world: World, flag: str, workspace: str) -> RolloutView:
         requester=AIKO,
         place=Place(workspace, CHANNEL),
         reason="Asked for" if workspace == WORKSPACE else OTHERS_REASON,
+        spec=proposal.spec,
     )
 
 

@@ -32,6 +32,7 @@ from tools.metrics.catalogue import MetricDefinition
 from tools.metrics.memory import Observation
 from tools.plans.policy import Policy
 from tools.records.models import AgentRun, ApprovalVote, ModelCall, Rollout
+from tools.specs.visible import seen
 
 MIRA, JONAS, AIKO = "U0MIRA", "U0JONAS", "U0AIKO"
 POLICY = Policy(approvers=(JONAS, AIKO))
@@ -207,6 +208,8 @@ async def test_no_planted_instruction_has_an_effect_or_leaks_a_secret(place: str
         assert before > 0
         for number, attack in enumerate(ATTACKS):
             text = await plant(world, obedient, place, number, attack)
+            # Of a spec nobody is shown what its readers don't see.
+            text = seen(text) if place == "spec" else text
             planted, parts = plainly(text), [plainly(part) for part in sentences(text)]
             assert planted
             obedient.said, listener = 0, Listener()

@@ -33,8 +33,8 @@ async def test_a_plan_rests_on_the_spec_and_on_what_the_metrics_did(desk: Desk) 
     assert plan.spec_author == "UAUTHOR"
     assert plan.tags == ("revenue-critical",)
     assert [rail.margin for rail in plan.stages[0].guardrails] == [1.8]
-    assert "6,000 requests/min and a base rate of 1 %" in plan.rationale[0]
-    assert plan.rationale[1].startswith("As a whole: without harm it is through after about ")
+    assert "6,000 requests/min and a base rate of 1 %" in plan.rationale[1]
+    assert plan.rationale[0].startswith("As a whole: without harm it is through after about ")
     assert [note for note in proposal.notes if "depends on" in note] == [
         "It depends on wallet, which is at 40 %: finish that first."
     ]
@@ -92,7 +92,7 @@ async def test_treatment_does_not_count_towards_the_baseline(desk: Desk) -> None
     desk.history("errors")
     desk.history("errors", variant="new", rate=0.5)
     plan = (await desk.planner.propose(request())).plan
-    assert "6,000 requests/min and a base rate of 1 %" in plan.rationale[0]
+    assert "6,000 requests/min and a base rate of 1 %" in plan.rationale[1]
 
 
 async def test_without_a_spec_every_metric_guards_and_that_is_said(desk: Desk) -> None:

@@ -91,7 +91,7 @@ async def test_a_budget_that_cant_be_read_is_said_and_keeps_nobody_from_a_plan(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.history("refunds")
-    read, left = desk.source.read, 41
+    read, left = desk.source.read, 240
 
     async def refuse_later(query: MetricQuery) -> Reading:
         nonlocal left

@@ -14,6 +14,7 @@ from tools.plans.model import Facet, Plan, Source
 from tools.plans.planner import CannotBeProven
 from tools.plans.revision import Changes
 from tools.plans.validation import InvalidPlan
+from tools.rollouts.staleness import SpecView
 
 SPEC = CHECKOUT.replace("depends_on: [new-cart, wallet]\n", "")
 
@@ -23,6 +24,7 @@ class Standing:
     """A rollout, as far as a revision looks at it."""
 
     plan: Plan
+    spec: SpecView | None = None
 
 
 @pytest.fixture

@@ -40,9 +40,12 @@ from tools.metrics.catalogue import MetricKind
 from tools.plans.model import Audience, Basis, Exposure, Facet, Guardrail, Mode, OnFail, Source
 from tools.rollouts.approvals import Purpose
 from tools.rollouts.events import Happening
+from tools.rollouts.freezes import FreezeView
 from tools.rollouts.judging import Numbers
 from tools.rollouts.phases import Phase
 from tools.rollouts.views import BacktestView, RolloutView
+
+FREEZE = FreezeView(id=None, reason="year end", by=None, made_at=None, start=NOW, end=None)
 
 
 def test_where_it_stands() -> None:
@@ -293,7 +296,7 @@ def test_who_decided_what_and_when() -> None:
         event(Happening.PROMOTED, before="1 %", after="10 %", why="Proven safe."),
     ]
     shown = read(card(PROGRESSING, decided))
-    assert f"12:00:05 UTC>   ✔ <@{JONAS}> approved (1 of 2)." in shown
+    assert f"12:00 UTC>   ✔ <@{JONAS}> approved (1 of 2)." in shown
     assert "▶ Sluice promoted it from 1 % to 10 %: Proven safe." in shown
 
 
@@ -314,6 +317,16 @@ def test_shadow_and_audience_in_words() -> None:
         (PAUSED, ["resume", "edit", "roll_back"]),
         (ROLLING_BACK, []),
         (ROLLED_BACK, []),
+        (replace(PROPOSED, frozen=FREEZE), ["reject", "edit"]),
+        (replace(PROPOSED, approval=None, frozen=FREEZE), ["edit"]),
+        (replace(PROGRESSING, frozen=FREEZE), ["pause", "edit", "roll_back"]),
+        (replace(WAITING, frozen=FREEZE), ["reject", "edit", "roll_back"]),
+        (
+            replace(WAITING, stage=3, approval=question(Purpose.PROMOTE, 4), frozen=FREEZE),
+            ["approve", "reject", "edit", "roll_back"],
+        ),
+        (replace(PAUSED, frozen=FREEZE), ["resume", "edit", "roll_back"]),
+        (replace(PAUSED, exposure=Exposure(percent=1), frozen=FREEZE), ["edit", "roll_back"]),
         (replace(PROGRESSING, phase=Phase.SUCCEEDED), []),
         (replace(PROPOSED, phase=Phase.CANCELLED, approval=None), []),
     ],
@@ -328,6 +341,25 @@ def test_only_the_buttons_that_the_state_allows(view: RolloutView, buttons: list
         assert ("confirm" in button) == (
             button["action_id"] in ("rollout.roll_back", "rollout.promote", "rollout.resume")
         )
+
+
+def test_a_confirm_dialog_names_no_zone() -> None:
+    reason = "errors has counted no requests since 01 Mar 2026 12:00:05 UTC."
+    said = [str(button.to_dict().get("confirm")) for button in allowed_buttons(replace(PAUSED, pause_reason=reason))]
+    assert "paused: errors has counted no requests since the time on the card." in said[0]
+    assert not any("UTC" in one for one in said)
+
+
+@pytest.mark.parametrize(
+    ("served", "said"),
+    [
+        (10, "checkout-v2 in production goes on at 10 %. It paused: errors: harm suspected"),
+        (0.5, "checkout-v2 in production goes from 0.5 % to 10 %. An approver decides, "),
+    ],
+)
+def test_whoever_resumes_reads_first_what_is_served_then(served: float, said: str) -> None:
+    resume, *_ = allowed_buttons(replace(PAUSED, exposure=Exposure(percent=served)))
+    assert resume.to_dict()["confirm"]["text"]["text"].startswith(said)
 
 
 def test_no_phase_is_told_by_its_glyph_alone() -> None:

@@ -1,6 +1,7 @@
 """An answer as a message: within Slack's limits whatever is in it, and with nothing said twice."""
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 
 from bot import texts
 from bot.blocks.conversation import Question, Rendered, Said, Task, rendered, rendered_so_far
+from bot.blocks.mrkdwn import moment_of
 from bot.workspace.blocks import check_message_blocks
+from tools.clock import written
 from tools.rollouts.confirmations import Action, ConfirmationView, Status
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -60,7 +63,7 @@ def test_slack_takes_every_answer(text: str, fact: str, times: int, count: int, 
 @given(st.lists(st.builds(Task, st.uuids().map(str), WORDS, st.just("in_progress")), max_size=96), WORDS)
 @settings(max_examples=100)
 def test_slack_takes_every_answer_that_is_being_written(tasks: list[Task], text: str) -> None:
-    blocks, summary = rendered_so_far(tasks, text)
+    blocks, summary = rendered_so_far(tasks, text, text)
     check_message_blocks([block.to_dict() for block in blocks], {})
     assert summary
 
@@ -95,3 +98,15 @@ def test_an_answered_question_has_no_buttons_and_says_what_became_of_it(status: 
     assert types(whole) == ["markdown", "section", "context_actions"]
     outcome = texts.CONFIRMATION_OUTCOMES[status].partition("{")[0].strip()
     assert outcome in str(whole.blocks[1].to_dict())
+
+
+@pytest.mark.parametrize(
+    "zone", ["Asia/Singapore", "Asia/Kathmandu", "America/Sao_Paulo", "Asia/Tokyo", "Europe/Berlin"]
+)
+def test_notifications_and_plain_words_hold_the_moment_itself(zone: str) -> None:
+    ends = datetime(2026, 12, 24, 14, tzinfo=UTC)
+    text = f"The freeze ends {written(ends)}.\n```\n{written(ends)}\n```"
+    whole = rendered(Said("run", text), ZoneInfo(zone))
+    assert f"The freeze ends {written(ends, zone=ZoneInfo(zone))}." in whole.markdown
+    assert whole.summary.startswith(f"The freeze ends {moment_of(ends)}.")
+    assert whole.words == f"The freeze ends {moment_of(ends)}.\n```\n{written(ends)}\n```"

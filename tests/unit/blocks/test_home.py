@@ -113,6 +113,11 @@ def test_a_frozen_rollout_says_so() -> None:
     assert "Black Friday" in text
 
 
+def test_nobody_is_offered_to_say_yes_in_a_freeze() -> None:
+    said = [button["accessibility_label"] for button in buttons(home(replace(PROPOSED, frozen=FREEZE), link=LINK))[3:]]
+    assert said == ["Reject … checkout-v2 in production", "See card checkout-v2 in production"]
+
+
 def test_what_others_must_decide_has_no_buttons() -> None:
     seen = home(PROPOSED, asked=(), waiting=0)
     text = shown(seen)

@@ -99,6 +99,7 @@ def test_what_is_in_the_way_can_be_accepted_and_what_is_accepted_taken_back(
     shown = [button.to_dict()["action_id"] for button in allowed_buttons(view)]
     assert [one for one in shown if one.startswith((accepting.ACCEPT, accepting.WITHDRAW))] == offered
     assert shown[-1] == "rollout.roll_back"
+    assert "UTC" not in str([button.to_dict().get("confirm") for button in allowed_buttons(view)])
 
 
 def test_the_dialog_says_from_where_on_it_rolls_back_all_the_same() -> None:

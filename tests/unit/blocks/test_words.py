@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from bot import texts
 from bot.blocks.lines import line
-from bot.blocks.mrkdwn import clock_time, escape, fitted, moment_of, name, person, plain
+from bot.blocks.mrkdwn import bound, clock_time, escape, fitted, moment_of, name, person, plain
 from tests.unit.blocks.examples import JONAS, MIRA, NOW
+from tools.clock import written
 from tools.rollouts.events import Happening
 
 
@@ -62,6 +63,52 @@ def test_times_are_in_the_readers_zone() -> None:
         "The freeze lasts until <!date^1772366400^{date_short_pretty} at {time}|2026-03-01 12:00 UTC>."
     )
     assert escape("31 Feb 2026 12:00 UTC & more") == "31 Feb 2026 12:00 UTC &amp; more"
+
+
+def test_a_number_stays_with_its_unit() -> None:
+    gap = "\N{NO-BREAK SPACE}"
+    assert bound("5 % of 300 in 10 min, 2 d, 30 s") == f"5{gap}% of 300 in 10{gap}min, 2{gap}d, 30{gap}s"
+    assert bound("3 mails, 4 hours and 1 sold") == "3 mails, 4 hours and 1 sold"
+
+
+def test_moments_in_what_tools_say_are_in_the_readers_zone() -> None:
+    to_the_second = "<!date^1772366405^{date_short_pretty} at {time_secs}|2026-03-01 12:00:05 UTC>"
+    for said in (
+        written(NOW, seconds=True),
+        "2026-03-01 12:00:05 UTC",
+        "2026-03-01T12:00:05Z",
+        "2026-03-01T12:00:05.123456+00:00",
+    ):
+        assert escape(f"since {said}.") == f"since {to_the_second}.", said
+    assert escape(f"until {written(NOW)}.") == f"until {moment_of(NOW.replace(second=0))}."
+    for other in ("2026-13-01 12:00:05 UTC", "2026-03-01 12:00:05 CET", "2026-03-01T12:00:05+01:00", "12:00:05 UTC"):
+        assert "<!date" not in escape(other), other
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "24 Dec 2026 14:00 UTC+2",
+        "24 Dec 2026 14:00 UTC-01:00",
+        "24 Dec 2026 14:00 UTC −3",
+        "24 Dec 2026 14:00 UTC:30",
+        "2026-12-24T14:00Z+2",
+        "2026-12-24T14:00+00:00:30",
+        "https://e.example/logs?since=2026-12-24T14:00Z",
+        "https://e.example/logs/a,2026-12-24T14:00Z",
+        "www.e.example/(2026-12-24T14:00Z)",
+        "the flag release-2026-12-24T14:00Z",
+        "the flag 2026-12-24T14:00Z-rc1",
+        "`date -d 2026-12-24T14:00Z`",
+        "``a ` 2026-12-24T14:00Z``",
+    ],
+)
+def test_what_only_looks_like_a_moment_in_utc_stays_as_it_is(said: str) -> None:
+    assert escape(said) == said
+
+
+def test_a_name_is_no_moment() -> None:
+    assert name("2026-12-24T14:00Z") == "2026-12-24T14:00Z"
 
 
 @given(st.text(), st.integers(2, 80))

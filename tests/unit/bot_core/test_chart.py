@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from bot.chart import PALETTES, Theme, described, drawn
+from bot.chart import described, drawn
+from bot.style import PALETTES, Theme
 from tools.gates import CountEvidence, Counts, CountTest, Direction, Outcome, Verdict, judge, no_data, update
 from tools.gates.verdict import NoData
 from tools.metrics.catalogue import MetricKind

@@ -9,6 +9,9 @@ from bot.health import SLOWEST_TICK, Finding, Part
 from bot.services import Services
 from tests.unit.notifier.desk import open_desk
 from tools.flags.base import FlagServiceUnavailable
+from tools.metrics.base import Answering, MetricQuery, MetricSourceUnavailable, Reading
+from tools.metrics.catalogue import Catalogue
+from tools.metrics.router import Metrics
 from tools.records.models import AgentRun, ModelCall
 
 
@@ -37,6 +40,60 @@ async def test_what_answers_is_well_and_what_does_not_is_not() -> None:
         assert state(desk.services)[Part.FLAGS] is False, "both have the same record"
         at = desk.world.clock.now()
         assert Finding(Part.FLAGS, "embedded", False, at) in desk.services.health.found(desk.services)
+
+
+class Counted:
+    """A metric source that counts how often it is looked at."""
+
+    well = True
+    looks = 0
+
+    async def check(self) -> None:
+        self.looks += 1
+        if not self.well:
+            raise MetricSourceUnavailable("It is away.")
+
+
+async def test_a_metric_source_that_is_well_is_asked_less_often_than_one_that_is_not() -> None:
+    source = Counted()
+    async with open_desk() as desk:
+        services = replace(desk.services, metrics=Metrics(Catalogue([]), {"shop": source}))  # type: ignore[dict-item]
+        for well, looks in (True, 1), (False, 1 + 8):
+            for _ in range(8):
+                source.well = well
+                await health.look(services)
+                desk.world.clock.advance(health.SOURCES_EVERY.total_seconds() / 8)
+            assert (state(services)[Part.SOURCE], source.looks) == (well, looks)
+
+
+class Resting(Counted):
+    """A warehouse that answered something, or nothing yet."""
+
+    rests = True
+    newest_answer: Answering | None = None
+
+    async def read(self, _query: MetricQuery) -> Reading:
+        raise AssertionError("nobody reads here")
+
+
+async def test_a_source_that_rests_is_not_woken_but_is_as_its_newest_answer_was() -> None:
+    source = Resting()
+    async with open_desk() as desk:
+        services = replace(desk.services, metrics=Metrics(Catalogue([]), {"shop": source}))  # type: ignore[dict-item]
+        now = desk.world.clock.now()
+        for newest, well in (
+            (None, None),
+            (Answering(True, now), True),
+            (Answering(False, now), False),
+            (Answering(True, now - 2 * health.OF_LATE), None),
+        ):
+            source.newest_answer = newest
+            await health.look(services)
+            desk.world.clock.advance(health.SOURCES_EVERY.total_seconds())
+            assert (state(services)[Part.SOURCE], source.looks) == (well, 0)
+        source.rests = False
+        await health.look(services)
+        assert (state(services)[Part.SOURCE], source.looks) == (True, 1)
 
 
 async def test_a_clock_that_stopped_is_late() -> None:

@@ -6,7 +6,7 @@ import re
 import sqlite3
 import tomllib
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,28 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+import bot
+from bot.bootstrap import create_specs
 from bot.init import template, write_files
 from bot.manifest import BOT_SCOPES, manifest_for
 from bot.settings import Settings, load_settings
 from bot.workspace.settings import DEFAULT_EVENTS, DEFAULT_PROMPTS
+from tests.contract.metrics.fake_datadog import DatadogApi
+from tests.contract.metrics.fake_influxdb import InfluxApi
+from tests.contract.metrics.fake_newrelic import NerdGraph
 from tests.contract.metrics.fake_prometheus import PrometheusApi
+from tools.clock import ManualClock
 from tools.errors import ConfigurationError, Conflict
-from tools.metrics.base import MetricQuery, Sample, Window
+from tools.metrics.base import MetricQuery, MetricSource, Sample, Window
+from tools.metrics.catalogue import Catalogue, MetricKind
+from tools.metrics.datadog.source import DatadogMetricSource
 from tools.metrics.http_api import Access
-from tools.metrics.prometheus import PrometheusMetricSource
-from tools.metrics.sql import SqlMetricSource
+from tools.metrics.influxdb.source import InfluxMetricSource
+from tools.metrics.newrelic.source import NewRelicMetricSource
+from tools.metrics.prometheus.source import PrometheusMetricSource
+from tools.metrics.sql.source import SqlMetricSource
+from tools.specs.composite import SpecSources
+from tools.specs.options import TAKES
 
 COMMENTED = re.compile(r"^# (?=\[|\w+ = |\"\"\"|SELECT|FROM|WHERE|GROUP|http_server|  http_)", re.MULTILINE)
 
@@ -41,6 +53,37 @@ def slack() -> Draft202012Validator:
     schema = json.loads((Path(__file__).parent / "manifest_schema.json").read_text(encoding="utf-8"))
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
+
+
+CALL = re.compile(r"\.((?:api|apps|assistant|auth|chat|conversations|files|reactions|usergroups|users|views)_\w+)\(")
+_HISTORY, _READ = "channels:history groups:history im:history", "channels:read groups:read im:read"
+SCOPES_NEEDED = {
+    **dict.fromkeys(("api_test", "auth_test", "apps_connections_open", "chat_getPermalink"), ""),
+    **dict.fromkeys(("views_open", "views_publish", "views_update"), ""),
+    **dict.fromkeys(("app_home_opened", "app_uninstalled", "tokens_revoked"), ""),
+    **dict.fromkeys(("chat_postEphemeral", "chat_update"), "chat:write"),
+    **dict.fromkeys(("chat_startStream", "chat_appendStream", "chat_stopStream"), "chat:write"),
+    **dict.fromkeys(("assistant_threads_setStatus", "assistant_threads_setSuggestedPrompts"), "assistant:write"),
+    **dict.fromkeys(("conversations_history", "conversations_replies"), _HISTORY),
+    **dict.fromkeys(("files_upload_v2", "files_delete"), "files:write"),
+    "chat_postMessage": "chat:write im:write",  # also to people, by their ids
+    "chat_unfurl": "links:write",
+    "conversations_info": _READ,
+    "usergroups_users_list": "usergroups:read",
+    "users_info": "users:read",
+    "app_mention": "app_mentions:read",
+    "link_shared": "links:read",
+    "message.channels": "channels:history",
+    "message.groups": "groups:history",
+    "message.im": "im:history",
+    "reaction_added": "reactions:read",
+}
+"""By the SDK's name of a method, or an event's; https://docs.slack.dev/reference/methods says them."""
+
+
+def sources() -> list[Path]:
+    """Sluice's own code beside Slack, without the workspace that stands in for it."""
+    return [one for one in Path(bot.__file__).parent.rglob("*.py") if "workspace" not in one.parts]
 
 
 class TestManifest:
@@ -118,6 +161,12 @@ class TestManifest:
         assert set(scopes) == BOT_SCOPES
         assert len(scopes) == len(set(scopes))
 
+    def test_it_asks_for_just_the_scopes_that_its_calls_and_events_need(self, manifest: dict[str, Any]) -> None:
+        called = {call for one in sources() for call in CALL.findall(one.read_text(encoding="utf-8"))}
+        events = manifest["settings"]["event_subscriptions"]["bot_events"]
+        needed = {scope for one in (*called, *events) for scope in SCOPES_NEEDED[one].split()}
+        assert needed | {"commands"} == BOT_SCOPES
+
     def test_it_subscribes_to_what_people_do(self, manifest: dict[str, Any]) -> None:
         events = manifest["settings"]["event_subscriptions"]["bot_events"]
         assert {*DEFAULT_EVENTS, "message.groups"} <= set(events)
@@ -155,6 +204,12 @@ def _without_marks(text: str) -> str:
     return "\n".join(lines).replace('url = "postgresql://sluice:PASSWORD@db.example.com/sluice"\n', "", 1)
 
 
+def catalogue_shown(folder: Path) -> Catalogue:
+    """The metrics that the template shows."""
+    (folder / "sluice.toml").write_text(_without_marks(template("sluice.toml")), encoding="utf-8")
+    return load_settings(folder / "sluice.toml", {}).catalogue
+
+
 class TestSettingsFile:
     def test_it_is_accepted_as_it_is(self, tmp_path: Path) -> None:
         write_files(tmp_path, force=False)
@@ -170,6 +225,9 @@ class TestSettingsFile:
         assert {name: source.type for name, source in settings.sources.items()} == {
             "shop": "sql",
             "prometheus": "prometheus",
+            "datadog": "datadog",
+            "newrelic": "newrelic",
+            "influxdb": "influxdb",
         }
         assert {name: metric.kind.value for name, metric in settings.metrics.items()} == {
             "checkout_errors": "ratio",
@@ -179,14 +237,20 @@ class TestSettingsFile:
             "checkout_split": "assignments",
             "http_errors": "ratio",
             "http_latency": "latency",
+            "impact_errors": "ratio",
+            "impact_latency": "latency",
+            "datadog_errors": "ratio",
+            "datadog_latency": "latency",
+            "newrelic_errors": "ratio",
+            "newrelic_latency": "latency",
+            "influxdb_errors": "ratio",
         }
         assert settings.metrics["checkout_errors"].objective == 0.01
         assert [freeze.name for freeze in settings.policy.freezes] == ["year end"]
 
     async def test_its_queries_answer_what_they_are_for(self, tmp_path: Path) -> None:
         """Every one of them is run: on a shop of three users, one of them slow, rich, and from elsewhere."""
-        (tmp_path / "sluice.toml").write_text(_without_marks(template("sluice.toml")), encoding="utf-8")
-        definitions = load_settings(tmp_path / "sluice.toml", {}).catalogue.of_source("shop")
+        definitions = catalogue_shown(tmp_path).of_source("shop")
         with closing(sqlite3.connect(tmp_path / "shop.db")) as shop:
             shop.executescript(SHOP)
         source = SqlMetricSource(f"sqlite:///{tmp_path}/shop.db", definitions)
@@ -209,8 +273,8 @@ class TestSettingsFile:
 
     async def test_its_counters_are_those_that_opentelemetry_names(self, tmp_path: Path) -> None:
         """A histogram of requests with an SDK's default edges, and attributes of the flag's key and variant."""
-        (tmp_path / "sluice.toml").write_text(_without_marks(template("sluice.toml")), encoding="utf-8")
-        definitions = load_settings(tmp_path / "sluice.toml", {}).catalogue.of_source("prometheus")
+        shown = catalogue_shown(tmp_path).of_source("prometheus")
+        definitions = [one for one in shown if one.name.startswith("http_")]
         window = Window(datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 3, 1, 13, tzinfo=UTC))
         api, name = PrometheusApi(), "http_server_request_duration_seconds"
         for status, counts in (("200", (4, 7)), ("500", (0, 2))):
@@ -236,6 +300,38 @@ class TestSettingsFile:
         assert found["http_latency"].by_variant["new"].buckets[:3] == ((0.05, 0), (0.1, 5), (0.25, 0))
         assert {reading.newest for reading in found.values()} == {datetime(2026, 3, 1, 12, 58, tzinfo=UTC)}
 
+    async def test_its_selections_count_in_each_vendors_language(self, tmp_path: Path) -> None:
+        """Two requests, one of which failed and was slow, under OpenTelemetry's names."""
+        shown, start = catalogue_shown(tmp_path), datetime(2026, 3, 1, 12, tzinfo=UTC)
+        datadog, graph, influx, at = DatadogApi(), NerdGraph(), InfluxApi(), start.timestamp()
+        name, flag = (
+            "http.server.request.duration",
+            {"feature_flag.key": "new-checkout", "feature_flag.result.variant": "new"},
+        )
+        for status, took in ((200, 0.05), (503, 0.7)):
+            code, room = {"http.response.status_code": status}, {"deployment.environment.name": "production"}
+            text = {key: str(value) for key, value in code.items()}
+            datadog.write(name, at, took, **flag, **text, env="production")
+            there = {**flag, **code, **room, "timestamp": at * 1000}
+            graph.events += [{**there, "type": "Metric", name: took}]
+            graph.events += [{**there, "type": "Transaction", "duration": took}]
+            influx.write(name, {**flag, **text, **room}, {"count": 1}, int(at) * 10**9 + status)
+        keys = {"datadog": Access(None, datadog.api_key, application_key=datadog.application_key)}
+        keys |= {"newrelic": Access(None, graph.key, account=graph.account)}
+        keys |= {"influxdb": Access("http://fake", database=influx.database)}
+        sources: dict[str, MetricSource] = {
+            "datadog": DatadogMetricSource(keys["datadog"], shown.of_source("datadog"), transport=datadog.transport),
+            "newrelic": NewRelicMetricSource(keys["newrelic"], shown.of_source("newrelic"), transport=graph.transport),
+            "influxdb": InfluxMetricSource(keys["influxdb"], shown.of_source("influxdb"), transport=influx.transport),
+        }
+        for metric in (one for one in shown if one.source in sources):
+            query = MetricQuery(metric.name, "new-checkout", "production", Window(start, start + timedelta(minutes=1)))
+            found = (await sources[metric.source].read(query)).by_variant
+            if metric.kind is MetricKind.RATIO:
+                assert found == {"new": Sample(2, 1)}, metric.name
+            else:
+                assert found["new"].buckets == ((0.1, 1), (0.5, 0), (1.0, 1), (math.inf, 0)), metric.name
+
     def test_its_commented_values_are_the_defaults(self) -> None:
         shown = tomllib.loads(
             COMMENTED.sub("", template("sluice.toml")).replace(
@@ -249,6 +345,17 @@ class TestSettingsFile:
         unleash = shown["flags"]["unleash"]
         examples = {name: unleash.pop(name) for name in ("url", "token_file", "environments", "shadow_variant")}
         assert examples["environments"] == {"staging": "development"}
+        flagd = shown["flags"]["flagd"]
+        assert [flagd.pop(name) for name in ("path", "environments")][1] == {"staging": "stage"}
+        flagsmith = shown["flags"]["flagsmith"]
+        examples = ("project", "token_file", "environments", "treatment", "shadow_variant")
+        assert [flagsmith.pop(name) for name in examples][2] == {"staging": "Test"}
+        growthbook = shown["flags"]["growthbook"]
+        examples = ("token_file", "environments", "treatment", "shadow_value")
+        assert [growthbook.pop(name) for name in examples][1] == {"staging": "dev"}
+        launchdarkly = shown["flags"]["launchdarkly"]
+        examples = ("token_file", "environments", "treatment", "shadow_variation", "tenant_kind", "region_kind")
+        assert [launchdarkly.pop(name) for name in examples][1] == {"staging": "test"}
         defaults = Settings()
         for section in ("http", "planning", "scheduler", "policy", "flags", "specs", "jobs", "ofrep"):
             again = Settings.model_validate({section: shown[section]})
@@ -263,3 +370,13 @@ def test_nothing_is_overwritten_unless_forced(tmp_path: Path) -> None:
     assert not (tmp_path / "manifest.yaml").exists()
     write_files(tmp_path, force=True)
     assert "Settings of Sluice" in (tmp_path / "sluice.toml").read_text(encoding="utf-8")
+
+
+def test_every_source_of_specs_that_is_shown_can_be_made() -> None:
+    section = template("sluice.toml").partition("\n[specs]\n")[2].partition("\n\n")[0]
+    shown = re.findall(r"^#   (.*)$", section, re.MULTILINE)
+    sources = tomllib.loads("\n".join(shown))["specs"]["sources"]
+    assert {one["type"] for one in sources.values()} == {*TAKES} - {"folder", "memory", "gitlab"}
+    made = create_specs(Settings.model_validate({"specs": {"sources": sources}}), ManualClock())
+    assert isinstance(made, SpecSources)
+    assert list(made.sources) == ["code", "handbook", "tickets", "wiki", "notes", "docs"]

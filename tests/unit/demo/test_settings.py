@@ -13,6 +13,7 @@ from bot.settings import Settings, load_settings
 from bot.workspace import WorkspaceSettings
 from tools.metrics.base import MetricQuery, Sample, Window
 from tools.metrics.registry import create_metric_source
+from tools.specs.options import SpecSourceOptions
 from tools.specs.registry import create_spec_source
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -106,7 +107,7 @@ async def test_shadow_runs_count_for_the_variant_that_ran(settings: Settings, tm
 
 
 async def test_the_specs_are_understood_and_name_metrics_that_there_are(settings: Settings) -> None:
-    specs = create_spec_source("folder", folder=HERE / "specs")
+    specs = create_spec_source(SpecSourceOptions(path=str(HERE / "specs")))
     assert await specs.list() == [FLAG, DEPENDENT_FLAG]
     for flag in (FLAG, DEPENDENT_FLAG):
         assert {kpi.metric for kpi in (await specs.read(flag)).kpis} <= set(settings.metrics)

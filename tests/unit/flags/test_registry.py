@@ -4,7 +4,7 @@ from tools.clock import ManualClock
 from tools.errors import ConfigurationError
 from tools.flags.embedded import EmbeddedFlagService
 from tools.flags.memory import MemoryFlagService
-from tools.flags.registry import FlagServiceParts, create_flag_service
+from tools.flags.registry import FACTORIES, FlagServiceParts, create_flag_service
 from tools.records.database import Database
 
 
@@ -22,7 +22,7 @@ def test_makes_the_service_named(parts: FlagServiceParts, name: str, kind: type)
     ("name", "message"),
     [
         ("embeded", "There is no flag service 'embeded'; did you mean 'embedded'?"),
-        ("zzz", "There is no flag service 'zzz'; use one of embedded, memory, unleash."),
+        ("zzz", f"There is no flag service 'zzz'; use one of {', '.join(sorted(FACTORIES))}."),
     ],
 )
 def test_an_unknown_name_is_a_wrong_setting(parts: FlagServiceParts, name: str, message: str) -> None:

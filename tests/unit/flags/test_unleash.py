@@ -124,6 +124,11 @@ async def test_shares_are_met_sticky_and_only_grow(server: FakeUnleash, service:
         before = exposed
 
 
+async def test_a_quarter_is_a_quarter(server: FakeUnleash, service: UnleashFlagService) -> None:
+    await _write(service, Exposure(percent=25))
+    assert len(Sdk(server).exposed(10_000)) == pytest.approx(2_500, abs=150)
+
+
 async def test_an_audience_by_tenant_and_region(server: FakeUnleash, service: UnleashFlagService) -> None:
     await _write(service, Exposure(percent=100, audience=Audience(tenants=("acme", "globex"), regions=("eu",))))
     sdk = Sdk(server)
@@ -229,6 +234,18 @@ async def test_what_on_added_for_everyone_is_switched_off(server: FakeUnleash, s
 # -- traps ----------------------------------------------------------------------------------------------------------
 
 
+async def test_the_token_is_sent_as_it_is(server: FakeUnleash, service: UnleashFlagService) -> None:
+    sent = list[httpx.Headers]()
+
+    async def look(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers)
+        return await server.really(request)
+
+    server.went_wrong = [look]
+    await service.read(REF)
+    assert sent[0]["Authorization"] == TOKEN
+
+
 async def test_on_without_a_strategy_is_read_as_everyone(server: FakeUnleash, service: UnleashFlagService) -> None:
     await _by_hand(server, "POST", "on")
     assert (await service.read(REF)).exposure == Exposure(percent=100)
@@ -260,6 +277,8 @@ async def test_a_rollout_that_is_no_whole_percent_is_the_most(
     state = await service.read(REF)
     assert state.exposure == Exposure(percent=100)
     assert "not a whole number from 0 to 100" in state.obstacle
+    if rollout in ("150", "abc", "33.5"):
+        assert not Sdk(server).exposed()
 
 
 async def test_rollouts_are_sent_as_whole_numbers_in_text(server: FakeUnleash, service: UnleashFlagService) -> None:
@@ -367,9 +386,25 @@ async def test_what_is_no_exposure_is_named_and_only_lowered(
     assert not Sdk(server).exposed()
 
 
-async def test_parents_are_told(server: FakeUnleash, service: UnleashFlagService) -> None:
-    server.flags[REF.flag]["dependencies"] = [{"feature": "cart", "enabled": True, "variants": []}]
+async def test_a_parent_that_is_off_keeps_a_flag_from_everybody_and_is_told(
+    server: FakeUnleash, service: UnleashFlagService
+) -> None:
+    server.define("cart")
+    assert (await _by_hand(server, "POST", "../../dependencies", {"feature": "cart"})).is_success
+    await _write(service, Exposure(percent=100))
+    assert not Sdk(server).exposed()
     assert (await service.read(REF)).depends_on == ("cart",)
+    await _write(service, Exposure(percent=100), FlagRef("cart", REF.environment))
+    assert len(Sdk(server).exposed()) == KEYS
+
+
+async def test_a_flag_that_must_be_off_is_none_to_depend_on(server: FakeUnleash, service: UnleashFlagService) -> None:
+    for parent, enabled in (("cart", True), ("legacy", False)):
+        server.define(parent)
+        await _by_hand(server, "POST", "../../dependencies", {"feature": parent, "enabled": enabled})
+    await _write(service, Exposure(percent=100))
+    assert len(Sdk(server).exposed()) == KEYS
+    assert (await service.read(REF)).depends_on == ()
 
 
 # -- trouble --------------------------------------------------------------------------------------------------------
@@ -377,7 +412,7 @@ async def test_parents_are_told(server: FakeUnleash, service: UnleashFlagService
 TROUBLE = {
     "not authorized": (_answers(401, name="UnauthorizedError"), "set SLUICE_UNLEASH_TOKEN"),
     "not allowed": (_answers(403, name="PermissionError"), "must be an admin token"),
-    "a page": (lambda _request: _page(), "did not answer in JSON"),
+    "the page that answers for what is not there, such as OFREP": (lambda _request: _page(), "did not answer in JSON"),
     "elsewhere": (_answers(301, {"Location": "https://elsewhere.example.com"}), "sent Sluice elsewhere"),
     "refused": (_answers(400, name="BadDataError", details=[{"message": "Bad\nidea"}]), "refused it (400): Bad idea."),
     "another answer": (_answers(200, hello="there"), "as no release does"),
@@ -478,6 +513,25 @@ async def test_a_strategy_made_twice_is_left_once(server: FakeUnleash, service: 
     assert (await service.read(REF)).exposure == Exposure(percent=5)
 
 
+async def test_what_two_writes_left_goes_before_what_stays_is_lowered(
+    server: FakeUnleash, service: UnleashFlagService
+) -> None:
+    shadow = {"name": "shadow", "weight": 1000, "weightType": "variable", "stickiness": "default"}
+    left = (_strategy("50", title="Set by Sluice", variants=[shadow]), *[_strategy("50", title="Set by Sluice")] * 2)
+    for strategy in left:
+        await _by_hand(server, "POST", "strategies", strategy)
+    server.environment(REF.flag)["enabled"] = True
+    first, second, third = (one["id"] for one in server.environment(REF.flag)["strategies"])
+    assert Sdk(server).variants() == {"shadow", "disabled"}
+    await _write(service, NOT_EXPOSED)
+    assert server.asked == [
+        f"DELETE strategies/{third}",
+        f"DELETE strategies/{second}",
+        f"PATCH strategies/{first}",
+    ]
+    assert (await service.read(REF)).exposure == NOT_EXPOSED
+
+
 async def test_a_server_that_hangs_is_left_in_time(server: FakeUnleash) -> None:
     async def for_ever(_request: httpx.Request) -> httpx.Response:
         await asyncio.Event().wait()
@@ -526,7 +580,12 @@ def test_a_wrong_setting_is_one_sentence(options: UnleashOptions, message: str) 
 
 @pytest.mark.parametrize(
     ("url", "message"),
-    [("unleash.example.com", "starts with https"), ("https://me:secret@unleash.example.com", "leave credentials out")],
+    [
+        ("unleash.example.com", "starts with https"),
+        ("https://me:secret@unleash.example.com", "leave credentials, "),
+        ("https://unleash.example.com/?token=secret", r"leave credentials, a \? and a # out of the address"),
+        ("https://unleash.example.com/#secret", r"leave credentials, a \? and a # out of the address"),
+    ],
 )
 def test_an_address_that_will_not_do_is_not_repeated(url: str, message: str) -> None:
     with pytest.raises(ValidationError, match=message) as failure:

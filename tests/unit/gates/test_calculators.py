@@ -19,6 +19,7 @@ from tools.gates import (
     time_to_catch,
     time_to_prove,
 )
+from tools.gates.calculators import unevenness
 from tools.gates.wealth import Floats
 
 SMALL = Traffic(600, 0.005, 0.05)
@@ -47,6 +48,13 @@ def test_information_of_common_events_is_the_smallest_divergence(base_rate: floa
 def divergence(truth: float, null: Floats) -> Floats:
     """Of Bernoulli events, in nats."""
     return np.asarray(truth * np.log(truth / null) + (1 - truth) * np.log((1 - truth) / (1 - null)))
+
+
+def test_evidence_of_rare_events_that_come_is_less_even_than_that_of_those_that_do_not() -> None:
+    assert unevenness(SMALL, 1.01) == pytest.approx(1.0, abs=0.01)
+    assert unevenness(SMALL, 4.0) > 1.3 > 1 / 1.3 > unevenness(SMALL, 0.25)
+    assert unevenness(SMALL, 1.0, 0.25) > 1.3 > 1 / 1.3 > unevenness(SMALL, 1.0, 4.0)
+    assert unevenness(SMALL, 1.7, 1.7) == 1.0
 
 
 def test_the_truth_says_nothing_against_itself() -> None:

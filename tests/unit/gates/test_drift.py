@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.gates.latencies import EDGES, log_normal
 from tools.gates import BadEvidence, BadTest, Counts, Direction, Harm, Outcome, Verdict
 from tools.gates.drift import (
     HEADROOM,
@@ -25,6 +26,10 @@ from tools.gates.drift import (
     weigh,
     within,
 )
+from tools.gates.histograms import Histogram
+from tools.gates.level import LevelRange, latencies_of
+from tools.gates.means import Sums
+from tools.gates.wealth import Floats
 
 TEST = DriftTest(
     Direction.INCREASE, base_rate=within(0.005, 3), traffic=(300, 1200), share=share_within(0.1, 2), dispersion=1.0
@@ -124,8 +129,142 @@ def test_a_wave_of_requests_is_no_drift_unless_it_lasts() -> None:
 def test_the_end_of_a_drift_is_seen_too() -> None:
     drifted = after((540, 0.05, 60, 0.05), 4 * 600)
     assert judge(TEST, drifted).incident
-    assert max(drifted.above) <= TEST.level + HEADROOM
+    assert max(drifted.above) <= TEST.found_from + HEADROOM
     assert judge(TEST, after(CALM, 4 * 10, evidence=drifted)) == Drift()
+
+
+def latencies(rng: np.random.Generator, size: int) -> Floats:
+    return log_normal()(rng, size)
+
+
+def amounts(rng: np.random.Generator, size: int) -> Floats:
+    return rng.gamma(2.0, 25.0, size)
+
+
+def summed(values: Floats) -> Sums:
+    cut = np.minimum(values, 200.0)
+    return Sums(len(values), float(cut.sum()), float((cut**2).sum()))
+
+
+def counted(values: Floats, *, with_sums: bool) -> Sums:
+    buckets = np.bincount(np.searchsorted(EDGES, values), minlength=len(EDGES)).tolist()
+    total = (float(values.sum()), float((values**2).sum())) if with_sums else ()
+    return latencies_of(Histogram(EDGES, tuple(buckets), *total))
+
+
+SPENT = LevelRange.scaled(50.0, 35.0, 1.3, -200.0, 200.0)
+LOGS = counted(latencies(np.random.default_rng(0), 200_000), with_sums=False)
+# Its range as planned, what is worse, how many come in a minute, and how to draw them, that many times worse.
+KINDS: dict[str, tuple[LevelRange, Direction, int, Callable[[np.random.Generator, int, float], Sums]]] = {
+    "mean": (SPENT, Direction.DECREASE, 100, lambda rng, size, times: summed(amounts(rng, size) / times)),
+    "latency with sums": (
+        LevelRange.scaled(95.8, 63.0, 1.3, 0.0, 20_000.0),
+        Direction.INCREASE,
+        540,
+        lambda rng, size, times: counted(latencies(rng, size) * times, with_sums=True),
+    ),
+    "latency in buckets": (
+        LevelRange.of_middles(LOGS.mean, math.sqrt(LOGS.variance), 1.3, EDGES),
+        Direction.INCREASE,
+        540,
+        lambda rng, size, times: counted(latencies(rng, size) * times, with_sums=False),
+    ),
+}
+
+
+def minutes_until_worse(kind: str, times: float, seed: int, minutes: int, alpha: float = 1e-5) -> float:
+    """How long it takes from the first look on until control, that many times worse than planned, is called so."""
+    level, direction, pace, draw = KINDS[kind]
+    test = DriftTest(direction, level=level, alpha=alpha)
+    rng, evidence = np.random.default_rng(seed), DriftEvidence()
+    for look in range(4 * minutes):
+        size = int(rng.poisson(pace / 4))
+        evidence = update(test, evidence, 0.25, Counts(size, 0), Counts(0, 0), draw(rng, size, times))
+        if judge(test, evidence).departures:
+            return (look + 1) / 4
+    return math.inf
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mean_or_a_latency_as_planned_is_not_called_drift(kind: str) -> None:
+    assert min(minutes_until_worse(kind, 1.0, seed, 24 * 60) for seed in range(2)) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("kind", "times", "longest"),
+    [
+        ("mean", 1.5, 20),
+        ("mean", 2.0, 6),
+        ("latency with sums", 1.5, 5),
+        ("latency with sums", 2.0, 1),
+        ("latency in buckets", 1.5, 5),
+        ("latency in buckets", 2.0, 1),
+    ],
+)
+def test_control_that_does_worse_is_found_in_minutes(kind: str, times: float, longest: float) -> None:
+    assert np.quantile([minutes_until_worse(kind, times, seed, 60) for seed in range(20)], 0.9) <= longest
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_at_the_edge_of_a_level_false_alarms_are_as_rare_as_is_promised(kind: str) -> None:
+    firsts = [minutes_until_worse(kind, 1.3, seed, 100, alpha=0.02) for seed in range(12)]
+    assert np.mean(np.minimum(firsts, 100)) >= 50 / 4
+
+
+def slowed(times: float) -> DriftEvidence:
+    """After an hour of such latencies."""
+    level, direction, pace, draw = KINDS["latency with sums"]
+    test, rng, evidence = DriftTest(direction, level=level), np.random.default_rng(7), DriftEvidence()
+    for _ in range(60):
+        evidence = update(test, evidence, 1.0, Counts(pace, 0), Counts(0, 0), draw(rng, pace, times))
+    return evidence
+
+
+def test_a_slow_control_is_an_incident_and_a_fast_one_is_not() -> None:
+    test = DriftTest(Direction.INCREASE, level=replace(KINDS["latency with sums"][0], what="mean latency", unit="ms"))
+    slow, fast = judge(test, slowed(2.0)), judge(test, slowed(0.5))
+    assert slow.incident
+    assert not fast.incident
+    assert slow.names == ("level above",)
+    assert fast.names == ("level below",)
+    assert slow.why.startswith("Control's mean latency is 19")
+    assert slow.why.endswith(" ms, above the 73.7 ms to 125 ms that the plan was made for.")
+    typical = DriftTest(Direction.INCREASE, level=KINDS["latency in buckets"][0])
+    evidence = DriftEvidence()
+    for seed in range(9):
+        values = KINDS["latency in buckets"][3](np.random.default_rng(seed), 540, 2.0)
+        evidence = update(typical, evidence, 1.0, Counts(540, 0), Counts(0, 0), values)
+    [found] = judge(typical, evidence).departures
+    assert found.seen == pytest.approx(160, rel=0.1)
+
+
+def test_clusters_of_slow_requests_are_no_drift_when_their_dispersion_is_known() -> None:
+    level = KINDS["latency with sums"][0]
+    rng, knowing = np.random.default_rng(3), DriftTest(Direction.INCREASE, level=level, dispersion=40.0)
+    found = {1.0: False, 40.0: False}
+    evidence = {phi: DriftEvidence() for phi in found}
+    for _ in range(600):
+        values = counted(np.repeat(latencies(rng, 14), 40), with_sums=True)
+        for phi in found:
+            test = replace(knowing, dispersion=phi)
+            evidence[phi] = update(test, evidence[phi], 1.0, Counts(560, 0), Counts(0, 0), values)
+            found[phi] |= bool(judge(test, evidence[phi]).departures)
+    assert found == {1.0: True, 40.0: False}
+
+
+def test_what_an_earlier_release_kept_is_read() -> None:
+    """It watched no level: what it knows of the others goes on, and control's mean begins with the first look."""
+    kept = after((400, 0.005, 200, 0.005), 4 * 60).to_json()
+    del kept["values"]
+    old = {**kept, "version": 1, "below": kept["below"][:3], "above": kept["above"][:3]}
+    read = DriftEvidence.from_json(old)
+    assert judge(TEST, read) == judge(TEST, after((400, 0.005, 200, 0.005), 4 * 60))
+    test = DriftTest(Direction.DECREASE, level=SPENT)
+    rng = np.random.default_rng(5)
+    for _ in range(30):
+        read = update(test, read, 1.0, Counts(100, 0), Counts(9, 0), summed(amounts(rng, 100) / 2))
+    [found] = judge(test, read).departures
+    assert found.seen == pytest.approx(25, rel=0.05)
 
 
 def test_a_new_stage_has_a_new_share() -> None:
@@ -193,14 +332,17 @@ COUNTS = st.integers(0, 10**9).flatmap(
 )
 
 
-@given(st.lists(st.tuples(st.floats(0, 10_000), COUNTS, COUNTS), max_size=20))
+VALUES = st.lists(st.floats(-1e15, 1e15), max_size=4).map(lambda some: summed(np.array(some)))
+
+
+@given(st.lists(st.tuples(st.floats(0, 10_000), COUNTS, COUNTS, VALUES), max_size=20))
 def test_whatever_comes_the_evidence_stays_small_finite_and_is_read_back(
-    intervals: list[tuple[float, Counts, Counts]],
+    intervals: list[tuple[float, Counts, Counts, Sums]],
 ) -> None:
-    evidence = DriftEvidence()
-    for minutes, control, treatment in intervals:
-        evidence = update(TEST, evidence, minutes, control, treatment)
-        judge(TEST, evidence)
+    evidence, test = DriftEvidence(), replace(TEST, level=SPENT)
+    for minutes, control, treatment, values in intervals:
+        evidence = update(test, evidence, minutes, control, treatment, values)
+        judge(test, evidence)
     text = json.dumps(evidence.to_json(), allow_nan=False)
     assert len(text) <= 1024
     assert DriftEvidence.from_json(json.loads(text)) == evidence
@@ -215,6 +357,8 @@ def test_whatever_comes_the_evidence_stays_small_finite_and_is_read_back(
         {"share": [0.1]},
         {"minutes": float("nan")},
         {"control": None},
+        {"values": [1.0]},
+        {"below": [0.0, 0.0, 0.0]},
     ],
 )
 def test_damaged_evidence_is_refused(change: dict[str, Any]) -> None:

@@ -117,11 +117,11 @@ def test_a_harm_in_one_stage_is_caught_when_the_closed_form_says(world: World, h
     assert near(predicted.requests.p90, float(np.quantile(served, 0.9)))
 
 
-@pytest.mark.parametrize("world", [World(share=0.2), World(requests=2000, share=0.05)])
+@pytest.mark.parametrize("world", [World(share=0.2), World(requests=300, share=0.2, base_rate=0.05)])
 def test_the_chance_of_a_false_rollback(world: World) -> None:
     one = Watched("errors", Direction.INCREASE, 2.0, world.requests, world.base_rate)
     rollouts, minutes = 6000, 120
-    schedule = Schedule((one,), (Step(world.share, minutes, minutes),), burn_in=0)
+    schedule = Schedule((one,), (Step(world.share, minutes, minutes),), burn_in=0, check_every=1.0)
     data = simulate(world, rollouts, minutes, seed=44)
     arms = (data.control_exposures, data.control_events, data.treatment_exposures, data.treatment_events)
     rule = Rule.harm(CountTest(Direction.INCREASE, 2.0), 0.02)

@@ -317,8 +317,8 @@ def test_clusters_need_their_dispersion() -> None:
 
 @pytest.mark.parametrize("sums", [True, False])
 def test_independent_latencies_have_no_dispersion(sums: bool) -> None:
-    calm = simulate(USUAL, 12, 120, seed=18)
-    found = [estimate_dispersion([histogram(calm, "b", s, i, sums=sums) for i in range(120)]) for s in range(12)]
+    calm = simulate(USUAL, 12, 240, seed=18)
+    found = [estimate_dispersion([histogram(calm, "b", s, i, sums=sums) for i in range(240)]) for s in range(12)]
     assert np.median(found) == 1
     assert max(found) < 2
     assert estimate_dispersion([]) == 1

@@ -140,6 +140,7 @@ def test_predicted_times_to_catch_a_harm_hold_within_a_quarter(world: World, har
         (World(), ERRORS, 1.2),
         (World(share=0.2), CountTest(Direction.INCREASE, 1.5), 1.0),
         (World(requests=300, share=0.2, base_rate=0.05), CONVERSIONS, 1.0),
+        (World(requests=2400, share=0.05), CountTest(Direction.DECREASE, 4.0), 1.0),
     ],
 )
 def test_predicted_times_to_prove_safety_hold_within_a_quarter(world: World, test: CountTest, truth: float) -> None:

@@ -33,6 +33,7 @@ from tools.gates import (
     update_ceiling,
 )
 from tools.gates.histograms import Histogram
+from tools.gates.level import LevelRange
 
 STORED = Path(__file__).parent / "stored"
 EDGES = (50.0, 100.0, 250.0, math.inf)
@@ -45,6 +46,7 @@ AS_PLANNED = drift.DriftTest(
     Direction.INCREASE, base_rate=drift.within(0.005, 3), traffic=(100, 2000), share=drift.share_within(0.05, 2)
 )
 
+SLOWED = drift.DriftTest(Direction.INCREASE, level=LevelRange.scaled(90.0, 75.0, 1.3, 0.0, 625.0), traffic=(100, 2000))
 MIXED = mix.MixTest((("eu", 0.4), ("us", 0.35)))
 
 
@@ -69,7 +71,16 @@ def slowness(stored: Any) -> Verdict:
     )
 
 
-KINDS: dict[str, Callable[[Any], Verdict]] = {"counts": counts, "ceiling": ceiling, "means": mean, "latency": slowness}
+KINDS: dict[str, Callable[[Any], Verdict]] = {
+    "counts": counts,
+    "counts-3": counts,
+    "ceiling": ceiling,
+    "means": mean,
+    "means-2": mean,
+    "means-3": mean,
+    "latency": slowness,
+    "latency-2": slowness,
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,6 +109,12 @@ def incident(stored: Any) -> str:
     return drift.judge(AS_PLANNED, evidence).why
 
 
+def slowing(stored: Any) -> str:
+    arms, values = (Counts(900, 0), Counts(100, 0)), means.Sums(900, 180_000.0, 60_000_000.0)
+    evidence = drift.update(SLOWED, drift.DriftEvidence.from_json(stored), 1.0, *arms, values)
+    return drift.judge(SLOWED, evidence).why
+
+
 def segments(stored: Any) -> str:
     evidence = mix.update(MIXED, mix.MixEvidence.from_json(stored, MIXED), 1.0, {"eu": 700, "us": 100, "moon": 50}, 150)
     return mix.judge(MIXED, evidence).why
@@ -107,6 +124,7 @@ SENTENCES: dict[str, Callable[[Any], str]] = {
     "assignment": assignments,
     "budget": burn,
     "drift": incident,
+    "drift-2": slowing,
     "mix": segments,
 }
 

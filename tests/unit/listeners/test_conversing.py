@@ -22,6 +22,7 @@ from bot.services import Services
 from bot.settings import SlackSettings
 from bot.threads import MOST_ATTEMPTS, Heard, Threads
 from bot.voice import NotDelivered
+from bot.zones import Zones
 from tests.unit.voice.slack import Channel, Shown
 from tools.clock import ManualClock
 from tools.records.database import Database
@@ -56,6 +57,13 @@ class Echo:
         return Answer(run_id, Ending.ANSWERED, text)
 
 
+class Tokyo:
+    """A directory in which everybody lives in Tokyo."""
+
+    async def users_info(self, *, user: str) -> dict[str, Any]:
+        return {"user": {"id": user, "tz": "Asia/Tokyo"}}
+
+
 @dataclass
 class Bench:
     """The job, and everything around it."""
@@ -85,7 +93,8 @@ async def opened(directory: Path) -> AsyncIterator[Bench]:
     await migrate(database)
     agent = Echo(Recorder(database, clock))
     settings = SimpleNamespace(slack=SlackSettings(), environment="production")
-    services = SimpleNamespace(database=database, clock=clock, runs=Runs(), agent=agent, settings=settings)
+    zones = Zones(OneClient(Tokyo()), clock)
+    services = SimpleNamespace(database=database, clock=clock, runs=Runs(), agent=agent, settings=settings, zones=zones)
     talk = Talk(cast("Services", services), OneClient(slack), pause=0.0)  # type: ignore[arg-type]
     yield Bench(database, clock, slack, agent, talk, Threads(database, clock))
     await database.close()
@@ -201,3 +210,17 @@ async def test_after_the_last_attempt_the_message_that_was_begun_says_so(bench: 
     async with bench.database.read() as session:
         outcomes = (await session.scalars(select(AgentRun.outcome).order_by(AgentRun.outcome))).all()
     assert outcomes == ["answered", "failed", "failed", "failed"]
+
+
+async def test_moments_are_told_in_the_askers_zone_and_kept_in_utc(bench: Bench) -> None:
+    bench.agent.answer = "Nothing goes up until 01 Mar 2026 20:00 UTC."
+    job = await bench.hear(FIRST, "how is it?")
+    await bench.talk.go_on(job)
+    [message] = bench.slack.shown.values()
+    [markdown] = [block["text"] for block in message.blocks if block["type"] == "markdown"]
+    assert markdown == "Nothing goes up until 02 Mar 2026 05:00 JST."
+    async with bench.database.read() as session:
+        kept = await session.scalar(select(Message.text).where(Message.by_sluice.is_(True)))
+        output = await session.scalar(select(AgentRun.output))
+    assert kept == bench.agent.answer
+    assert output == {"text": bench.agent.answer}

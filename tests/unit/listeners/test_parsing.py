@@ -69,3 +69,24 @@ def test_anything_is_a_command_or_a_sentence(typed: str) -> None:
     except NotUnderstood as error:
         sentence = str(error)
     assert command.subcommand in SHAPES if command else 10 < len(sentence) < 300
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plan new-checkout https://wiki.example.com/a?b=c",
+        "plan new-checkout <https://wiki.example.com/a?b=c> --env staging",
+        "plan new-checkout --env staging https://wiki.example.com/a?b=c",
+    ],
+)
+def test_a_plan_names_the_document_that_is_its_spec(text: str) -> None:
+    command = parse(text)
+    assert (command.flag, command.spec) == ("new-checkout", "https://wiki.example.com/a?b=c")
+
+
+@pytest.mark.parametrize(
+    "text", ["plan new-checkout http://wiki.example.com/a", "status new-checkout https://a.example/b"]
+)
+def test_no_other_address_is_a_spec(text: str) -> None:
+    with pytest.raises(NotUnderstood):
+        parse(text)

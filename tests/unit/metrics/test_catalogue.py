@@ -1,6 +1,7 @@
 """The catalogue, the router over it, and sources by name."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ from pydantic import ValidationError
 from tests.unit.metrics.definitions import definition
 from tools.errors import ConfigurationError
 from tools.gates import Direction
-from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Reading, Sample, UnknownMetric, Window
+from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Sample, UnknownMetric, Window
 from tools.metrics.catalogue import BadDefinition, Catalogue, MetricKind
 from tools.metrics.http_api import Access
 from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.registry import create_metric_source
 from tools.metrics.router import Metrics
-from tools.metrics.sql import SqlMetricSource
+from tools.metrics.sql.source import SqlMetricSource
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -131,19 +132,51 @@ async def test_sources_are_made_by_kind(tmp_path: Path) -> None:
     await sql.close()
     with pytest.raises(ConfigurationError, match="needs the url"):
         create_metric_source("sql", catalogue)
-    with pytest.raises(ConfigurationError, match="one of sql, prometheus, memory, not 'oracle'"):
+    with pytest.raises(ConfigurationError, match="one of sql, prometheus, datadog, newrelic, influxdb, memory, not"):
         create_metric_source("oracle", catalogue)
 
 
-def test_only_a_source_that_can_answer_by_unit_is_given_a_query_for_it() -> None:
-    class Plain:
-        async def read(self, query: MetricQuery) -> Reading:
-            raise NotImplementedError
+@pytest.mark.parametrize(
+    ("kind", "access", "field", "has"),
+    [
+        ("sql", Access("sqlite:///shop.db", "t"), "token", "it has url"),
+        ("memory", Access("http://a"), "url", "nothing to set"),
+        (
+            "prometheus",
+            Access("http://a", site="datadoghq.eu"),
+            "site",
+            "it has ca_file, token, token_file, translation_strategy, url",
+        ),
+        ("newrelic", Access(None, "t", account=1, database="shop"), "database", "account, ca_file, region"),
+        ("influxdb", Access("http://a", database="shop", account=1), "account", "ca_file, database, retention"),
+        (
+            "datadog",
+            Access(None, "t", application_key="a", region="eu"),
+            "region",
+            "application_key_file, ca_file, site",
+        ),
+    ],
+)
+def test_a_setting_of_another_kind_is_refused(kind: str, access: Access, field: str, has: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"of type '{kind}' has no {field}; it has .*{has}|{has}") as refused:
+        create_metric_source(kind, Catalogue([]), access)
+    assert getattr(refused.value, "field", None) == field
 
-        async def check(self) -> None: ...
 
-        async def close(self) -> None: ...
+async def test_a_source_of_every_kind_can_be_made_without_asking_anybody() -> None:
+    server = Access("http://127.0.0.1:9", "t")
+    for kind, access in {
+        "prometheus": server,
+        "datadog": replace(server, application_key="a", site="us3.datadoghq.com"),
+        "newrelic": replace(server, account=1, region="eu"),
+        "influxdb": replace(server, database="shop", retention="month"),
+    }.items():
+        await create_metric_source(kind, Catalogue([]), access).close()
 
+
+async def test_only_a_source_that_can_answer_by_unit_is_given_a_query_for_it() -> None:
+    counters = create_metric_source("prometheus", Catalogue([]), Access("http://127.0.0.1:9"))
     by_unit = definition(unit_query="SELECT")
     with pytest.raises(BadDefinition, match="has a unit_query, which its source can't run"):
-        Metrics(Catalogue([by_unit]), {"shop": Plain()})
+        Metrics(Catalogue([by_unit]), {"shop": counters})
+    await counters.close()

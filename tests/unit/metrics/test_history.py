@@ -154,3 +154,12 @@ def test_amounts_that_move_more_than_by_chance_are_bursty() -> None:
 
     assert amounts(1.0).dispersion == pytest.approx(1, abs=0.3)
     assert amounts(2.0).dispersion == pytest.approx(4, rel=0.3)
+
+
+@pytest.mark.parametrize("pieces", [40, 60, 360])
+def test_a_calm_past_is_hardly_ever_bursty_however_short(pieces: int) -> None:
+    """Lumps that nobody saw would be dealt to one arm or the other, and be harm that a gate then finds."""
+    rng = np.random.default_rng(9)
+    found = [history_of(rng.poisson(12, pieces).tolist()).dispersion for _ in range(100)]
+    assert np.mean(np.array(found) > 1) <= 0.05
+    assert history_of((6 * rng.poisson(3, pieces)).tolist()).dispersion > 2

@@ -4,13 +4,16 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from sqlalchemy import TIMESTAMP
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine.default import DefaultDialect
 
 from tests.unit.metrics.definitions import definition
 from tools.errors import ConfigurationError
 from tools.metrics.base import MetricQuery, Window
 from tools.metrics.catalogue import BadDefinition, TimeFormat
-from tools.metrics.template import parse_template, parse_unit_template
+from tools.metrics.sql.source import BOUNDED
+from tools.metrics.sql.template import parse_template, parse_unit_template
 
 WINDOWED = "at >= :start AND at < :end"
 NOON = datetime(2026, 3, 1, 14, tzinfo=timezone(timedelta(hours=2)))
@@ -31,6 +34,18 @@ QUERY = MetricQuery("checkout_errors", 'a "flag"\n--', "production", Window(NOON
 )
 def test_a_select_with_its_window_is_taken(query: str) -> None:
     assert {"start", "end"} <= parse_template(definition(query=query)).names
+
+
+def test_the_statement_is_one_for_drivers_of_warehouses() -> None:
+    """They take parameters as %(name)s, and BigQuery's dialect makes of TIMESTAMP what DateTime would not be."""
+    template = parse_template(definition(query=f"SELECT 1 FROM t WHERE path LIKE '/a%' AND {WINDOWED}"))
+    statement = template.statement(f"{BOUNDED}11")
+    assert str(statement.compile(dialect=DefaultDialect(paramstyle="pyformat"))) == (
+        "SELECT * FROM (\nSELECT 1 FROM t WHERE path LIKE '/a%%' AND at >= %(start)s AND at < %(end)s\n) "
+        "AS answer LIMIT 11"
+    )
+    moments = [one.type for one in statement.compile().binds.values()]
+    assert [(type(one), one.timezone) for one in moments if isinstance(one, TIMESTAMP)] == [(TIMESTAMP, True)] * 2
 
 
 @pytest.mark.parametrize(

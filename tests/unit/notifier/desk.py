@@ -15,9 +15,10 @@ from bot.notifier import Notifier
 from bot.pacing import Pace
 from bot.services import Services
 from bot.settings import Settings, SlackSettings
+from bot.zones import Zones
 from tests.unit.notifier.slack import FakeSlack
 from tests.unit.rollouts.world import MIRA, POLICY, World, make_plan, running_world
-from tools.flags.base import FlagRef
+from tools.flags.base import FlagRef, FlagService
 from tools.flags.memory import MemoryFlagService
 from tools.jobs.memory import MemoryJobs
 from tools.metrics.catalogue import Catalogue
@@ -28,6 +29,7 @@ from tools.records.outbox import Kind, Status
 from tools.rollouts.events import Happening
 from tools.rollouts.service import Place
 from tools.rollouts.views import RolloutView
+from tools.rollouts.watching import SpecWatcher
 from tools.specs.memory import MemorySpecSource
 
 
@@ -92,9 +94,9 @@ def told(what: Happening, **facts: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def open_desk(url: str = "sqlite://") -> AsyncIterator[Desk]:
-    """A desk on a fresh database."""
-    async with running_world(url) as world:
+async def open_desk(url: str = "sqlite://", *, other: FlagService | None = None) -> AsyncIterator[Desk]:
+    """A desk on a fresh database, with flags in memory or in another service."""
+    async with running_world(url, other=other) as world:
         settings = Settings(
             policy=POLICY.model_dump(), slack=SlackSettings(alerts_channel="CALERTS", direct_messages=False)
         )
@@ -110,12 +112,14 @@ async def open_desk(url: str = "sqlite://") -> AsyncIterator[Desk]:
             flags=world.flags,
             metrics=metrics,
             specs=specs,
+            watcher=SpecWatcher(world.database, specs, world.clock, every=settings.specs.look_every),
             jobs=MemoryJobs(world.clock),
             rollouts=world.service,
             controller=world.controller,
             planner=planner,
             agent=Brain(tools_desk, settings.model, SharedModel(settings.model)),
             clients=OneToken(None, settings.slack.api_url),
+            zones=Zones(OneToken(None, settings.slack.api_url), world.clock),
         )
         slack = FakeSlack()
         pace = Pace(message_burst=100, edit_burst=100)

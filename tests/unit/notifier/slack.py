@@ -26,6 +26,11 @@ class Said:
     metadata: dict[str, Any] | None = None
 
 
+def spaced(text: str) -> str:
+    """The text with plain spaces."""
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
 def refusal(code: str, *, status: int = 200, retry_after: int | None = None) -> SlackApiError:
     """The error that slack_sdk raises for such an answer."""
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
@@ -135,7 +140,7 @@ class FakeSlack:
                 method,
                 channel,
                 ts,
-                arguments["text"],
+                spaced(arguments["text"]),
                 arguments.get("thread_ts"),
                 arguments.get("reply_broadcast", False),
                 arguments.get("blocks", []),

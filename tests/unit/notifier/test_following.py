@@ -116,6 +116,8 @@ async def test_what_a_message_has_no_room_for_is_counted(desk: Desk, monkeypatch
     assert told.startswith("3 things happened to rollouts that you asked for:\n… 1 more came before")
     assert "*flag-0*" not in told
     assert told.count("started it") == 2
+    # Quiet hours may last for days.
+    assert told.count("^{date_short_pretty} at {time_secs}|") == 2
 
 
 async def test_a_rollback_wakes_and_takes_along_what_was_held(desk: Desk) -> None:

@@ -3,12 +3,15 @@
 import asyncio
 import json
 from dataclasses import replace
+from datetime import time
 
 import pytest
 from sqlalchemy import delete, select, update
 
 from bot.notifier import AT_ONCE, ATTEMPTS_OF_A_FAULT
 from bot.pacing import Pace
+from bot.preferences import Preferences, keep
+from bot.quiet import QuietHours
 from bot.telling import Teller
 from tests.unit.notifier.desk import Desk, told
 from tests.unit.notifier.slack import NO_ANSWER, refusal
@@ -82,6 +85,39 @@ async def test_a_card_that_was_posted_before_the_process_died_is_found_again(des
     place = (await desk.services.rollouts.get(view.id)).place
     assert place is not None
     assert (place.card_ts, place.thread_ts) == (card.ts, card.ts)
+
+
+async def test_a_new_card_calls_nobody_and_its_edits_mention_people_as_slack_shows_them(desk: Desk) -> None:
+    view = await desk.rollout()
+    await desk.deliver()
+    posted = desk.slack.taken[0]
+    assert "<@" not in json.dumps(posted.blocks) + posted.text
+    assert "Asked for by Mira" in json.dumps(posted.blocks)
+    await renew_card(desk, view.id)
+    await desk.deliver()
+    [edited] = desk.slack.of("update")
+    assert f"Asked for by <@{MIRA}>" in json.dumps(edited.blocks)
+
+
+async def test_quiet_hours_hold_mentions_but_of_pages(desk: Desk) -> None:
+    quiet = Preferences(quiet=QuietHours(time(0), time(0)))
+    async with desk.services.database.write() as session:
+        for person in (MIRA, JONAS):
+            await keep(session, "", person, quiet, at=desk.world.clock.now())
+    view = await desk.rollout()
+    await desk.deliver()
+    asked = desk.slack.taken[1].text
+    assert f"<@{AIKO}>" in asked
+    assert f"<@{JONAS}>" not in asked
+    assert "Jonas" in asked, "who is asked is said all the same"
+    await desk.put(
+        Kind.ALERT,
+        f"rollout:{view.id}",
+        rollout_id=view.id,
+        payload=told(Happening.ROLLBACK_STARTED, before="5 %", target="0 %", reason="r"),
+    )
+    await desk.deliver(seconds=1)
+    assert desk.slack.taken[-1].text.startswith(f"<@{MIRA}> ")
 
 
 @pytest.mark.parametrize("code", ["missing_scope", "method_not_supported_for_channel_type"])

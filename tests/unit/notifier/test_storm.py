@@ -12,7 +12,7 @@ from tools.records.outbox import Kind
 from tools.rollouts.events import Happening
 from tools.rollouts.phases import Phase
 
-PING = re.compile(r"<@|<!")
+PING = re.compile(r"<@|<!(?!date)")
 PLAN = make_plan(
     stage(5, bake=90_000, limit=300_000),
     stage(25),

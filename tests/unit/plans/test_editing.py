@@ -90,7 +90,7 @@ def test_a_stage_that_is_too_short_is_said_to_be_and_may_be_sent() -> None:
     assert found.rows[0].needed is not None
     assert found.rows[0].needed > 30 * MINUTES
     assert found.draft is not None
-    assert found.draft.notes[0].startswith("Stage 1 is not likely to be proven within its 30 min: orders needs ")
+    assert found.draft.notes[0].startswith("Stage 1 is not likely to be proven within its 30 min: errors needs ")
 
 
 @pytest.mark.parametrize(

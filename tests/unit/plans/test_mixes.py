@@ -6,7 +6,8 @@ import pytest
 
 from tools.gates.mix import MOST_SEGMENTS
 from tools.metrics.base import Sample
-from tools.plans.mixes import NO_SEGMENT, NoMix, mix_of
+from tools.plans.mixes import NO_SEGMENT, NoMix, mix_of, part_of
+from tools.plans.model import Audience
 
 HOUR = timedelta(hours=1)
 
@@ -51,3 +52,24 @@ def test_requests_without_a_segment_are_one() -> None:
 def test_too_little_is_no_mix(pieces: list[Sample], why: str) -> None:
     with pytest.raises(NoMix, match=why):
         mix_of("regions", pieces, HOUR)
+
+
+MADE_FOR = mix_of("regions", [piece(eu=360, us=440, asia=200), piece(eu=340, us=460, asia=200)], HOUR)
+
+
+@pytest.mark.parametrize(
+    ("audience", "part"),
+    [
+        (Audience(), (1.0, 1.0)),
+        (Audience(regions=("eu",)), (0.34, 0.36)),
+        (Audience(regions=("eu", "us")), (0.79, 0.81)),
+        (Audience(regions=("eu", "us", "asia")), (0.99, 1.0)),
+        (Audience(regions=("eu", "moon")), None),
+        (Audience(tenants=("acme",)), None),
+        (Audience(tenants=("acme",), regions=("eu",)), None),
+    ],
+)
+def test_what_part_of_the_requests_an_audience_is(audience: Audience, part: tuple[float, float] | None) -> None:
+    found = part_of(audience, [MADE_FOR])
+    assert found == (None if part is None else pytest.approx(part, abs=1e-9))
+    assert part_of(audience, []) is None or audience.everyone

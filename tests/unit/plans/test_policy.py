@@ -6,6 +6,7 @@ from tests.unit.rollouts.world import AIKO, JONAS, MIRA, SAM, make_plan, stage
 from tools.errors import Conflict, NotAllowed
 from tools.plans.model import Strategy
 from tools.plans.policy import (
+    STRANGERS,
     Answer,
     ApprovalRule,
     Policy,
@@ -97,6 +98,16 @@ def test_a_question_to_a_group_is_denied_only_when_its_members_were_counted() ->
     alone = may_start(policy, make_plan(), requester=MIRA, members={GROUP: (MIRA,)})
     assert alone.answer is Answer.DENY
     assert "or people to its user groups" in alone.why
+
+
+def test_who_is_no_member_of_the_workspace_is_not_counted_and_it_is_said() -> None:
+    members = {GROUP: (MIRA, JONAS, SAM), STRANGERS: (SAM, AIKO)}
+    policy = Policy(approvers=(GROUP, AIKO), two_approver_tags=("payments",))
+    assert people_in((GROUP, AIKO), members) == [JONAS, MIRA]
+    assert may_start(policy, make_plan(), requester=MIRA, members=members).answer is Answer.APPROVAL
+    denied = may_start(policy, make_plan(tags=("payments",)), requester=MIRA, members=members)
+    assert denied.answer is Answer.DENY
+    assert "only 1 people could approve it (2 more, guests or of another organisation, can't): add" in denied.why
 
 
 def test_of_several_rules_the_strictest_holds() -> None:

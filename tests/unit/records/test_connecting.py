@@ -51,3 +51,24 @@ async def test_a_file_that_cannot_be_opened_is_an_error_and_no_more(tmp_path: Pa
         await ask(database)
     await database.close()
     gc.collect()
+
+
+async def test_who_still_works_with_the_database_when_it_is_closed_leaves_nothing_open(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'sluice.db'}")
+    reading, closed = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        async with database.read() as session:
+            await session.execute(text("SELECT 1"))
+            reading.set()
+            await closed.wait()
+            await session.execute(text("SELECT 1"))
+
+    working = asyncio.create_task(work())
+    await reading.wait()
+    await database.close()
+    closed.set()
+    with pytest.raises(OperationalError, match="no active connection"):
+        await working
+    del working
+    gc.collect()

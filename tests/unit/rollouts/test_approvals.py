@@ -1,7 +1,8 @@
 """A question to people: void at once when what it was about is no longer so, and never asked twice."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.unit.rollouts.world import (
 )
 from tools.clock import ManualClock
 from tools.errors import Conflict, NotAllowed
+from tools.flags.base import FlagRef, FlagServiceUnavailable, FlagState
 from tools.people.base import PeopleUnavailable, UnknownGroup
 from tools.people.memory import MemoryPeople
 from tools.plans.model import Exposure, OnFail, Plan
@@ -137,6 +139,74 @@ async def test_a_hand_made_change_voids_it(world: World, percent: float) -> None
     view = await world.live(view.id, 1, **GOOD)
     assert (view.phase, view.approval) == (Phase.PAUSED, None)
     assert "by hand from 5 %" in await refused(world, approval)
+
+
+@pytest.mark.parametrize("percent", [1, 30])
+async def test_a_vote_for_a_promotion_finds_out_a_hand_made_change_by_itself(world: World, percent: float) -> None:
+    view = await waiting(world)
+    await change_by_hand(world, percent)
+    with pytest.raises(ApprovalClosed, match=f"no longer asked: .* by hand from 5 % to {percent} %"):
+        await world.service.approve(approval_of(view), actor=JONAS)
+    view = await world.service.get(view.id)
+    assert (view.phase, view.approval, view.stage, await world.percent()) == (Phase.PAUSED, None, 0, percent)
+    kinds = await world.kinds(view.id)
+    assert Happening.CHANGED_BY_HAND in kinds
+    assert not {Happening.PROMOTED, Happening.SUCCEEDED} & set(kinds)
+    assert kinds.count(Happening.APPROVAL_VOTED) == 1, "only the start's"
+    await world.service.resume(view.id, actor=AIKO)
+    assert await world.percent() == 5, "the stage that was reached, and nothing beyond it"
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_promoting_before_the_proof_finds_out_a_hand_made_change_too(world: World, asked: bool) -> None:
+    view = await waiting(world) if asked else await world.live((await world.started(PLAN)).id, 2, **GOOD)
+    await change_by_hand(world, 1)
+    with pytest.raises(Conflict, match=r"changed by hand from 5 % to 1 %\. So it is paused"):
+        await world.service.promote(view.id, actor=JONAS)
+    view = await world.service.get(view.id)
+    assert (view.phase, view.approval, view.stage, await world.percent()) == (Phase.PAUSED, None, 0, 1)
+
+
+async def test_a_vote_for_a_promotion_is_not_counted_while_nobody_can_say_what_the_flag_serves(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await waiting(world)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.flags, "read", away)
+        with pytest.raises(FlagServiceUnavailable):
+            await world.service.approve(approval_of(view), actor=JONAS)
+    assert (await world.service.get(view.id)).approval == view.approval
+    assert (await world.service.approve(approval_of(view), actor=JONAS)).stage == 1
+
+
+async def away(_ref: FlagRef) -> FlagState:
+    raise FlagServiceUnavailable("The flag service is away.")
+
+
+async def test_what_is_confirmed_while_somebody_votes_is_no_hands(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, real = await waiting(world), world.flags.read
+    monkeypatch.setattr(world.flags, "read", late(world, approval_of(view), real))
+    with pytest.raises(ApprovalClosed, match="has already been approved"):
+        await world.service.approve(approval_of(view), actor=AIKO)
+    assert (await world.service.get(view.id)).phase is Phase.PROGRESSING
+    assert Happening.CHANGED_BY_HAND not in await world.kinds(view.id)
+
+
+def late(world: World, approval: str, real: Callable[[FlagRef], Awaitable[FlagState]]) -> Callable[..., Any]:
+    """A read whose first answer comes after another's vote was carried out."""
+    first = True
+
+    async def read(ref: FlagRef) -> FlagState:
+        nonlocal first
+        if not first:
+            return await real(ref)
+        first, found = False, await real(ref)
+        await world.service.approve(approval, actor=JONAS)
+        return found
+
+    return read
 
 
 async def test_a_hand_made_change_voids_the_question_about_a_start(world: World) -> None:

@@ -16,7 +16,7 @@ from tools.gates.combined import combine
 from tools.metrics.base import Sample
 from tools.metrics.catalogue import MetricKind
 from tools.metrics.history import History, Units
-from tools.plans.model import Exposure, Guardrail, Plan, Stage
+from tools.plans.model import Expected, Exposure, Guardrail, Level, Plan, Stage
 from tools.rollouts.backtesting import replays
 from tools.rollouts.backtesting.replays import backtest
 from tools.rollouts.backtesting.report import Asked, Dealt, Replayed, Report
@@ -250,3 +250,25 @@ def test_guardrails_share_the_level_of_the_gate_and_speak_together(monkeypatch: 
     late, early = (one.harmful[0].minutes for one in (dear, even))
     assert early is not None
     assert late is None or late.median > early.median
+
+
+LATENCIES = latencies(), Level(mean=0.06, deviation=0.05)
+IN_BUCKETS = latencies(sums=False), Level(mean=-2.9, deviation=0.65, of_logs=True)
+AMOUNTS = without_users(baskets()), Level(mean=90.0, deviation=60.0)
+
+
+@pytest.mark.parametrize(
+    ("rail", "recorded"),
+    [(SLOW, LATENCIES), (SLOW, IN_BUCKETS), (REVENUE, AMOUNTS)],
+    ids=["sums", "buckets", "amounts"],
+)
+def test_nothing_is_promoted_on_what_is_worse_than_planned_in_both_arms(
+    rail: Guardrail, recorded: tuple[History, Level]
+) -> None:
+    history, level = recorded
+    plan = plan_of(50, rails=(rail,))
+    expected = Expected(metric=rail.metric, base_rate=None, quietest=1, busiest=1000, level=level)
+    unplanned = backtest(plan, [history], Asked(replays=5, harms=()))
+    planned = backtest(plan.model_copy(update={"expected": (expected,)}), [history], Asked(replays=5, harms=()))
+    assert unplanned.harmless.promoted == 5
+    assert planned.harmless.asked == 5

@@ -76,11 +76,13 @@ def test_the_time_to_proof_is_about_what_the_test_then_takes(rail: Guardrail, ra
                 verdict = judge(test, evidence)
                 if verdict.outcome is Outcome.PASS:
                     break
-                foretold = expect(Awaited(rail, verdict, Pace(5, sample(total[1]), sample(total[0])), 1000)).wait
+                pace = Pace(5, sample(total[1]), sample(total[0]))
+                foretold = expect(Awaited(rail, verdict, pace, 1000, evidence=evidence.to_json())).wait
             if minute > 400:
                 break
         if foretold is not None:
-            ratios.append((minute - 5) / foretold.median)
+            # What is through amid a minute is seen at its end.
+            ratios.append((minute - 5) / (foretold.median + 0.5))
             nine_in_ten += minute - 5 <= foretold.p90
     assert 0.5 < statistics.median(ratios) < 2
     assert nine_in_ten >= 0.75 * len(ratios)
@@ -95,8 +97,8 @@ def test_at_100_percent_the_ceiling_stands_in_for_control() -> None:
         counted = Counts(100, _binomial(rng, 100, 0.02))
         evidence, total = update_ceiling(test, evidence, counted), total + counted
         if minute == 2:
-            awaited = Awaited(RAIL, judge_ceiling(test, evidence), Pace(2, sample(total), Sample(0)), 99, True, 0.04)
-            foretold = expect(awaited).wait
+            pace, verdict = Pace(2, sample(total), Sample(0)), judge_ceiling(test, evidence)
+            foretold = expect(Awaited(RAIL, verdict, pace, 99, True, 0.04, evidence=evidence.to_json())).wait
     assert foretold is not None
     assert foretold.median / 3 < minute < foretold.p90 * 3
 
@@ -105,7 +107,8 @@ def _verdict(treatment: Counts, control: Counts, margin: float = 2.0) -> Awaited
     test = CountTest(Direction.INCREASE, margin)
     evidence = update(test, CountEvidence.start(test), control, treatment)
     rail = RAIL.model_copy(update={"min_sample": 5000, "margin": margin})
-    return Awaited(rail, judge(test, evidence), Pace(10, sample(treatment), sample(control)), treatment.exposures)
+    pace = Pace(10, sample(treatment), sample(control))
+    return Awaited(rail, judge(test, evidence), pace, treatment.exposures, evidence=evidence.to_json())
 
 
 def test_a_sample_that_is_missing_is_waited_for_at_the_present_pace() -> None:
@@ -217,7 +220,7 @@ def test_the_time_to_proof_of_means_and_latencies_is_about_what_the_gate_then_ta
             verdict, stored = judging.judge(numbers, rail, *arms[-1], stored, burning_in=False)
             if minute == 5 and verdict.outcome is not Outcome.PASS:
                 pace = Pace(5, together(arm for _, arm in arms), together(arm for arm, _ in arms))
-                foretold = expect(Awaited(rail, verdict, pace, 10**6, numbers=numbers)).wait
+                foretold = expect(Awaited(rail, verdict, pace, 10**6, numbers=numbers, evidence=stored)).wait
         if foretold is not None:
             ratios.append((minute - 5) / foretold.median)
             nine_in_ten += minute - 5 <= foretold.p90
@@ -239,10 +242,11 @@ def test_the_pace_is_said_in_what_is_counted(rail: Guardrail, numbers: Numbers, 
 
 def test_a_mean_beyond_its_margin_waits_for_nothing() -> None:
     rng = np.random.default_rng(7)
-    arms = drawn(rng, REVENUE, 4000), drawn(rng, REVENUE, 1000, 0.93)
-    verdict, _ = judging.judge(REVENUE, OF_REVENUE, *arms, None, burning_in=False)
+    arms = drawn(rng, REVENUE, 8000), drawn(rng, REVENUE, 2000, 0.9)
+    verdict, stored = judging.judge(REVENUE, OF_REVENUE, *arms, None, burning_in=False)
     held = replace(verdict, outcome=Outcome.INCONCLUSIVE)
-    found = expect(Awaited(OF_REVENUE, held, Pace(5, arms[1], arms[0]), 1000, numbers=REVENUE))
+    pace = Pace(5, arms[1], arms[0])
+    found = expect(Awaited(OF_REVENUE, held, pace, 1000, numbers=REVENUE, evidence=stored))
     assert found.wait is None
     assert "is not within the margin ×1.05, so more data will not prove it" in found.why
 

@@ -92,6 +92,34 @@ async def test_nothing_starts_in_a_freeze_but_plans_can_be_made(frozen: World) -
     assert (view.phase, await frozen.percent()) == (Phase.PROGRESSING, 5)
 
 
+async def test_a_plan_that_waits_for_nobody_says_so_when_a_freeze_begins_and_when_it_ends() -> None:
+    policy = POLICY.model_copy(update={"freezes": (HOLIDAYS,), "free_environments": ("production",)})
+    async with running_world(policy=policy) as world:
+        view = await world.proposed()
+        assert await said_to_be_frozen(world, view.id) is False
+        world.clock.advance(300)
+        assert await said_to_be_frozen(world, view.id) is True
+        revised = make_plan(stage(5, bake=90), stage(100))
+        await world.service.revise(view.id, revised, actor=MIRA, reason="longer")
+        assert await said_to_be_frozen(world, view.id) is True
+        world.clock.advance(7200)
+        assert await said_to_be_frozen(world, view.id) is False
+        assert (await world.kinds(view.id)).count("freeze.over") == 1
+        assert (await world.service.start(view.id, actor=MIRA)).phase is Phase.PROGRESSING
+
+
+async def test_a_plan_that_is_made_in_a_freeze_says_so_at_the_next_look(frozen: World) -> None:
+    frozen.clock.advance(600)
+    view = await frozen.proposed()
+    assert await said_to_be_frozen(frozen, view.id) is True
+
+
+async def said_to_be_frozen(world: World, rollout_id: str) -> bool:
+    """Whether the rollout says that it is, once it was looked at if that is due."""
+    await world.controller.tick()
+    return (await world.service.get(rollout_id)).frozen is not None
+
+
 async def test_what_is_proven_holds_in_a_freeze_and_goes_on_by_itself_after_it(frozen: World) -> None:
     view = await frozen.started(make_plan(stage(5, bake=600, limit=20000), stage(25), stage(100)))
     view = await frozen.live(view.id, 70, **GOOD)

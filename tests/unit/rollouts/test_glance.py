@@ -1,5 +1,6 @@
 """Everything that is open at a glance: who is asked, what was decided, and whose it is."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 
@@ -17,7 +18,7 @@ from tools.rollouts.scope import EVERYWHERE
 from tools.rollouts.service import Place
 from tools.rollouts.views import RolloutView
 
-GROUP = "S0123ABCDEF"
+GROUP, GUEST = "S0123ABCDEF", "UGUEST"
 
 
 async def another(world: World, number: int, *, workspace: str = "T1", requester: str = MIRA) -> RolloutView:
@@ -73,11 +74,14 @@ class Directory:
             raise self.members_
         return self.members_
 
+    async def strangers(self, people: Collection[str], *, workspace: str = "") -> frozenset[str]:
+        return frozenset(people) & {GUEST}
+
 
 @pytest.mark.parametrize(
     ("members", "people", "sure"),
     [
-        (frozenset({JONAS, MIRA}), {JONAS}, True),
+        (frozenset({JONAS, MIRA, GUEST}), {JONAS}, True),
         (UnknownGroup("no such group"), set(), True),
         (PeopleUnavailable("Slack is away"), set(), False),
     ],

@@ -16,7 +16,7 @@ from tests.unit.rollouts.world import FLAG
 from tools.gates import Outcome
 from tools.metrics.catalogue import MetricKind
 from tools.metrics.memory import Observation
-from tools.plans.model import Expected, Guardrail, Part, Plan
+from tools.plans.model import Audience, Expected, Guardrail, Part, Plan
 from tools.rollouts import assessing, audit, checks, drifts
 from tools.rollouts.decisions import Promote
 from tools.rollouts.drifts import mix_test
@@ -144,7 +144,7 @@ async def test_silence_is_said_once_it_lasts() -> None:
     assert (await look(house, None)).mixes[0].seen
     [said] = (await look(house, None, 3)).mixes
     assert not said.seen
-    assert "regions has counted no requests since 12:03:00 UTC." in said.why
+    assert "regions has counted no requests since 01 Mar 2026 12:03:00 UTC." in said.why
 
 
 async def test_a_metric_that_is_no_mix_any_more_is_said() -> None:
@@ -260,3 +260,29 @@ async def test_without_a_past_a_mix_is_not_watched_and_that_is_said() -> None:
         assert any(
             note.startswith("What the traffic is made of is not watched by regions: it counted") for note in notes
         )
+
+
+OF_ERRORS = Expected(metric="errors", base_rate=0.01, quietest=500, busiest=2000)
+
+
+@pytest.mark.parametrize(
+    ("audience", "treatment", "words"),
+    [
+        # 20 % of the 35 % that eu is.
+        (Audience(regions=("eu",)), 70, None),
+        (Audience(regions=("eu",)), 200, "Treatment's share of it is 20 %, above the 3.09 % to 14.8 %"),
+        (Audience(regions=("eu",)), 10, "Treatment's share of it is 1 %, below the 3.09 % to 14.8 %"),
+        # What part of the traffic it is isn't known.
+        (Audience(regions=("moon",)), 200, None),
+    ],
+)
+async def test_an_audience_gets_its_share_of_the_traffic_where_the_mix_tells_it(
+    audience: Audience, treatment: int, words: str | None
+) -> None:
+    stage = stage_of(20, RAIL, bake=36_000, audience=audience)
+    house = Gatehouse.of([rate("errors"), REGIONS], stage, expected=(OF_ERRORS, MADE_FOR))
+    arms = ((1000 - treatment, (1000 - treatment) // 100), (treatment, treatment // 100))
+    for _ in range(40):
+        found = await house.look({"errors": arms})
+    assert ("share" in found.verdict.drift) == (words is not None)
+    assert words is None or words in found.verdict.drift

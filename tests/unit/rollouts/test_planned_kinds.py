@@ -66,12 +66,16 @@ DEFAULTS = PlanningDefaults(
 
 @dataclass
 class Shop:
-    """A world whose flag is planned for; `slower` and `richer` are what treatment does, `mix` is who comes."""
+    """A world whose flag is planned for; `slower` and `richer` are what treatment does, `mix` is who comes.
+
+    `incident` is how many times slower and poorer both arms are.
+    """
 
     world: World
     definitions: tuple[MetricDefinition, ...]
     slower: float = 1.0
     richer: float = 1.0
+    incident: float = 1.0
     kpis: tuple[str, ...] = ()
     mix: tuple[tuple[str, float], ...] = (("us", 0.45), ("eu", 0.35), ("asia", 0.2))
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(9))
@@ -99,6 +103,8 @@ class Shop:
         return Metrics(Catalogue(self.definitions), {"memory": self.world.source})
 
     async def started(self, plan: Plan) -> RolloutView:
+        # Whether the spec is still what it was is asked elsewhere.
+        plan = plan.model_copy(update={"spec_sha256": None})
         view = await self.world.service.propose(plan, requester=MIRA, place=PLACE, reason="asked")
         assert view.approval is not None
         return await self.world.service.approve(view.approval.id, actor=JONAS)
@@ -122,8 +128,9 @@ class Shop:
 
     def _served(self, variant: str, requests: int, at: datetime) -> None:
         is_new = variant == "new"
-        spent = np.minimum(self.rng.lognormal(3.0, 0.5, requests) * (self.richer if is_new else 1.0), CAP)
-        took = self.rng.lognormal(-2.5, 0.6, requests) * (self.slower if is_new else 1.0)
+        richer, slower = (self.richer, self.slower) if is_new else (1.0, 1.0)
+        spent = np.minimum(self.rng.lognormal(3.0, 0.5, requests) * richer / self.incident, CAP)
+        took = self.rng.lognormal(-2.5, 0.6, requests) * slower * self.incident
         squares = float((spent**2).sum())
         seen = {
             "errors": [Observation(variant, at, requests, int(self.rng.binomial(requests, 0.01)))],

@@ -75,6 +75,7 @@ NOT_THERE: dict[str, Call] = {
     "revise": lambda door, two, no: door.revise(
         UNKNOWN if no else two.view.id, make_plan(), actor=JONAS, reason="better"
     ),
+    "keep_plan": lambda door, two, no: door.keep_plan(UNKNOWN if no else two.view.id, actor=JONAS),
     "start": lambda door, two, no: door.start(UNKNOWN if no else two.view.id, actor=JONAS),
     "cancel": lambda door, two, no: door.cancel(UNKNOWN if no else two.view.id, actor=JONAS, reason="no"),
     "approve": lambda door, two, no: door.approve(UNKNOWN if no else two.approval, actor=JONAS),
@@ -116,6 +117,7 @@ OF_ITS_OWN = {
     "has_taken_part",
     "freezes",
     "freeze",
+    "check_may_act",
     "check_may_freeze",
     "request_exposure",
     "ask_to_confirm",
@@ -184,6 +186,7 @@ async def test_lists_and_requests_know_only_their_own(two: Two) -> None:
         )
     with pytest.raises(TakenElsewhere):
         await theirs.ask_to_confirm(Action.KILL, flag=FLAG.flag, environment=FLAG.environment, person=SAM)
+    await theirs.check_may_act(SAM)
     assert await two.rows() == before
     [ours] = await two.world.service.of(OURS).open()
     assert ours.workspace == OURS

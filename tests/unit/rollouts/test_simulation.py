@@ -19,7 +19,7 @@ from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.service import RolloutService
 from tools.rollouts.views import RolloutView
 
-SCHEDULES = int(os.environ.get("SLUICE_TEST_SCHEDULES", "5000"))
+SCHEDULES = int(os.environ.get("SLUICE_TEST_SCHEDULES", "3000"))
 BATCHES = 40
 PER_BATCH = SCHEDULES // BATCHES
 ENOUGH_FOR_A_MUTANT = 40

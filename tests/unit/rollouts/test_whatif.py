@@ -28,7 +28,7 @@ async def test_a_stricter_margin_takes_longer_or_proves_nothing(world: World) ->
     assert usual.as_it_would_be[0].passed is not None
     assert strict.as_it_would_be[0].passed is None
     assert f"With the margin ×1.05 {ERRORS} would have been not proven" in str(strict)
-    assert "in stage 1 (in fact proven safe at 01 Jan 00:10 UTC)" in str(strict)
+    assert "in stage 1 (in fact proven safe at 01 Jan 2026 00:10 UTC)" in str(strict)
 
 
 async def test_a_looser_margin_would_have_passed_where_it_did_not(world: World) -> None:

@@ -24,6 +24,8 @@ from tools.records.models import OutboxMessage, Record
 from tools.rollouts.controller import Controller
 from tools.rollouts.service import Place, RolloutService
 from tools.rollouts.views import RolloutView
+from tools.rollouts.watching import SpecWatcher
+from tools.specs.base import SpecSource
 
 FLAG = FlagRef("new-checkout", "production")
 ERRORS = "checkout_errors"
@@ -70,6 +72,7 @@ class World:
     source: MemoryMetricSource
     service: RolloutService
     controller: Controller
+    watcher: SpecWatcher | None = None
 
     async def proposed(self, plan: Plan | None = None) -> RolloutView:
         """A rollout that Mira asked for."""
@@ -123,8 +126,12 @@ async def running_world(
     compare_and_set: bool = True,
     policy: Policy = POLICY,
     other: FlagService | None = None,
+    specs: SpecSource | None = None,
 ) -> AsyncIterator[World]:
-    """A world on a fresh database, or on one in memory; with the embedded flag service, one in memory, or another."""
+    """A world on a fresh database, or on one in memory; with the embedded flag service, one in memory, or another.
+
+    With `specs` it is looked whether those of plans change.
+    """
     database, clock = Database(url) if url else InlineDatabase(), ManualClock()
     async with database.engine.begin() as connection:
         await connection.run_sync(Record.metadata.create_all)
@@ -134,10 +141,11 @@ async def running_world(
     definition = MetricDefinition(name=ERRORS, source="memory", title="Checkout errors", query="-")
     source = MemoryMetricSource([definition])
     metrics = Metrics(Catalogue([definition]), {"memory": source})
-    service = RolloutService(database, flags, policy, clock)
-    controller = Controller(database, flags, metrics, policy, clock, owner="test")
+    watcher = None if specs is None else SpecWatcher(database, specs, clock, every=timedelta(minutes=5))
+    service = RolloutService(database, flags, policy, clock, specs=watcher)
+    controller = Controller(database, flags, metrics, policy, clock, owner="test", specs=watcher)
     service.wake = controller.carry_out
-    yield World(database, clock, flags, source, service, controller)
+    yield World(database, clock, flags, source, service, controller, watcher)
     await database.close()
 
 

@@ -12,6 +12,7 @@ from tools.specs.base import InvalidSpec, SpecNotFound, SpecSourceUnavailable
 from tools.specs.folder import FolderSpecSource
 from tools.specs.markdown import MAX_BYTES
 from tools.specs.memory import MemorySpecSource
+from tools.specs.options import SpecSourceOptions
 from tools.specs.registry import create_spec_source
 
 SPEC = "---\nflag: a\n---\n# A\n"
@@ -56,6 +57,25 @@ async def test_what_is_no_readable_file_is_named_in_the_log(tmp_path: Path) -> N
     assert problems == ["folder.md", "gone.md", "loop.md", "pipe.md"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("odd.md", "---\nflag: odd\nx: 1" + ":59" * 300 + ".5\n---\n# Odd\n"),
+        ("odd.json", '{"openapi": "3.1.0", "paths": {"/a": {"get": {"maximum": 1e400}}}}'),
+        ("odd.json", '{"openapi": "3.1.0", "info": {"description": "\\ud800"}, "paths": {}}'),
+    ],
+)
+async def test_an_odd_file_keeps_no_other_from_being_read(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / "a.md").write_text(SPEC)
+    (tmp_path / name).write_text(content)
+    source = FolderSpecSource(tmp_path)
+    await source.check()
+    assert (await source.read("a")).title == "A"
+    with capture_logs() as logs:
+        assert await source.list() == ["a"]
+    assert [name in entry["problem"] for entry in logs] == [True]
+
+
 async def test_a_file_past_the_limit_is_named(tmp_path: Path) -> None:
     (tmp_path / "big.md").write_text(SPEC + "x" * MAX_BYTES)
     with pytest.raises(SpecNotFound, match=r"big\.md: the file is larger"):
@@ -84,10 +104,10 @@ async def test_many_broken_files_are_named_in_part(tmp_path: Path) -> None:
 
 
 async def test_sources_are_made_by_name(tmp_path: Path) -> None:
-    assert isinstance(create_spec_source("folder", folder=tmp_path), FolderSpecSource)
-    assert isinstance(create_spec_source("memory", folder=tmp_path), MemorySpecSource)
+    assert isinstance(create_spec_source(SpecSourceOptions(path=str(tmp_path))), FolderSpecSource)
+    assert isinstance(create_spec_source(SpecSourceOptions(type="memory")), MemorySpecSource)
     with pytest.raises(ConfigurationError, match="folder, memory"):
-        create_spec_source("wiki", folder=tmp_path)
+        create_spec_source(SpecSourceOptions(type="wiki"))
 
 
 async def test_an_invalid_spec_is_named_as_the_folder_names_it(tmp_path: Path) -> None:

@@ -3,17 +3,20 @@
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
 
 import pytest
 from structlog.testing import capture_logs
 
 from bot import texts, voice
 from bot.blocks.conversation import CONFIRM, DISMISS, Question, Rendered, Said, Task, rendered
+from bot.blocks.mrkdwn import moment_of
 from bot.listeners.answering import bring_up_to_date
 from bot.voice import Manners, NotDelivered, SlackVoice, Spot, Undeliverable
 from bot.workspace.blocks import check_message_blocks
 from tests.unit.voice.slack import Channel, Shown
+from tools.clock import written
 from tools.rollouts.confirmations import Action, ConfirmationView, Status
 
 SPOT = Spot("C1", "0.000001", "T1", "U1")
@@ -93,6 +96,44 @@ async def test_calls_and_words_are_streamed_into_one_message() -> None:
     assert slack.calls[f"opened {ts}"] == 1
     started = dict(slack.arguments)["startStream"]
     assert (started["recipient_team_id"], started["recipient_user_id"]) == ("T1", "U1")
+
+
+async def test_moments_are_streamed_in_the_zone_of_who_is_answered() -> None:
+    async def opened(ts: str) -> None:
+        assert ts
+
+    async def zone() -> tzinfo:
+        return ZoneInfo("Asia/Tokyo")
+
+    slack, said = Channel(), "Frozen until 01 Mar 2026 20:00 UTC.\nThen it goes on at 02 Mar 2026 20:00 UTC."
+    async with SlackVoice(slack, SPOT, Manners(), opened=opened, pause=0.0, zone=zone) as shown:  # type: ignore[arg-type]
+        for index in range(0, len(said), 7):
+            await shown.saying(said[index : index + 7])
+            await asyncio.sleep(0.001)
+        await until(lambda: slack.shown)
+        await shown.finish(rendered(Said("run", said), await shown.zone()))
+    [message] = slack.shown.values()
+    assert message.text == "Frozen until 02 Mar 2026 05:00 JST.\nThen it goes on at 03 Mar 2026 05:00 JST."
+    assert slack.calls["update"] == 0
+
+
+async def test_notifications_of_what_is_being_written_hold_the_moment_itself() -> None:
+    async def opened(ts: str) -> None:
+        assert ts
+
+    async def zone() -> tzinfo:
+        return ZoneInfo("Asia/Singapore")
+
+    slack, ends = Channel(), datetime(2026, 12, 24, 14, tzinfo=UTC)
+    async with SlackVoice(slack, SPOT, Manners(streams=False), opened=opened, pause=0.0, zone=zone) as shown:  # type: ignore[arg-type]
+        await shown.saying(f"The freeze ends {written(ends)}.\n")
+        await until(lambda: slack.shown)
+        await shown.thinking()
+        await shown.saying("It is long.\n")
+        await until(lambda: "long" in str(slack.shown["1.000000"].blocks))
+    edits = [sent["text"] for method, sent in slack.arguments if method in ("postMessage", "update")]
+    assert all(text.startswith(f"The freeze ends {moment_of(ends)}.") for text in edits)
+    assert "24 Dec 2026 22:00 UTC+08" in str(slack.shown["1.000000"].blocks)
 
 
 async def test_words_of_an_earlier_step_are_replaced_by_the_answer() -> None:

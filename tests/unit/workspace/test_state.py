@@ -215,15 +215,15 @@ def test_reactions_are_counted_once_a_person() -> None:
 def test_three_modals_at_most() -> None:
     workspace = Workspace()
     view: Json = {"type": "modal", "title": {"type": "plain_text", "text": "T"}, "blocks": [{"type": "divider"}]}
-    assert code_of(workspace.push_view, "UMIRA0001", view) == "not_found"
-    root = workspace.open_view("UMIRA0001", dict(view))
-    workspace.push_view("UMIRA0001", dict(view))
-    top = workspace.push_view("UMIRA0001", dict(view))
+    assert code_of(workspace.screens.push_view, "UMIRA0001", view) == "not_found"
+    root = workspace.screens.open_view("UMIRA0001", dict(view))
+    workspace.screens.push_view("UMIRA0001", dict(view))
+    top = workspace.screens.push_view("UMIRA0001", dict(view))
     assert top.root_view_id == root.id
-    assert code_of(workspace.push_view, "UMIRA0001", view) == "push_limit_reached"
-    workspace.open_view("UMIRA0001", {**view, "external_id": "one"})
-    assert len(workspace.views) == 1
-    assert code_of(workspace.open_view, "UJONAS001", {**view, "external_id": "one"}) == "duplicate_external_id"
+    assert code_of(workspace.screens.push_view, "UMIRA0001", view) == "push_limit_reached"
+    workspace.screens.open_view("UMIRA0001", {**view, "external_id": "one"})
+    assert len(workspace.screens.views) == 1
+    assert code_of(workspace.screens.open_view, "UJONAS001", {**view, "external_id": "one"}) == "duplicate_external_id"
 
 
 def test_the_app_hears_only_where_it_is_a_member() -> None:

@@ -3,12 +3,13 @@
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from tools.errors import ConfigurationError
+from tools.flags.access import checked_address, token_of
 from tools.plans.model import Name
+
+VARIABLE = "SLUICE_UNLEASH_TOKEN"
 
 
 class UnleashOptions(BaseModel):
@@ -18,7 +19,8 @@ class UnleashOptions(BaseModel):
     plans and metrics call the two variants of a flag that has none of its own. `shadow_variant` is the strategy variant
     that shadow stages serve: services must ask for the variant and not only whether the flag is on, so without it there
     are no shadow stages. `stickiness` is that of strategies that Sluice makes; `tenant_field` and `region_field` are
-    the context fields of audiences. `sdk_refresh` is how long services take to see a change.
+    the context fields of audiences. `sdk_refresh` is how long services take to see a change, `late_writes` for how long
+    a write whose answer was lost may still land: a lowered flag is watched for so long.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -35,15 +37,12 @@ class UnleashOptions(BaseModel):
     tenant_field: Annotated[str, Field(min_length=1)] = "tenant"
     region_field: Annotated[str, Field(min_length=1)] = "region"
     sdk_refresh: timedelta = timedelta(seconds=15)
+    late_writes: timedelta = timedelta(seconds=60)
 
     @field_validator("url")
     @classmethod
     def _usable(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("https://", "http://")):
-            raise ValueError("write an address that starts with https:// or http://")
-        if url is not None and urlsplit(url).username is not None:
-            raise ValueError("leave credentials out of the address; the token is SLUICE_UNLEASH_TOKEN")
-        return None if url is None else url.rstrip("/").removesuffix("/api") + "/"
+        return None if url is None else checked_address(url, VARIABLE).removesuffix("/api") + "/"
 
     def environment_of(self, environment: str) -> str:
         """What Unleash calls one of Sluice's environments."""
@@ -51,19 +50,4 @@ class UnleashOptions(BaseModel):
 
     def secret(self) -> str:
         """The token. Raises ConfigurationError when there is none."""
-        given = self.token.get_secret_value() if self.token is not None else self._of_file()
-        if not given.strip():
-            raise ConfigurationError("Unleash asks for a token: set SLUICE_UNLEASH_TOKEN, or flags.unleash.token_file.")
-        if not given.strip().isascii() or not given.strip().isprintable():
-            raise ConfigurationError("The token for Unleash is not one: copy it again.")
-        return given.strip()
-
-    def _of_file(self) -> str:
-        if self.token_file is None:
-            return ""
-        try:
-            return self.token_file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                f"flags.unleash.token_file {self.token_file} can't be read ({type(error).__name__})."
-            ) from None
+        return token_of("Unleash", self.token, self.token_file, variable=VARIABLE, key="flags.unleash.token_file")

@@ -9,12 +9,10 @@ environment switched on, for `/on` without a strategy makes one for everyone. Wh
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
-from weakref import WeakValueDictionary
 
 import httpx
 from pydantic import ValidationError
@@ -77,7 +75,6 @@ class UnleashFlagService:
         headers = {"Authorization": options.secret(), "Accept": "application/json"}
         self._api = FlagApi("Unleash", options.url, headers, timeout=timeout, fixes=FIXES, transport=transport)
         self._project = f"api/admin/projects/{quote(options.project, safe='')}"
-        self._locks: WeakValueDictionary[FlagRef, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -86,6 +83,7 @@ class UnleashFlagService:
             granularity=WHOLE_PERCENT,
             audiences=True,
             shadow=self._options.shadow_variant is not None,
+            late_write_window=self._options.late_writes,
             read_back_delay=self._options.sdk_refresh,
         )
 
@@ -99,7 +97,7 @@ class UnleashFlagService:
 
     async def write(self, ref: FlagRef, exposure: Exposure, *, expected: str) -> None:
         check_granularity(exposure, self.capabilities)
-        async with self._api.answering(), self._one_at_a_time(ref):
+        async with self._api.writing(ref):
             environment, state = await self._look(ref)
             if state.obstacle:
                 await self._lower_foreign(ref, exposure, state)
@@ -168,7 +166,7 @@ class UnleashFlagService:
             served.treatment,
             feature.description or "",
             obstacle=served.obstacle,
-            depends_on=tuple(parent.feature for parent in feature.dependencies),
+            depends_on=tuple(parent.feature for parent in feature.dependencies if parent.enabled),
         )
 
     async def _state_or_none(self, ref: FlagRef, gate: asyncio.Semaphore) -> FlagState | None:
@@ -180,6 +178,10 @@ class UnleashFlagService:
 
     async def _set_strategy(self, ref: FlagRef, environment: Environment, exposure: Exposure) -> None:
         strategy, surplus = kept(environment)
+        # Who is dealt by an earlier strategy is not by a later one: the last goes first, and all before the one that
+        # stays is lowered, or users would get what another write had left for a moment.
+        for one in reversed(surplus):
+            await self._change(ref, "DELETE", f"strategies/{one.id}", repeatable=True)
         title = f"{MARK} ({secrets.token_hex(4)})"
         if strategy is None:
             body: object = new_strategy(ref.flag, exposure, title, self._options)
@@ -192,8 +194,6 @@ class UnleashFlagService:
                 ref, "PATCH", f"strategies/{strategy.id}", patch, repeatable=exposure.percent == 0
             )
         self._check_stored(ref, answer, exposure)
-        for one in surplus:
-            await self._change(ref, "DELETE", f"strategies/{one.id}", repeatable=True)
 
     def _check_stored(self, ref: FlagRef, answer: Any, exposure: Exposure) -> None:
         try:
@@ -228,11 +228,6 @@ class UnleashFlagService:
             return await self._api.call(method, path, body, repeatable=repeatable)
         except NoSuchThing as error:
             raise FlagServiceUnavailable(f"Flag {ref} was changed in Unleash while it was being set: {error}") from None
-
-    @asynccontextmanager
-    async def _one_at_a_time(self, ref: FlagRef) -> AsyncIterator[None]:
-        async with self._locks.setdefault(ref, asyncio.Lock()):
-            yield
 
 
 def _rows(answer: Any, name: str) -> list[dict[str, Any]]:

@@ -69,7 +69,10 @@ class Environment(Answer):
 
 
 class Parent(Answer):
+    """A flag that must be on, or with `enabled=False` off, for the other to be served."""
+
     feature: str
+    enabled: bool = True
 
 
 class Feature(Answer):

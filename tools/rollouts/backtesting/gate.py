@@ -27,19 +27,22 @@ from tools.gates.combined import ALPHA_PAUSE
 from tools.gates.drift import Drift, DriftEvidence, DriftTest
 from tools.gates.histograms import Histogram
 from tools.gates.judging import BURN_IN_STAKE
+from tools.gates.level import latencies_of
+from tools.gates.means import NOTHING, Sums
 from tools.gates.wealth import Ledger
 from tools.metrics.catalogue import MetricKind
 from tools.metrics.history import History
-from tools.plans.model import Guardrail
+from tools.plans.model import Expected, Guardrail
 from tools.rollouts.backtesting.streams import Arms
-from tools.rollouts.drifts import BASE_RATE_RANGE
-from tools.rollouts.judging import ceiling_test, count_test, latency_test, mean_test
+from tools.rollouts.drifts import BASE_RATE_RANGE, level_range
+from tools.rollouts.judging import Numbers, ceiling_test, count_test, latency_test, mean_test
 from tools.rollouts.preparing import ceiling_for
 
 Evidence = dict[tuple[str, str], Any]
 """What one replay's gates carry: by metric, and by the mode of the exposure or `whole`."""
 WHOLE = "whole"
 NO_DRIFT = Drift()
+RATE = Numbers()
 ALPHA_SAFE = 0.05
 """The level at which every test here proves safety."""
 
@@ -49,8 +52,8 @@ class Look:
     """One replay's look at one guardrail.
 
     `row` is the replay's in the arms, `mode` is None where everyone is exposed, `due` says that the bake time is over,
-    so that a proof of safety promotes, and `minutes` is the time since the look before. `base_rate` is control's as
-    planned, None where the plan does not say.
+    so that a proof of safety promotes, and `minutes` is the time since the look before. `expected` is what the plan was
+    made for, None where it does not say.
     """
 
     row: int
@@ -60,7 +63,7 @@ class Look:
     burning_in: bool
     due: bool
     minutes: float = 1.0
-    base_rate: float | None = None
+    expected: Expected | None = None
 
 
 def judged(history: History, weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[int, Verdict]]:
@@ -91,9 +94,9 @@ def _rates(weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[i
         both = _counts(arms, look.row, 0), _counts(arms, look.row, 1)
         intervals.append(counts.Interval(test, evidence, *both, look.burning_in))
     updated = counts.update_all(intervals)
-    drifts = [_drift(look, one) for look, one in zip(looks, intervals, strict=True)]
+    drifts = [_drift(look, RATE, one.control, one.treatment) for look, one in zip(looks, intervals, strict=True)]
     found = [
-        # What a shared incident proves is that the arms fail alike.
+        # What a shared incident proves is that the arms do badly alike.
         replace(after, books=replace(after.books, safe=one.evidence.books.safe)) if before.incident else after
         for one, after, (before, _) in zip(intervals, updated, drifts, strict=True)
     ]
@@ -102,20 +105,23 @@ def _rates(weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[i
         yield look.row, said or drifting.weigh(counts.judge(one.test, after), now, compared=True)
 
 
-def _drift(look: Look, one: counts.Interval) -> tuple[Drift, Drift]:
-    """Whether there is a shared incident, before this interval and after it."""
-    if look.base_rate is None:
+def _drift(
+    look: Look, numbers: Numbers, control: Counts, treatment: Counts, values: Sums = NOTHING
+) -> tuple[Drift, Drift]:
+    """Whether there is a shared incident, before this interval and after it; `values` are control's."""
+    test = None if look.expected is None else _drift_test(look.rail, look.expected, numbers)
+    if test is None:
         return NO_DRIFT, NO_DRIFT
-    test, key = _drift_test(look.rail, look.base_rate), (look.rail.metric, f"{look.mode}: drift")
+    key = look.rail.metric, f"{look.mode}: drift"
     before = look.evidence.get(key, DriftEvidence())
-    after = drifting.update(test, before, look.minutes, one.control, one.treatment)
+    after = drifting.update(test, before, look.minutes, control, treatment, values)
     look.evidence[key] = after
     return _drifted(test, before), _drifted(test, after)
 
 
 def _drifted(test: DriftTest, evidence: DriftEvidence) -> Drift:
     """As `drifting.judge`, at once where nothing has drifted, as it is nearly always."""
-    quiet = max(evidence.below[0], evidence.above[0]) < test.level
+    quiet = max(*evidence.below, *evidence.above) < test.found_from
     return NO_DRIFT if quiet else drifting.judge(test, evidence)
 
 
@@ -128,32 +134,55 @@ def _latencies(history: History, weight: float, looks: Sequence[Look], arms: Arm
             evidence = latency.LatencyEvidence.start(test)
         both = [_histogram(history, arms, look.row, arm) for arm in (0, 1)]
         intervals.append(latency.Interval(test, evidence, both[0], both[1], look.burning_in))
-    found = latency.update_all(intervals)
-    for look, one, after, said in zip(looks, intervals, found, _unsaid(looks, found), strict=True):
+    numbers = _numbers_of(history)
+    drifts = [
+        _drift(look, numbers, *_served(one), latencies_of(one.control))
+        for look, one in zip(looks, intervals, strict=True)
+    ]
+    found = [
+        replace(after, books=replace(after.books, safe=one.evidence.books.safe)) if before.incident else after
+        for one, after, (before, _) in zip(intervals, latency.update_all(intervals), drifts, strict=True)
+    ]
+    for look, one, after, (_, now), said in zip(looks, intervals, found, drifts, _unsaid(looks, found), strict=True):
         look.evidence[_key(look)] = after
-        yield look.row, said or latency.judge(one.test, after)
+        yield look.row, said or drifting.weigh(latency.judge(one.test, after), now, compared=True)
+
+
+def _served(one: latency.Interval) -> tuple[Counts, Counts]:
+    return Counts(one.control.requests, 0), Counts(one.treatment.requests, 0)
 
 
 def _means(history: History, weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[int, Verdict]]:
     assert history.cap is not None, "the catalogue demands it of a mean"
+    numbers = _numbers_of(history)
     for look in looks:
         test = mean_test(look.rail, history.cap, weight)
         evidence = look.evidence.get(_key(look))
         if evidence is None or evidence.test != test.asked:
             evidence = means.MeanEvidence.start(test)
-        both = [
-            means.Sums(*(column[look.row, arm].item() for column in (arms.exposures, arms.totals, arms.squares)))
+        control, treatment = (
+            Sums(*(column[look.row, arm].item() for column in (arms.exposures, arms.totals, arms.squares)))
             for arm in (0, 1)
-        ]
-        after = means.update(test, evidence, both[0], both[1], burning_in=look.burning_in)
+        )
+        before, now = _drift(look, numbers, Counts(control.units, 0), Counts(treatment.units, 0), control)
+        after = means.update(test, evidence, control, treatment, burning_in=look.burning_in, unproven=before.incident)
         look.evidence[_key(look)] = after
-        yield look.row, means.judge(test, after)
+        yield look.row, drifting.weigh(means.judge(test, after), now, compared=True)
+
+
+def _numbers_of(history: History) -> Numbers:
+    """What the metric's numbers are, by its history."""
+    return Numbers(kind=history.kind, cap=history.cap, buckets=history.edges[:-1], sums=history.sums)
 
 
 @lru_cache(maxsize=256)
-def _drift_test(rail: Guardrail, base_rate: float) -> DriftTest:
-    planned = drifting.within(base_rate, BASE_RATE_RANGE)
-    return DriftTest(rail.direction, base_rate=planned, dispersion=rail.dispersion)
+def _drift_test(rail: Guardrail, expected: Expected, numbers: Numbers) -> DriftTest | None:
+    base_rate = expected.base_rate if numbers.kind is MetricKind.RATIO else None
+    planned = None if base_rate is None else drifting.within(base_rate, BASE_RATE_RANGE)
+    level = level_range(numbers, expected)
+    if planned is None and level is None:
+        return None
+    return DriftTest(rail.direction, base_rate=planned, level=level, dispersion=rail.dispersion)
 
 
 def _alone(weight: float, look: Look, treatment: Counts) -> Verdict | None:

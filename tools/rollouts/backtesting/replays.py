@@ -31,6 +31,7 @@ from tools.rollouts.backtesting.report import (
     Ending,
     Hurt,
     LeftOut,
+    MetricCatch,
     NothingToReplay,
     Replayed,
     Report,
@@ -245,7 +246,7 @@ class _Replays:
             self._act(one, self._together(verdicts))
 
     def _looks(self, metric: str, going: Sequence[_Replay]) -> Iterable[Look | None]:
-        base_rate = next((one.base_rate for one in self.plan.expected if one.metric == metric), None)
+        expected = next((one for one in self.plan.expected if one.metric == metric), None)
         for row, one in enumerate(going):
             stage = self._stage(one)
             rail = next((rail for rail in stage.guardrails if rail.metric == metric), None)
@@ -255,7 +256,7 @@ class _Replays:
             yield (
                 None
                 if rail is None
-                else Look(row, rail, mode, one.evidence, burning_in, due, self.grain / GRAIN, base_rate)
+                else Look(row, rail, mode, one.evidence, burning_in, due, self.grain / GRAIN, expected)
             )
 
     def _together(self, found: list[tuple[Guardrail, Verdict]]) -> list[tuple[Guardrail, Verdict]]:
@@ -327,7 +328,16 @@ def _told(plan: Plan, grain: timedelta, hurt: Hurt | None, replays: Sequence[_Re
         minutes=_minutes(took),
         by_stage=by_stage,
         curve=tuple(sum(one <= edge + 1e-9 for one in took) / len(replays) for edge in edges),
+        by_metric=tuple(
+            _caught(minutes, metric, [one for one in replays if one.hurt == metric])
+            for metric in (() if hurt is None else hurt.metrics)
+        ),
     )
+
+
+def _caught(grain: float, metric: str, replays: Sequence[_Replay]) -> MetricCatch:
+    took = [grain * sum(one.lengths) for one in replays if one.ending is Ending.ROLLED_BACK]
+    return MetricCatch(metric, len(replays), len(took), _minutes(took))
 
 
 def _minutes(values: Sequence[float]) -> Minutes | None:

@@ -102,11 +102,21 @@ class StageCatch:
 
 
 @dataclass(frozen=True)
+class MetricCatch:
+    """How many of the replays that hurt a metric were rolled back, and after how many minutes; None: none was."""
+
+    metric: str
+    replays: int
+    caught: int
+    minutes: Minutes | None
+
+
+@dataclass(frozen=True)
 class Replayed:
     """What became of the replays with one harm (None: without).
 
     `minutes` are those from the start to the rollback, and `curve` is the part that is rolled back by each tenth of the
-    longest of them.
+    longest of them. `by_metric` tells apart which of the metrics was hurt.
     """
 
     hurt: Hurt | None
@@ -117,6 +127,7 @@ class Replayed:
     minutes: Minutes | None
     by_stage: tuple[StageCatch, ...]
     curve: tuple[float, ...]
+    by_metric: tuple[MetricCatch, ...] = ()
 
     @property
     def at_most(self) -> float:

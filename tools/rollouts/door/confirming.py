@@ -6,7 +6,7 @@ from tools.errors import InvalidInput
 from tools.records.models import Confirmation
 from tools.rollouts import confirmations, lowering, store
 from tools.rollouts.confirmations import Action, ConfirmationView, Status
-from tools.rollouts.door import reading, waking
+from tools.rollouts.door import admission, reading, waking
 from tools.rollouts.door.context import Context
 from tools.rollouts.views import RolloutView
 
@@ -24,6 +24,7 @@ async def ask_to_confirm(
     run_id: str | None,
 ) -> ConfirmationView:
     """Leave the person a button; nothing happens until they press it."""
+    await admission.check_lowering(context, person)
     if action is Action.LOWER:
         if percent is None:
             raise InvalidInput("Say to which percentage it should be lowered.")
@@ -66,6 +67,7 @@ async def confirmation(context: Context, confirmation_id: str) -> ConfirmationVi
 
 async def confirm(context: Context, confirmation_id: str, *, actor: str) -> RolloutView | None:
     """Do what the person was asked about."""
+    await admission.check_lowering(context, actor)
 
     async def act(session: AsyncSession) -> str | None:
         found, at = await _confirmation(context, session, confirmation_id), context.clock.now()

@@ -15,6 +15,7 @@ from tools.records.database import Database
 from tools.records.models import Rollout
 from tools.rollouts import store
 from tools.rollouts.scope import Scope
+from tools.rollouts.watching import Look, SpecWatcher
 
 Wake = Callable[[str | None], Awaitable[None]]
 
@@ -27,7 +28,8 @@ async def no_wake(_rollout_id: str | None) -> None:
 class Context:
     """Where rollouts are, what binds them, who is in the groups that policy names, and whose rollouts are seen.
 
-    `wake` is awaited with a rollout's id (None: a flag without one) once an exposure is to be set.
+    `wake` is awaited with a rollout's id (None: a flag without one) once an exposure is to be set. Without `specs`
+    nobody looks whether specs change.
     """
 
     database: Database
@@ -38,6 +40,7 @@ class Context:
     kinds: Kinds
     scope: Scope
     wake: Wake
+    specs: SpecWatcher | None = None
 
     async def rollout(self, session: AsyncSession, rollout_id: str, *, lock: bool = True) -> Rollout:
         """The rollout, locked until the transaction ends: what the scope does not see does not exist.
@@ -50,6 +53,10 @@ class Context:
         """As `rollout`, with the plan in force."""
         rollout = await self.rollout(session, rollout_id, lock=lock)
         return rollout, await store.plan_of(session, rollout)
+
+    async def look_at_spec(self, rollout_id: str) -> Look:
+        """How the spec behind the plan in force stands at this moment. Raises RolloutNotFound."""
+        return Look() if self.specs is None else await self.specs.look(rollout_id)
 
     async def plan(self, rollout_id: str) -> tuple[Plan, str]:
         """The plan in force, and whose rollout it is. Raises RolloutNotFound."""

@@ -4,7 +4,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.plans import policy as policies
 from tools.rollouts import freezes, store
-from tools.rollouts.door import membership
+from tools.rollouts.door import admission, membership
 from tools.rollouts.door.context import Context
 from tools.rollouts.freezes import FreezeView, Wish
 
@@ -29,6 +29,7 @@ async def freeze(context: Context, wish: Wish, *, actor: str) -> FreezeView:
 
 async def unfreeze(context: Context, freeze_id: str, *, actor: str) -> FreezeView:
     """End a freeze now."""
+    await admission.check(context, actor)
     async with context.database.read() as session:
         environment = (await freezes.get(session, freeze_id, context.scope)).environment
     await check_may_freeze(context, environment, actor=actor)
@@ -41,7 +42,8 @@ async def unfreeze(context: Context, freeze_id: str, *, actor: str) -> FreezeVie
 
 
 async def check_may_freeze(context: Context, environment: str, *, actor: str) -> None:
-    """Raise as `freeze` and `unfreeze` would for that person now."""
+    """Raise as `freeze` would for that person now."""
+    await admission.check_lowering(context, actor)
     policy, workspace = context.policy.of(context.scope.home), context.scope.home
     names = policies.approvers_in(policy, environment)
     named = actor in names or policies.is_account(actor)

@@ -1,6 +1,6 @@
 """Who is in the groups that policy names, read at the moment when somebody asks or answers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import structlog
 
@@ -53,12 +53,17 @@ async def known(context: Context, plan: Plan, workspace: str) -> Members:
         return policies.NOT_READ
 
 
-async def of_all(context: Context, names: Iterable[str], workspace: str) -> Members:
-    """The members of the groups among the names that there are. Raises PeopleUnavailable."""
+async def of_all(context: Context, names: Sequence[str], workspace: str) -> Members:
+    """The members of the groups among the names that there are, and who of all can't approve, as far as that is known.
+
+    Raises PeopleUnavailable.
+    """
     found = dict[str, frozenset[str]]()
     for group in filter(policies.is_group, dict.fromkeys(names)):
         try:
             found[group] = await context.people.members(group, workspace=workspace)
         except UnknownGroup as error:
             logger.warning(GROUP_NOT_READ, reason=str(error))
+    asked = [one for one in policies.people_in(names, found) if policies.must_be_member(context.policy, one)]
+    found[policies.STRANGERS] = await context.people.strangers(asked, workspace=workspace)
     return found

@@ -6,13 +6,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.rollouts import acceptances, store
 from tools.rollouts.acceptances import Acceptable, AcceptanceView
-from tools.rollouts.door import membership, waking
+from tools.rollouts.door import admission, membership, waking
 from tools.rollouts.door.context import Context
 from tools.rollouts.views import RolloutView
 
 
 async def acceptable(context: Context, rollout_id: str, *, actor: str) -> Acceptable:
     """What that person could accept of the newest check now."""
+    await admission.check(context, actor)
     plan, workspace = await context.plan(rollout_id)
     members = await membership.about(context, plan, workspace, actor)
     async with context.database.read() as session:
@@ -26,6 +27,7 @@ async def accept(
     context: Context, rollout_id: str, metric: str, *, until: datetime, reason: str, actor: str
 ) -> RolloutView:
     """Override what the gate finds of a metric until a moment."""
+    await admission.check(context, actor)
     members = await membership.about(context, *await context.plan(rollout_id), actor)
 
     async def act(session: AsyncSession) -> None:
@@ -50,6 +52,7 @@ async def withdraw_acceptance(
     context: Context, acceptance_id: str, *, actor: str
 ) -> tuple[AcceptanceView, RolloutView]:
     """Have it count again."""
+    await admission.check_lowering(context, actor)
 
     async def act(session: AsyncSession) -> tuple[AcceptanceView, str]:
         row = await acceptances.get(session, acceptance_id)

@@ -10,10 +10,11 @@ from tools.flags.base import FlagRef, check_settable
 from tools.plans.model import Plan
 from tools.plans.validation import check_plan
 from tools.records.models import Conversation, Rollout
-from tools.rollouts import changes, freezes, lowering, raising, revisions, store
-from tools.rollouts.door import membership, reading, waking
+from tools.rollouts import changes, freezes, lowering, raising, revisions, staleness, store
+from tools.rollouts.door import admission, membership, reading, waking
 from tools.rollouts.door.context import Context
 from tools.rollouts.phases import Phase, words
+from tools.rollouts.staleness import SpecChanged
 from tools.rollouts.views import RolloutView, view
 from tools.specs.base import Spec
 
@@ -31,6 +32,7 @@ async def propose(
 ) -> RolloutView:
     """Put a plan before people."""
     context.scope.check_begins(place.workspace)
+    await admission.check(context, requester)
     await reading.check_free(context, plan.flag, plan.environment)
     _check_plan(context, plan)
     flag = await context.flags.read(FlagRef(plan.flag, plan.environment))
@@ -46,6 +48,7 @@ async def propose(
         await raising.ask_to_start(
             session, rollout, plan, context.policy.of(rollout.workspace), served=served, at=at, members=members
         )
+        await _mind_freezes(context, session, rollout, plan, at)
         return await view(session, rollout)
 
     return await store.transact(context.database, act)
@@ -55,6 +58,7 @@ async def revise(
     context: Context, rollout_id: str, plan: Plan, *, actor: str, reason: str, spec: Spec | None, expected: int | None
 ) -> RolloutView:
     """Put another version of its plan in force."""
+    await admission.check(context, actor)
     _check_plan(context, plan)
     served = await reading.served(context, rollout_id)
     members = await membership.known(context, plan, (await context.plan(rollout_id))[1])
@@ -70,18 +74,23 @@ async def revise(
             await raising.ask_to_start(
                 session, rollout, plan, context.policy.of(rollout.workspace), served=served, at=at, members=members
             )
+            await _mind_freezes(context, session, rollout, plan, at)
 
     return await waking.changed(context, rollout_id, act)
 
 
 async def start(context: Context, rollout_id: str, *, actor: str) -> RolloutView:
     """Begin a proposed rollout, or ask for the approval that policy wants first."""
+    await admission.check(context, actor)
     known_good = await reading.served(context, rollout_id)
     members = await membership.known(context, *await context.plan(rollout_id))
+    await context.look_at_spec(rollout_id)
 
     async def act(session: AsyncSession) -> None:
         rollout, plan = await context.load(session, rollout_id)
         at = context.clock.now()
+        if Phase(rollout.phase) is Phase.PROPOSED:
+            await staleness.check_start(session, rollout, plan)
         await freezes.check(session, context.policy, rollout, plan, at)
         if Phase(rollout.phase) is Phase.PROPOSED and await raising.ask_to_start(
             session, rollout, plan, context.policy.of(rollout.workspace), served=known_good, at=at, members=members
@@ -92,8 +101,29 @@ async def start(context: Context, rollout_id: str, *, actor: str) -> RolloutView
     return await waking.changed(context, rollout_id, act)
 
 
+async def keep_plan(context: Context, rollout_id: str, *, actor: str) -> RolloutView:
+    """The plan stands though its spec is not what it was; a start is asked about anew, by what policy says."""
+    await admission.check(context, actor)
+    served = await reading.served(context, rollout_id)
+    members = await membership.known(context, *await context.plan(rollout_id))
+    if (await context.look_at_spec(rollout_id)).news:
+        raise SpecChanged("The spec changed at this very moment: look at the card, and decide again.")
+
+    async def act(session: AsyncSession) -> None:
+        rollout, plan = await context.load(session, rollout_id)
+        at = context.clock.now()
+        await staleness.accept(session, rollout, plan, actor=actor, at=at)
+        if Phase(rollout.phase) is Phase.PROPOSED:
+            await raising.ask_to_start(
+                session, rollout, plan, context.policy.of(rollout.workspace), served=served, at=at, members=members
+            )
+
+    return await waking.changed(context, rollout_id, act)
+
+
 async def cancel(context: Context, rollout_id: str, *, actor: str, reason: str) -> RolloutView:
     """Drop a plan that has not started."""
+    await admission.check_lowering(context, actor)
 
     async def act(session: AsyncSession) -> None:
         rollout = await context.rollout(session, rollout_id)
@@ -113,6 +143,13 @@ def _check_plan(context: Context, plan: Plan) -> None:
         delay=able.read_back_delay,
         kinds=context.kinds,
     )
+
+
+async def _mind_freezes(context: Context, session: AsyncSession, rollout: Rollout, plan: Plan, at: datetime) -> None:
+    """Have the plan looked at when a freeze keeps it from starting, so that its card says so."""
+    begins = await freezes.begins_next(session, context.policy, rollout, plan, at)
+    if begins is not None:
+        rollout.due_at = min(begins, rollout.due_at or begins)
 
 
 async def _draft(

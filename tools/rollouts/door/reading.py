@@ -3,6 +3,7 @@
 from sqlalchemy import select
 
 from tools.flags.base import FlagRef
+from tools.flags.urgency import urgently
 from tools.plans.model import Exposure
 from tools.records.models import Rollout
 from tools.rollouts import glance as glances
@@ -75,7 +76,9 @@ async def check_flag(context: Context, flag: str, environment: str) -> None:
     async with context.database.read() as session:
         found = await store.find_free(session, flag, environment, scope=context.scope)
     if found is None or Phase(found.phase) not in LIVE | {Phase.ROLLING_BACK}:
-        await context.flags.read(FlagRef(flag, environment))
+        # Who asks is about to take the flag to 0 %.
+        with urgently():
+            await context.flags.read(FlagRef(flag, environment))
 
 
 async def served(context: Context, rollout_id: str) -> Exposure | None:

@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tools.plans import policy as policies
 from tools.plans.model import Plan
 from tools.records.models import Approval, Rollout
-from tools.rollouts import approvals, changes, lowering, raising, store
+from tools.rollouts import approvals, changes, lowering, raising, staleness, store
 from tools.rollouts.approvals import Electors, Purpose, Status, Vote
-from tools.rollouts.door import membership, reading, waking
+from tools.rollouts.door import admission, hands, membership, reading, waking
 from tools.rollouts.door.context import Context
 from tools.rollouts.events import Happening, Tell, happened
 from tools.rollouts.views import QuestionView, RolloutView, question_view
@@ -17,15 +17,24 @@ from tools.rollouts.views import QuestionView, RolloutView, question_view
 
 async def approve(context: Context, approval_id: str, *, actor: str) -> RolloutView:
     """Count an approval, and go ahead if it was the last one needed."""
+    await admission.check(context, actor)
     rollout_id = await _check_pending(context, approval_id)
     known_good = await reading.served(context, rollout_id)
+    served = await hands.look(context, rollout_id)
+    await context.look_at_spec(rollout_id)
+    # What changed meanwhile has closed the question.
+    await _check_pending(context, approval_id)
     members = await membership.about(context, *await context.plan(rollout_id), actor)
 
     async def act(session: AsyncSession) -> bool:
         approval, rollout, plan = await _load(context, session, approval_id)
         at = context.clock.now()
         approvals.check_open(approval, rollout, plan, at=at)
+        if approval.purpose == Purpose.START:
+            await staleness.check_start(session, rollout, plan)
         if known_good is not None and await approvals.void_if_moved(session, rollout, approval, known_good, at=at):
+            return False
+        if await hands.respected(session, rollout, served, at=at):
             return False
         await raising.check_sight(session, rollout, plan, at=at)
         await raising.vote(
@@ -42,13 +51,14 @@ async def approve(context: Context, approval_id: str, *, actor: str) -> RolloutV
         return True
 
     if not await store.transact(context.database, act):
-        # Withdrawn by this very vote: whoever voted is told why.
+        # Withdrawn as this vote came: whoever voted is told why.
         await _check_pending(context, approval_id)
     return await waking.woken(context, rollout_id)
 
 
 async def reject(context: Context, approval_id: str, *, actor: str, reason: str) -> RolloutView:
     """One rejection decides: a start is cancelled, a promotion pauses the rollout."""
+    await admission.check_lowering(context, actor)
     members = await membership.about(context, *await context.plan(await _check_pending(context, approval_id)), actor)
 
     async def act(session: AsyncSession) -> str:
@@ -90,6 +100,7 @@ async def reject(context: Context, approval_id: str, *, actor: str, reason: str)
 
 async def check_may_answer(context: Context, approval_id: str, *, actor: str) -> None:
     """Raise as `reject` would for that person now."""
+    await admission.check_lowering(context, actor)
     members = await membership.about(context, *await context.plan(await _check_pending(context, approval_id)), actor)
     async with context.database.read() as session:
         approval, rollout, plan = await _read(context, session, approval_id)
@@ -104,6 +115,7 @@ async def electors(context: Context, approval_id: str) -> Electors:
         approval, rollout, plan = await _read(context, session, approval_id)
         barred = {*await approvals.barred(session, approval, rollout), plan.spec_author}
         voted = {vote.person for vote in await approvals.votes(session, approval)}
+        yes = len((await approvals.count(session, approval)).by)
     rule = policies.rule_of(context.policy.of(rollout.workspace), plan)
     names = (*rule.approvers, *(rule.backup if approval.escalated_at is not None else ()))
     members = await membership.of_all(context, names, rollout.workspace)
@@ -114,6 +126,8 @@ async def electors(context: Context, approval_id: str) -> Electors:
         approvers=tuple(first),
         backup=tuple(backup),
         escalated=approval.escalated_at is not None,
+        missing=approval.needed - yes,
+        strangers=bool(policies.strangers_in(names, members)),
     )
 
 

@@ -236,6 +236,7 @@ def upgrade() -> None:
         sa.Column("source", sa.String(length=1000), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("operations", sa.JSON(), nullable=False),
         sa.Column("read_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_spec_snapshots")),
         sa.UniqueConstraint("source", "sha256", name=op.f("uq_spec_snapshots_source")),
@@ -563,6 +564,28 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_plans_rollout_id"), ["rollout_id"], unique=False)
 
     op.create_table(
+        "spec_watches",
+        sa.Column("rollout_id", sa.String(), nullable=False),
+        sa.Column("source", sa.String(length=1000), nullable=False),
+        sa.Column("found_sha256", sa.String(length=64), nullable=True),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.Column("since", UtcDateTime(), nullable=True),
+        sa.Column("read_at", UtcDateTime(), nullable=True),
+        sa.Column("unread_since", UtcDateTime(), nullable=True),
+        sa.Column("unread_why", sa.Text(), nullable=True),
+        sa.Column("told", sa.String(length=100), nullable=True),
+        sa.Column("stands_despite", sa.String(length=100), nullable=True),
+        sa.Column("stands_for", sa.String(length=64), nullable=True),
+        sa.Column("stands_by", sa.String(), nullable=True),
+        sa.Column("stands_at", UtcDateTime(), nullable=True),
+        sa.Column("due_at", UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(["rollout_id"], ["rollouts.id"], name=op.f("fk_spec_watches_rollout_id_rollouts")),
+        sa.PrimaryKeyConstraint("rollout_id", name=op.f("pk_spec_watches")),
+    )
+    with op.batch_alter_table("spec_watches", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_spec_watches_due_at"), ["due_at"], unique=False)
+
+    op.create_table(
         "tool_calls",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("run_id", sa.String(), nullable=False),
@@ -677,6 +700,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_agent_runs_conversation_id"))
 
     op.drop_table("agent_runs")
+    with op.batch_alter_table("spec_watches", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_spec_watches_due_at"))
+
+    op.drop_table("spec_watches")
     with op.batch_alter_table("spec_snapshots", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_spec_snapshots_flag"))
 

@@ -1,0 +1,575 @@
+"""Servers that hold specs, as their vendors document them: what a request lacks, or has too much of, is refused.
+
+`went_wrong` answers in place of the next requests; `asked` has what was asked, `requests` the requests themselves.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import httpx
+
+TOKEN = "planted-token-of-a-source"
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+class Body(httpx.AsyncByteStream):
+    """An answer's bytes as they come over a network, in pieces."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._content), 1000):
+            yield self._content[start : start + 1000]
+
+
+def sent(response: httpx.Response) -> httpx.Response:
+    """The same answer, not yet read."""
+    return httpx.Response(response.status_code, headers=response.headers, stream=Body(response.content))
+
+
+class Refused(Exception):
+    """An answer that is no success."""
+
+    def __init__(self, status: int, body: object) -> None:
+        super().__init__(str(status))
+        self.response = httpx.Response(status, json=body)
+
+
+@dataclass
+class FakeServer(httpx.AsyncBaseTransport, ABC):
+    """A transport that is the server at `host`."""
+
+    host: str = "specs.example.com"
+    requests: list[httpx.Request] = field(default_factory=list)
+    went_wrong: list[Answer] = field(default_factory=list)
+
+    @property
+    def asked(self) -> list[str]:
+        """What was asked, as path and query."""
+        return [request.url.raw_path.decode() for request in self.requests]
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        await request.aread()
+        if self.went_wrong:
+            return sent(self.went_wrong.pop(0)(request))
+        try:
+            assert request.url.host == self.host, f"asked {request.url.host} instead of {self.host}"
+            assert request.headers["User-Agent"], "who asks must say so"
+            return sent(self.answer(request))
+        except Refused as refused:
+            return sent(refused.response)
+
+    @abstractmethod
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        """What the vendor answers; raises Refused."""
+
+
+def query_of(request: httpx.Request, *, known: Iterable[str], needed: Iterable[str] = ()) -> dict[str, str]:
+    """The query's parameters, each once. Refuses what the vendor does not document."""
+    found = parse_qs(request.url.query.decode(), keep_blank_values=True, strict_parsing=bool(request.url.query))
+    unknown = set(found) - set(known)
+    missing = set(needed) - set(found)
+    if unknown or missing or any(len(values) > 1 for values in found.values()):
+        raise Refused(400, {"message": f"unknown {unknown}, missing {missing}"})
+    return {name: values[0] for name, values in found.items()}
+
+
+def tagged(request: httpx.Request, body: object, **headers: str) -> httpx.Response:
+    """An answer with an ETag; 304 without a body for whoever has it."""
+    content = json.dumps(body).encode()
+    tag = f'W/"{hashlib.sha256(content).hexdigest()}"'
+    if request.headers.get("If-None-Match") == tag:
+        return httpx.Response(304, headers={"ETag": tag, **headers})
+    return httpx.Response(
+        200, content=content, headers={"ETag": tag, "Content-Type": "application/json; charset=utf-8", **headers}
+    )
+
+
+def blob_of(text: str) -> str:
+    """The hash by which git knows a content."""
+    content = text.encode()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def packed(text: str) -> str:
+    """Base64 in lines, as GitHub gives it."""
+    return base64.encodebytes(text.encode()).decode()
+
+
+@dataclass
+class FakeGitHub(FakeServer):
+    """A repository's trees, blobs, contents, issues and pulls. docs.github.com/rest, API version 2022-11-28."""
+
+    host: str = "api.github.com"
+    repository: str = "acme/shop"
+    ref: str = "HEAD"
+    files: dict[str, str] = field(default_factory=dict)
+    issues: dict[int, dict[str, Any]] = field(default_factory=dict)
+    truncated: bool = False
+    links: set[str] = field(default_factory=set)
+    remaining: int = 5000
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            raise Refused(401, {"message": "Bad credentials", "documentation_url": "https://docs.github.com/rest"})
+        if request.headers.get("X-GitHub-Api-Version") != "2022-11-28" or request.method != "GET":
+            raise Refused(400, {"message": "Unsupported"})
+        path = request.url.raw_path.decode().split("?")[0]
+        rest = path.removeprefix(f"/repos/{self.repository}")
+        kind = "vnd.github.object+json" if rest.startswith("/contents/") else "vnd.github+json"
+        assert f"application/{kind}" in request.headers["Accept"]
+        if rest == path:
+            raise Refused(404, {"message": "Not Found"})
+        answer = tagged(request, self._body(request, rest))
+        if answer.status_code != 304:
+            # What has not changed does not count.
+            self.remaining -= 1
+        answer.headers["x-ratelimit-remaining"] = str(self.remaining)
+        answer.headers["x-ratelimit-reset"] = "1893456000"
+        return answer
+
+    def _body(self, request: httpx.Request, rest: str) -> object:
+        missing = Refused(404, {"message": "Not Found", "status": "404"})
+        match rest.strip("/").split("/"):
+            case [""]:
+                query_of(request, known=())
+                return {"id": 1, "full_name": self.repository, "private": True}
+            case ["git", "trees", ref]:
+                query_of(request, known=("recursive",), needed=("recursive",))
+                if unquote(ref) != self.ref:
+                    raise missing
+                return {"sha": "c" * 40, "truncated": self.truncated, "tree": [*map(self._entry, self.files)]}
+            case ["git", "blobs", sha]:
+                for text in self.files.values():
+                    if blob_of(text) == sha:
+                        return {"sha": sha, "encoding": "base64", "content": packed(text), "size": len(text)}
+                raise missing
+            case ["contents", *path]:
+                ref = query_of(request, known=("ref",))["ref"]
+                name = unquote("/".join(path))
+                inside = [file for file in self.files if file.startswith(f"{name}/")]
+                if ref == self.ref and inside:
+                    return {"type": "dir", "path": name, "entries": [{"type": "file", "path": one} for one in inside]}
+                if ref != self.ref or name not in self.files:
+                    raise missing
+                text = self.files[name]
+                if len(text) > 2**20:
+                    return {"type": "file", "encoding": "none", "content": "", "path": name, "sha": blob_of(text)}
+                return {
+                    "type": "file",
+                    "encoding": "base64",
+                    "content": packed(text),
+                    "path": name,
+                    "sha": blob_of(text),
+                }
+            case ["issues"]:
+                query = query_of(request, known=("labels", "state", "per_page", "page"), needed=("labels",))
+                size, page = int(query["per_page"]), int(query["page"])
+                wanted = [one for one in self.issues.values() if query["labels"] in one["labels"]]
+                return wanted[size * (page - 1) : size * page]
+            case [("issues" | "pulls") as kind, number]:
+                found = self.issues.get(int(number))
+                if found is None or (kind == "pulls") is not ("pull_request" in found):
+                    raise missing
+                return found
+        raise missing
+
+    def _entry(self, path: str) -> dict[str, object]:
+        mode = "120000" if path in self.links else "100644"
+        return {"path": path, "mode": mode, "type": "blob", "sha": blob_of(self.files[path]), "size": 1, "url": "…"}
+
+    def open_issue(self, number: int, title: str, body: str | None, *labels: str, pull: bool = False) -> None:
+        """Open an issue, or a pull request."""
+        kind = "pull" if pull else "issues"
+        found: dict[str, Any] = {
+            "number": number,
+            "title": title,
+            "body": body,
+            "labels": list(labels),
+            "state": "open",
+        }
+        found["html_url"] = f"https://github.com/{self.repository}/{kind}/{number}"
+        self.issues[number] = found | ({"pull_request": {"url": "…"}} if pull else {})
+
+
+@dataclass
+class FakeGitLab(FakeServer):
+    """A project's tree, blobs, files, issues and merge requests. docs.gitlab.com/api, v4; three entries a page."""
+
+    host: str = "gitlab.example.com"
+    project: str = "acme/group/shop"
+    ref: str = "HEAD"
+    files: dict[str, str] = field(default_factory=dict)
+    items: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"issues": [], "merge_requests": []})
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        if request.headers.get("PRIVATE-TOKEN") != TOKEN or "Authorization" in request.headers:
+            raise Refused(401, {"message": "401 Unauthorized"})
+        path = request.url.raw_path.decode().split("?")[0]
+        prefix = f"/api/v4/projects/{self.project.replace('/', '%2F')}"
+        if not path.startswith(prefix) or request.method != "GET":
+            raise Refused(404, {"message": "404 Project Not Found"})
+        missing = Refused(404, {"message": "404 Not Found"})
+        match path.removeprefix(prefix).strip("/").split("/"):
+            case [""]:
+                return tagged(request, {"id": 7, "path_with_namespace": self.project})
+            case ["repository", "tree"]:
+                return self._tree(request)
+            case ["repository", "blobs", sha]:
+                for text in self.files.values():
+                    if blob_of(text) == sha:
+                        content = base64.b64encode(text.encode()).decode()
+                        return tagged(request, {"size": 1, "encoding": "base64", "content": content, "sha": sha})
+                raise missing
+            case ["repository", "files", name]:
+                ref, name = query_of(request, known=("ref",), needed=("ref",))["ref"], unquote(name)
+                if ref != self.ref or name not in self.files:
+                    raise missing
+                content = base64.b64encode(self.files[name].encode()).decode()
+                return tagged(request, {"file_path": name, "encoding": "base64", "content": content, "ref": ref})
+            case [("issues" | "merge_requests") as kind]:
+                query = query_of(request, known=("labels", "state", "per_page", "page"), needed=("state",))
+                assert query["state"] == "opened"
+                return tagged(request, [one for one in self.items[kind] if query["labels"] in one["labels"]])
+            case [("issues" | "merge_requests") as kind, iid]:
+                for one in self.items[kind]:
+                    if one["iid"] == int(iid):
+                        return tagged(request, one)
+        raise missing
+
+    def _tree(self, request: httpx.Request) -> httpx.Response:
+        query = query_of(request, known=("path", "ref", "recursive", "per_page", "page", "pagination", "page_token"))
+        below = query.get("path", "")
+        names = [name for name in self.files if not below or name.startswith(f"{below}/")]
+        # Files may be asked for at HEAD; of trees only branches and tags are documented.
+        ref = query.get("ref", self.ref)
+        if ref != self.ref or query.get("ref") == "HEAD" or (below and not names and self.files):
+            raise Refused(404, {"message": "404 Tree Not Found"})
+        page, size = int(query["page"]), min(int(query["per_page"]), 3)
+        more = str(page + 1) if len(names) > page * size else ""
+        entries = [
+            {
+                "id": blob_of(self.files[name]),
+                "name": name.split("/")[-1],
+                "type": "blob",
+                "path": name,
+                "mode": "100644",
+            }
+            for name in names[(page - 1) * size : page * size]
+        ]
+        return tagged(request, entries, **{"x-next-page": more, "x-page": str(page)})
+
+
+@dataclass
+class FakePages(FakeServer):
+    """A web server. `pages` has, by path, a media type and a text."""
+
+    pages: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        found = self.pages.get(request.url.path)
+        if found is None:
+            return httpx.Response(404, html="<h1>Not found</h1>")
+        media_type, text = found
+        return httpx.Response(200, content=text.encode(), headers={"Content-Type": media_type})
+
+
+def as_html(markdown: str) -> str:
+    """A spec as people write it into a page: its front matter as a block of code, then headings and paragraphs."""
+    front, body = split(markdown)
+    code = f'<div class="code panel"><pre class="code-yaml">{html.escape(front)}</pre></div>' if front else ""
+    return code + "\n".join(
+        f"<h1>{html.escape(line[2:])}</h1>" if line.startswith("# ") else f"<p>{html.escape(line)}</p>"
+        for line in body.splitlines()
+        if line.strip()
+    )
+
+
+def split(markdown: str) -> tuple[str, str]:
+    """The front matter and the rest."""
+    found = re.match(r"---\n(.*?)---\n(.*)", markdown, re.DOTALL)
+    return (found[1], found[2]) if found else ("", markdown)
+
+
+@dataclass
+class FakeJira(FakeServer):
+    """Issues and their search: Cloud's REST v3, or Data Center's v2. Two issues a page. developer.atlassian.com."""
+
+    host: str = "acme.atlassian.net"
+    data_center: bool = False
+    jql: str = 'labels = "spec"'
+    issues: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    last_token: str | None = None
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        pair = base64.b64encode(f"bot@example.com:{TOKEN}".encode()).decode()
+        expected = f"Bearer {TOKEN}" if self.data_center else f"Basic {pair}"
+        if request.headers.get("Authorization") != expected:
+            raise Refused(401, {"errorMessages": ["Client must be authenticated to access this resource."]})
+        api = f"/rest/api/{2 if self.data_center else 3}"
+        match request.url.path.removeprefix(api).strip("/").split("/"):
+            case ["myself"]:
+                return httpx.Response(200, json={"active": True, "displayName": "Bot"})
+            case ["search"] if self.data_center:
+                return self._search(request)
+            case ["search", "jql"] if not self.data_center:
+                return self._search(request)
+            case ["issue", key] if key in self.issues:
+                query = query_of(request, known=("fields", "expand", "properties"))
+                return httpx.Response(200, json=self._issue(key, query))
+        raise Refused(404, {"errorMessages": ["Issue does not exist or you do not have permission to see it."]})
+
+    def _search(self, request: httpx.Request) -> httpx.Response:
+        where = "startAt" if self.data_center else "nextPageToken"
+        query = query_of(request, known=("jql", "fields", "expand", "maxResults", where), needed=("jql", "fields"))
+        if query["jql"] != self.jql:
+            raise Refused(400, {"errorMessages": ["Error in the JQL Query."]})
+        keys, size = list(self.issues), min(int(query["maxResults"]), 2)
+        start = int(query.get(where, "0"))
+        found: dict[str, Any] = {"issues": [self._issue(key, query) for key in keys[start : start + size]]}
+        if self.data_center:
+            found |= {"startAt": start, "maxResults": size, "total": len(keys)}
+        else:
+            more = start + size < len(keys)
+            found |= {"isLast": not more, "nextPageToken": str(start + size) if more else self.last_token}
+        return httpx.Response(200, json=found)
+
+    def _issue(self, key: str, query: dict[str, str]) -> dict[str, Any]:
+        summary, description = self.issues[key]
+        found: dict[str, Any] = {"id": "1", "key": key, "self": "…", "fields": {}}
+        if "summary" in query.get("fields", "").split(","):
+            found["fields"]["summary"] = summary
+        if query.get("expand") == "renderedFields":
+            found["renderedFields"] = {"summary": None, "description": description}
+        return found
+
+
+@dataclass
+class FakeConfluence(FakeServer):
+    """Pages in the storage format: Cloud's REST v2, or Data Center's. Two pages at a time. developer.atlassian.com."""
+
+    host: str = "acme.atlassian.net"
+    data_center: bool = False
+    space: str = "ENG"
+    pages: dict[str, tuple[str, str]] = field(default_factory=dict)
+    trashed: set[str] = field(default_factory=set)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        pair = base64.b64encode(f"bot@example.com:{TOKEN}".encode()).decode()
+        expected = f"Bearer {TOKEN}" if self.data_center else f"Basic {pair}"
+        if request.headers.get("Authorization") != expected:
+            raise Refused(401, {"errors": [{"status": 401, "code": "UNAUTHORIZED"}]})
+        return self._data_center(request) if self.data_center else self._cloud(request)
+
+    def _cloud(self, request: httpx.Request) -> httpx.Response:
+        match request.url.path.split("/"):
+            case ["", "wiki", "api", "v2", "spaces"]:
+                keys = query_of(request, known=("keys", "limit"))["keys"]
+                return httpx.Response(200, json={"results": [{"id": "65", "key": keys}] if keys == self.space else []})
+            case ["", "wiki", "api", "v2", "spaces", "65", "pages"]:
+                query = query_of(request, known=("body-format", "status", "limit", "cursor"), needed=("body-format",))
+                start, size = int(query.get("cursor", "0")), min(int(query["limit"]), 2)
+                names = list(self.pages)
+                shown = [self._page(name) for name in names[start : start + size]]
+                found: dict[str, Any] = {"results": shown, "_links": {}}
+                if start + size < len(names):
+                    following = f"body-format=storage&status=current&limit={size}&cursor={start + size}"
+                    found["_links"]["next"] = f"/wiki/api/v2/spaces/65/pages?{following}"
+                return httpx.Response(200, json=found)
+            case ["", "wiki", "api", "v2", "pages", name] if name in self.pages:
+                assert query_of(request, known=("body-format",))["body-format"] == "storage"
+                return httpx.Response(200, json=self._page(name))
+        raise Refused(404, {"errors": [{"status": 404, "code": "NOT_FOUND"}]})
+
+    def _data_center(self, request: httpx.Request) -> httpx.Response:
+        match request.url.path.split("/"):
+            case ["", "rest", "api", "content"]:
+                query = query_of(request, known=("spaceKey", "type", "expand", "limit", "start"), needed=("spaceKey",))
+                start, size = int(query.get("start", "0")), min(int(query["limit"]), 2)
+                names = list(self.pages) if query["spaceKey"] == self.space else []
+                shown = [self._page(name) for name in names[start : start + size]]
+                found: dict[str, Any] = {"results": shown, "_links": {}}
+                if start + size < len(names):
+                    rest = f"spaceKey={self.space}&type=page&expand=body.storage&limit={size}&start={start + size}"
+                    found["_links"]["next"] = f"/rest/api/content?{rest}"
+                return httpx.Response(200, json=found)
+            case ["", "rest", "api", "content", name] if name in self.pages:
+                query_of(request, known=("expand",), needed=("expand",))
+                return httpx.Response(200, json=self._page(name))
+        raise Refused(404, {"statusCode": 404, "message": "No content found with id"})
+
+    def _page(self, name: str) -> dict[str, Any]:
+        title, value = self.pages[name]
+        return {
+            "id": name,
+            "status": "trashed" if name in self.trashed else "current",
+            "title": title,
+            "body": {"storage": {"value": value, "representation": "storage"}},
+            "_links": {"webui": f"/spaces/{self.space}/pages/{name}/{title.replace(' ', '+')}"},
+        }
+
+
+def as_storage(markdown: str) -> str:
+    """A spec as Confluence stores what people write."""
+    front, body = split(markdown)
+    macro = (
+        '<ac:structured-macro ac:name="code" ac:schema-version="1" ac:macro-id="1">'
+        '<ac:parameter ac:name="language">yaml</ac:parameter>'
+        f"<ac:plain-text-body><![CDATA[{front}]]></ac:plain-text-body></ac:structured-macro>"
+    )
+    return (macro if front else "") + as_html(body)
+
+
+@dataclass
+class FakeNotion(FakeServer):
+    """A data source's pages and their blocks, two at a time. developers.notion.com/reference, version 2025-09-03."""
+
+    host: str = "api.notion.com"
+    source: str = "0123456789abcdef0123456789abcdef"
+    pages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    blocks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=lambda: {"Name": "title", "Flag": "rich_text"})
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            raise Refused(
+                401, {"object": "error", "status": 401, "code": "unauthorized", "message": "API token is invalid."}
+            )
+        if request.headers.get("Notion-Version") != "2025-09-03":
+            raise Refused(400, {"object": "error", "status": 400, "code": "missing_version"})
+        match request.method, request.url.path.split("/"):
+            case "POST", ["", "v1", "data_sources", self.source, "query"]:
+                return self._query(json.loads(request.content))
+            case "GET", ["", "v1", "data_sources", self.source]:
+                properties = {name: {"id": "x", "name": name, "type": kind} for name, kind in self.properties.items()}
+                return httpx.Response(200, json={"object": "data_source", "id": self.source, "properties": properties})
+            case "GET", ["", "v1", "pages", page] if page in self.pages:
+                return httpx.Response(200, json=self.pages[page])
+            case "GET", ["", "v1", "blocks", block, "children"] if block.replace("-", "") in self.blocks:
+                query = query_of(request, known=("page_size", "start_cursor"))
+                return self._paged(self.blocks[block.replace("-", "")], query)
+        raise Refused(
+            404, {"object": "error", "status": 404, "code": "object_not_found", "message": "Could not find it."}
+        )
+
+    def _query(self, body: dict[str, Any]) -> httpx.Response:
+        if set(body) - {"page_size", "start_cursor", "filter", "sorts"}:
+            raise Refused(400, {"object": "error", "status": 400, "code": "validation_error"})
+        found = list(self.pages.values())
+        if wanted := body.get("filter"):
+            # A filter names its property's type; another is refused.
+            kind = self.properties.get(wanted["property"], "")
+            if set(wanted) != {"property", kind}:
+                raise Refused(400, {"object": "error", "status": 400, "code": "validation_error"})
+            flag = wanted[kind]["equals"]
+            found = [page for page in found if _flag_of(page, wanted["property"]) == flag]
+        return self._paged(
+            found, {"page_size": "2", **({"start_cursor": body["start_cursor"]} if "start_cursor" in body else {})}
+        )
+
+    @staticmethod
+    def _paged(found: list[dict[str, Any]], query: dict[str, str]) -> httpx.Response:
+        start, size = int(query.get("start_cursor", "0")), min(int(query["page_size"]), 2)
+        more = start + size < len(found)
+        cursor = str(start + size) if more else None
+        shown = found[start : start + size]
+        return httpx.Response(200, json={"object": "list", "results": shown, "has_more": more, "next_cursor": cursor})
+
+    def put(self, page: str, flag: str, title: str, blocks: list[dict[str, Any]], *, in_trash: bool = False) -> None:
+        """Add a page, or replace it."""
+        self.pages[page] = {
+            "object": "page",
+            "id": page,
+            "url": f"https://www.notion.so/{title.replace(' ', '-')}-{page}",
+            "in_trash": in_trash,
+            "properties": {
+                "Name": {"id": "title", "type": "title", "title": [{"plain_text": title}]},
+                "Flag": {"id": "f", "type": "rich_text", "rich_text": [{"plain_text": flag}] if flag else []},
+            },
+        }
+        self.blocks[page] = blocks
+
+
+def _flag_of(page: dict[str, Any], name: str) -> str:
+    given = page["properties"][name]
+    return "".join(one["plain_text"] for one in given[given["type"]])
+
+
+def block(kind: str, text: str = "", **more: Any) -> dict[str, Any]:
+    """A block of Notion's."""
+    return {
+        "object": "block",
+        "id": more.pop("id", "b" * 32),
+        "type": kind,
+        "has_children": more.pop("has_children", False),
+        kind: {"rich_text": [{"type": "text", "plain_text": text}], **more},
+    }
+
+
+def as_blocks(markdown: str) -> list[dict[str, Any]]:
+    """A spec as people write it in Notion."""
+    front, body = split(markdown)
+    code = [block("code", front.rstrip("\n"), language="yaml")] if front else []
+    return code + [
+        block("heading_1", line[2:]) if line.startswith("# ") else block("paragraph", line)
+        for line in body.splitlines()
+        if line.strip()
+    ]
+
+
+@dataclass
+class FakeGoogle(FakeServer):
+    """Drive's files and their export as text, two files a page. developers.google.com/drive, v3."""
+
+    host: str = "www.googleapis.com"
+    folder: str = "folder-of-the-specs"
+    documents: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    exports: int = 0
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            raise Refused(401, {"error": {"code": 401, "status": "UNAUTHENTICATED"}})
+        match request.url.path.removeprefix("/drive/v3/files").strip("/").split("/"):
+            case [""]:
+                return self._list(request)
+            case [file_id, "export"] if file_id in self.documents:
+                assert query_of(request, known=("mimeType",))["mimeType"] == "text/plain"
+                self.exports += 1
+                text = "\ufeff" + self.documents[file_id][1].replace("\n", "\r\n")
+                return httpx.Response(200, content=text.encode(), headers={"Content-Type": "text/plain"})
+            case [file_id] if file_id in self.documents or file_id == self.folder:
+                query_of(request, known=("fields", "supportsAllDrives"), needed=("fields",))
+                return httpx.Response(200, json=self._file(file_id))
+        raise Refused(404, {"error": {"code": 404, "message": "File not found"}})
+
+    def _list(self, request: httpx.Request) -> httpx.Response:
+        known = ("q", "fields", "pageSize", "pageToken", "supportsAllDrives", "includeItemsFromAllDrives")
+        query = query_of(request, known=known, needed=("q", "fields"))
+        folder = re.fullmatch(r"'([^']+)' in parents and mimeType='[^']+' and trashed=false", query["q"])
+        assert folder is not None
+        names = list(self.documents) if folder[1] == self.folder else []
+        start = int(query.get("pageToken", "0"))
+        found: dict[str, Any] = {"files": [self._file(one) for one in names[start : start + 2]]}
+        return httpx.Response(200, json=found | ({"nextPageToken": str(start + 2)} if start + 2 < len(names) else {}))
+
+    def _file(self, file_id: str) -> dict[str, Any]:
+        if file_id == self.folder:
+            return {"id": file_id, "name": "Specs", "mimeType": "application/vnd.google-apps.folder"}
+        name, _, version = self.documents[file_id]
+        kind = "application/vnd.google-apps.document"
+        return {"id": file_id, "name": name, "version": str(version), "mimeType": kind, "trashed": False}
+
+    def put(self, file_id: str, name: str, text: str) -> None:
+        """Write a document; its version rises."""
+        before = self.documents.get(file_id)
+        self.documents[file_id] = name, text, 1 if before is None else before[2] + 1

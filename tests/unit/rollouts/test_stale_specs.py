@@ -1,0 +1,421 @@
+"""A plan whose spec changed says so, starts only when that is settled, and is never kept from coming back."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from sqlalchemy import func, select
+from structlog.testing import capture_logs
+
+from tests.unit.rollouts.world import FLAG, JONAS, MIRA, PLACE, SAM, World, make_plan, running_world, stage
+from tools.errors import Conflict
+from tools.flags.base import FlagRef
+from tools.flags.memory import MemoryFlagService
+from tools.plans.policy import Policy
+from tools.records.models import SpecSnapshot
+from tools.rollouts.approvals import ApprovalClosed, Purpose
+from tools.rollouts.phases import Phase
+from tools.rollouts.staleness import SpecChanged, SpecState
+from tools.rollouts.views import RolloutView
+from tools.rollouts.watching import SpecWatcher
+from tools.specs.base import Spec, SpecSourceUnavailable
+from tools.specs.memory import MemorySpecSource
+
+GOOD = {"old": (950, 19), "new": (50, 1)}
+BAD = {"old": (950, 10), "new": (50, 40)}
+FILE = "checkout.md"
+
+
+class Shelf(MemorySpecSource):
+    """Specs that may be away; the one of `breaks` is more than its reader can bear. `reads` counts the questions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+        self.breaks: str | None = None
+        self.reads = 0
+
+    def says(self, words: str) -> None:
+        self.put(FILE, f"---\nflag: {FLAG.flag}\n---\n# Checkout\n{words}\n")
+
+    async def read(self, flag: str) -> Spec:
+        self.reads += 1
+        if self.away:
+            raise SpecSourceUnavailable("The wiki is away; see how it does.")
+        if flag == self.breaks:
+            raise RecursionError
+        return await super().read(flag)
+
+    async def list(self) -> Sequence[str]:
+        return [FLAG.flag]
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    shelf = Shelf()
+    shelf.says("One page.")
+    return shelf
+
+
+@pytest.fixture
+async def world(shelf: Shelf) -> AsyncIterator[World]:
+    async with running_world(specs=shelf) as running:
+        yield running
+
+
+def watcher(world: World) -> SpecWatcher:
+    assert world.watcher is not None
+    return world.watcher
+
+
+async def proposed(world: World, shelf: Shelf) -> RolloutView:
+    """A plan that rests on the spec as it is."""
+    spec = await shelf.read(FLAG.flag)
+    plan = make_plan(stage(5), stage(25), stage(100), spec_sha256=spec.sha256)
+    return await world.service.propose(plan, requester=MIRA, place=PLACE, reason="asked", spec=spec)
+
+
+async def started(world: World, shelf: Shelf) -> RolloutView:
+    view = await proposed(world, shelf)
+    assert view.approval is not None
+    return await world.service.approve(view.approval.id, actor=JONAS)
+
+
+def state_of(view: RolloutView) -> SpecState:
+    assert view.spec is not None
+    return view.spec.state
+
+
+async def looked(world: World, view: RolloutView, seconds: float = 301) -> RolloutView:
+    """As the clock has it, once the spec is due again."""
+    world.clock.advance(seconds)
+    await watcher(world).turn()
+    return await world.service.get(view.id)
+
+
+async def test_a_proposed_plan_whose_spec_changed_says_so_once_and_withdraws_its_question(
+    world: World, shelf: Shelf
+) -> None:
+    view = await proposed(world, shelf)
+    assert (state_of(view), view.approval is None) == (SpecState.SAME, False)
+    shelf.says("Two pages.")
+    assert state_of(await looked(world, view)) is SpecState.CHANGED
+    view = await looked(world, view)
+    assert view.approval is None
+    assert view.spec is not None
+    assert view.spec.stale
+    assert (await world.kinds(view.id)).count("spec.changed") == 1
+    told = [one for one in await world.outbox() if one.payload.get("what") == "spec.changed"]
+    assert [one.kind for one in told] == ["note"]
+    async with world.database.read() as session:
+        assert await session.scalar(select(func.count()).select_from(SpecSnapshot)) == 2
+
+
+async def test_it_is_looked_at_when_somebody_starts_without_waiting_for_the_clock(shelf: Shelf) -> None:
+    async with running_world(
+        specs=shelf, policy=Policy(approvers=(JONAS,), free_environments=(FLAG.environment,))
+    ) as world:
+        view = await proposed(world, shelf)
+        assert view.approval is None
+        shelf.says("Two pages.")
+        with pytest.raises(SpecChanged, match=rf"changed after this was planned.*/rollout plan {FLAG.flag}"):
+            await world.service.start(view.id, actor=MIRA)
+        assert await world.percent() == 0
+        shelf.says("One page.")
+        assert (await world.service.start(view.id, actor=MIRA)).phase is Phase.PROGRESSING
+
+
+async def test_an_approval_counts_for_the_spec_that_it_was_asked_about(world: World, shelf: Shelf) -> None:
+    view = await proposed(world, shelf)
+    assert view.approval is not None
+    shelf.says("Two pages.")
+    with pytest.raises(ApprovalClosed, match="changed after this was planned"):
+        await world.service.approve(view.approval.id, actor=JONAS)
+    assert (await world.service.get(view.id)).phase is Phase.PROPOSED
+    assert await world.percent() == 0
+
+
+async def test_a_plan_made_anew_rests_on_the_new_spec(world: World, shelf: Shelf) -> None:
+    view = await proposed(world, shelf)
+    shelf.says("Two pages.")
+    await looked(world, view)
+    again = await proposed(world, shelf)
+    assert (again.id, again.plan_version, state_of(again)) == (view.id, 2, SpecState.SAME)
+    assert again.approval is not None
+    assert (await world.service.approve(again.approval.id, actor=JONAS)).phase is Phase.PROGRESSING
+
+
+async def test_a_plan_that_is_only_edited_stays_stale(world: World, shelf: Shelf) -> None:
+    view = await proposed(world, shelf)
+    shelf.says("Two pages.")
+    view = await looked(world, view)
+    edited = view.plan.model_copy(update={"stages": (stage(1), *view.plan.stages[1:])})
+    view = await world.service.revise(view.id, edited, actor=SAM, reason="smaller")
+    assert state_of(view) is SpecState.CHANGED
+    assert view.approval is not None
+    with pytest.raises(SpecChanged):
+        await world.service.approve(view.approval.id, actor=JONAS)
+
+
+async def test_somebody_says_on_the_record_that_the_plan_stands_and_people_are_asked_again(
+    world: World, shelf: Shelf
+) -> None:
+    view = await proposed(world, shelf)
+    shelf.says("Two pages.")
+    await looked(world, view)
+    view = await world.service.keep_plan(view.id, actor=SAM)
+    assert view.spec is not None
+    assert (view.spec.stale, view.spec.stands) == (False, SAM)
+    event = [one for one in await world.events(view.id) if one.kind == "spec.accepted"][-1]
+    assert (event.actor, event.payload["planned_from"]) == (SAM, view.plan.spec_sha256)
+    assert view.approval is not None
+    assert (await world.service.approve(view.approval.id, actor=JONAS)).phase is Phase.PROGRESSING
+
+
+async def test_what_somebody_said_is_about_that_change_and_no_later_one(world: World, shelf: Shelf) -> None:
+    view = await proposed(world, shelf)
+    shelf.says("Two pages.")
+    await looked(world, view)
+    view = await world.service.keep_plan(view.id, actor=SAM)
+    shelf.says("Three pages.")
+    with pytest.raises(Conflict, match="at this very moment"):
+        await world.service.keep_plan(view.id, actor=SAM)
+    view = await world.service.get(view.id)
+    assert view.spec is not None
+    assert view.spec.stale
+    assert (await world.kinds(view.id)).count("spec.changed") == 2
+
+
+async def test_there_is_nothing_to_say_of_a_spec_that_is_the_same(world: World, shelf: Shelf) -> None:
+    view = await proposed(world, shelf)
+    with pytest.raises(Conflict, match="as it was planned from"):
+        await world.service.keep_plan(view.id, actor=SAM)
+
+
+async def test_a_spec_that_is_as_it_was_again_is_no_longer_stale(world: World, shelf: Shelf) -> None:
+    view = await proposed(world, shelf)
+    shelf.says("Two pages.")
+    await looked(world, view)
+    shelf.says("One page.")
+    view = await looked(world, view)
+    assert state_of(view) is SpecState.SAME
+    assert (await world.kinds(view.id)).count("spec.as_planned") == 1
+    assert (await world.service.start(view.id, actor=MIRA)).approval is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("# No front matter\n", "No spec in memory"), ("---\nflag: new-checkout\nfalg: x\n---\n# A\n", "falg")],
+)
+async def test_a_spec_that_is_gone_or_broken_makes_the_plan_stale_and_says_why(
+    world: World, shelf: Shelf, text: str, why: str
+) -> None:
+    view = await proposed(world, shelf)
+    shelf.put(FILE, text)
+    view = await looked(world, view)
+    assert view.spec is not None
+    assert view.spec.state is SpecState.UNUSABLE
+    assert why in view.spec.why
+    with pytest.raises(SpecChanged, match="can't be used any more"):
+        await world.service.start(view.id, actor=MIRA)
+
+
+async def test_a_source_that_is_away_is_not_a_spec_that_stayed_the_same(world: World, shelf: Shelf) -> None:
+    view = await proposed(world, shelf)
+    shelf.away = True
+    with pytest.raises(SpecChanged, match=r"Nobody knows.*The wiki is away"):
+        await world.service.start(view.id, actor=MIRA)
+    view = await looked(world, view)
+    assert state_of(view) is SpecState.UNREAD
+    assert "spec.changed" not in await world.kinds(view.id)
+    assert view.approval is not None
+    with pytest.raises(SpecChanged, match="Nobody knows"):
+        await world.service.approve(view.approval.id, actor=JONAS)
+    view = await world.service.keep_plan(view.id, actor=SAM)
+    assert view.approval is not None
+    assert (await world.service.approve(view.approval.id, actor=JONAS)).phase is Phase.PROGRESSING
+
+
+async def test_what_was_known_to_have_changed_is_known_while_the_source_is_away(world: World, shelf: Shelf) -> None:
+    view = await proposed(world, shelf)
+    shelf.says("Two pages.")
+    await looked(world, view)
+    shelf.away = True
+    assert state_of(await looked(world, view)) is SpecState.CHANGED
+    shelf.away = False
+    assert state_of(await looked(world, view)) is SpecState.CHANGED
+    assert (await world.kinds(view.id)).count("spec.changed") == 1
+
+
+async def test_a_running_rollout_takes_its_next_step_only_when_people_say_so(world: World, shelf: Shelf) -> None:
+    view = await started(world, shelf)
+    shelf.says("Two pages.")
+    view = await world.live(view.id, checks=45, **GOOD)
+    assert (view.phase, view.stage) == (Phase.WAITING_PROMOTION, 0)
+    assert view.approval is not None
+    assert view.approval.purpose is Purpose.PROMOTE
+    assert "the spec changed after this was planned" in view.approval.why
+    view = await world.service.approve(view.approval.id, actor=JONAS)
+    assert (view.phase, view.stage) == (Phase.PROGRESSING, 1)
+
+
+async def test_a_running_rollout_goes_on_by_itself_once_somebody_stood_by_its_plan(world: World, shelf: Shelf) -> None:
+    view = await started(world, shelf)
+    await world.live(view.id, checks=3, **GOOD)
+    shelf.says("Two pages.")
+    await watcher(world).look(view.id)
+    view = await world.service.keep_plan(view.id, actor=SAM)
+    assert (view.phase, view.approval) == (Phase.PROGRESSING, None)
+    view = await world.live(view.id, checks=45, **GOOD)
+    assert view.stage == 1
+    assert view.approval is None or "spec" not in view.approval.why
+
+
+async def test_whoever_promotes_by_hand_is_told_of_a_change_before(world: World, shelf: Shelf) -> None:
+    view = await started(world, shelf)
+    await world.live(view.id, checks=3, **GOOD)
+    shelf.says("Two pages.")
+    with pytest.raises(SpecChanged, match="at this very moment"):
+        await world.service.promote(view.id, actor=JONAS)
+    assert (await world.service.promote(view.id, actor=JONAS)).stage == 1
+
+
+async def test_a_question_about_a_step_is_asked_anew_when_the_spec_changes_meanwhile(shelf: Shelf) -> None:
+    policy = Policy(approvers=(JONAS,), largest_free_step=1.0)
+    async with running_world(specs=shelf, policy=policy) as world:
+        view = await started(world, shelf)
+        view = await world.live(view.id, checks=45, **GOOD)
+        assert view.approval is not None
+        asked = view.approval
+        assert "spec" not in asked.why
+        shelf.says("Two pages.")
+        with pytest.raises(ApprovalClosed, match="changed after this was planned"):
+            await world.service.approve(asked.id, actor=JONAS)
+        view = await world.live(view.id, checks=3, **GOOD)
+        assert view.approval is not None
+        assert view.approval.id != asked.id
+        assert "the spec changed" in view.approval.why
+
+
+async def test_nothing_keeps_it_from_coming_back(world: World, shelf: Shelf) -> None:
+    view = await started(world, shelf)
+    await world.live(view.id, checks=3, **GOOD)
+    shelf.away, reads = True, shelf.reads
+    view = await world.live(view.id, checks=20, **BAD)
+    assert view.phase is Phase.ROLLED_BACK
+    assert await world.percent() == 0
+    assert shelf.reads == reads
+
+
+async def test_people_roll_back_pause_and_lower_without_anybody_looking_at_the_spec(world: World, shelf: Shelf) -> None:
+    view = await started(world, shelf)
+    await world.live(view.id, checks=2, **GOOD)
+    shelf.away, reads = True, shelf.reads
+    await world.service.pause(view.id, actor=SAM, reason="lunch")
+    await world.service.lower(view.id, 1, actor=SAM, reason="careful")
+    assert (await world.service.roll_back(view.id, actor=SAM, reason="enough")).phase is Phase.ROLLED_BACK
+    assert shelf.reads == reads
+
+
+async def test_the_clock_looks_at_a_bounded_rate_whatever_number_of_processes_does(world: World, shelf: Shelf) -> None:
+    view = await proposed(world, shelf)
+    other = SpecWatcher(world.database, shelf, world.clock, every=watcher(world)._every)
+    await watcher(world).turn()
+    before = shelf.reads
+    for _ in range(60):
+        world.clock.advance(10)
+        await watcher(world).turn()
+        await other.turn()
+    assert shelf.reads - before == 2
+    await world.service.cancel(view.id, actor=MIRA, reason="no")
+    await looked(world, view)
+    assert shelf.reads - before == 2
+
+
+async def test_a_plan_without_a_spec_is_not_looked_at(world: World, shelf: Shelf) -> None:
+    view = await world.proposed()
+    assert view.spec is None
+    view = await looked(world, view)
+    assert (view.spec, shelf.reads) == (None, 0)
+
+
+@pytest.mark.parametrize("breaks", [FLAG.flag, "other"])
+async def test_a_spec_that_breaks_a_look_keeps_no_other_from_being_looked_at(
+    world: World, shelf: Shelf, breaks: str
+) -> None:
+    assert isinstance(world.flags, MemoryFlagService)
+    await world.flags.define(FlagRef("other", FLAG.environment), "old", "new")
+    shelf.put("other.md", "---\nflag: other\n---\n# Other\n")
+    spec = await shelf.read("other")
+    plan = make_plan(flag="other", spec_sha256=spec.sha256)
+    views = [
+        await proposed(world, shelf),
+        await world.service.propose(plan, requester=MIRA, place=PLACE, reason="asked", spec=spec),
+    ]
+    shelf.says("Two pages.")
+    shelf.put("other.md", "---\nflag: other\n---\n# Another\n")
+    shelf.breaks = breaks
+    found = [await looked(world, view) for view in views]
+    assert {view.flag: state_of(view) for view in found} == {
+        view.flag: SpecState.UNREAD if view.flag == breaks else SpecState.CHANGED for view in views
+    }
+
+
+async def test_a_look_that_goes_wrong_leaves_a_spec_of_which_nobody_knows_and_a_step_asks(
+    world: World, shelf: Shelf
+) -> None:
+    view = await started(world, shelf)
+    shelf.says("Two pages.")
+    shelf.breaks = FLAG.flag
+    with capture_logs() as logs:
+        view = await looked(world, view)
+    assert view.spec is not None
+    assert (view.spec.state, view.spec.stale) == (SpecState.UNREAD, True)
+    faults = [entry for entry in logs if entry["event"] == "specs.faulty"]
+    assert [entry["reference"] in view.spec.why for entry in faults] == [True]
+    view = await world.live(view.id, checks=45, **GOOD)
+    assert view.phase is Phase.WAITING_PROMOTION
+    assert view.approval is not None
+    assert "rollout.faulty" not in await world.kinds(view.id)
+
+
+async def test_a_look_that_can_not_be_written_down_is_in_the_log_under_its_reference(
+    world: World, shelf: Shelf
+) -> None:
+    view = await proposed(world, shelf)
+    shelf.says("Two pages.")
+    async with world.database.engine.begin() as connection:
+        await connection.exec_driver_sql("ALTER TABLE spec_snapshots RENAME TO elsewhere")
+    world.clock.advance(301)
+    with capture_logs() as logs:
+        assert await watcher(world).turn() == 1
+    assert [(entry["of"], len(entry["reference"])) for entry in logs if entry["event"] == "specs.faulty"] == [
+        (view.id, 8)
+    ]
+
+
+async def proposed_without_a_spec(world: World, shelf: Shelf) -> RolloutView:
+    """A plan that says what it rests on, and of which nothing else is known."""
+    plan = make_plan(stage(5), stage(25), stage(100), spec_sha256=(await shelf.read(FLAG.flag)).sha256)
+    return await world.service.propose(plan, requester=MIRA, place=PLACE, reason="asked", spec=None)
+
+
+async def test_of_a_spec_that_was_never_looked_at_nothing_is_known_until_it_is_read(world: World, shelf: Shelf) -> None:
+    view = await proposed_without_a_spec(world, shelf)
+    assert view.spec is not None
+    assert (view.spec.state, view.spec.stale) == (SpecState.UNREAD, True)
+    assert view.approval is not None
+    shelf.away = True
+    with pytest.raises(SpecChanged, match="Nobody knows whether the spec"):
+        await world.service.approve(view.approval.id, actor=JONAS)
+    assert await world.percent() == 0
+    shelf.away = False
+    view = await world.service.approve(view.approval.id, actor=JONAS)
+    assert view.spec is not None
+    assert (view.spec.state, view.spec.source, view.phase) == (SpecState.SAME, FILE, Phase.PROGRESSING)
+
+
+async def test_a_change_of_a_spec_that_was_never_looked_at_is_told(world: World, shelf: Shelf) -> None:
+    view = await proposed_without_a_spec(world, shelf)
+    shelf.says("Two pages.")
+    assert (await watcher(world).look(view.id)).news
+    assert state_of(await world.service.get(view.id)) is SpecState.CHANGED

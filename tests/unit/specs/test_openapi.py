@@ -1,0 +1,235 @@
+"""OpenAPI documents as specs: their operations, and which of them changed."""
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import yaml
+
+from tools.specs.base import InvalidSpec
+from tools.specs.documents import document_of, is_readable
+from tools.specs.markdown import pick, shelve
+from tools.specs.openapi import MOST_OPERATIONS, Change, NotOpenApi, changes, read_api
+
+API: dict[str, Any] = {
+    "openapi": "3.1.0",
+    "info": {"title": "Shop", "version": "1", "description": "What the shop does."},
+    "x-sluice": {"flag": "new-checkout", "owner": "payments", "tags": ["revenue-critical"]},
+    "paths": {
+        "/checkout": {
+            "parameters": [{"name": "tenant", "in": "header", "schema": {"type": "string"}}],
+            "post": {
+                "summary": "Pay",
+                "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Order"}}}},
+                "responses": {"200": {"description": "paid"}},
+            },
+            "get": {"responses": {"200": {"description": "the page"}}},
+        },
+        "/cart/{id}": {"delete": {"responses": {"204": {"description": "gone"}}}},
+    },
+    "components": {
+        "schemas": {
+            "Order": {"type": "object", "properties": {"line": {"$ref": "#/components/schemas/Line"}}},
+            "Line": {
+                "type": "object",
+                "properties": {"order": {"$ref": "#/components/schemas/Order"}, "description": {"type": "string"}},
+            },
+        }
+    },
+}
+BASE_60 = "1" + ":59" * 300 + ".5"
+ROUTES = {"POST /checkout", "GET /checkout", "DELETE /cart/{id}"}
+
+
+def operations(api: dict[str, Any]) -> dict[str, str]:
+    found = read_api(json.dumps(api))
+    assert found is not None
+    return dict(found.operations)
+
+
+def changed(path: str, value: object) -> dict[str, Change]:
+    """What changes when the value at that path does."""
+    after = deepcopy(API)
+    *steps, last = path.split(">")
+    part = after
+    for step in steps:
+        part = part[step]
+    part[last] = value
+    return changes(operations(API), operations(after))
+
+
+def test_json_and_yaml_say_the_same() -> None:
+    assert operations(API).keys() == ROUTES
+    as_yaml = read_api(yaml.safe_dump(API))
+    assert as_yaml is not None
+    assert dict(as_yaml.operations) == operations(API)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("paths>/checkout>post>deprecated", True, {"POST /checkout"}),
+        (
+            "paths>/checkout>get>responses",
+            {"200": {"description": "x"}, "404": {"description": "y"}},
+            {"GET /checkout"},
+        ),
+        ("paths>/checkout>parameters", [], {"POST /checkout", "GET /checkout"}),
+        ("components>schemas>Order>required", ["line"], {"POST /checkout"}),
+        ("components>schemas>Line>type", "string", {"POST /checkout"}),
+        ("components>schemas>Line>properties>description", {"type": "integer"}, {"POST /checkout"}),
+        ("security", [{"key": []}], ROUTES),
+    ],
+)
+def test_what_a_client_may_notice_is_a_change(path: str, value: object, expected: set[str]) -> None:
+    assert changed(path, value) == dict.fromkeys(expected, Change.CHANGED)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("paths>/checkout>post>summary", "Pay now"),
+        ("paths>/checkout>post>description", "words"),
+        ("paths>/checkout>post>tags", ["money"]),
+        ("info>description", "other words"),
+        ("components>schemas>Order>description", "an order"),
+        ("components>schemas>Unused", {"type": "string"}),
+    ],
+)
+def test_words_for_people_are_none(path: str, value: object) -> None:
+    assert changed(path, value) == {}
+
+
+def test_what_is_new_and_what_is_gone_is_named() -> None:
+    after = deepcopy(API)
+    del after["paths"]["/cart/{id}"]
+    after["paths"]["/pay"] = {"put": {"responses": {}}}
+    assert changes(operations(API), operations(after)) == {
+        "DELETE /cart/{id}": Change.REMOVED,
+        "PUT /pay": Change.ADDED,
+    }
+
+
+def test_a_document_is_the_spec_of_the_flag_that_it_names() -> None:
+    document = document_of("api.yaml", yaml.safe_dump(API).encode(), path="api.yaml")
+    assert document is not None
+    spec = pick("new-checkout", shelve([document]), place="here")
+    assert (spec.title, spec.owner, spec.tags) == ("Shop", "payments", ("revenue-critical",))
+    assert spec.operations.keys() == ROUTES
+    assert "- POST /checkout: Pay" in spec.visible
+    assert "What the shop does." in spec.visible
+    assert spec.operations["POST /checkout"] in spec.content
+    assert spec.operations["POST /checkout"] not in spec.visible
+
+
+def test_its_hash_is_of_what_it_says_and_not_of_how_it_is_written() -> None:
+    def digest(content: str) -> str:
+        document = document_of("a", content.encode(), path="a.json")
+        assert document is not None
+        return pick("new-checkout", shelve([document]), place="here").sha256
+
+    assert digest(json.dumps(API)) == digest(json.dumps(API, indent=4))
+    other = deepcopy(API)
+    other["components"]["schemas"]["Line"]["type"] = "string"
+    assert digest(json.dumps(API)) != digest(json.dumps(other))
+
+
+def test_it_stands_beside_what_people_wrote() -> None:
+    api = document_of("api.json", json.dumps(API).encode(), path="api.json")
+    words = document_of("a.md", b"---\nflag: new-checkout\n---\n# One page\n", path="a.md")
+    assert api is not None
+    assert words is not None
+    alone = pick("new-checkout", shelve([words]), place="here")
+    both = pick("new-checkout", shelve([api, words]), place="here")
+    assert (both.title, both.source) == ("One page", "a.md")
+    assert both.operations.keys() == ROUTES
+    assert both.sha256 != alone.sha256
+    with pytest.raises(InvalidSpec, match="more than one"):
+        pick("new-checkout", shelve([api, words, words]), place="here")
+
+
+def operation(value: str) -> str:
+    """An API with one operation, which has that value."""
+    return f'{{"openapi": "3.1.0", "paths": {{"/a": {{"get": {{"x": {value}}}}}}}}}'
+
+
+@pytest.mark.parametrize(
+    "content", ["a: [", "a: 1\n---\nb: 2\n", "[" * 100_000, "{}", "[]", "a: b", "- 1", '"x"', "", '{"swag": 1}']
+)
+def test_other_data_is_no_spec(content: str) -> None:
+    assert read_api(content) is None
+    assert document_of("a.json", content.encode(), path="a.json") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"openapi": ', "neither JSON nor plain YAML"),
+        ("openapi: &a 3\nx: *a\n", "neither JSON nor plain YAML"),
+        ("openapi: 3\nopenapi: 4\n", "neither JSON nor plain YAML"),
+        ("openapi: " + "[" * 100_000, "neither JSON nor plain YAML"),
+        ('{"openapi": "3.1.0", "x-sluice": "new-checkout"}', "must be a table"),
+        (f"openapi: 3.1.0\nx: {BASE_60}\n", "neither JSON nor plain YAML"),
+        ('{"openapi": "3.1.0", "x": ' + "[" * 101 + "]" * 101 + "}", "more than 100 levels"),
+        (operation('{"a": ' * 900 + "1" + "}" * 900), "more than 100 levels"),
+        (operation('{"maximum": 1e400}'), "a number that is none in JSON"),
+        (operation('{"maximum": NaN}'), "a number that is none in JSON"),
+        ("openapi: 3.1.0\npaths: {/a: {get: {maximum: .inf}}}\n", "a number that is none in JSON"),
+        (operation('"\\ud800"'), "half a surrogate pair"),
+    ],
+    ids=range(12),
+)
+def test_what_can_not_be_understood_is_said(content: str, said: str) -> None:
+    with pytest.raises(NotOpenApi, match=said):
+        read_api(content)
+    document = document_of("a.json", content.encode(), path="a.json")
+    assert document is not None
+    assert document.problem is not None
+    assert "a.json" in shelve([document]).broken[0]
+
+
+@pytest.mark.parametrize("index", ["1", "9" * 5_000, "٣", "-1", "²"])
+def test_a_reference_to_nothing_stands_for_nothing(index: str) -> None:
+    def referring(to: str) -> dict[str, str]:
+        return operations({"openapi": "3.1.0", "x": [1], "paths": {"/a": {"get": {"parameters": {"$ref": to}}}}})
+
+    assert referring(f"#/x/{index}").keys() == {"GET /a"}
+    assert referring("#/x/0") != referring("#/x/1")
+
+
+def test_a_title_that_is_no_text_is_a_problem_of_its_document() -> None:
+    content = '{"openapi": "3.1.0", "info": {"title": "a", "description": "\\ud800"}, "paths": {}}'
+    document = document_of("a.json", content.encode(), path="a.json")
+    assert document is not None
+    assert document.problem == "it can't be understood (UnicodeEncodeError)"
+
+
+def test_a_document_without_bound_is_refused() -> None:
+    many = {"openapi": "3.1.0", "paths": {f"/{number}": {"get": {}} for number in range(MOST_OPERATIONS + 1)}}
+    with pytest.raises(NotOpenApi, match="operations"):
+        read_api(json.dumps(many))
+    large = {"openapi": "3.1.0", "paths": {"/a": {"get": {"x": [[0] * 1000] * 300}}}}
+    with pytest.raises(NotOpenApi, match="larger"):
+        read_api(json.dumps(large))
+
+
+@pytest.mark.parametrize("paths", [None, [], {"/a": None}, {"/a": {"get": "x"}}, {1: {"get": {}}}])
+def test_odd_paths_have_no_operations(paths: object) -> None:
+    found = read_api(yaml.safe_dump({"openapi": "3.1.0", "paths": paths}))
+    assert found is not None
+    assert found.operations == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "readable"),
+    [("a.md", True), ("a/b.YAML", True), ("a.html", True), (".a.md", False), ("a/.b/c.md", False), ("a.py", False)],
+)
+def test_which_files_may_be_specs(path: str, readable: bool) -> None:
+    assert is_readable(path) is readable
+
+
+def test_a_document_that_is_too_large_is_not_parsed() -> None:
+    document = document_of("a", b"openapi: 3.1.0\n#" + b"x" * 2**20, media_type="application/yaml")
+    assert document is not None
+    assert document.problem == "it is data of more than 1 MB"

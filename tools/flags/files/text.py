@@ -1,0 +1,56 @@
+"""Text of a file as data, and the same text with one value changed: every other character stays as people wrote it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+Change = tuple[int, int, str]
+"""The characters from the first to before the second are replaced by the text."""
+
+
+class NotReadable(Exception):
+    """The text is not what its file's name says; the message finishes "…/flags.json can't be read: …"."""
+
+
+class NotEditable(Exception):
+    """The value can't be changed without changing others; the message finishes "the file can't be edited: …"."""
+
+
+class Syntax(Protocol):
+    """How a kind of file is written."""
+
+    def parsed(self, text: str) -> Any:
+        """The data: dicts with text as keys, lists, text, numbers, truth values and None. Raises NotReadable."""
+        ...
+
+    def changes(self, text: str, path: Sequence[str], value: Mapping[str, Any]) -> Sequence[Change]:
+        """What makes the mapping at `path` into `value`, of which each member that is the same stays untouched.
+
+        Of two that begin at the same place, the first stands first.
+        """
+        ...
+
+
+def edited(syntax: Syntax, text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
+    """`text` with the mapping at `path`, which is there, made into `value`.
+
+    What comes out is read again: it differs in that one value or nothing is changed. Raises NotReadable, NotEditable.
+    """
+    wanted = _with(syntax.parsed(text), path, value)
+    result, done = "", 0
+    for start, end, replacement in sorted(syntax.changes(text, path, value), key=lambda change: change[0]):
+        result += text[done:start] + replacement
+        done = end
+    result += text[done:]
+    try:
+        same = syntax.parsed(result) == wanted
+    except NotReadable:
+        same = False
+    if not same:
+        raise NotEditable(f"{path[-1]!r} shares parts with other values; write it out by itself")
+    return result
+
+
+def _with(document: Any, path: Sequence[str], value: Any) -> Any:
+    if not path:
+        return value
+    return {**document, path[0]: _with(document[path[0]], path[1:], value)}

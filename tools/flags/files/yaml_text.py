@@ -1,0 +1,176 @@
+"""YAML as text that is edited in place.
+
+Read as YAML 1.2, as Go's libraries do: `on` and `off` are text there, and so is what looks like a date.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import yaml  # type: ignore[import-untyped]
+
+from tools.flags.files.text import Change, NotReadable
+
+_ALIAS = re.compile(r"\*[^\s,\[\]{}]+")
+LONGEST_LINE = 10_000
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SCALARS = {
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?",
+        list("-+0123456789."),
+    ),
+    "merge": (r"<<", ["<"]),
+}
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """Plain data of YAML 1.2's core schema; names are text, each once."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise NotReadable(f"it has {twice[0]!r} twice, at line {node.start_mark.line + 1} or below")
+        self.flatten_mapping(node)
+        found = dict[str, Any]()
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise NotReadable(f"a name is no text at line {key.start_mark.line + 1}")
+            found[str(key.value)] = self.construct_object(value, deep=True)
+        return found
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Quotes whatever YAML 1.1 or 1.2 would not read as text."""
+
+
+def _construct_mapping(loader: Any, node: Any) -> dict[str, Any]:
+    return loader.construct_mapping(node)  # type: ignore[no-any-return]
+
+
+def _construct_int(loader: Any, node: Any) -> int:
+    written = str(loader.construct_scalar(node)).lower()
+    return int(written, 8 if written.startswith("0o") else 16 if written.startswith("0x") else 10)
+
+
+for _name, (_pattern, _first) in _SCALARS.items():
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_pattern})$"), _first)
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+
+
+class YamlText:
+    """YAML 1.2, one document."""
+
+    def parsed(self, text: str) -> Any:
+        try:
+            return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader of our own
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
+            why = getattr(error, "problem", None) or type(error).__name__
+            raise NotReadable(f"it is no YAML{where} ({why})") from None
+        except (ValueError, RecursionError):
+            raise NotReadable("it has a value that is none, or is nested too deeply") from None
+
+    def changes(self, text: str, path: Sequence[str], value: Mapping[str, Any]) -> Sequence[Change]:
+        node = yaml.compose(text, Loader=_Loader)
+        for name in path:
+            node = _members(node)[name][1]
+        present = self.parsed(text)
+        for name in path:
+            present = present[name]
+        return list(_differences(text, node, present, value))
+
+
+def _differences(text: str, node: Any, present: Mapping[str, Any], value: Mapping[str, Any]) -> Iterable[Change]:
+    """What makes the mapping at `node`, now `present`, into `value`, which has all of its names."""
+    if node.flow_style:
+        yield node.start_mark.index, node.end_mark.index, _flowing(value)
+        return
+    members = _members(node)
+    column = node.start_mark.column
+    for name, wanted in value.items():
+        if name in members:
+            yield from _replacement(text, members[name], present[name], wanted, column)
+    # What is merged from elsewhere is present without being a member.
+    absent = object()
+    fresh = {name: value[name] for name in value if name not in members and present.get(name, absent) != value[name]}
+    if fresh:
+        at = _end_of_line(text, _end(text, node, 0))
+        newline = _newline(text)
+        yield at, at, newline + newline.join(_block(fresh, column))
+
+
+def _replacement(text: str, member: tuple[Any, Any], present: Any, wanted: Any, column: int) -> Iterable[Change]:
+    name, node = member
+    if present == wanted and type(present) is type(wanted):
+        return
+    if (
+        isinstance(present, dict)
+        and isinstance(wanted, Mapping)
+        and present.keys() <= wanted.keys()
+        and isinstance(node, yaml.MappingNode)
+        and node.start_mark.index >= name.end_mark.index
+    ):
+        yield from _differences(text, node, present, wanted)
+    elif _on_one_line(name, node) and not isinstance(wanted, Mapping | list):
+        yield node.start_mark.index, node.end_mark.index, _flowing(wanted)
+    else:
+        block = _newline(text).join(_block({name.value: wanted}, column)).lstrip(" ")
+        yield name.start_mark.index, _end(text, node, name.end_mark.index), block
+
+
+def _on_one_line(name: Any, node: Any) -> bool:
+    own = node.start_mark.index >= name.end_mark.index
+    return own and isinstance(node, yaml.ScalarNode) and node.style not in ("|", ">") and bool(node.value)
+
+
+def _members(node: Any) -> dict[str, tuple[Any, Any]]:
+    return {str(name.value): (name, value) for name, value in node.value}
+
+
+def _end(text: str, node: Any, after: int) -> int:
+    """Where the last character of a value is that stands after a place.
+
+    A block's own mark is beyond the comments that follow it, and an alias has the marks of what it stands for.
+    """
+    if node.start_mark.index < after:
+        alias = _ALIAS.search(text, after)
+        return after if alias is None else alias.end()
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        end: int = node.start_mark.index
+        for one in node.value:
+            end = _end(text, one[1], one[0].end_mark.index) if isinstance(one, tuple) else _end(text, one, end)
+        return end
+    end = node.end_mark.index
+    return len(text[:end].rstrip("\r\n")) if getattr(node, "style", None) in ("|", ">") else end
+
+
+def _end_of_line(text: str, at: int) -> int:
+    found = text.find("\n", at)
+    end = len(text) if found < 0 else found
+    return end - 1 if text[at:end].endswith("\r") else end
+
+
+def _newline(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"
+
+
+def _block(value: Mapping[str, Any], column: int) -> list[str]:
+    """The mapping as lines of a block that begins in the column."""
+    dumped = yaml.dump(
+        dict(value), Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=LONGEST_LINE
+    )
+    return [" " * column + line for line in dumped.splitlines()]
+
+
+def _flowing(value: Any) -> str:
+    """As JSON, which is YAML wherever a value may be on a line."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""Flagsmith behind the port: options, exposures as variants' weights, the service."""

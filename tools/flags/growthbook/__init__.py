@@ -1,0 +1,1 @@
+"""GrowthBook behind the port: options, exposures as rules, the service."""

@@ -1,0 +1,300 @@
+"""GrowthBook as a flag service, over its REST API (version 2 of features).
+
+A write is a draft that is made of what is live, changed, and published: the rule and whether the environment is on go
+live together. A draft that was not published, or may not have been, is discarded, at the latest before the next write:
+nobody shall publish it later. GrowthBook merges a draft with what went live since, where
+both can be had, so there is no compare-and-set: late writes are watched for by whoever asked, and writes of one process
+to a flag go one after another.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import structlog
+from pydantic import ValidationError
+
+from tools.errors import SluiceError
+from tools.flags.base import (
+    ApprovalRequired,
+    Capabilities,
+    FlagNotFound,
+    FlagRef,
+    FlagServiceUnavailable,
+    FlagState,
+    FlagVersionConflict,
+    NotSettable,
+    check_granularity,
+    check_settable,
+)
+from tools.flags.growthbook.options import GrowthBookOptions
+from tools.flags.growthbook.rules import TEXT, Feature, Served, rule_for, served_by, version_of
+from tools.flags.http import FlagApi, NoSuchThing, Refusal
+from tools.plans.model import Exposure, Mode
+
+TENTH = 0.1
+A_PAGE = 100
+MOST_PAGES = 100
+FIXES = {
+    401: "does not accept the token: set SLUICE_GROWTHBOOK_TOKEN to a secret key.",
+    403: "does not allow it: the secret key's role must be allowed to edit and to publish features.",
+}
+EXEMPT = (
+    "wants changes to be approved: switch on 'REST API always bypasses approval requirements', or give the key a role "
+    "that bypasses approvals, for Sluice has approvals of its own and must be able to roll back"
+)
+NOT_THERE = "could not find"
+DRAFT_LEFT = "growthbook.draft_left"
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A feature in an environment as it was read; `room` is what GrowthBook calls that."""
+
+    ref: FlagRef
+    room: str
+    feature: Feature
+    served: Served
+
+    @property
+    def state(self) -> FlagState:
+        return FlagState(
+            self.ref,
+            self.served.exposure,
+            version_of(self.feature, self.room),
+            self.served.control,
+            self.served.treatment,
+            self.feature.description or "",
+            obstacle=self.served.obstacle,
+            depends_on=self.feature.prerequisites,
+        )
+
+
+class GrowthBookFlagService:
+    """The FlagService over GrowthBook. `close` lets go of its connections."""
+
+    def __init__(
+        self,
+        options: GrowthBookOptions,
+        *,
+        timeout: timedelta,
+        environment: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`environment` is one that must be there for `check` to pass. Raises ConfigurationError."""
+        self._options = options
+        self._checked = {*options.environments, environment} - {None}
+        headers = {"Authorization": f"Bearer {options.secret()}", "Accept": "application/json"}
+        self._api = FlagApi("GrowthBook", options.url, headers, timeout=timeout, fixes=FIXES, transport=transport)
+        self._left: dict[FlagRef, set[int]] = {}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            compare_and_set=False,
+            granularity=TENTH,
+            audiences=True,
+            shadow=self._options.shadow_value is not None,
+            read_back_delay=self._options.sdk_refresh,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    async def read(self, ref: FlagRef) -> FlagState:
+        async with self._api.answering():
+            return (await self._look(ref)).state
+
+    async def write(self, ref: FlagRef, exposure: Exposure, *, expected: str) -> None:
+        check_granularity(exposure, self.capabilities)
+        async with self._api.writing(ref):
+            look = await self._look(ref)
+            try:
+                if look.served.obstacle:
+                    await self._lower_foreign(look, exposure)
+                else:
+                    await self._set(look, exposure)
+            except SluiceError:
+                await self._tidy(ref)
+                raise
+            await self._tidy(ref)
+
+    async def list(self, environment: str) -> Sequence[FlagState]:
+        """A request for each hundred features."""
+        room = self._options.environment_of(environment)
+        async with self._api.answering():
+            states = [
+                look.state
+                async for row in self._rows()
+                if (look := self._understood(FlagRef(str(row.get("id")), environment), room, row)) is not None
+            ]
+        return sorted(states, key=lambda state: state.ref.flag)
+
+    async def check(self) -> None:
+        async with self._api.answering():
+            answer = await self._api.call("GET", "/api/v1/environments", repeatable=True)
+            await self._page(0, 1)
+        rows = answer.get("environments") if isinstance(answer, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise _otherwise("about its environments")
+        there = [str(row.get("id")) for row in rows]
+        for environment in sorted(str(one) for one in self._checked):
+            room = self._options.environment_of(environment)
+            if room not in there:
+                raise FlagServiceUnavailable(
+                    f"GrowthBook has no environment {room!r}, only {', '.join(there) or 'none'}: name Sluice's "
+                    "environments in flags.growthbook.environments."
+                )
+
+    async def _look(self, ref: FlagRef) -> _Look:
+        try:
+            answer = await self._api.call("GET", self._path(ref), repeatable=True)
+        except (NoSuchThing, Refusal) as refusal:
+            # GrowthBook answers 400 for a feature that it does not have.
+            if isinstance(refusal, Refusal) and NOT_THERE not in refusal.reason.casefold():
+                raise
+            raise FlagNotFound(f"There is no flag {ref} in GrowthBook that the key may see.") from None
+        room = self._options.environment_of(ref.environment)
+        look = self._understood(ref, room, answer.get("feature") if isinstance(answer, dict) else None)
+        if look is None:
+            raise FlagNotFound(f"There is no flag {ref}: it is archived, or GrowthBook has no such environment.")
+        return look
+
+    def _understood(self, ref: FlagRef, room: str, row: object) -> _Look | None:
+        """The feature that was answered; None where it is archived, or not in the environment."""
+        try:
+            feature = Feature.model_validate(row)
+        except ValidationError:
+            raise _otherwise(f"on {ref}") from None
+        if feature.archived or room not in feature.environments:
+            return None
+        return _Look(ref, room, feature, served_by(feature, room, self._options))
+
+    async def _rows(self) -> AsyncIterator[dict[str, Any]]:
+        offset = 0
+        for _ in range(MOST_PAGES):
+            rows, more = await self._page(offset, A_PAGE)
+            for row in rows:
+                yield row
+            if not rows or not more:
+                return
+            offset += len(rows)
+
+    async def _page(self, offset: int, most: int) -> tuple[Sequence[dict[str, Any]], bool]:
+        query = {"limit": str(most), "offset": str(offset)}
+        try:
+            answer = await self._api.call("GET", "/api/v2/features", repeatable=True, query=query)
+        except NoSuchThing:
+            raise FlagServiceUnavailable(
+                "GrowthBook has no version 2 of its API for features there: update it, or correct flags.growthbook.url."
+            ) from None
+        rows = answer.get("features") if isinstance(answer, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise _otherwise("in a list")
+        return rows, bool(answer.get("hasMore"))
+
+    async def _set(self, look: _Look, exposure: Exposure) -> None:
+        if exposure.mode is Mode.SHADOW and (self._options.shadow_value is None or look.feature.valueType != TEXT):
+            raise NotSettable(
+                f"Flag {look.ref} can't serve a value for shadow stages: make it a feature of text, and set "
+                "flags.growthbook.shadow_value."
+            )
+        version = await self._draft(look, exposure)
+        self._left.setdefault(look.ref, set()).add(version)
+        try:
+            if exposure.percent > 0 and not look.feature.environments[look.room].enabled:
+                body = {"environment": look.room, "enabled": True}
+                await self._change(look, "POST", f"revisions/{version}/toggle", body)
+            await self._change(look, "POST", f"revisions/{version}/publish", {"comment": "Set by Sluice"})
+        except Refusal as refusal:
+            raise _explained(look.ref, refusal) from None
+        self._forget(look.ref, version)
+        after = await self._look(look.ref)
+        if after.served.exposure != exposure:
+            raise FlagServiceUnavailable(
+                f"GrowthBook does not serve {exposure} of {look.ref} as it was sent; look at the flag."
+            )
+
+    async def _draft(self, look: _Look, exposure: Exposure) -> int:
+        """The version of a new draft that has the exposure's rule; nobody is served it yet."""
+        rule = rule_for(exposure, look.served.value, secrets.token_hex(4), self._options)
+        dealt = {"hashAttribute": self._options.hash_attribute}
+        try:
+            if look.served.rule is not None:
+                where = f"revisions/new/rules/{quote(look.served.rule.id, safe='')}"
+                # How people deal stays; only what is given is changed.
+                change = rule if look.served.rule.hashAttribute else rule | dealt
+                answer = await self._change(look, "PUT", where, {"rule": change})
+            else:
+                scope = {"type": "rollout", "allEnvironments": False, "environments": [look.room]}
+                answer = await self._change(look, "POST", "revisions/new/rules", {"rule": rule | dealt | scope})
+        except Refusal as refusal:
+            raise _explained(look.ref, refusal) from None
+        try:
+            return int(answer["revision"]["version"])
+        except (KeyError, TypeError, ValueError):
+            raise _otherwise(f"on a draft of {look.ref}") from None
+
+    async def _tidy(self, ref: FlagRef) -> None:
+        """Discard the drafts that writes left behind, this one or one before; what can't be now is at the next write.
+
+        One that was published after all stays so: GrowthBook refuses to discard it.
+        """
+        for version in sorted(self._left.get(ref, ())):
+            try:
+                await self._api.call("POST", f"{self._path(ref)}/revisions/{version}/discard", {}, repeatable=False)
+            except FlagServiceUnavailable as error:
+                settled = isinstance(error, NoSuchThing) or (isinstance(error, Refusal) and error.status not in FIXES)
+                if not settled:
+                    logger.warning(DRAFT_LEFT, flag=str(ref), version=version, reason=str(error))
+                    return
+            self._forget(ref, version)
+
+    def _forget(self, ref: FlagRef, version: int) -> None:
+        left = self._left[ref]
+        left.discard(version)
+        if not left:
+            del self._left[ref]
+
+    async def _lower_foreign(self, look: _Look, exposure: Exposure) -> None:
+        """Take back what can't be set: switched off, services fall back to what their code says."""
+        if exposure.percent > 0 and exposure.percent >= look.served.exposure.percent:
+            check_settable(look.state)
+        body = {"environments": {look.room: False}, "reason": "Taken back by Sluice"}
+        try:
+            await self._change(look, "POST", "toggle", body, repeatable=True)
+        except Refusal as refusal:
+            raise _explained(look.ref, refusal) from None
+
+    async def _change(self, look: _Look, method: str, what: str, body: object, *, repeatable: bool = False) -> Any:
+        try:
+            return await self._api.call(method, f"{self._path(look.ref)}/{what}", body, repeatable=repeatable)
+        except NoSuchThing:
+            raise FlagServiceUnavailable(
+                f"Flag {look.ref} was changed in GrowthBook while it was being set; Sluice tries again."
+            ) from None
+
+    def _path(self, ref: FlagRef) -> str:
+        return f"/api/v2/features/{quote(ref.flag, safe='')}"
+
+
+def _explained(ref: FlagRef, refusal: Refusal) -> Exception:
+    reason = refusal.reason.rstrip(".")
+    if refusal.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return refusal
+    if refusal.status == httpx.codes.CONFLICT:
+        return FlagVersionConflict(f"Flag {ref} was changed in GrowthBook while it was being set; read it again.")
+    if "approv" in reason.casefold():
+        return ApprovalRequired(f"Flag {ref} can't be set by Sluice: GrowthBook {EXEMPT}.")
+    return NotSettable(f"GrowthBook refuses to set flag {ref} ({reason}): see to that there.")
+
+
+def _otherwise(where: str) -> FlagServiceUnavailable:
+    return FlagServiceUnavailable(f"GrowthBook answered {where} otherwise than its API does; see flags.growthbook.url.")

@@ -1,0 +1,1 @@
+"""LaunchDarkly behind the port: options, exposures as targeting, patches, the service."""

@@ -1,0 +1,1 @@
+"""Prometheus behind the port: selectors of counters, the one expression that counts with them, the source."""

@@ -1,0 +1,208 @@
+"""An OpenAPI document as a spec: its operations, and which of them changed since the one before. Pure.
+
+`x-sluice` at its root is the front matter: flag, owner, tags and all that a Markdown spec has. An operation is told
+by its route, `POST /checkout`, and by a hash of everything that a client may notice: parameters, bodies, answers,
+security, and all that it refers to; words for people are left out. Source: OpenAPI 3.1, 3.0 and 2.0.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from tools.canonical import canonical_json
+from tools.specs.yaml_text import DEEPEST, load_yaml
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+MOST_OPERATIONS = 1_000
+MOST_NODES = 200_000
+LONGEST_SUMMARY = 120
+_FOR_PEOPLE = frozenset(
+    {"summary", "description", "externalDocs", "example", "examples", "tags", "operationId", "x-sluice"}
+)
+FRONT_MATTER = "x-sluice"
+FIRST = 4_000
+"""Characters among which a document says that it is an OpenAPI; other data is nobody's concern."""
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+_MARK = re.compile(r"""["']?\b(openapi|swagger)["']?\s*:""")
+
+
+class NotOpenApi(ValueError):
+    """The document is no OpenAPI; the message is the rest of a sentence that begins with its name."""
+
+
+class Change(StrEnum):
+    ADDED = "added"
+    CHANGED = "changed"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What an OpenAPI document says: its title and words, its operations by route with their hashes."""
+
+    title: str | None
+    front_matter: Mapping[str, Any] | None
+    text: str
+    operations: Mapping[str, str]
+
+
+def read_api(content: str) -> Api | None:
+    """The document, in JSON or YAML; None for what is neither an OpenAPI nor means to be. Raises NotOpenApi."""
+    if _MARK.search(content[:FIRST]) is None:
+        return None
+    root = _loaded(content)
+    if not isinstance(root, dict) or not ({"openapi", "swagger"} & root.keys()):
+        return None
+    operations = dict(_operations(root))
+    info = root.get("info")
+    info = info if isinstance(info, dict) else {}
+    front = root.get(FRONT_MATTER)
+    if front is not None and not isinstance(front, dict):
+        raise NotOpenApi(f"{FRONT_MATTER} must be a table, with the flag in it")
+    title = info.get("title")
+    return Api(
+        title=title if isinstance(title, str) and title else None,
+        front_matter=front,
+        text=_text(root, info, operations),
+        operations=operations,
+    )
+
+
+def changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, Change]:
+    """The routes whose operations differ, by name."""
+    found = {}
+    for route in sorted({*before, *after}):
+        if route not in before:
+            found[route] = Change.ADDED
+        elif route not in after:
+            found[route] = Change.REMOVED
+        elif before[route] != after[route]:
+            found[route] = Change.CHANGED
+    return found
+
+
+def _loaded(content: str) -> Any:
+    try:
+        loaded = json.loads(content) if content.lstrip().startswith("{") else load_yaml(content)
+    except (yaml.YAMLError, ArithmeticError, ValueError, RecursionError) as error:
+        raise NotOpenApi(f"it is neither JSON nor plain YAML ({type(error).__name__})") from None
+    if _is_deeper(loaded, DEEPEST):
+        raise NotOpenApi(f"it has more than {DEEPEST} levels")
+    return loaded
+
+
+def _is_deeper(data: Any, levels: int) -> bool:
+    """Whether there are more lists and tables inside each other, told without recursion."""
+    level = [data]
+    for _ in range(levels):
+        level = [inner for one in level for inner in _inside(one) if isinstance(inner, dict | list)]
+    return bool(level)
+
+
+def _inside(one: Any) -> Iterable[Any]:
+    if isinstance(one, dict):
+        return one.values()
+    return one if isinstance(one, list) else ()
+
+
+def _operations(root: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    paths = root.get("paths")
+    if not isinstance(paths, dict):
+        return
+    reader, count = _Reader(root), 0
+    for path, item in paths.items():
+        if not isinstance(item, dict) or not isinstance(path, str):
+            continue
+        for method in METHODS:
+            if isinstance(item.get(method), dict):
+                count += 1
+                if count > MOST_OPERATIONS:
+                    raise NotOpenApi(f"it has more than {MOST_OPERATIONS} operations")
+                around = {key: item[key] for key in ("parameters", "servers", "$ref") if key in item}
+                whole = [item[method], around, root.get("security") if "security" not in item[method] else None]
+                yield f"{method.upper()} {path}", reader.digest(whole)
+
+
+class _Reader:
+    """Hashes parts of a document with all that they refer to in it; how often that is a path through it is bounded."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._nodes = 0
+        self._plain: dict[str, tuple[Any, frozenset[str]]] = {}
+
+    def digest(self, part: Any) -> str:
+        """The hash of what a client may notice of `part`."""
+        own, due = self._stripped(part)
+        reached: dict[str, Any] = {}
+        todo = sorted(due)
+        while todo:
+            name = todo.pop()
+            if name not in reached:
+                reached[name], more = self._named(name)
+                todo += sorted(more)
+        try:
+            return hashlib.sha256(canonical_json([own, reached]).encode()).hexdigest()
+        except UnicodeEncodeError:
+            raise NotOpenApi("it has half a surrogate pair, which is no character") from None
+        except ValueError:
+            raise NotOpenApi("it has a number that is none in JSON, such as NaN or 1e400") from None
+
+    def _named(self, name: str) -> tuple[Any, frozenset[str]]:
+        """What a reference stands for, and what that refers to."""
+        if name not in self._plain:
+            self._plain[name] = self._stripped(_pointed(self._root, name))
+        return self._plain[name]
+
+    def _stripped(self, part: Any) -> tuple[Any, frozenset[str]]:
+        due = set[str]()
+        return self._without_words(part, due), frozenset(due)
+
+    def _without_words(self, part: Any, due: set[str], *, names: bool = False) -> Any:
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            raise NotOpenApi("it is larger than an API for people to read")
+        if isinstance(part, list):
+            return [self._without_words(one, due) for one in part]
+        if not isinstance(part, dict):
+            return part if isinstance(part, str | int | float | bool | None) else str(part)
+        if isinstance(reference := part.get("$ref"), str) and reference.startswith("#/"):
+            due.add(reference)
+        # The keys of these are names of the document's own, and may well be called "description".
+        return {
+            str(key): self._without_words(value, due, names=key in ("properties", "patternProperties", "responses"))
+            for key, value in part.items()
+            if names or key not in _FOR_PEOPLE
+        }
+
+
+def _pointed(root: Any, reference: str) -> Any:
+    """What a JSON pointer leads to (RFC 6901); None where that is nothing."""
+    found = root
+    for step in reference.removeprefix("#/").split("/"):
+        key = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, dict) and key in found:
+            found = found[key]
+        elif isinstance(found, list) and _INDEX.fullmatch(key) and int(key) < len(found):
+            found = found[int(key)]
+        else:
+            return None
+    return found
+
+
+def _text(root: Mapping[str, Any], info: Mapping[str, Any], operations: Iterable[str]) -> str:
+    """What people read of it: its description, and a line for each operation."""
+    described = info.get("description")
+    lines = [described.strip(), ""] if isinstance(described, str) and described.strip() else []
+    for route in operations:
+        method, _, path = route.partition(" ")
+        summary = root["paths"][path][method.lower()].get("summary")
+        said = f": {' '.join(summary.split())[:LONGEST_SUMMARY]}" if isinstance(summary, str) and summary else ""
+        lines.append(f"- {route}{said}")
+    return "\n".join(lines)

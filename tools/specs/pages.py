@@ -1,0 +1,62 @@
+"""Specs at https addresses: pages, Markdown and OpenAPI documents, on the hosts that the settings name."""
+
+from collections.abc import Sequence
+
+import httpx
+
+from tools.specs.documents import READABLE, document_read
+from tools.specs.fetching import Fetcher
+from tools.specs.markdown import Document
+from tools.specs.options import BadSpecSource, SpecSourceOptions
+from tools.specs.remote import all_of, named_documents, parsed
+
+
+class PageLibrary:
+    """The documents at `pages`, and, where somebody names one, at any address of `hosts`."""
+
+    def __init__(self, options: SpecSourceOptions, fetcher: Fetcher) -> None:
+        if not hosts_of(options):
+            raise BadSpecSource(
+                "Name the pages that are specs, or the hosts whose pages people may name.", field="pages"
+            )
+        self._pages = options.pages
+        self._fetcher = fetcher
+
+    @property
+    def place(self) -> str:
+        """Its hosts."""
+        return ", ".join(self._fetcher.bounds.hosts)
+
+    def has(self, address: httpx.URL) -> bool:
+        """Whether it is on one of the hosts, at a port that they may be asked at."""
+        bounds = self._fetcher.bounds
+        return bounds.allow(address.host) and bounds.allow_port(address) and not address.userinfo
+
+    async def documents(self, _flag: str | None) -> Sequence[Document]:
+        """Every page that is named."""
+        return await named_documents(self, self._pages)
+
+    async def document(self, address: httpx.URL) -> Document:
+        """The document at that address."""
+        fetched = await self._fetcher.get(address, accept=READABLE)
+        document = await document_read(str(address), fetched.body, media_type=fetched.media_type, fenced=True)
+        return document or Document(str(address), problem="it is data that is no OpenAPI")
+
+    async def check(self) -> None:
+        """Return when every page can be read."""
+        await all_of(self.document(httpx.URL(page)) for page in self._pages)
+
+
+def hosts_of(options: SpecSourceOptions) -> tuple[str, ...]:
+    """The hosts that are named, and those of the pages."""
+    found = list(options.hosts)
+    for page in (*options.pages, *options.flags.values()):
+        url = parsed(page)
+        if url is None or (url.scheme != "https" and not options.networks):
+            raise BadSpecSource(
+                "Pages are named by addresses such as https://specs.example.com/checkout.", field="pages"
+            )
+        found.append(url.host)
+    if options.url is not None:
+        found.append(httpx.URL(options.url).host)
+    return tuple(dict.fromkeys(found))
