@@ -27,11 +27,14 @@ from tools.gates.judging import (
     check_version,
     decide,
     percent,
+    priors,
+    stored_margin,
 )
 from tools.gates.verdict import NoData, Outcome, Verdict, no_data
 from tools.gates.wealth import BadEvidence, Floats
 
-VERSION = 2
+VERSION = 3
+WITH_DIGITS = 2
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class CeilingEvidence:
     @classmethod
     def start(cls, test: CeilingTest) -> Self:
         """No interval seen yet."""
-        return cls(test.direction, test.ceiling, test.margin, test.burn_in_margin, Books.start(test.margin))
+        return cls(test.direction, test.ceiling, test.margin, test.burn_in_margin, Books.start(priors(test.margin)))
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that `json.dumps` takes and `from_json` reads back exactly."""
@@ -86,7 +89,7 @@ class CeilingEvidence:
             "ceiling": self.ceiling,
             "margin": self.margin,
             "burn_in_margin": self.burn_in_margin,
-            "books": self.books.to_json(),
+            "books": self.books.to_json(priors(self.margin)),
             "seen": self.seen.to_json(),
             "warming": self.warming.to_json(),
             "intervals": self.intervals,
@@ -95,14 +98,15 @@ class CeilingEvidence:
     @classmethod
     def from_json(cls, plain: Any) -> Self:
         """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
-        check_version(plain, VERSION)
+        check_version(plain, WITH_DIGITS, VERSION)
         try:
+            margin = stored_margin(plain["margin"])
             return cls(
                 direction=Direction(plain["direction"]),
                 ceiling=float(plain["ceiling"]),
-                margin=float(plain["margin"]),
+                margin=margin,
                 burn_in_margin=float(plain["burn_in_margin"]),
-                books=Books.from_json(plain["books"], float(plain["margin"])),
+                books=Books.from_json(plain["books"], priors(margin)),
                 seen=Counts.from_json(plain["seen"]),
                 warming=Counts.from_json(plain["warming"]),
                 intervals=int(plain["intervals"]),

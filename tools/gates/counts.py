@@ -50,6 +50,8 @@ from tools.gates.judging import (
     check_version,
     decide,
     percent,
+    priors,
+    stored_margin,
 )
 from tools.gates.onset import NO_ONSET, Onset, step_of_counts
 from tools.gates.verdict import NoData, Outcome, Verdict, no_data
@@ -70,8 +72,8 @@ __all__ = [
     "update_all",
 ]
 
-VERSION = 3
-WITHOUT_ONSET = 2
+VERSION = 4
+WITHOUT_ONSET, WITH_DIGITS = 2, 3
 """Before it was kept since when treatment does harm."""
 
 # From this rate on, the evidence that is lost by taking events for Poisson outweighs what a boost brings.
@@ -114,7 +116,7 @@ class CountTest:
 
 @dataclass(frozen=True)
 class CountEvidence:
-    """All that is kept between two checks, some 2 KB as JSON. It may be carried from stage to stage.
+    """All that is kept between two checks, at most 1.5 KB as JSON. It may be carried from stage to stage.
 
     `control` and `treatment` are totals after burn-in, `warming_control` and `warming_treatment` those during it;
     `matched` holds the two sums of the Mantel-Haenszel ratio, which compares the arms within each interval. `onset` is
@@ -137,7 +139,7 @@ class CountEvidence:
     @classmethod
     def start(cls, test: CountTest) -> Self:
         """No interval seen yet."""
-        return cls(test.direction, test.margin, test.burn_in_margin, Books.start(test.margin))
+        return cls(test.direction, test.margin, test.burn_in_margin, Books.start(priors(test.margin)))
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that `json.dumps` takes and `from_json` reads back exactly."""
@@ -146,7 +148,7 @@ class CountEvidence:
             "direction": self.direction.value,
             "margin": self.margin,
             "burn_in_margin": self.burn_in_margin,
-            "books": self.books.to_json(),
+            "books": self.books.to_json(priors(self.margin)),
             "control": self.control.to_json(),
             "treatment": self.treatment.to_json(),
             "warming_control": self.warming_control.to_json(),
@@ -159,17 +161,18 @@ class CountEvidence:
     @classmethod
     def from_json(cls, plain: Any) -> Self:
         """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
-        version = check_version(plain, WITHOUT_ONSET, VERSION)
+        version = check_version(plain, WITHOUT_ONSET, WITH_DIGITS, VERSION)
         try:
+            margin = stored_margin(plain["margin"])
             treatment_alone, control_alone = plain["matched"]
             matched = float(treatment_alone), float(control_alone)
             if not computable(*matched):
                 raise BadEvidence("Stored evidence holds sums that can't be computed with; start new evidence.")
             return cls(
                 direction=Direction(plain["direction"]),
-                margin=float(plain["margin"]),
+                margin=margin,
                 burn_in_margin=float(plain["burn_in_margin"]),
-                books=Books.from_json(plain["books"], float(plain["margin"])),
+                books=Books.from_json(plain["books"], priors(margin)),
                 control=Counts.from_json(plain["control"]),
                 treatment=Counts.from_json(plain["treatment"]),
                 warming_control=Counts.from_json(plain["warming_control"]),

@@ -1,5 +1,6 @@
 """Latencies as histogram buckets, with or without their sums: the value that latency tests take, and its geometry."""
 
+import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -220,6 +221,17 @@ def survival_if_slower(at: Layout, shares: Floats, factor: float, *, at_most: bo
 
 def _expected(edges: tuple[float, ...]) -> str:
     return f"but this test is for buckets ending at {_listed(edges)}: go back to them, or start the rollout's gate anew"
+
+
+@lru_cache(maxsize=256)
+def layout_digest(edges: tuple[float, ...]) -> str:
+    """What tells these upper edges from all others: how many they are, a dash, and 16 digits of their hash."""
+    return f"{len(edges)}-{hashlib.sha256(np.array(edges, '<f8').tobytes()).hexdigest()[:16]}"
+
+
+def buckets_of(digest: str) -> int:
+    """How many buckets there are in the layout of that digest. Raises ValueError for what is no digest."""
+    return int(digest.partition("-")[0])
 
 
 def _listed(edges: tuple[float, ...]) -> str:

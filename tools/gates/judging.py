@@ -50,6 +50,15 @@ def safe_prior(margin: float) -> Prior:
     return Prior.around(margin**0.85, far=0.12, at_once=0.9)
 
 
+Priors = tuple[Prior, Prior, Prior]
+"""Of a test's three questions, as `Books` has them."""
+
+
+def priors(margin: float) -> Priors:
+    """Of counts."""
+    return harm_prior(margin), burn_in_prior(), safe_prior(margin)
+
+
 class BadCounts(InvalidInput):
     """Counts that can't have been counted."""
 
@@ -164,10 +173,12 @@ def check_levels(test: Levels) -> None:
         raise BadTest(f"burn_in_margin must lie between 1 and 1000 times control, not {test.burn_in_margin}.")
 
 
-def check_margin(margin: float) -> None:
-    """Raises BadEvidence when no test can have had the margin of stored evidence."""
+def stored_margin(plain: Any) -> float:
+    """The margin of stored evidence. Raises BadEvidence when no test can have it, and what `float` raises."""
+    margin = float(plain)
     if not SMALLEST_MARGIN <= margin <= LARGEST_MARGIN:
         raise BadEvidence(f"Stored evidence is of the margin {margin}, which no test has; start new evidence.")
+    return margin
 
 
 def check_version(plain: Any, *known: int) -> int:
@@ -218,28 +229,32 @@ class Books:
     safe: Wealth
 
     @classmethod
-    def start(cls, margin: float) -> Self:
+    def start(cls, priors: Priors) -> Self:
         """Nothing known: each e-value is 1."""
-        return cls(*(Wealth.start(prior) for prior in _priors(margin)))
+        return cls(*map(Wealth.start, priors))
 
     @property
     def harm_log_e(self) -> float:
         """Evidence of harm, after and during burn-in together, as a log."""
         return float(together(np.array(self.harm.log_e), np.array(self.burn_in.log_e)))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, priors: Priors) -> dict[str, Any]:
         """A plain dict, exact."""
-        return {"harm": self.harm.to_json(), "burn_in": self.burn_in.to_json(), "safe": self.safe.to_json()}
+        harm, burn_in, safe = priors
+        return {
+            "harm": self.harm.to_json(harm),
+            "burn_in": self.burn_in.to_json(burn_in),
+            "safe": self.safe.to_json(safe),
+        }
 
     @classmethod
-    def from_json(cls, plain: Any, margin: float) -> Self:
-        """What `to_json` wrote for this margin. Raises BadEvidence for anything else."""
-        check_margin(margin)
+    def from_json(cls, plain: Any, priors: Priors) -> Self:
+        """What `to_json` wrote for these priors. Raises BadEvidence for anything else."""
         try:
             stored = plain["harm"], plain["burn_in"], plain["safe"]
         except (KeyError, TypeError) as error:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
-        return cls(*(Wealth.from_json(book, prior) for book, prior in zip(stored, _priors(margin), strict=True)))
+        return cls(*map(Wealth.from_json, stored, priors))
 
 
 def advance_books(
@@ -358,7 +373,7 @@ def boostable(harm_log_e: Floats, log_cap: Floats, reach: float | Floats = REACH
 @lru_cache(maxsize=256)
 def _questions(margin: float, direction: Direction) -> tuple[Prior, Prior]:
     """The priors of what is asked while burning in, and of harm and safety after it; `factors` as that question has."""
-    harm, burn_in, safe = _priors(margin)
+    harm, burn_in, safe = priors(margin)
     return (
         Prior.stacked([replace(burn_in, factors=direction.away(burn_in.factors))]),
         Prior.stacked(
@@ -368,10 +383,6 @@ def _questions(margin: float, direction: Direction) -> tuple[Prior, Prior]:
             ]
         ),
     )
-
-
-def _priors(margin: float) -> tuple[Prior, Prior, Prior]:
-    return harm_prior(margin), burn_in_prior(), safe_prior(margin)
 
 
 @dataclass(frozen=True)

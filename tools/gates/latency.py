@@ -41,26 +41,29 @@ from tools.gates.counts import log_likelihood_ratios, null_share
 from tools.gates.histograms import (
     Histogram,
     MissingSums,
+    buckets_of,
     check_edges,
     check_layout,
     layout,
+    layout_digest,
     survival,
     survival_if_slower,
 )
 from tools.gates.judging import (
     Books,
     Direction,
+    Priors,
     Question,
     boostable,
     burn_in_prior,
     cap_safety,
     check_levels,
-    check_margin,
     check_version,
     cut,
     decide,
     log_harm_cap,
     safe_prior,
+    stored_margin,
 )
 from tools.gates.means import Sums
 from tools.gates.onset import NO_ONSET, Onset
@@ -72,15 +75,14 @@ from tools.gates.wealth import (
     Floats,
     Ledger,
     Prior,
-    Wealth,
     computable,
     log_boost,
     log_total,
 )
 
-VERSION = 2
-WITHOUT_ONSET = 1
-"""Before it was kept since when treatment does harm."""
+VERSION = 3
+WITHOUT_ONSET, WITH_EDGES = 1, 2
+"""Before it was kept since when treatment does harm; with the buckets' edges, and bets by their digits."""
 SMALLEST_SAMPLE = 200
 # The share of the money on the tail's bets; the slow-downs of the tail that it is on lie around TYPICAL_TAIL.
 TAIL_SHARE, TAIL, TYPICAL_TAIL = 0.06, 0.05, 1.5
@@ -95,6 +97,10 @@ OUTCOME_STEP = 0.25
 OUTCOMES = np.arange(-0.5, 6.5, OUTCOME_STEP)
 _ABOVE = [math.erfc(end / math.sqrt(2)) / 2 for end in (*OUTCOMES, OUTCOMES[-1] + OUTCOME_STEP)]
 OUTCOME_LOG_CHANCES = np.log(-np.diff(_ABOVE))
+
+
+Asked = tuple[str, float, bool, float]
+"""The buckets' digest, the margin, whether there are sums, and the margin while burning in."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +133,9 @@ class LatencyTest:
         return Direction.INCREASE
 
     @property
-    def asked(self) -> tuple[tuple[float, ...], float, bool, float]:
+    def asked(self) -> Asked:
         """What evidence is collected for; all else may change on the way."""
-        return self.edges, self.margin, self.sums, self.burn_in_margin
+        return layout_digest(self.edges), self.margin, self.sums, self.burn_in_margin
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,7 @@ class LatencyEvidence:
     `onset` are the latencies (or log-middles) since the harm began that is going on, if one is.
     """
 
-    test: tuple[tuple[float, ...], float, bool, float]
+    test: Asked
     books: Books
     past: Tally
     control: int = 0
@@ -156,19 +162,18 @@ class LatencyEvidence:
     @classmethod
     def start(cls, test: LatencyTest) -> Self:
         """No interval seen yet."""
-        books = Books(*(Wealth.start(prior) for prior in _priors(test.margin)))
-        return cls(test.asked, books, Tally.empty(len(test.edges)))
+        return cls(test.asked, Books.start(_priors(test.margin)), Tally.empty(len(test.edges)))
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that `json.dumps` takes and `from_json` reads back exactly."""
-        edges, margin, sums, burn_in_margin = self.test
+        digest, margin, sums, burn_in_margin = self.test
         return {
             "version": self.version,
-            "edges": list(edges[:-1]),
+            "layout": digest,
             "margin": margin,
             "sums": sums,
             "burn_in_margin": burn_in_margin,
-            "books": self.books.to_json(),
+            "books": self.books.to_json(_priors(margin)),
             "past": self.past.to_json(),
             "requests": [self.control, self.treatment, self.warming_control, self.warming_treatment],
             "matched": list(self.matched),
@@ -179,20 +184,18 @@ class LatencyEvidence:
     @classmethod
     def from_json(cls, plain: Any) -> Self:
         """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
-        version = check_version(plain, WITHOUT_ONSET, VERSION)
+        version = check_version(plain, WITHOUT_ONSET, WITH_EDGES, VERSION)
         try:
-            edges = (*(float(edge) for edge in plain["edges"]), math.inf)
-            margin, books = float(plain["margin"]), plain["books"]
-            check_margin(margin)
-            named = zip(("harm", "burn_in", "safe"), _priors(margin), strict=True)
+            margin = stored_margin(plain["margin"])
+            digest = str(plain["layout"]) if version == VERSION else _digest(plain["edges"])
             control, treatment, warming_control, warming_treatment = (int(number) for number in plain["requests"])
             slower, faster, weight = (float(number) for number in plain["matched"])
             if not computable(slower, faster, weight):
                 raise BadEvidence("Stored evidence holds sums that can't be computed with; start new evidence.")
             return cls(
-                test=(edges, margin, bool(plain["sums"]), float(plain["burn_in_margin"])),
-                books=Books(*(Wealth.from_json(books[name], prior) for name, prior in named)),
-                past=Tally.from_json(plain["past"], len(edges)),
+                test=(digest, margin, bool(plain["sums"]), float(plain["burn_in_margin"])),
+                books=Books.from_json(plain["books"], _priors(margin)),
+                past=Tally.from_json(plain["past"], buckets_of(digest)),
                 control=control,
                 treatment=treatment,
                 warming_control=warming_control,
@@ -304,9 +307,9 @@ def _shown(test: LatencyTest, treatment: float, control: float) -> str:
 def check_same_test(test: LatencyTest, evidence: LatencyEvidence) -> None:
     """Raises BadEvidence when `evidence` was collected for other buckets, margins, or with other sums."""
     if test.asked != evidence.test:
-        edges, margin, sums, burn_in_margin = evidence.test
+        digest, margin, sums, burn_in_margin = evidence.test
         raise BadEvidence(
-            f"This evidence is of a test of {len(edges)} buckets {'with' if sums else 'without'} sums, margin "
+            f"This evidence is of a test of {buckets_of(digest)} buckets {'with' if sums else 'without'} sums, margin "
             f"{margin:g} and burn-in margin {burn_in_margin:g}, which is not the one asked for: start new evidence."
         )
 
@@ -573,7 +576,12 @@ def _tail_prior() -> Prior:
     return Prior.around(TYPICAL_TAIL, far=0.3, at_once=AT_ONCE)
 
 
-def _priors(margin: float) -> tuple[Prior, Prior, Prior]:
+def _digest(edges: Any) -> str:
+    """The digest of the edges that an earlier release stored, all but infinity."""
+    return layout_digest((*(float(edge) for edge in edges), math.inf))
+
+
+def _priors(margin: float) -> Priors:
     return latency_prior(margin), burn_in_prior(), safe_prior(margin)
 
 

@@ -60,7 +60,8 @@ class Onset(Generic[A]):
     @classmethod
     def from_json(cls, plain: Any, read: Callable[[Any], A]) -> Self:
         """What `to_json` wrote, with `read` for an arm. Raises BadEvidence, and what a damaged number raises."""
-        height, arms = float(plain[0]), plain[1:]
+        first, *arms = plain
+        height = float(first)
         if not 0 <= height <= HIGHEST:
             raise BadEvidence("Stored evidence holds a change point that is none; start new evidence.")
         if height == 0:

@@ -1,3 +1,4 @@
+import base64
 import json
 from dataclasses import replace
 from typing import Any
@@ -255,6 +256,7 @@ def test_evidence_is_small_and_round_trips_exactly() -> None:
         {"control": [1, 2]},
         {"control": 3},
         {"matched": [1.0]},
+        {"onset": []},
         {"intervals": None},
     ],
 )
@@ -263,7 +265,25 @@ def test_damaged_evidence_is_refused(damage: dict[str, Any]) -> None:
         CountEvidence.from_json(CountEvidence.start(ERRORS).to_json() | damage)
 
 
-@pytest.mark.parametrize("book", [[[0.0], 0.0, 0.0], [[0.0] * 16, float("inf"), 0.0], [[0.0] * 16, 0.0], None])
+SIXTEEN = base64.b64encode(np.zeros(16).tobytes()).decode()
+
+
+@pytest.mark.parametrize(
+    "book",
+    [
+        [[0.0], 0.0, 0.0],
+        [[0.0] * 16, float("inf"), 0.0],
+        [[0.0] * 16, 0.0],
+        [SIXTEEN, float("inf"), 0.0],
+        [SIXTEEN[:-1], 0.0, 0.0],
+        [SIXTEEN[:-4], 0.0, 0.0],
+        [f"{SIXTEEN} ", 0.0, 0.0],
+        [base64.b64encode(np.full(16, np.nan).tobytes()).decode(), 0.0, 0.0],
+        [base64.b64encode(np.zeros(15).tobytes()).decode(), 0.0, 0.0],
+        "begun",
+        None,
+    ],
+)
 def test_a_damaged_book_is_refused(book: Any) -> None:
     plain = CountEvidence.start(ERRORS).to_json()
     plain["books"]["harm"] = book

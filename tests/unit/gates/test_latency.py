@@ -179,8 +179,10 @@ def test_evidence_is_small_and_round_trips_exactly() -> None:
     "damage",
     [
         {"version": 9},
-        {"edges": None},
-        {"edges": [1.0]},
+        {"layout": None},
+        {"layout": "2-0123456789abcdef"},
+        {"version": 2, "edges": None},
+        {"version": 2, "edges": [1.0]},
         {"margin": "wide"},
         {"books": {}},
         {"books": None},
@@ -189,6 +191,7 @@ def test_evidence_is_small_and_round_trips_exactly() -> None:
         {"past": [[math.nan] * 12, 0.0, 0.0]},
         {"requests": [1, 2]},
         {"matched": [1.0]},
+        {"onset": []},
         {"intervals": None},
     ],
 )

@@ -74,12 +74,15 @@ def slowness(stored: Any) -> Verdict:
 KINDS: dict[str, Callable[[Any], Verdict]] = {
     "counts": counts,
     "counts-3": counts,
+    "counts-4": counts,
     "ceiling": ceiling,
+    "ceiling-3": ceiling,
     "means": mean,
     "means-2": mean,
     "means-3": mean,
     "latency": slowness,
     "latency-2": slowness,
+    "latency-3": slowness,
 }
 
 
