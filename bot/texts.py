@@ -205,8 +205,8 @@ SPEC_STALE_PROPOSED = (
     "then it can't be started."
 )
 SPEC_STALE_LIVE = (
-    "⚠ *The spec is not what this was planned from.* {why}\n{source}\nThe next step waits for people; rolling back, "
-    "pausing and lowering work."
+    "⚠ *The spec is not what this was planned from.* {why}\n{source}\nEach further step waits for those who approve "
+    "it; rolling back, pausing and lowering work."
 )
 SPEC_STANDS = "{why} {actor} said that the plan stands. {source}"
 SPEC_READ = "*Spec* · {source} · read {at}"

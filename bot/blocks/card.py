@@ -136,7 +136,8 @@ def allowed_buttons(view: RolloutView) -> list[ButtonElement]:
     match view.phase:
         case Phase.PROPOSED if view.spec is not None and view.spec.stale:
             anew = parts.button(texts.PLAN_ANEW, PLAN_ANEW, view.id, style="primary")
-            return [anew, *_standing_by(view), edit]
+            stands = parts.button(texts.KEEP_PLAN, KEEP_PLAN, view.id, confirm=_filled(texts.CONFIRM_KEEP_PLAN, view))
+            return [anew, stands, edit]
         case Phase.PROPOSED:
             start = [] if view.frozen is not None else [parts.button(texts.START, START, view.id, style="primary")]
             return [*(asked or start), edit]
@@ -144,9 +145,9 @@ def allowed_buttons(view: RolloutView) -> list[ButtonElement]:
             promote = parts.button(texts.PROMOTE, PROMOTE, view.id, confirm=_filled(texts.CONFIRM_PROMOTE, view))
             pause = parts.button(texts.PAUSE, PAUSE, view.id)
             first = [pause] if _at_the_end(view) or view.frozen is not None else [promote, pause]
-            return [*first, *_standing_by(view), *overriding(view), edit, roll_back]
+            return [*first, *overriding(view), edit, roll_back]
         case Phase.WAITING_PROMOTION:
-            return [*asked, *_standing_by(view), *overriding(view), edit, roll_back]
+            return [*asked, *overriding(view), edit, roll_back]
         case Phase.PAUSED:
             resume = parts.button(
                 texts.RESUME, RESUME, view.id, style="primary", confirm=_filled(_resuming(view), view)
@@ -155,13 +156,6 @@ def allowed_buttons(view: RolloutView) -> list[ButtonElement]:
             return [*first, *overriding(view), edit, roll_back]
         case _:
             return []
-
-
-def _standing_by(view: RolloutView) -> list[ButtonElement]:
-    """The button by which somebody says that the plan stands though its spec is not what it was."""
-    if view.spec is None or not view.spec.stale:
-        return []
-    return [parts.button(texts.KEEP_PLAN, KEEP_PLAN, view.id, confirm=_filled(texts.CONFIRM_KEEP_PLAN, view))]
 
 
 def answers(view: RolloutView, approval: ApprovalView) -> list[ButtonElement]:

@@ -189,9 +189,9 @@ class RolloutService:
         return await planning.start(self._context, rollout_id, actor=actor)
 
     async def keep_plan(self, rollout_id: str, *, actor: str) -> RolloutView:
-        """Say that the plan stands though its spec changed, or can't be read; people are then asked as policy wants.
+        """Say that a plan stands though its spec changed, or can't be read; people are then asked as policy wants.
 
-        Raises Conflict where its spec is as it was, or changed at this moment.
+        Raises Conflict once the rollout runs, and where its spec is as it was, or changed at this moment.
         """
         return await planning.keep_plan(self._context, rollout_id, actor=actor)
 

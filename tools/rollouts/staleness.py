@@ -1,9 +1,9 @@
 """Whether the spec behind a rollout's plan is still the one that the plan was made from.
 
 It is read again by the clock, when somebody wants to start, and before a step. A plan whose spec changed is stale: it
-starts only once it was made anew, or once somebody said, on the record, that it stands; a running one takes its next
-step only when people say so. A source that can't be read is not a spec that stayed the same. Nothing here is asked when
-exposure is lowered.
+starts only once it was made anew, or once somebody said, on the record, that it stands; a running one takes each
+further step only when its approvers say so. A source that can't be read is not a spec that stayed the same. Nothing
+here is asked when exposure is lowered.
 """
 
 from dataclasses import dataclass
@@ -139,9 +139,14 @@ async def check_start(session: AsyncSession, rollout: Rollout, plan: Plan) -> No
 
 
 async def accept(session: AsyncSession, rollout: Rollout, plan: Plan, *, actor: str, at: datetime) -> None:
-    """The plan stands as it is, somebody says. Raises Conflict where there is nothing to say that about."""
+    """The plan stands as it is, somebody says, before people are asked about its start. Raises Conflict otherwise."""
     watch, found = await session.get(SpecWatch, rollout.id), await view(session, rollout, plan)
-    if Phase(rollout.phase) not in LIVE | {Phase.PROPOSED} or watch is None or found is None or not found.stale:
+    if Phase(rollout.phase) in LIVE:
+        # One person's word, anybody's, would stand in for the approvals that the next step is asked for.
+        raise Conflict(
+            "The rollout runs already: what a change of its spec means for the next step is for those who approve it."
+        )
+    if Phase(rollout.phase) is not Phase.PROPOSED or watch is None or found is None or not found.stale:
         raise Conflict("The plan's spec is as it was planned from, or that was settled meanwhile: see the card.")
     watch.stands_despite, watch.stands_for = _key(watch, plan), plan.spec_sha256
     watch.stands_by, watch.stands_at = actor, at

@@ -52,6 +52,17 @@ async def test_an_approval_of_what_was_planned_before_is_refused_and_somebody_st
     assert (await office.view()).phase is Phase.PROGRESSING
 
 
+async def test_once_it_runs_the_card_has_no_button_for_it_and_says_who_decides(office: Office, tmp_path: Path) -> None:
+    await office.proposed()
+    assert await office.press("approve", user=JONAS) is None
+    spec_of(tmp_path).write_text(spec_of(tmp_path).read_text() + "\nTwo pages now.\n")
+    await looked(office)
+    card = readable(office.card())
+    assert "⚠ *The spec is not what this was planned from.* The spec changed after this was planned (from" in card
+    assert "Each further step waits for those who approve it" in card
+    assert office.buttons() == ["promote", "pause", "edit", "roll_back"]
+
+
 async def test_a_document_of_no_source_is_refused_by_name(office: Office) -> None:
     said = await office.rollout(f"plan {FLAG} https://169.254.169.254/latest/meta-data", user=MIRA)
     await office.settle()

@@ -258,16 +258,43 @@ async def test_a_running_rollout_takes_its_next_step_only_when_people_say_so(wor
     assert (view.phase, view.stage) == (Phase.PROGRESSING, 1)
 
 
-async def test_a_running_rollout_goes_on_by_itself_once_somebody_stood_by_its_plan(world: World, shelf: Shelf) -> None:
+@pytest.mark.parametrize("person", [MIRA, SAM, JONAS], ids=["the requester", "anybody", "an approver"])
+async def test_once_it_runs_nobody_says_that_the_plan_stands_instead_of_the_approvers_of_the_step(
+    world: World, shelf: Shelf, person: str
+) -> None:
     view = await started(world, shelf)
     await world.live(view.id, checks=3, **GOOD)
     shelf.says("Two pages.")
     await watcher(world).look(view.id)
+    with pytest.raises(Conflict, match="for those who approve it"):
+        await world.service.keep_plan(view.id, actor=person)
+    assert "spec.accepted" not in await world.kinds(view.id)
+    view = await world.live(view.id, checks=45, **GOOD)
+    assert (view.phase, view.stage, await world.percent()) == (Phase.WAITING_PROMOTION, 0, 5)
+    assert view.approval is not None
+    assert "the spec changed after this was planned" in view.approval.why
+    with pytest.raises(Conflict, match="for those who approve it"):
+        await world.service.keep_plan(view.id, actor=person)
+    assert (await world.service.get(view.id)).approval is not None
+
+
+async def test_a_change_that_people_started_despite_asks_nobody_again_and_a_later_one_does(
+    world: World, shelf: Shelf
+) -> None:
+    view = await proposed(world, shelf)
+    shelf.says("Two pages.")
+    await looked(world, view)
     view = await world.service.keep_plan(view.id, actor=SAM)
-    assert (view.phase, view.approval) == (Phase.PROGRESSING, None)
+    assert view.approval is not None
+    await world.service.approve(view.approval.id, actor=JONAS)
     view = await world.live(view.id, checks=45, **GOOD)
     assert view.stage == 1
     assert view.approval is None or "spec" not in view.approval.why
+    shelf.says("Three pages.")
+    await watcher(world).look(view.id)
+    view = await world.live(view.id, checks=60, **GOOD)
+    assert view.approval is not None
+    assert "the spec changed after this was planned" in view.approval.why
 
 
 async def test_whoever_promotes_by_hand_is_told_of_a_change_before(world: World, shelf: Shelf) -> None:
