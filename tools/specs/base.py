@@ -42,10 +42,10 @@ class Spec(BaseModel):
     """A feature's spec: who owns it, how risky it is, what it touches, and the text that people wrote.
 
     `owner` may be a person or a team. `author` is the person who wrote it, and so never approves it: a user id, None
-    when it is not known. `source` says where it was read: an address where it is one. `content` is the text as it was
-    read, of which `visible` is what its readers see; `sha256` is of its bytes, so that a change is noticed.
-    `operations` are those of an OpenAPI document, each with its hash, by route: `POST /checkout`. `notes` are sentences
-    on how it was read that people should know.
+    when it is not known. `source` says where it was read: an address where it is one; `beside` where the OpenAPI
+    documents that stand beside it were. `content` is the text as it was read, of which `visible` is what its readers
+    see; `sha256` is of its bytes, so that a change is noticed. `operations` are those of an OpenAPI document, each with
+    its hash, by route: `POST /checkout`. `notes` are sentences on how it was read that people should know.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +61,7 @@ class Spec(BaseModel):
     tenants: tuple[str, ...] = ()
     body: str
     source: str
+    beside: tuple[str, ...] = ()
     content: str
     sha256: str
     operations: dict[str, str] = Field(default_factory=dict)
@@ -97,7 +98,10 @@ class LinkedSpecs(Protocol):
         ...
 
     async def read_at(self, address: str, flag: str) -> Spec:
-        """The document at that address as the flag's spec. Raises SpecNotFound, InvalidSpec, SpecSourceUnavailable."""
+        """The flag's spec at that address: as `read` gives it where it is of that, else the document alone.
+
+        So what did not change is the same however it is read. Raises SpecNotFound, InvalidSpec, SpecSourceUnavailable.
+        """
         ...
 
 
@@ -112,6 +116,18 @@ async def close(source: SpecSource) -> None:
     """Let go of the source's connections, where it holds any."""
     if isinstance(source, Closing):
         await source.close()
+
+
+async def listed_at(source: SpecSource, address: str, flag: str) -> Spec | None:
+    """The spec that the source itself has for the flag, where the document at that address is of it.
+
+    Raises SpecSourceUnavailable.
+    """
+    try:
+        found = await source.read(flag)
+    except (SpecNotFound, InvalidSpec):
+        return None
+    return found if address in (found.source, *found.beside) else None
 
 
 async def read_linked(source: SpecSource, address: str, flag: str) -> Spec:

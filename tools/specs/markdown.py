@@ -164,6 +164,7 @@ def _with_apis(spec: Spec, apis: Sequence[Document]) -> Spec:
         operations |= document.api or {}
     return spec.model_copy(
         update={
+            "beside": tuple(document.source for document in apis),
             "operations": operations,
             "content": content,
             "sha256": hashlib.sha256(content.encode()).hexdigest(),

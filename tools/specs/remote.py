@@ -12,7 +12,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from tools.clock import Clock
-from tools.specs.base import InvalidSpec, Spec, SpecNotFound, SpecSourceUnavailable
+from tools.specs.base import InvalidSpec, Spec, SpecNotFound, SpecSourceUnavailable, listed_at
 from tools.specs.fetching import Fetcher
 from tools.specs.markdown import Document, pick, shelve
 
@@ -68,7 +68,7 @@ class RemoteSpecSource:
     async def read(self, flag: str) -> Spec:
         """The spec of a flag. Raises SpecNotFound, InvalidSpec, SpecSourceUnavailable."""
         if flag in self._flags:
-            return await self.read_at(self._flags[flag], flag)
+            return await self._alone(self._flags[flag], flag)
         shelf = shelve(await self._within(self._library.documents(flag)))
         return pick(flag, shelf, place=self._library.place)
 
@@ -95,7 +95,17 @@ class RemoteSpecSource:
         return url is not None and self._library.has(url)
 
     async def read_at(self, address: str, flag: str) -> Spec:
-        """The document at that address as the flag's spec. Raises SpecNotFound, InvalidSpec, SpecSourceUnavailable."""
+        """The flag's spec at that address. Raises SpecNotFound, InvalidSpec, SpecSourceUnavailable."""
+        found = await self._alone(address, flag)
+        # What the settings name for a flag is all of its spec.
+        own = None if flag in self._flags else await listed_at(self, found.source, flag)
+        return own or found
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._fetcher.close()
+
+    async def _alone(self, address: str, flag: str) -> Spec:
         url = parsed(address)
         if url is None or not self._library.has(url):
             raise SpecNotFound(f"{self._library.place} has no documents at such an address.")
@@ -103,10 +113,6 @@ class RemoteSpecSource:
         if document.problem is not None:
             raise InvalidSpec(f"{document.source}: {document.problem}.")
         return pick(flag, shelve([replace(document, flag=flag)]), place=self._library.place)
-
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._fetcher.close()
 
     async def _within(self, reading: Awaitable[Read]) -> Read:
         try:

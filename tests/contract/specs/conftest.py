@@ -26,7 +26,7 @@ class Subject:
     """A source, a way to put a Markdown spec where it looks, and where people read the one of that name.
 
     `verbatim`: a spec's text is what was put there, and its hash that of its bytes. `names_flags`: texts name their
-    flag, and not what they are filed under.
+    flag, and not what they are filed under. `has_apis`: a name that ends in `.json` is a place for an OpenAPI.
     """
 
     source: SpecSource
@@ -35,6 +35,7 @@ class Subject:
     server: fakes.FakeServer | None = None
     verbatim: bool = True
     names_flags: bool = True
+    has_apis: bool = False
 
 
 def remote(server: httpx.AsyncBaseTransport, **options: Any) -> SpecSource:
@@ -57,13 +58,13 @@ def folder(tmp_path: Path) -> Iterator[Subject]:
     def write(name: str, text: str) -> None:
         (tmp_path / name).write_bytes(text.encode())
 
-    yield Subject(FolderSpecSource(tmp_path), write, lambda name: str(tmp_path / name))
+    yield Subject(FolderSpecSource(tmp_path), write, lambda name: str(tmp_path / name), has_apis=True)
 
 
 @contextmanager
 def memory(_tmp_path: Path) -> Iterator[Subject]:
     source = MemorySpecSource()
-    yield Subject(source, source.put, lambda name: name)
+    yield Subject(source, source.put, lambda name: name, has_apis=True)
 
 
 @contextmanager
@@ -74,7 +75,8 @@ def github(_tmp_path: Path) -> Iterator[Subject]:
         server.files[f"specs/{name}"] = text
 
     source = remote(server, type="github", repository="acme/shop", path="specs")
-    yield Subject(source, put, lambda name: f"https://github.com/acme/shop/blob/HEAD/specs/{name}", server)
+    root = "https://github.com/acme/shop/blob/HEAD/specs"
+    yield Subject(source, put, lambda name: f"{root}/{name}", server, has_apis=True)
 
 
 @contextmanager
@@ -99,7 +101,8 @@ def gitlab(_tmp_path: Path) -> Iterator[Subject]:
 
     options = {"url": "https://gitlab.example.com", "repository": server.project, "path": "docs/specs/"}
     root = f"https://gitlab.example.com/{server.project}/-/blob/HEAD/docs/specs"
-    yield Subject(remote(server, type="gitlab", **options), put, lambda name: f"{root}/{name}", server)
+    source = remote(server, type="gitlab", **options)
+    yield Subject(source, put, lambda name: f"{root}/{name}", server, has_apis=True)
 
 
 @contextmanager
@@ -129,14 +132,16 @@ def gitlab_issues(_tmp_path: Path) -> Iterator[Subject]:
 
 @contextmanager
 def pages(_tmp_path: Path) -> Iterator[Subject]:
-    names = ("a.md", "b.md", "broken.md", "checkout.md", "notes.md", "one.md", "two.md", "y.md", "z.md")
+    texts = ("a.md", "b.md", "broken.md", "checkout.md", "notes.md", "one.md", "two.md", "y.md", "z.md")
+    names = (*texts, "api.json", "more.json")
     server = fakes.FakePages(pages={f"/{name}": ("text/plain", "nothing yet\n") for name in names})
 
     def put(name: str, text: str) -> None:
-        server.pages[f"/{name}"] = "text/markdown; charset=utf-8", text
+        kind = "application/json" if name.endswith(".json") else "text/markdown; charset=utf-8"
+        server.pages[f"/{name}"] = kind, text
 
     source = remote(server, type="https", url=FAR, pages=[f"{FAR}/{name}" for name in names])
-    yield Subject(source, put, lambda name: f"{FAR}/{name}", server)
+    yield Subject(source, put, lambda name: f"{FAR}/{name}", server, has_apis=True)
 
 
 def jira(*, data_center: bool) -> Callable[[Path], Any]:

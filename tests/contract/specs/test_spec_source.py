@@ -1,6 +1,7 @@
 """What every spec source promises."""
 
 import hashlib
+import json
 import re
 
 import httpx
@@ -35,6 +36,17 @@ tenants: [acme, globex]
 
 Why: fewer steps. ☃
 """
+
+
+def api(*paths: str, answer: str = "200") -> str:
+    """An OpenAPI of the flag, with a GET at each path."""
+    operation = {"get": {"responses": {answer: {"description": "words"}}}}
+    info = {"title": "Shop", "description": "What it does."}
+    front = {"flag": "new-checkout"}
+    return json.dumps({"openapi": "3.1.0", "info": info, "x-sluice": front, "paths": dict.fromkeys(paths, operation)})
+
+
+BESIDE = {"checkout.md": CHECKOUT, "api.json": api("/pay", "/cart"), "more.json": api("/orders")}
 
 
 async def test_every_field_is_read(subject: Subject) -> None:
@@ -120,6 +132,49 @@ async def test_a_document_is_read_again_where_it_was_and_found_where_it_went(sub
         put("checkout.md", CHECKOUT)
         assert source.has(gone)
         assert (await read_again(source, "new-checkout", gone)).title == "One-page checkout"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("checkout.md",), ("api.json",), ("checkout.md", "api.json"), ("api.json", "more.json"), tuple(BESIDE)],
+    ids=" ".join,
+)
+async def test_a_spec_that_did_not_change_is_the_same_when_it_is_read_again(
+    subject: Subject, names: tuple[str, ...]
+) -> None:
+    if not subject.has_apis and names != ("checkout.md",):
+        return
+    for name in names:
+        subject.put(name, BESIDE[name])
+    first = await subject.source.read("new-checkout")
+    assert await read_again(subject.source, "new-checkout", first.source) == first
+    if isinstance(subject.source, LinkedSpecs):
+        for name in names:
+            assert await read_linked(subject.source, subject.address(name), "new-checkout") == first
+    if "api.json" in names:
+        subject.put("api.json", api("/pay", "/cart", answer="201"))
+        again = await read_again(subject.source, "new-checkout", first.source)
+        assert (again.sha256 == first.sha256, again.operations.keys()) == (False, first.operations.keys())
+
+
+async def test_a_document_that_somebody_named_is_read_again_alone(subject: Subject) -> None:
+    if not isinstance(subject.source, LinkedSpecs) or not subject.has_apis:
+        return
+    subject.put("notes.md", "# Only words\n")
+    subject.put("checkout.md", CHECKOUT)
+    subject.put("api.json", api("/pay"))
+    named = await read_linked(subject.source, subject.address("notes.md"), "new-checkout")
+    assert (named.title, named.operations) == ("Only words", {})
+    assert await read_again(subject.source, "new-checkout", named.source) == named
+
+
+async def test_of_two_specs_of_one_flag_somebody_may_name_one(subject: Subject) -> None:
+    if not isinstance(subject.source, LinkedSpecs):
+        return
+    subject.put("one.md", CHECKOUT)
+    subject.put("two.md", CHECKOUT.replace("One-page", "Two-page"))
+    for _ in range(2):
+        assert (await read_linked(subject.source, subject.address("two.md"), "new-checkout")).title.startswith("Two")
 
 
 async def test_somebody_names_a_document_that_names_no_flag(subject: Subject) -> None:

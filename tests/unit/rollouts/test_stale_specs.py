@@ -6,6 +6,8 @@ import pytest
 from sqlalchemy import func, select
 from structlog.testing import capture_logs
 
+from tests.contract.specs.conftest import remote
+from tests.contract.specs.fakes import FakePages
 from tests.unit.rollouts.world import FLAG, JONAS, MIRA, PLACE, SAM, World, make_plan, running_world, stage
 from tools.errors import Conflict
 from tools.flags.base import FlagRef
@@ -132,6 +134,21 @@ async def test_an_approval_counts_for_the_spec_that_it_was_asked_about(world: Wo
         await world.service.approve(view.approval.id, actor=JONAS)
     assert (await world.service.get(view.id)).phase is Phase.PROPOSED
     assert await world.percent() == 0
+
+
+async def test_a_page_with_an_openapi_beside_it_stays_the_same_until_either_changes() -> None:
+    root, words = "https://specs.example.com", f"---\nflag: {FLAG.flag}\n---\n# Checkout\n"
+    api = f'{{"openapi": "3.1.0", "x-sluice": {{"flag": "{FLAG.flag}"}}, "paths": {{"/pay": {{"get": {{}}}}}}}}'
+    server = FakePages(pages={"/a.md": ("text/markdown", words), "/api.json": ("application/json", api)})
+    source = remote(server, type="https", url=root, pages=[f"{root}/a.md", f"{root}/api.json"])
+    async with running_world(specs=source) as world:
+        spec = await source.read(FLAG.flag)
+        plan = make_plan(spec_sha256=spec.sha256)
+        view = await world.service.propose(plan, requester=MIRA, place=PLACE, reason="asked", spec=spec)
+        assert view.approval is not None
+        assert (await world.service.approve(view.approval.id, actor=JONAS)).phase is Phase.PROGRESSING
+        server.pages["/api.json"] = "application/json", api.replace("get", "put")
+        assert state_of(await looked(world, view)) is SpecState.CHANGED
 
 
 async def test_a_plan_made_anew_rests_on_the_new_spec(world: World, shelf: Shelf) -> None:

@@ -2,13 +2,22 @@
 
 import pytest
 
-from tools.specs.base import InvalidSpec, Spec, SpecNotFound, SpecSourceUnavailable, close
+from tests.contract.specs.conftest import remote
+from tests.contract.specs.fakes import FakeGitHub
+from tools.specs.base import InvalidSpec, Spec, SpecNotFound, SpecSource, SpecSourceUnavailable, close, read_again
 from tools.specs.composite import SpecSources
 from tools.specs.memory import MemorySpecSource
 
 
 def text(flag: str, title: str) -> str:
     return f"---\nflag: {flag}\n---\n# {title}\n"
+
+
+API = '{"openapi": "3.1.0", "x-sluice": {"flag": "a"}, "paths": {"/pay": {"get": {}}}}'
+
+
+def repository(files: dict[str, str], path: str) -> SpecSource:
+    return remote(FakeGitHub(files=files), type="github", repository="acme/shop", path=path)
 
 
 class Wiki(MemorySpecSource):
@@ -87,6 +96,16 @@ async def test_an_address_is_read_from_the_source_that_has_such() -> None:
         await sources.read_at("https://a.example.com/x", "a")
     with pytest.raises(SpecNotFound, match="No spec source"):
         await sources.read_at("https://c.example.com/x", "a")
+
+
+async def test_a_spec_of_a_later_source_is_read_again_whole_though_an_earlier_one_can_read_its_document_too() -> None:
+    files = {"api/pay.json": API, "api/pay.md": text("a", "A"), "b/b.md": text("b", "B")}
+    sources = SpecSources({path: repository(files, path) for path in ("b", "api")})
+    first = await sources.read("a")
+    assert first.operations.keys() == {"GET /pay"}
+    assert await read_again(sources, "a", first.source) == first
+    other = await sources.read_at("https://github.com/acme/shop/blob/HEAD/b/b.md", "b")
+    assert (other.title, other.operations) == ("B", {})
 
 
 async def test_every_source_is_closed() -> None:
