@@ -9,6 +9,7 @@ after that from where it stopped. https://docs.slack.dev/reference/methods/conve
 import asyncio
 import math
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -36,11 +37,14 @@ MOST_THREADS, MOST_CHANNELS = 50, 20
 PER_PAGE, MOST_PAGES = 100, 10
 LOOKED_AT_EVERY_S = 1.0
 AGAIN_AFTER_S = 15.0
+MOST_TRIES = 3
+"""How often a message is tried that can't be heard: what is wrong may pass, and may be the message itself."""
 CALL_TIMEOUT_S = 30
 DIRECT = "D"
 
 READ = "missed.read"
 NOT_READ = "missed.not_read"
+NOT_HEARD = "missed.not_heard"
 LEFT = "missed.left"
 PLACE_LOST = "missed.place_lost"
 WORKSPACE_LOST = "missed.workspace_lost"
@@ -48,6 +52,10 @@ WORKSPACE_LOST = "missed.workspace_lost"
 Connected = Callable[[], Awaitable[bool]]
 
 logger = structlog.get_logger(__name__)
+
+
+class NotHeard(Exception):
+    """A message could not be heard, which the log has; everything else was, and the next turn tries it again."""
 
 
 class Connection(Protocol):
@@ -101,6 +109,7 @@ class Missed:
         self._up_since: datetime | None = None
         self._begun: dict[_Place, _Reading] = {}
         self._read: dict[_Place, datetime] = {}
+        self._tries = Counter[tuple[_Place, str]]()
 
     async def watch(self) -> None:
         """Look each second whether there is a connection, and once there is again, for what was missed."""
@@ -112,6 +121,8 @@ class Missed:
                 reason = code_of(error) if isinstance(error, SlackApiError) else type(error).__name__
                 logger.warning(NOT_READ, reason=reason)
                 wait = _pause_after(error)
+            except NotHeard:
+                wait = AGAIN_AFTER_S
             except Exception:
                 logger.exception(NOT_READ, reference=secrets.token_hex(4))
                 wait = AGAIN_AFTER_S
@@ -126,7 +137,7 @@ class Missed:
     async def turn(self) -> int:
         """How many messages were heard, if the connections were down and one is up again.
 
-        Raises what Slack does, once everything else was read: the next turn goes on from there.
+        Raises what Slack does, and NotHeard, once everything else was read: the next turn goes on from there.
         """
         if not await self._is_up() or self._down_since is None:
             return 0
@@ -138,6 +149,7 @@ class Missed:
         self._down_since = None
         self._begun.clear()
         self._read.clear()
+        self._tries.clear()
         return heard
 
     async def _is_up(self) -> bool:
@@ -153,6 +165,7 @@ class Missed:
     async def _catch_up(self, since: datetime) -> int:
         """Hear place by place what was written since then and is not known; how many messages Slack had."""
         heard, apps, troubles = 0, dict[str, _App | None](), dict[str, Exception]()
+        unheard: NotHeard | None = None
         for place in await self._places():
             if place.workspace in troubles or self._is_read(place):
                 continue
@@ -166,9 +179,13 @@ class Missed:
             except (SlackApiError, *NETWORK_ERRORS) as error:
                 # Other workspaces have limits of their own.
                 troubles[place.workspace] = error
-        logger.info(READ, since=since.isoformat(), messages=heard, complete=not troubles)
+            except NotHeard as error:
+                unheard = error
+        logger.info(READ, since=since.isoformat(), messages=heard, complete=not troubles and unheard is None)
         if troubles:
             raise max(troubles.values(), key=_pause_after)
+        if unheard is not None:
+            raise unheard
         return heard
 
     def _is_read(self, place: _Place) -> bool:
@@ -178,7 +195,7 @@ class Missed:
 
     async def _hear_place(self, place: _Place, app: _App, since: datetime) -> int:
         """The oldest first: a thread comes so, page by page; what stands at the top of a channel comes newest first."""
-        now, heard = self._services.clock.now(), 0
+        now, heard, failed = self._services.clock.now(), 0, False
         reading = self._begun.setdefault(place, _Reading(now, max(since, self._read.get(place, since) - AROUND)))
         while True:
             messages, reading.cursor = await _page(app.client, place, reading)
@@ -188,13 +205,15 @@ class Missed:
             if place.thread is not None or is_last:
                 heard += len(reading.unheard)
                 for message in sorted(reading.unheard, key=lambda one: str(one["ts"])):
-                    await self._hear(place, app, message)
+                    failed |= not await self._hear_or_log(place, app, message)
                 reading.unheard.clear()
             if is_last:
                 break
         if reading.cursor:
             logger.warning(LEFT, channel=place.channel, thread=place.thread, pages=reading.pages)
         self._begun.pop(place, None)
+        if failed:
+            raise NotHeard
         self._read[place] = reading.began
         return heard
 
@@ -213,6 +232,23 @@ class Missed:
             return _App(client, str(who["team_id"]), str(who["user_id"]))
         logger.info(WORKSPACE_LOST, workspace=workspace, reason=reason)
         return None
+
+    async def _hear_or_log(self, place: _Place, app: _App, message: Mapping[str, Any]) -> bool:
+        """Whether nothing is left to try: what is wrong with one message keeps no other waiting, and is in the log.
+
+        Raises what Slack does.
+        """
+        try:
+            await self._hear(place, app, message)
+        except (SlackApiError, *NETWORK_ERRORS):
+            raise
+        except Exception:
+            ts = str(message["ts"])
+            self._tries[place, ts] += 1
+            tries = self._tries[place, ts]
+            logger.exception(NOT_HEARD, channel=place.channel, ts=ts, tries=tries, reference=secrets.token_hex(4))
+            return tries >= MOST_TRIES
+        return True
 
     async def _hear(self, place: _Place, app: _App, message: Mapping[str, Any]) -> None:
         asked = place.channel.startswith(DIRECT) or f"<@{app.user}>" in str(message.get("text") or "")

@@ -1,9 +1,10 @@
 """What people write while no connection is open is looked up once there is one again, and answered once."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from slack_sdk.errors import SlackApiError
@@ -12,8 +13,10 @@ from structlog.testing import capture_logs
 
 from bot import missed as missed_module
 from bot.clients import Clients, NotInstalled
-from bot.missed import AROUND, LEFT, LOOK_BACK, Missed
+from bot.listeners.messages import Ears
+from bot.missed import AROUND, LEFT, LOOK_BACK, MOST_TRIES, NOT_HEARD, Missed, NotHeard
 from bot.serve import socket_mode
+from bot.services import Services
 from bot.slack import retry_after
 from bot.threads import Heard, Threads
 from bot.vault import KeyLost
@@ -206,6 +209,60 @@ async def test_a_workspace_that_the_app_left_keeps_no_other_from_being_read(offi
     missed = Missed(services, Line())
     assert await missed.turn() > 0
     assert await missed.turn() == 0, "it is not tried for ever"
+
+
+class Breaking(Ears):
+    """Ears that break at what has those words, so many times."""
+
+    def __init__(self, services: Services, words: str, times: int) -> None:
+        super().__init__(services)
+        self._words = words
+        self.left = times
+
+    async def hear(self, body: Mapping[str, Any], event: Mapping[str, Any], myself: str | None, *, asked: bool) -> None:
+        if self._words in str(event.get("text")) and self.left:
+            self.left -= 1
+            raise ZeroDivisionError
+        await super().hear(body, event, myself, asked=asked)
+
+
+@pytest.mark.parametrize("times", [2, 1000])
+async def test_a_message_that_can_not_be_heard_keeps_no_other_from_being_heard(office: Office, times: int) -> None:
+    async with socket_mode(office.app, office.services):
+        await until(lambda: len(office.running.sockets.connections) == 2)
+        await office.started()
+    await until(lambda: not office.running.sockets.connections)
+    people, team = office.running.people, office.running.settings.team_id
+    threads = Threads(office.services.database, office.services.clock)
+    first = people.say(PRIVATE, "sam", "Hello?")
+    await threads.hear(Heard(team, PRIVATE, first.ts, first.ts, SAM, "Hello?"))
+    poison = people.say(PRIVATE, "sam", "What breaks?", thread_ts=first.ts)
+    after = people.say(PRIVATE, "sam", "And now?", thread_ts=first.ts)
+    people.say(RELEASES, "mira", "roll it back", thread_ts=office.card().ts)
+    await people.idle()
+    missed = Missed(office.services, Line())
+    missed._ears = Breaking(office.services.of_nobody(), "What breaks?", times)
+    with capture_logs() as logs, pytest.raises(NotHeard):
+        await missed.turn()
+    for _ in range(400):
+        await office.settle()
+        if (await office.view()).phase is Phase.ROLLED_BACK:
+            break
+    assert (await office.view()).phase is Phase.ROLLED_BACK, "the order waits for no other message"
+    assert (await threads.knows(team, PRIVATE, after.ts), await threads.knows(team, PRIVATE, poison.ts)) == (
+        True,
+        False,
+    )
+    told = [line for line in logs if line["event"] == NOT_HEARD]
+    assert [(line["channel"], line["ts"], len(line["reference"])) for line in told] == [(PRIVATE, poison.ts, 8)]
+
+    with capture_logs() as logs:
+        for _ in range(MOST_TRIES - 2):
+            with pytest.raises(NotHeard):
+                await missed.turn()
+        assert await missed.turn() > 0
+        assert await missed.turn() == 0, "it is not tried for ever"
+    assert await threads.knows(team, PRIVATE, poison.ts) is (times < MOST_TRIES)
 
 
 def looked_back_to(office: Office) -> datetime:
