@@ -1,7 +1,7 @@
 """A metric server over HTTP: credentials that are never shown, bounded time and size, tries again where it may help.
 
 Limits are respected: what a server says by 429 with Retry-After, or by X-RateLimit-Remaining and X-RateLimit-Reset
-(seconds), holds for all requests until then.
+(seconds, or a moment in seconds since 1970), holds for all requests until then.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from tools.clock import SystemClock
 from tools.metrics.base import BadSource, MetricSourceUnavailable
 from tools.observing import trace_headers
-from tools.retry_after import retry_after
+from tools.retry_after import moment, retry_after
 
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Bytes."""
@@ -30,8 +30,11 @@ LARGEST_ANSWER = 32 * 1024 * 1024
 TRIES = 3
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
-LONGEST_CLOSED_S = 300.0
-"""Then it is asked again, whatever it said: some say by the same headers when, and not for how long."""
+LONGEST_CLOSED_S = 120.0
+"""Then it is asked again, whatever it said: a closed source makes rollouts blind, and those that are for too long are
+taken back."""
+FIRST_MOMENT = 1e9
+"""An X-RateLimit-Reset from here on is a moment, and no number of seconds that anybody waits."""
 CONNECTIONS = 8
 PASSING = frozenset({429, 502, 503, 504})
 """Statuses after which the same request may succeed."""
@@ -281,8 +284,15 @@ def _stop_within(timeout_s: float) -> Callable[[RetryCallState], bool]:
 
 def _asked_to_wait(response: httpx.Response) -> float | None:
     """Seconds until the server takes requests again."""
-    stated = retry_after(response.headers, SystemClock().now())
-    return _seconds(response.headers.get("x-ratelimit-reset")) if stated is None else stated
+    now = SystemClock().now()
+    stated = retry_after(response.headers, now)
+    if stated is not None:
+        return stated
+    reset = _seconds(response.headers.get("x-ratelimit-reset"))
+    if reset is None or reset < FIRST_MOMENT:
+        return reset
+    sent = moment(response.headers.get("date", "")) or now
+    return max(reset - sent.timestamp(), 0.0)
 
 
 def _seconds(text: str | None) -> float | None:

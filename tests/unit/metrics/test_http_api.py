@@ -1,5 +1,7 @@
 """What a metric server says of its limits, and keys that no server can be sent."""
 
+import asyncio
+import time
 from datetime import timedelta
 
 import httpx
@@ -7,20 +9,48 @@ import pytest
 
 from tools.metrics.base import BadSource, MetricSourceUnavailable
 from tools.metrics.http_api import LONGEST_CLOSED_S, Access, HttpApi
+from tools.plans.defaults import PlanningDefaults
 
 URL = "https://metrics.example.com"
+DATE = "Sun, 01 Mar 2026 12:00:00 GMT"
+NOON = 1_772_366_400
+"""The same, in seconds since 1970."""
 
 
 async def test_a_limit_that_ends_at_a_moment_far_away_closes_no_source_for_good(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1790000000"}
+    headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{NOON + 86_400}", "Date": DATE}
     api = HttpApi(Access(URL), transport=httpx.MockTransport(lambda _request: httpx.Response(200, headers=headers)))
     assert (await api.get("/")).status == 200
     with pytest.raises(MetricSourceUnavailable, match=rf"no more requests for {LONGEST_CLOSED_S:.0f} s"):
         await api.get("/")
     monkeypatch.setattr(api, "_closed_until", api._closed_until - LONGEST_CLOSED_S)
     assert (await api.get("/")).status == 200
+
+
+def test_a_source_that_was_closed_is_asked_again_well_before_a_rollout_was_blind_for_too_long() -> None:
+    assert timedelta(seconds=LONGEST_CLOSED_S) <= PlanningDefaults().blind_budget / 2
+
+
+@pytest.mark.parametrize(
+    ("reset", "closed_s"),
+    [("40", 40), (f"{NOON + 40}", 40), (f"{NOON + 0.5}", 0.5), (f"{NOON - 40}", 0), ("1000000001", 0), ("soon", 0)],
+)
+async def test_a_window_ends_after_seconds_or_at_a_moment_of_the_servers_clock(reset: str, closed_s: float) -> None:
+    headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset, "Date": DATE}
+    api = HttpApi(Access(URL), transport=httpx.MockTransport(lambda _request: httpx.Response(200, headers=headers)))
+    before = asyncio.get_running_loop().time()
+    await api.get("/")
+    left = api._closed_until - asyncio.get_running_loop().time()
+    assert closed_s - (asyncio.get_running_loop().time() - before) - 0.1 <= left <= closed_s
+
+
+async def test_without_a_date_the_end_of_a_window_is_held_against_the_clock_here() -> None:
+    headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{time.time() + 1:.3f}"}
+    api = HttpApi(Access(URL), transport=httpx.MockTransport(lambda _request: httpx.Response(200, headers=headers)))
+    await api.get("/")
+    assert api._closed_until - asyncio.get_running_loop().time() <= 1
 
 
 @pytest.mark.parametrize(("wait", "tries"), [("100", 1), ("0.6", 2), ("0", 3)])
