@@ -122,11 +122,14 @@ async def follow(
     policy: Policy,
     check: GateCheck,
     action: decisions.Action,
-    concerns: Sequence[str],
+    concerns: Sequence[str] | None,
     *,
     at: datetime,
 ) -> None:
-    """Do what was decided; `concerns` are why people should be asked about a step besides what policy says."""
+    """Do what was decided; `concerns` are why people should be asked about a step besides what policy says.
+
+    None where nobody looked for any, because a freeze held: then no step is taken.
+    """
     evidence: dict[str, Any] = {"check": check.id, "check_sha256": checks.digest(check)}
     match action:
         case decisions.RollBack(reason):
@@ -151,14 +154,14 @@ async def _promote(
     policy: Policy,
     check: GateCheck,
     why: str,
-    concerns: Sequence[str],
+    concerns: Sequence[str] | None,
     *,
     at: datetime,
 ) -> None:
     assert rollout.stage is not None
     to_stage = rollout.stage + 1
-    if rollout.frozen is not None and to_stage < len(plan.stages):
-        # It holds, as its card says, and goes on by itself after the freeze.
+    if concerns is None or (rollout.frozen is not None and to_stage < len(plan.stages)):
+        # It holds, as its card says, and goes on by itself with the first check after the freeze.
         return
     decision = policies.may_promote(policy, plan, to_stage, requester=rollout.requester, concerns=concerns)
     if decision.answer is policies.Answer.AUTO:

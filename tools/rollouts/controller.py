@@ -26,7 +26,7 @@ from tools.plans.policy import Policy
 from tools.records import leases
 from tools.records.database import Database
 from tools.records.models import Acceptance, Intent, Rollout, new_id
-from tools.rollouts import acceptances, assessing, checks, consequences, measuring, preparing, staleness, store
+from tools.rollouts import acceptances, assessing, checks, consequences, freezes, measuring, preparing, staleness, store
 from tools.rollouts.budgets import spent_budgets
 from tools.rollouts.executor import BACKOFF_CAP, Executor, backoff, confirm_stage, respect_hand
 from tools.rollouts.phases import LIVE, Phase
@@ -243,13 +243,19 @@ class Controller:
             await self.carry_out(snapshot.rollout.id)
         noted(Fact.VERDICT, of=assessment.verdict.outcome.value)
 
-    async def _concerns(self, snapshot: Snapshot, assessment: checks.Assessment) -> list[str]:
-        """Why people should be asked about a step that the gate allows, besides what the plan and policy say."""
+    async def _concerns(self, snapshot: Snapshot, assessment: checks.Assessment) -> list[str] | None:
+        """Why people should be asked about a step that the gate allows, besides what the plan and policy say.
+
+        None while a freeze holds: exposure is not about to rise, so nobody is asked what would speak against it.
+        """
         rollout, plan = snapshot.rollout, snapshot.plan
         due = Phase(rollout.phase) is Phase.PROGRESSING and assessment.verdict.outcome is Outcome.PASS
         if not due or rollout.stage is None or rollout.stage + 1 == len(plan.stages):
             return []
         now = self._clock.now()
+        async with self._database.read() as session:
+            if await freezes.holding(session, self._policy, rollout, plan, now) is not None:
+                return None
         found = await spent_budgets(self._metrics, plan, rollout.stage, now=now, window=self._budget_window)
         seen = Look() if self._specs is None else await self._specs.look(rollout.id)
         return [*found, *staleness.concern(seen.view)]
@@ -284,7 +290,7 @@ class Controller:
         inputs: checks.Inputs,
         answers: tuple[checks.Answer, ...],
         assessment: checks.Assessment,
-        concerns: Sequence[str],
+        concerns: Sequence[str] | None,
         *,
         flag_seen: bool,
     ) -> bool:

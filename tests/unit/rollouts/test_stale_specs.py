@@ -1,6 +1,7 @@
 """A plan whose spec changed says so, starts only when that is settled, and is never kept from coming back."""
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select
@@ -9,12 +10,15 @@ from structlog.testing import capture_logs
 from tests.contract.specs.conftest import remote
 from tests.contract.specs.fakes import FakePages
 from tests.unit.rollouts.world import FLAG, JONAS, MIRA, PLACE, SAM, World, make_plan, running_world, stage
+from tools.clock import ManualClock
 from tools.errors import Conflict
 from tools.flags.base import FlagRef
 from tools.flags.memory import MemoryFlagService
-from tools.plans.policy import Policy
+from tools.plans.policy import Freeze, Policy
 from tools.records.models import SpecSnapshot
 from tools.rollouts.approvals import ApprovalClosed, Purpose
+from tools.rollouts.checks import Assessment
+from tools.rollouts.controller import Snapshot
 from tools.rollouts.phases import Phase
 from tools.rollouts.staleness import SpecChanged, SpecState
 from tools.rollouts.views import RolloutView
@@ -312,6 +316,46 @@ async def test_a_change_that_people_started_despite_asks_nobody_again_and_a_late
     view = await world.live(view.id, checks=60, **GOOD)
     assert view.approval is not None
     assert "the spec changed after this was planned" in view.approval.why
+
+
+def freeze_of(minutes: float) -> Policy:
+    """Nothing goes up for so long, from a minute after a world began."""
+    start = ManualClock().now() + timedelta(minutes=1)
+    freeze = Freeze(name="holidays", start=start, end=start + timedelta(minutes=minutes))
+    return Policy(approvers=(JONAS,), freezes=(freeze,))
+
+
+async def test_a_step_that_a_freeze_keeps_from_being_taken_is_none_to_look_at_the_spec_for(shelf: Shelf) -> None:
+    async with running_world(specs=shelf, policy=freeze_of(minutes=10)) as world:
+        view, reads = await started(world, shelf), shelf.reads
+        view = await world.live(view.id, checks=60, **GOOD)
+        assert (view.stage, view.frozen is not None, shelf.reads) == (0, True, reads)
+        shelf.says("Two pages.")
+        view = await world.live(view.id, checks=10, **GOOD)
+        assert view.approval is not None
+        assert "the spec changed after this was planned" in view.approval.why
+
+
+async def test_a_freeze_that_ends_during_a_check_leaves_the_step_to_one_that_looks_at_the_spec(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_world(specs=shelf, policy=freeze_of(minutes=10)) as world:
+        view = await started(world, shelf)
+        view = await world.live(view.id, checks=45, **GOOD)
+        shelf.says("Two pages.")
+        concerns = world.controller._concerns
+
+        async def taking_long(snapshot: Snapshot, assessment: Assessment) -> list[str] | None:
+            found = await concerns(snapshot, assessment)
+            world.clock.advance(300)
+            return found
+
+        with monkeypatch.context() as patched:
+            patched.setattr(world.controller, "_concerns", taking_long)
+            view = await world.live(view.id, checks=1, **GOOD)
+        assert (view.phase, view.stage, view.frozen) == (Phase.PROGRESSING, 0, None)
+        view = await world.live(view.id, checks=10, **GOOD)
+        assert (view.phase, view.stage) == (Phase.WAITING_PROMOTION, 0)
 
 
 async def test_whoever_promotes_by_hand_is_told_of_a_change_before(world: World, shelf: Shelf) -> None:
