@@ -189,7 +189,7 @@ def _check_faults(check: GateCheck, plan: Plan | None) -> Iterator[str]:
         inputs = checks.Inputs.model_validate(check.inputs)
         again = assessing.judge_again(check)
     except UNREADABLE:
-        yield "it can't be judged again: it was edited"
+        yield f"it can't be judged again{_other_version(check)}"
         return
     yield from _columns(check, inputs)
     if not _same(again.verdict_json(), check.verdict):

@@ -22,15 +22,18 @@ from tools.plans.model import Expected, Exposure, Guardrail, Mode, Plan, Value
 from tools.records.models import GateCheck, Rollout, new_id
 from tools.rollouts.judging import Numbers
 
+JUDGED_BY = ("tools", "tools.gates", "tools.metrics", "tools.plans", "tools.records", "tools.rollouts")
+"""The packages that judging imports from."""
+
 
 def _code_version() -> str:
     """The release, and what tells its judging code from any other's: what other code judged is no forgery."""
     code = hashlib.sha256()
-    for package in ("tools.gates", "tools.rollouts"):
+    for package in JUDGED_BY:
         for file in sorted(files(package).iterdir(), key=lambda file: file.name):
             if file.name.endswith(".py"):
                 code.update(file.read_bytes())
-    return f"{version('sluicebot')}+{code.hexdigest()[:8]}"
+    return f"{version('sluicebot')}+{code.hexdigest()[:8]}.numpy{version('numpy')}"
 
 
 CODE_VERSION = _code_version()

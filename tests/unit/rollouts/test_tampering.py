@@ -69,6 +69,18 @@ async def test_a_verdict_of_another_release_may_be_its_own(world: World, rollout
     assert fault.endswith(f"or release 0.0.1 judged otherwise than {checks.CODE_VERSION}")
 
 
+async def test_a_row_of_another_release_that_cannot_be_judged_here_may_be_its_own(
+    world: World, rollout_id: str
+) -> None:
+    def change(check: GateCheck) -> None:
+        check.code_version = "9.0.0"
+        check.inputs = {**check.inputs, "of_a_later_release": 1}
+
+    changed = await change_newest(world, change)
+    where = f"check {changed} of rollout {rollout_id}: it can't be judged again: it was edited"
+    assert await faults(world) == [f"{where}, or release 9.0.0 judged otherwise than {checks.CODE_VERSION}"]
+
+
 async def test_a_check_that_cannot_be_judged_any_more_is_replayed_as_that(world: World, rollout_id: str) -> None:
     def mangle(check: GateCheck) -> None:
         check.inputs = {**check.inputs, "guardrails": "none"}
