@@ -11,13 +11,13 @@ from pydantic import ValidationError
 
 from tests.flag_files import FlagFiles
 from tools.errors import ConfigurationError
-from tools.flags.base import FlagNotFound, FlagRef, FlagServiceUnavailable, FlagVersionConflict
+from tools.flags.base import FlagNotFound, FlagRef, FlagServiceUnavailable, FlagVersionConflict, NotSettable
 from tools.flags.files.flagd import Flagd
 from tools.flags.files.gofeatureflag import GoFeatureFlag
 from tools.flags.files.options import FlagdOptions, GoFeatureFlagOptions
 from tools.flags.files.service import FileFlagService
 from tools.flags.files.store import FlagFile
-from tools.plans.model import NOT_EXPOSED, Audience, Exposure
+from tools.plans.model import NOT_EXPOSED, Audience, Exposure, Mode
 
 REF = FlagRef("checkout", "production")
 STAGING = FlagRef("checkout", "staging")
@@ -119,6 +119,99 @@ async def test_a_write_prepared_before_a_change_by_hand_is_refused(files: FlagFi
     off = await service.read(REF)
     await service.write(REF, Exposure(percent=50), expected=off.version)
     assert {one.ref.flag for one in await service.list("production")} == {"checkout", "another"}
+
+
+OF_FLAGD = """flags:
+  checkout:
+    state: ENABLED
+    variants: {old: classic, new: express}
+    defaultVariant: old
+    targeting: &lent {fractional: [[new, 50], [old, 50]]}
+  other:
+    state: ENABLED
+    variants: {old: classic, new: express}
+    defaultVariant: old
+    targeting: *lent
+"""
+OF_GO_FEATURE_FLAG = """checkout:
+  variations: {old: classic, new: express}
+  defaultRule: &lent {percentage: {new: 50, old: 50}}
+other:
+  variations: {old: classic, new: express}
+  defaultRule: *lent
+"""
+LENDING = [(Flagd, OF_FLAGD), (GoFeatureFlag, OF_GO_FEATURE_FLAG)]
+OTHER = FlagRef("other", "production")
+HALF = Exposure(percent=50)
+
+
+def written(folder: Path, kind: type[Any], text: str) -> FlagFiles:
+    """A file of flags as people wrote it."""
+    files = FlagFiles(folder, ".yaml", kind)
+    files.path().write_text(text)
+    return files
+
+
+@pytest.mark.parametrize(("kind", "text"), LENDING)
+@pytest.mark.parametrize("percent", [0, 10])
+async def test_a_flag_that_lends_parts_is_named_and_only_switched_off(
+    tmp_path: Path, kind: type[Any], text: str, percent: float
+) -> None:
+    service = written(tmp_path, kind, text).service(control="old", treatment="new")
+    state = await service.read(REF)
+    assert "'checkout' shares parts with other values" in state.obstacle
+    assert (state.exposure, (await service.list("production"))[0]) == (HALF, state)
+    with pytest.raises(NotSettable, match="shares parts with other values"):
+        await service.write(REF, Exposure(percent=60), expected=state.version)
+    assert (await service.read(REF)) == state
+    await service.write(REF, Exposure(percent=percent), expected=state.version)
+    assert [one.exposure for one in await service.list("production")] == [NOT_EXPOSED, HALF]
+
+
+@pytest.mark.parametrize(("kind", "text"), LENDING)
+async def test_a_flag_that_borrows_parts_is_set_like_any_other(tmp_path: Path, kind: type[Any], text: str) -> None:
+    service = written(tmp_path, kind, text).service(control="old", treatment="new")
+    for percent in (60, 0):
+        state = await service.read(OTHER)
+        assert not state.obstacle
+        await service.write(OTHER, Exposure(percent=percent), expected=state.version)
+        assert [one.exposure for one in await service.list("production")] == [HALF, Exposure(percent=percent)]
+
+
+@pytest.mark.parametrize(("kind", "text"), LENDING)
+async def test_what_is_lent_and_never_set_is_no_obstacle(tmp_path: Path, kind: type[Any], text: str) -> None:
+    own = text.replace("&lent ", "").replace("*lent", "{}")
+    lent = own.replace("{old: classic", "&both {old: classic", 1)
+    first, _, last = lent.rpartition("{old: classic, new: express}")
+    service = written(tmp_path, kind, f"{first}*both{last}").service(control="old", treatment="new")
+    state = await service.read(REF)
+    assert not state.obstacle
+    await service.write(REF, Exposure(percent=60), expected=state.version)
+    assert (await service.read(REF)).exposure == Exposure(percent=60)
+
+
+@pytest.mark.parametrize(("kind", "text"), LENDING)
+async def test_a_file_with_a_byte_order_mark_is_set_like_any_other(tmp_path: Path, kind: type[Any], text: str) -> None:
+    plain = text.replace("&lent ", "").replace("*lent", "{}")
+    files = written(tmp_path, kind, "\ufeff" + plain)
+    service = files.service(control="old", treatment="new")
+    for percent in (60, 0):
+        state = await service.read(REF)
+        assert not state.obstacle
+        await service.write(REF, Exposure(percent=percent), expected=state.version)
+        assert (await service.read(REF)).exposure == Exposure(percent=percent)
+    assert files.path().read_text().startswith("\ufeff")
+
+
+@pytest.mark.parametrize(("kind", "text"), LENDING)
+async def test_nobody_in_shadow_is_always_to_be_had(tmp_path: Path, kind: type[Any], text: str) -> None:
+    live = (
+        text.replace("new: express}", "new: express, shadow: express}", 1).replace("&lent ", "").replace("*lent", "{}")
+    )
+    service = written(tmp_path, kind, live).service(control="old", treatment="new")
+    state = await service.read(REF)
+    await service.write(REF, Exposure(percent=0, mode=Mode.SHADOW), expected=state.version)
+    assert (await service.read(REF)).exposure == NOT_EXPOSED
 
 
 @pytest.mark.parametrize("kind", [Flagd, GoFeatureFlag])

@@ -154,8 +154,10 @@ def test_yaml_is_read_as_go_reads_it() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "base: &base {b: 1}\na: *base\n",
-        "base: &base\n  b: 1\na: *base\n",
+        "a: &base {b: 1}\nother: *base\n",
+        "a: &base\n  b: 1\nother: *base\n",
+        "a: &base\n  b: 1\nother:\n  <<: *base\n",
+        "a:\r  b: 1\r  x: 1\rc: 1\r",
         "a:\n  b: &one 1\nother: *one\n",
         "a:\n  x: 1\n  b: |+\n    text\n\n\nother: 1\n",
     ],
@@ -164,11 +166,15 @@ def test_what_shares_its_parts_is_left_alone(text: str) -> None:
     entry = YamlText().parsed(text)["a"]
     with pytest.raises(NotEditable, match="'a' shares parts with other values"):
         edited(YamlText(), text, ("a",), entry | ({"new": 1} if "x" in entry else {"b": 2}))
+    assert "a" in YamlText().doubtful(text, ())
 
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
+        ("x: &x {b: 1}\na: *x # one\nz: 1\n", {"b": 2}),
+        ("x: &x\n  b: 1\na: *x\nz: 1\n", {"b": 2, "c": [{"d": 1}]}),
+        ("{x: &x {b: 1}, a: *x, z: *x}\n", {"b": 2}),
         ("x: &x {b: 1}\na:\n  c: *x # one\nz: 1\n", {"c": {"b": 1}, "d": 2}),
         ("x: &x {b: 1}\na:\n  c: *x # one\nz: 1\n", {"c": {"b": 2}}),
         ("x: &x\n  b: 1\na:\n  c: *x\nz: 1\n", {"c": {"b": 2, "e": 3}}),
@@ -180,6 +186,36 @@ def test_what_shares_its_parts_is_left_alone(text: str) -> None:
 def test_what_stands_for_another_is_replaced_and_the_other_stays(text: str, wanted: dict[str, Any]) -> None:
     after = edited(YamlText(), text, ("a",), wanted)
     assert YamlText().parsed(after) == {**YamlText().parsed(text), "a": wanted}
+    assert "a" not in YamlText().doubtful(text, ())
+
+
+@pytest.mark.parametrize("lead", ["&unused", "!!map", "!!map &unused # why"])
+def test_what_stands_before_a_mapping_does_not_move_its_members(lead: str) -> None:
+    text = f"a: {lead}\n  b: 1\nz: 1\n"
+    after = edited(YamlText(), text, ("a",), {"b": 1, "c": {"d": 2}})
+    assert after == text.replace("  b: 1\n", "  b: 1\n  c:\n    d: 2\n")
+
+
+@pytest.mark.parametrize("text", ["a:\n  b: {c: 10}\n  d: 1\nz: 1\n", "{a: {b: {c: 10}, d: 1}, z: 1}\n"])
+def test_a_byte_order_mark_stays_and_moves_nothing(text: str) -> None:
+    wanted = {"b": {"c": 20}, "d": 1, "e": 3}
+    assert edited(YamlText(), f"\ufeff{text}", ("a",), wanted) == f"\ufeff{edited(YamlText(), text, ('a',), wanted)}"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a: &a {b: &b 1, c: *b}\nd: 1\n", set()),
+        ("\ufeffa: &a {b: 1}\nc: *a\nd: {e: &b 1, f: *b}\n", {"a"}),
+        ("a:\n  b: |+\n    c\n\nd: what is this? a & b\n", {"a"}),
+        ("a:\n  b: |\n    c +\n\nd:\n  ? e\n  : 1\n", {"d"}),
+        ("a: 1\rb: 2\r", {"a", "b"}),
+        ("[&a 1, *a]", set()),
+    ],
+)
+def test_what_may_not_be_editable_is_found_beforehand(text: str, found: set[str]) -> None:
+    assert YamlText().doubtful(text, ()) == found
+    assert YamlText().doubtful(text.replace("\r", "\n"), ()) == (found if "\r" not in text else set())
 
 
 def test_what_is_merged_from_another_is_overridden() -> None:

@@ -38,6 +38,9 @@ class JsonText:
             start = _members(text, start)[0][name].start
         return list(_differences(text, start, value))
 
+    def doubtful(self, text: str, path: Sequence[str]) -> frozenset[str]:
+        return frozenset()
+
 
 def _differences(text: str, start: int, value: Mapping[str, Any]) -> Iterable[Change]:
     """What makes the object at `start` into `value`, which has all of its names."""

@@ -10,7 +10,8 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -33,10 +34,12 @@ from tools.flags.files.options import PLACE, FileOptions
 from tools.flags.files.store import FlagFile
 from tools.flags.files.text import NotEditable, NotReadable, Syntax, edited
 from tools.flags.files.yaml_text import YamlText
-from tools.plans.model import PERCENT_STEP, Exposure
+from tools.plans.model import PERCENT_STEP, Audience, Exposure
 
 LOCKED_SHARE = 0.9
 """Of a call's time, how much may go by until the file is replaced: who waits for a lock in vain can still say so."""
+TRIALS = (Exposure(percent=50), Exposure(percent=50, audience=Audience(tenants=("any",))))
+"""What a flag whose text may not be editable is tried with: between them they change each part that writes do."""
 T = TypeVar("T")
 
 
@@ -98,17 +101,17 @@ class FileFlagService:
 
     async def read(self, ref: FlagRef) -> FlagState:
         path = self._path_of(ref)
-        return await self._bounded(lambda: self._found(ref, self._text(ref, path), path)[1])
+        return await self._bounded(lambda: self._told(ref, path))
 
     async def write(self, ref: FlagRef, exposure: Exposure, *, expected: str) -> None:
         check_granularity(exposure, self.capabilities)
         path, deadline = self._path_of(ref), time.monotonic() + self._timeout_s * LOCKED_SHARE
 
-        def replace() -> None:
+        def put() -> None:
             self._text(ref, path)
             FlagFile(path).replace(lambda text: self._changed(ref, path, text, exposure, expected), deadline)
 
-        await self._bounded(replace)
+        await self._bounded(put)
 
     async def list(self, environment: str) -> Sequence[FlagState]:
         path = self._path(environment)
@@ -135,10 +138,34 @@ class FileFlagService:
                 return []
             raise self._gone(path) from None
         entries = self._entries(text, path)
+        refs = [FlagRef(flag, environment) for flag in sorted(entries)]
+        return self._tried(text, [(entries[ref.flag], self._state(ref, entries[ref.flag])) for ref in refs])
+
+    def _told(self, ref: FlagRef, path: Path) -> FlagState:
+        text = self._text(ref, path)
+        [state] = self._tried(text, [self._found(ref, text, path)])
+        return state
+
+    def _tried(self, text: str, found: Sequence[tuple[Entry, FlagState]]) -> Sequence[FlagState]:
+        """The states, each with its obstacle where the text can't be edited: no rollout shall find out amid its way."""
+        doubtful: Container[str] = ()
+        if found:
+            doubtful = self._syntax.doubtful(text, self._format.place(found[0][1].ref.flag)[:-1])
         return [
-            _state(FlagRef(flag, environment), self._format.served(entries[flag]), entries[flag])
-            for flag in sorted(entries)
+            replace(state, obstacle=self._uneditable(text, state.ref.flag, entry))
+            if state.ref.flag in doubtful and not state.obstacle
+            else state
+            for entry, state in found
         ]
+
+    def _uneditable(self, text: str, flag: str, entry: Entry) -> str:
+        """Why the entry can't be edited; empty where it can."""
+        try:
+            for trial in TRIALS:
+                edited(self._syntax, text, self._format.place(flag), self._format.changed(entry, trial, ""))
+        except (NotOurs, NotEditable) as reason:
+            return str(reason)
+        return ""
 
     def _path_of(self, ref: FlagRef) -> Path:
         path = self._path(ref.environment)
@@ -174,17 +201,31 @@ class FileFlagService:
             raise FlagVersionConflict(
                 f"Flag {ref} is at version {state.version}, not {expected}; read it again before writing."
             )
+        lowers = exposure.percent == 0 or exposure.percent < state.exposure.percent
         try:
-            return edited(self._syntax, text, self._format.place(ref.flag), self._next(entry, state, exposure))
+            return edited(self._syntax, text, self._format.place(ref.flag), self._next(entry, state, exposure, lowers))
         except (NotOurs, NotEditable) as reason:
-            raise NotSettable(f"Flag {ref} can't be set by Sluice: {reason}.") from None
+            if not lowers:
+                raise _not_settable(ref, reason) from None
+        try:
+            return edited(self._syntax, text, self._format.place(ref.flag), self._switched_off(entry))
+        except NotEditable as reason:
+            raise _not_settable(ref, reason) from None
 
     def _found(self, ref: FlagRef, text: str, path: Path) -> tuple[Entry, FlagState]:
         entries = self._entries(text, path)
         if ref.flag not in entries:
             raise FlagNotFound(f"There is no flag {ref} in {path}.")
-        entry = entries[ref.flag]
-        return entry, _state(ref, self._format.served(entry), entry)
+        return entries[ref.flag], self._state(ref, entries[ref.flag])
+
+    def _state(self, ref: FlagRef, entry: Entry) -> FlagState:
+        """What the entry serves. `version` changes with every part of it, whoever changes it."""
+        served = self._format.served(entry)
+        written = json.dumps(entry, sort_keys=True, default=str)
+        version = hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return FlagState(
+            ref, served.exposure, version, served.control, served.treatment, served.description, served.obstacle
+        )
 
     def _entries(self, text: str, path: Path) -> Mapping[str, Entry]:
         try:
@@ -196,14 +237,16 @@ class FileFlagService:
         except BadEntry as reason:
             raise FlagServiceUnavailable(f"{path} {reason}: mend it, for services may refuse the whole file.") from None
 
-    def _next(self, entry: Entry, state: FlagState, exposure: Exposure) -> Entry:
-        write = secrets.token_hex(4)
+    def _next(self, entry: Entry, state: FlagState, exposure: Exposure, lowers: bool) -> Entry:
         if not state.obstacle:
-            return self._format.changed(entry, exposure, write)
-        # Switched off is less than any exposure asked for.
-        if exposure.percent > 0 and exposure.percent >= state.exposure.percent:
+            return self._format.changed(entry, exposure, _mark())
+        if not lowers:
             check_settable(state)
-        return self._format.switched_off(entry, write)
+        return self._switched_off(entry)
+
+    def _switched_off(self, entry: Entry) -> Entry:
+        """The entry that serves nobody, which is less than any exposure asked for."""
+        return self._format.switched_off(entry, _mark())
 
     async def _bounded(self, work: Callable[[], T]) -> T:
         try:
@@ -215,10 +258,10 @@ class FileFlagService:
             ) from None
 
 
-def _state(ref: FlagRef, served: Served, entry: Entry) -> FlagState:
-    """`version` changes with every part of the entry, whoever changes it."""
-    written = json.dumps(entry, sort_keys=True, default=str)
-    version = hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return FlagState(
-        ref, served.exposure, version, served.control, served.treatment, served.description, served.obstacle
-    )
+def _mark() -> str:
+    """What tells a write from all others."""
+    return secrets.token_hex(4)
+
+
+def _not_settable(ref: FlagRef, reason: Exception) -> NotSettable:
+    return NotSettable(f"Flag {ref} can't be set by Sluice: {reason}.")

@@ -29,6 +29,10 @@ class Syntax(Protocol):
         """
         ...
 
+    def doubtful(self, text: str, path: Sequence[str]) -> frozenset[str]:
+        """Which members of the mapping at `path` `edited` may refuse to change; it changes all others."""
+        ...
+
 
 def edited(syntax: Syntax, text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
     """`text` with the mapping at `path`, which is there, made into `value`.
@@ -46,7 +50,10 @@ def edited(syntax: Syntax, text: str, path: Sequence[str], value: Mapping[str, A
     except NotReadable:
         same = False
     if not same:
-        raise NotEditable(f"{path[-1]!r} shares parts with other values; write it out by itself")
+        raise NotEditable(
+            f"{path[-1]!r} shares parts with other values, or is written in a way that can't be edited; write it out "
+            "by itself"
+        )
     return result
 
 

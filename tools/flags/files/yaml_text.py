@@ -5,6 +5,7 @@ Read as YAML 1.2, as Go's libraries do: `on` and `off` are text there, and so is
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +14,9 @@ import yaml  # type: ignore[import-untyped]
 from tools.flags.files.text import Change, NotReadable
 
 _ALIAS = re.compile(r"\*[^\s,\[\]{}]+")
+_LONE_RETURN = re.compile(r"\r(?!\n)")
+_UNUSUAL = re.compile(rf"[&?]|[|>][1-9]?\+|{_LONE_RETURN.pattern}")
+BYTE_ORDER_MARK = "\ufeff"
 LONGEST_LINE = 10_000
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SCALARS = {
@@ -80,13 +84,67 @@ class YamlText:
             raise NotReadable("it has a value that is none, or is nested too deeply") from None
 
     def changes(self, text: str, path: Sequence[str], value: Mapping[str, Any]) -> Sequence[Change]:
-        node = yaml.compose(text, Loader=_Loader)
-        for name in path:
-            node = _members(node)[name][1]
-        present = self.parsed(text)
-        for name in path:
-            present = present[name]
-        return list(_differences(text, node, present, value))
+        # Marks do not count the byte order mark.
+        body = text.removeprefix(BYTE_ORDER_MARK)
+        beyond = len(text) - len(body)
+        found = _entry_differences(body, path, self.parsed(body), value)
+        return [(start + beyond, end + beyond, replacement) for start, end, replacement in found]
+
+    def doubtful(self, text: str, path: Sequence[str]) -> frozenset[str]:
+        if _UNUSUAL.search(text) is None:
+            return frozenset()
+        body = text.removeprefix(BYTE_ORDER_MARK)
+        node = _node_at(yaml.compose(body, Loader=_Loader), path)
+        return frozenset(_doubtful(body, node)) if isinstance(node, yaml.MappingNode) else frozenset()
+
+
+def _entry_differences(text: str, path: Sequence[str], document: Any, value: Mapping[str, Any]) -> Iterable[Change]:
+    """What makes the mapping at `path` into `value`."""
+    present, parent = document, _node_at(yaml.compose(text, Loader=_Loader), path[:-1])
+    for name in path:
+        present = present[name]
+    name, node = _members(parent)[path[-1]]
+    if node.start_mark.index >= name.end_mark.index:
+        return _differences(text, node, present, value)
+    # An alias becomes a value of its own; what it stood for stays.
+    if parent.flow_style:
+        return [(*_alias(text, name.end_mark.index), _flowing(value))]
+    return _replacement(text, (name, node), present, value, name.start_mark.column)
+
+
+def _node_at(node: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        node = _members(node)[name][1]
+    return node
+
+
+def _doubtful(text: str, node: Any) -> Iterable[str]:
+    """The members of the mapping at `node` that are written unusually, or have anchors whose aliases are elsewhere."""
+    names = [str(name.value) for name, _ in node.value]
+    starts = [name.start_mark.index for name, _ in node.value]
+
+    def member_at(at: int) -> str | None:
+        return names[bisect_right(starts, at) - 1] if starts and starts[0] <= at < node.end_mark.index else None
+
+    if _LONE_RETURN.search(text):
+        yield from names
+    owners = dict[str, str | None]()
+    for token in yaml.scan(text, Loader=_Loader):
+        member = member_at(token.start_mark.index)
+        if isinstance(token, yaml.AnchorToken):
+            owners[token.value] = member
+        elif isinstance(token, yaml.AliasToken) and (owner := owners.get(token.value)) not in (None, member):
+            yield str(owner)
+        elif member is not None and _is_unusual(text, token):
+            yield member
+
+
+def _is_unusual(text: str, token: Any) -> bool:
+    """Whether it is a name behind a question mark, or a text that keeps the empty lines behind it."""
+    at = token.start_mark.index
+    if isinstance(token, yaml.ScalarToken):
+        return token.style in ("|", ">") and "+" in text[at : _end_of_line(text, at)]
+    return isinstance(token, yaml.KeyToken) and text[at] == "?"
 
 
 def _differences(text: str, node: Any, present: Mapping[str, Any], value: Mapping[str, Any]) -> Iterable[Change]:
@@ -95,7 +153,9 @@ def _differences(text: str, node: Any, present: Mapping[str, Any], value: Mappin
         yield node.start_mark.index, node.end_mark.index, _flowing(value)
         return
     members = _members(node)
-    column = node.start_mark.column
+    # An anchor or a tag before the first name is part of the mapping.
+    named = node.value and text[node.start_mark.index] in "&!"
+    column = (node.value[0][0] if named else node).start_mark.column
     for name, wanted in value.items():
         if name in members:
             yield from _replacement(text, members[name], present[name], wanted, column)
@@ -142,8 +202,7 @@ def _end(text: str, node: Any, after: int) -> int:
     A block's own mark is beyond the comments that follow it, and an alias has the marks of what it stands for.
     """
     if node.start_mark.index < after:
-        alias = _ALIAS.search(text, after)
-        return after if alias is None else alias.end()
+        return _alias(text, after)[1]
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         end: int = node.start_mark.index
         for one in node.value:
@@ -151,6 +210,12 @@ def _end(text: str, node: Any, after: int) -> int:
         return end
     end = node.end_mark.index
     return len(text[:end].rstrip("\r\n")) if getattr(node, "style", None) in ("|", ">") else end
+
+
+def _alias(text: str, after: int) -> tuple[int, int]:
+    """Where the alias begins and ends that stands after a place."""
+    found = _ALIAS.search(text, after)
+    return (after, after) if found is None else found.span()
 
 
 def _end_of_line(text: str, at: int) -> int:
