@@ -19,7 +19,8 @@ from tools.specs.base import SpecSource, read_again
 
 PATIENCE_S = 6.0
 """How long whoever waits for a look waits; after that nobody knows, which is an answer too."""
-TURN_S = 60.0
+TURN = timedelta(seconds=60)
+"""After this long no further look is begun in a turn."""
 MOST_A_TURN = 20
 LOOKED_FOR = timedelta(seconds=30)
 """How often it is looked for which specs are due."""
@@ -45,15 +46,18 @@ class SpecWatcher:
         self._every = every
 
     async def turn(self) -> int:
-        """Look at those that are due, one after the other, so that a source is asked no faster; how many that were."""
-        due = await self._claim()
-        try:
-            async with asyncio.timeout(TURN_S):
-                for rollout_id in due:
-                    await self._look_at_due(rollout_id)
-        except TimeoutError:
-            logger.warning("specs.slow", looked_at=len(due))
-        return len(due)
+        """Look at those that are due, one after the other, so that a source is asked no faster; how many that were.
+
+        What there is no time for stays due, and is first in the next turn, this process's or another's.
+        """
+        looked_at, ends = 0, self._clock.now() + TURN
+        while looked_at < MOST_A_TURN and (rollout_id := await self._claim()) is not None:
+            await self._look_at_due(rollout_id)
+            looked_at += 1
+            if self._clock.now() >= ends:
+                logger.warning("specs.slow", looked_at=looked_at)
+                break
+        return looked_at
 
     async def look(self, rollout_id: str) -> Look:
         """Look now. Raises RolloutNotFound."""
@@ -99,8 +103,8 @@ class SpecWatcher:
             logger.exception("specs.faulty", of=flag, source=source, reference=reference)
             return Seen(unread=f"reading it went wrong, which the log has under {reference}")
 
-    async def _claim(self) -> list[str]:
-        """The rollouts whose spec is due; the next look is put off at once, so that nobody else takes them too."""
+    async def _claim(self) -> str | None:
+        """A rollout whose spec is due; its next look is put off at once, so that nobody else takes it too."""
         now = self._clock.now()
         due = (
             select(SpecWatch.rollout_id)
@@ -112,19 +116,17 @@ class SpecWatcher:
         )
         async with self._database.read() as session:
             found = (await session.scalars(due)).all()
-        if not found:
-            return []
 
-        async def act(session: AsyncSession) -> list[str]:
-            taken = await session.execute(
-                update(SpecWatch)
-                .where(SpecWatch.rollout_id.in_(found), SpecWatch.due_at <= now)
-                .values(due_at=self._next(now))
-                .returning(SpecWatch.rollout_id)
-            )
-            return [row[0] for row in taken]
+        async def act(session: AsyncSession) -> str | None:
+            for rollout_id in found:
+                taken = await session.execute(
+                    update(SpecWatch)
+                    .where(SpecWatch.rollout_id == rollout_id, SpecWatch.due_at <= now)
+                    .values(due_at=now + self._every)
+                    .returning(SpecWatch.rollout_id)
+                )
+                if taken.first() is not None:
+                    return rollout_id
+            return None
 
-        return await store.transact(self._database, act)
-
-    def _next(self, now: datetime) -> datetime:
-        return now + self._every
+        return await store.transact(self._database, act) if found else None

@@ -16,6 +16,7 @@ from tools.flags.base import FlagRef
 from tools.flags.memory import MemoryFlagService
 from tools.plans.policy import Freeze, Policy
 from tools.records.models import SpecSnapshot
+from tools.rollouts import watching
 from tools.rollouts.approvals import ApprovalClosed, Purpose
 from tools.rollouts.checks import Assessment
 from tools.rollouts.controller import Snapshot
@@ -446,6 +447,33 @@ async def test_a_spec_that_breaks_a_look_keeps_no_other_from_being_looked_at(
     assert {view.flag: state_of(view) for view in found} == {
         view.flag: SpecState.UNREAD if view.flag == breaks else SpecState.CHANGED for view in views
     }
+
+
+async def test_what_a_turn_has_no_time_for_is_looked_at_in_the_next(
+    world: World, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(world.flags, MemoryFlagService)
+    names = [f"flag-{number}" for number in range(5)]
+    for name in names:
+        await world.flags.define(FlagRef(name, FLAG.environment), "old", "new")
+        shelf.put(f"{name}.md", f"---\nflag: {name}\n---\n# Words\n")
+        spec = await shelf.read(name)
+        plan = make_plan(flag=name, spec_sha256=spec.sha256)
+        await world.service.propose(plan, requester=MIRA, place=PLACE, reason="asked", spec=spec)
+    looked_at = list[str]()
+
+    async def slow(flag: str) -> Spec:
+        looked_at.append(flag)
+        world.clock.advance(6)
+        return await Shelf.read(shelf, flag)
+
+    monkeypatch.setattr(shelf, "read", slow)
+    monkeypatch.setattr(watching, "TURN", timedelta(seconds=10))
+    world.clock.advance(301)
+    with capture_logs() as logs:
+        assert [await watcher(world).turn() for _ in range(4)] == [2, 2, 1, 0]
+    assert sorted(looked_at) == names
+    assert [entry["looked_at"] for entry in logs if entry["event"] == "specs.slow"] == [2, 2]
 
 
 async def test_a_look_that_goes_wrong_leaves_a_spec_of_which_nobody_knows_and_a_step_asks(
