@@ -40,12 +40,12 @@ class Kept:
     answers: OrderedDict[tuple[str, str], tuple[str, Fetched]] = field(default_factory=OrderedDict)
     size: int = 0
 
-    def tag(self, key: tuple[str, str]) -> str | None:
-        return self.answers[key][0] if key in self.answers else None
-
-    def again(self, key: tuple[str, str]) -> Fetched:
-        self.answers.move_to_end(key)
-        return self.answers[key][1]
+    def get(self, key: tuple[str, str]) -> tuple[str, Fetched] | None:
+        """The tag of what was answered, and the answer."""
+        found = self.answers.get(key)
+        if found is not None:
+            self.answers.move_to_end(key)
+        return found
 
     def keep(self, key: tuple[str, str], tag: str, fetched: Fetched) -> None:
         self.forget(key)

@@ -166,9 +166,9 @@ class Fetcher:
         there = url
         for _ in range(MOST_REDIRECTS + 1):
             self._check(there)
-            tag = self._kept.tag(key) if plain and there == url else None
+            tag, kept = (self._kept.get(key) if plain and there == url else None) or (None, None)
             request = await self._request(there, accept, form, body, tag)
-            answer = await self._once(request, accept, self._kept.again(key) if tag is not None else None)
+            answer = await self._once(request, accept, kept)
             if isinstance(answer, Fetched):
                 if plain and there == url and (fresh := answer.headers.get("etag")):
                     self._kept.keep(key, fresh, answer)

@@ -119,6 +119,21 @@ async def test_it_goes_to_the_address_that_was_checked_in_the_name_of_the_host()
     assert wire.closed
 
 
+async def test_an_answer_that_is_let_go_of_while_credentials_are_fetched_is_still_what_its_tag_stands_for() -> None:
+    def tagged(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(304) if "If-None-Match" in request.headers else text(ETag='"1"')
+
+    async def forgetful(_fetcher: Fetcher) -> Mapping[str, str]:
+        made._kept.answers.clear()
+        return {}
+
+    made, wire = fetcher(tagged)
+    await made.get(f"{OWN}/a", accept=TEXT)
+    made._credentials = forgetful
+    assert (await made.get(f"{OWN}/a", accept=TEXT)).body == b"here"
+    assert wire.arrived[1].headers["If-None-Match"] == '"1"'
+
+
 async def test_a_name_that_leads_elsewhere_at_its_second_use_is_checked_again() -> None:
     addresses = {"specs.example.com": [PUBLIC]}
     made, wire = fetcher(lambda _request: text(), names=addresses)
