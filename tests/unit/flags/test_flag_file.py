@@ -118,6 +118,7 @@ def test_what_others_save_meanwhile_is_not_lost(path: Path, by_hand: str) -> Non
     with pytest.raises(FlagVersionConflict, match=r"flags\.json was changed by others meanwhile"):
         FlagFile(path).replace(change, _soon())
     assert path.read_text() == "theirs"
+    assert not (path.parent / ".flags.json.new").exists()
 
 
 def test_one_at_a_time(path: Path) -> None:
@@ -172,6 +173,7 @@ def test_a_disk_that_is_too_slow_changes_nothing_late(path: Path) -> None:
 
     with pytest.raises(FlagServiceUnavailable, match="its disk is slow"):
         FlagFile(path).replace(change, deadline)
+    assert not (path.parent / ".flags.json.new").exists()
     assert path.read_bytes() == b"before\r\nas it was\n"
 
 

@@ -44,8 +44,10 @@ class FlagFile:
             with self._locked(Path(folder), name, deadline):
                 text, before = self._read()
                 beside = Path(folder, f".{name}.new")
-                self._write(beside, change(text), before)
-                self._swap(beside, Path(folder, name), before, deadline)
+                changed = change(text)
+                with _removed_unless_swapped(beside):
+                    self._write(beside, changed, before)
+                    self._swap(beside, Path(folder, name), before, deadline)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -127,6 +129,16 @@ class FlagFile:
     def _in_time(self, deadline: float, why: str) -> None:
         if time.monotonic() >= deadline:
             raise FlagServiceUnavailable(f"{self.path} could not be replaced in time: {why}.")
+
+
+@contextmanager
+def _removed_unless_swapped(beside: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        # In the file's place it has that one's name.
+        with suppress(OSError):
+            beside.unlink()
 
 
 def _taken(lock: int) -> bool:
