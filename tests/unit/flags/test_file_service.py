@@ -1,7 +1,9 @@
 """Which file has which environment's flags, and what is said where there is none."""
 
+import asyncio
 import fcntl
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ from pydantic import ValidationError
 
 from tests.flag_files import FlagFiles
 from tools.errors import ConfigurationError
-from tools.flags.base import FlagNotFound, FlagRef, FlagServiceUnavailable, FlagVersionConflict, NotSettable
+from tools.flags.base import FlagNotFound, FlagRef, FlagServiceUnavailable, FlagVersionConflict, NotSettable, close
 from tools.flags.files.flagd import Flagd
 from tools.flags.files.gofeatureflag import GoFeatureFlag
 from tools.flags.files.options import FlagdOptions, GoFeatureFlagOptions
-from tools.flags.files.service import FileFlagService
+from tools.flags.files.service import THREAD, FileFlagService
 from tools.flags.files.store import FlagFile
+from tools.flags.urgency import urgently
 from tools.plans.model import NOT_EXPOSED, Audience, Exposure, Mode
 
 REF = FlagRef("checkout", "production")
@@ -95,6 +98,54 @@ async def test_a_disk_that_hangs_is_left_in_time(files: FlagFiles, monkeypatch: 
         ):
             await call
     again.set()
+
+
+async def test_threads_that_hang_elsewhere_keep_nobody_from_the_file(files: FlagFiles) -> None:
+    files.define(REF)
+    again, loop = threading.Event(), asyncio.get_running_loop()
+    with ThreadPoolExecutor(1) as small:
+        loop.set_default_executor(small)
+        hanging = loop.run_in_executor(None, again.wait, 10)
+        service = files.service(control="old", treatment="new", timeout_s=2)
+        try:
+            await service.write(REF, NOT_EXPOSED, expected=(await service.read(REF)).version)
+        finally:
+            again.set()
+            await hanging
+
+
+async def test_reads_that_hang_keep_no_write_from_the_file(files: FlagFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.define(REF)
+    service = files.service(control="old", treatment="new", timeout_s=2)
+    again, hangs, really = threading.Event(), FlagFile(files.path("staging")), FlagFile.read
+
+    def read(file: FlagFile) -> str:
+        if file == hangs:
+            again.wait(10)
+        return really(file)
+
+    monkeypatch.setattr(FlagFile, "read", read)
+    hanging = [asyncio.create_task(service.read(STAGING)) for _ in range(50)]
+    try:
+        await asyncio.sleep(0)
+        with urgently():
+            version = (await service.read(REF)).version
+        await service.write(REF, NOT_EXPOSED, expected=version)
+    finally:
+        again.set()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+
+async def test_what_is_closed_lets_go_of_its_threads(files: FlagFiles) -> None:
+    files.define(REF)
+    service, before = files.service(), threading.active_count()
+    await service.read(REF)
+    assert threading.active_count() == before + 1
+    await close(service)
+    for thread in threading.enumerate():
+        if thread.name.startswith(THREAD):
+            thread.join(5)
+    assert threading.active_count() == before
 
 
 async def test_a_lock_that_is_held_is_named(files: FlagFiles) -> None:

@@ -11,6 +11,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -34,8 +35,11 @@ from tools.flags.files.options import PLACE, FileOptions
 from tools.flags.files.store import FlagFile
 from tools.flags.files.text import NotEditable, NotReadable, Syntax, edited
 from tools.flags.files.yaml_text import YamlText
+from tools.flags.urgency import is_urgent, urgently
 from tools.plans.model import PERCENT_STEP, Audience, Exposure
 
+THREADS = 4
+THREAD = "sluice-flag-files"
 LOCKED_SHARE = 0.9
 """Of a call's time, how much may go by until the file is replaced: who waits for a lock in vain can still say so."""
 TRIALS = (Exposure(percent=50), Exposure(percent=50, audience=Audience(tenants=("any",))))
@@ -70,7 +74,11 @@ class Format(Protocol):
 
 
 class FileFlagService:
-    """The FlagService over files in a format."""
+    """The FlagService over files in a format. `close` lets go of its threads.
+
+    They are its own, and those of writes and of what is urgent are others than those of reads: no rollback waits behind
+    reads that hang, or behind what the process has to do besides.
+    """
 
     def __init__(
         self,
@@ -88,6 +96,8 @@ class FileFlagService:
         self._timeout_s = timeout.total_seconds()
         self._environment = environment
         self._syntax: Syntax = JsonText() if options.path.suffix == ".json" else YamlText()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=THREAD)
+        self._urgent_threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"{THREAD}-urgent")
 
     @property
     def capabilities(self) -> Capabilities:
@@ -98,6 +108,11 @@ class FileFlagService:
             shadow=True,
             read_back_delay=self._options.sdk_refresh,
         )
+
+    async def close(self) -> None:
+        """Let go of the threads, and wait for none that hangs."""
+        for threads in (self._threads, self._urgent_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def read(self, ref: FlagRef) -> FlagState:
         path = self._path_of(ref)
@@ -111,7 +126,8 @@ class FileFlagService:
             self._text(ref, path)
             FlagFile(path).replace(lambda text: self._changed(ref, path, text, exposure, expected), deadline)
 
-        await self._bounded(put)
+        with urgently():
+            await self._bounded(put)
 
     async def list(self, environment: str) -> Sequence[FlagState]:
         path = self._path(environment)
@@ -249,9 +265,10 @@ class FileFlagService:
         return self._format.switched_off(entry, _mark())
 
     async def _bounded(self, work: Callable[[], T]) -> T:
+        threads = self._urgent_threads if is_urgent() else self._threads
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await asyncio.to_thread(work)
+                return await asyncio.get_running_loop().run_in_executor(threads, work)
         except TimeoutError:
             raise FlagServiceUnavailable(
                 f"{self._options.path} did not answer within {self._timeout_s:g} s: see whether its disk is there."
