@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 import yaml  # type: ignore[import-untyped]
 
 from tools.specs.markdown import Document
-from tools.specs.openapi import NotOpenApi, read_api
+from tools.specs.openapi import NotOpenApi, is_marked, read_api
 from tools.specs.page import Page, PageUnreadable, read_page
 
 MARKDOWN = ("text/markdown", "text/plain", "text/x-markdown")
@@ -16,6 +16,8 @@ API = (
     *("application/vnd.oai.openapi", "application/vnd.oai.openapi+json", "application/openapi+json"),
     *("application/openapi+yaml",),
 )
+LARGEST = 4 * 2**20
+"""Bytes; what people wrote is held to less."""
 LARGEST_API = 2**20
 """Bytes: YAML takes up to 2 s a megabyte."""
 READABLE = (*MARKDOWN, *HTML, *API)
@@ -45,10 +47,12 @@ def _understood(
     source: str, content: bytes, *, media_type: str, path: str, title: str | None, fenced: bool
 ) -> Document | None:
     kind = _BY_ENDING.get(PurePosixPath(path).suffix.lower(), media_type)
-    if kind in HTML:
-        return page_document(source, content.decode("utf-8", "replace"), title=title)
     if kind in API:
         return _api_document(source, content, title=title)
+    if len(content) > LARGEST:
+        return Document(source, problem=f"the file is larger than {LARGEST // 2**20} MB")
+    if kind in HTML:
+        return page_document(source, content.decode("utf-8", "replace"), title=title)
     return Document(source, content=content, title=title, fenced=fenced)
 
 
@@ -79,6 +83,8 @@ def _api_document(source: str, content: bytes, *, title: str | None) -> Document
     So it changes when what a client may notice does, and not when it is only written in another way.
     """
     if len(content) > LARGEST_API:
+        if not is_marked(content.decode("utf-8-sig", "replace")):
+            return None
         return Document(source, problem=f"it is data of more than {LARGEST_API // 2**20} MB")
     try:
         api = read_api(content.decode("utf-8-sig"))

@@ -7,12 +7,10 @@ from pathlib import Path
 import structlog
 
 from tools.specs.base import Spec, SpecSourceUnavailable
-from tools.specs.documents import document_of, is_readable
+from tools.specs.documents import LARGEST, document_of, is_readable
 from tools.specs.markdown import Document, Shelf, pick, shelve
 
 MAX_FILES = 5_000
-LARGEST = 4 * 1024 * 1024
-"""Bytes: an OpenAPI may be large; what people wrote is held to less."""
 SPEC_NOT_UNDERSTOOD = "spec_not_understood"
 
 log = structlog.get_logger(__name__)
@@ -76,6 +74,4 @@ def _document(path: Path, root: Path, source: str) -> Document | None:
             content = file.read(LARGEST + 1)
     except (OSError, RuntimeError) as error:
         return Document(source, problem=f"it can't be read ({getattr(error, 'strerror', None) or error})")
-    if len(content) > LARGEST:
-        return Document(source, problem=f"the file is larger than {LARGEST // 2**20} MB")
     return document_of(source, content, path=path.name)

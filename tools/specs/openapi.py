@@ -26,10 +26,14 @@ _FOR_PEOPLE = frozenset(
     {"summary", "description", "externalDocs", "example", "examples", "tags", "operationId", "x-sluice"}
 )
 FRONT_MATTER = "x-sluice"
-FIRST = 4_000
-"""Characters among which a document says that it is an OpenAPI; other data is nobody's concern."""
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
-_MARK = re.compile(r"""["']?\b(openapi|swagger)["']?\s*:""")
+_MARKS = ("openapi", "swagger")
+"""The keys of which a document has one at its root."""
+_FIRST_LINE = re.compile(r"^(?![ \t]*+(?:[#%\r\n]|---|\Z))( *)", re.MULTILINE)
+"""The one that begins the data of YAML: no blank line, comment, directive or beginning of the document."""
+_JSON_PIECE = re.compile(
+    r'"(?P<text>(?:[^"\\]++|\\.?)*+)"?(?P<colon>\s*+:)?|(?P<opens>[{\[])|(?P<closes>[}\]])', re.DOTALL
+)
 
 
 class NotOpenApi(ValueError):
@@ -54,10 +58,10 @@ class Api:
 
 def read_api(content: str) -> Api | None:
     """The document, in JSON or YAML; None for what is neither an OpenAPI nor means to be. Raises NotOpenApi."""
-    if _MARK.search(content[:FIRST]) is None:
+    if not is_marked(content):
         return None
     root = _loaded(content)
-    if not isinstance(root, dict) or not ({"openapi", "swagger"} & root.keys()):
+    if not isinstance(root, dict) or root.keys().isdisjoint(_MARKS):
         return None
     operations = dict(_operations(root))
     info = root.get("info")
@@ -72,6 +76,29 @@ def read_api(content: str) -> Api | None:
         text=_text(root, info, operations),
         operations=operations,
     )
+
+
+def is_marked(content: str) -> bool:
+    """Whether the data says at its root that it is an OpenAPI, in JSON or YAML; other data is nobody's concern.
+
+    Told without understanding the rest, which may be broken or too large, and in linear time.
+    """
+    first = _FIRST_LINE.search(content)
+    if first is None or not any(mark in content for mark in _MARKS):
+        return False
+    if content.startswith("{", first.end()):
+        return _is_marked_json(content, first.end())
+    line = rf"""^{first[1]}["']?(?:{"|".join(_MARKS)})["']?[ \t]*+:"""
+    return re.search(line, content, re.MULTILINE) is not None
+
+
+def _is_marked_json(content: str, start: int) -> bool:
+    depth = 0
+    for piece in _JSON_PIECE.finditer(content, start):
+        if depth == 1 and piece["colon"] is not None and piece["text"] in _MARKS:
+            return True
+        depth += (piece["opens"] is not None) - (piece["closes"] is not None)
+    return False
 
 
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, Change]:

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from tools.errors import ConfigurationError
 from tools.specs import folder as folder_module
 from tools.specs.base import InvalidSpec, SpecNotFound, SpecSourceUnavailable
+from tools.specs.documents import LARGEST
 from tools.specs.folder import FolderSpecSource
 from tools.specs.markdown import MAX_BYTES
 from tools.specs.memory import MemorySpecSource
@@ -80,6 +81,14 @@ async def test_a_file_past_the_limit_is_named(tmp_path: Path) -> None:
     (tmp_path / "big.md").write_text(SPEC + "x" * MAX_BYTES)
     with pytest.raises(SpecNotFound, match=r"big\.md: the file is larger"):
         await FolderSpecSource(tmp_path).read("a")
+
+
+async def test_only_what_may_be_a_spec_is_too_large_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "package-lock.json").write_text('{"packages": "' + "x" * LARGEST + '"}')
+    (tmp_path / "page.html").write_text("<p>" + "x" * LARGEST)
+    with capture_logs() as logs:
+        assert await FolderSpecSource(tmp_path).list() == []
+    assert [entry["problem"].partition("page.html: ")[2] for entry in logs] == ["the file is larger than 4 MB."]
 
 
 async def test_a_missing_folder_says_what_to_check(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """OpenAPI documents as specs: their operations, and which of them changed."""
 
 import json
+import time
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -8,9 +10,9 @@ import pytest
 import yaml
 
 from tools.specs.base import InvalidSpec
-from tools.specs.documents import document_of, is_readable
+from tools.specs.documents import LARGEST_API, document_of, is_readable
 from tools.specs.markdown import pick, shelve
-from tools.specs.openapi import MOST_OPERATIONS, Change, NotOpenApi, changes, read_api
+from tools.specs.openapi import MOST_OPERATIONS, Change, NotOpenApi, changes, is_marked, read_api
 
 API: dict[str, Any] = {
     "openapi": "3.1.0",
@@ -38,6 +40,8 @@ API: dict[str, Any] = {
         }
     },
 }
+FROZEN_S = 5.0
+"""Of processor time; what grows with the square of these texts takes minutes."""
 BASE_60 = "1" + ":59" * 300 + ".5"
 ROUTES = {"POST /checkout", "GET /checkout", "DELETE /cart/{id}"}
 
@@ -160,6 +164,68 @@ def operation(value: str) -> str:
 def test_other_data_is_no_spec(content: str) -> None:
     assert read_api(content) is None
     assert document_of("a.json", content.encode(), path="a.json") is None
+
+
+LONG = {f"Part{number}": {"type": "string", "description": "words"} for number in range(200)}
+
+
+@pytest.mark.parametrize("write", [yaml.safe_dump, json.dumps, lambda api: "# made\n---\n" + json.dumps(api)])
+@pytest.mark.parametrize("mark", ["openapi", "swagger"])
+def test_it_may_say_late_that_it_is_one(write: Callable[[object], str], mark: str) -> None:
+    content = write({"components": {"schemas": LONG}, mark: "3.1.0", "paths": {"/a": {"get": {}}}})
+    assert content.index(mark) > 4_000
+    found = read_api(content)
+    assert found is not None
+    assert found.operations.keys() == {"GET /a"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'a:\n  openapi: 3.1.0\n  broken: "\n',
+        '{"a": {"openapi": "3.1.0"}, "broken": ',
+        '{"a": ["openapi", {"swagger": 1}], broken',
+        r'{"a": "\"openapi\": ", "broken": ',
+        '{"a": "{", "b": {"openapi": 1}, broken',
+        '{"a": "x", "b": "openapi", : broken',
+        '--- # x\n{"a": {"openapi": 1}, broken',
+    ],
+)
+def test_data_in_which_something_else_is_called_so_is_none(content: str) -> None:
+    assert read_api(content) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "  info: {}\n  openapi: 3.1.0\n",
+        "'openapi': 3.1.0\n",
+        '# words\n\n"swagger" : "2.0"\n',
+        "%YAML 1.1\n---\nopenapi: 3.1.0\n",
+        "# made\r\n\r\n---\r\nopenapi: 3.1.0\r\n",
+    ],
+)
+def test_however_yaml_is_written_its_root_says_what_it_is(content: str) -> None:
+    assert read_api(content) is not None
+
+
+@pytest.mark.parametrize("piece", ['"', '"\\', "\\", '{"', "{", "openapi", '"openapi', "\n ", "\n#", "'", "' ", "\n- "])
+def test_looking_for_the_mark_takes_no_time(piece: str) -> None:
+    for content in (piece * (2**20 // len(piece)), '{"openapi": ' + piece * (2**20 // len(piece))):
+        began = time.process_time()
+        is_marked(content)
+        assert time.process_time() - began < FROZEN_S
+
+
+def test_data_that_is_none_is_no_spec_however_large_it_is() -> None:
+    packages = json.dumps({"packages": {f"node_modules/openapi-{number}": {} for number in range(50_000)}})
+    assert len(packages) > LARGEST_API
+    for path in ("package-lock.json", "lock.yaml"):
+        assert document_of(path, packages.encode(), path=path) is None
+    late = '{"packages": ' + packages + ', "openapi": "3.1.0"}'
+    document = document_of("a.json", late.encode(), path="a.json")
+    assert document is not None
+    assert document.problem == "it is data of more than 1 MB"
 
 
 @pytest.mark.parametrize(
