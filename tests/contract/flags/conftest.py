@@ -5,7 +5,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -51,9 +53,28 @@ class Subject:
     """Whether a flag that is made is in each environment."""
     fences: bool = True
     """Whether a write that leaves the exposure as it is makes a new version too."""
+    delete_once_told: Callable[[str], None] | None = None
+    """Has a flag deleted by other hands right after the next answer that names it; None where a list is one answer."""
 
 
 Opener = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Subject]]
+
+
+def deleting_once_told(
+    server: FakeUnleash | FakeLaunchDarkly | FakeFlagsmith | FakeGrowthBook, kept: dict[str, Any]
+) -> Callable[[str], None]:
+    """A hand that deletes a flag of the server right after an answer that names it."""
+
+    def soon(flag: str) -> None:
+        async def watched(request: httpx.Request) -> httpx.Response:
+            answer = await server.really(request)
+            if flag.encode() in await answer.aread():
+                kept.pop(flag, None)
+            return answer
+
+        server.went_wrong = [watched] * 2
+
+    return soon
 
 
 def memory(*, compare_and_set: bool) -> Opener:
@@ -98,7 +119,7 @@ async def fake_unleash(_request: pytest.FixtureRequest) -> AsyncIterator[Subject
     async def create(ref: FlagRef) -> None:
         server.define(ref.flag)
 
-    yield Subject(service, create, finest=1, everywhere=True)
+    yield Subject(service, create, finest=1, everywhere=True, delete_once_told=deleting_once_told(server, server.flags))
     await service.close()
 
 
@@ -144,7 +165,8 @@ def fake_launchdarkly(*, compare_and_set: bool) -> Opener:
         async def create(ref: FlagRef) -> None:
             server.define(ref.flag)
 
-        yield Subject(service, create, finest=0.001, everywhere=True)
+        delete = deleting_once_told(server, server.flags)
+        yield Subject(service, create, finest=0.001, everywhere=True, delete_once_told=delete)
         await service.close()
 
     return open_subject
@@ -164,7 +186,8 @@ async def fake_flagsmith(_request: pytest.FixtureRequest) -> AsyncIterator[Subje
     async def create(ref: FlagRef) -> None:
         server.define(ref.flag)
 
-    yield Subject(service, create, finest=0.01, everywhere=True, fences=False)
+    delete = deleting_once_told(server, server.features)
+    yield Subject(service, create, finest=0.01, everywhere=True, fences=False, delete_once_told=delete)
     await service.close()
 
 
@@ -182,7 +205,8 @@ async def fake_growthbook(_request: pytest.FixtureRequest) -> AsyncIterator[Subj
     async def create(ref: FlagRef) -> None:
         server.define(ref.flag)
 
-    yield Subject(service, create, finest=0.1, everywhere=True)
+    delete = deleting_once_told(server, server.live)
+    yield Subject(service, create, finest=0.1, everywhere=True, delete_once_told=delete)
     await service.close()
 
 

@@ -194,7 +194,7 @@ class FakeFlagsmith(httpx.AsyncBaseTransport):
 
     def _state(self, request: Request) -> dict[str, Any]:
         place = request.path_params["key"], request.path_params["id"]
-        if place not in self.states:
+        if place not in self.states or place[1] not in [feature["id"] for feature in self.features.values()]:
             raise Refused(404, detail="Not found.")
         return self.states[place]
 

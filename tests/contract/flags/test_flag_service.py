@@ -171,6 +171,15 @@ async def test_lists_an_environment_by_name(subject: Subject) -> None:
     assert listed[-1] == await subject.service.read(FlagRef("search", "production"))
 
 
+async def test_a_flag_that_is_deleted_while_listing_takes_no_other_with_it(subject: Subject) -> None:
+    for flag in ("banner", "checkout", "search"):
+        await subject.create(FlagRef(flag, "production"))
+    if subject.delete_once_told is not None:
+        subject.delete_once_told("checkout")
+    listed = {state.ref.flag for state in await subject.service.list("production")}
+    assert listed - {"checkout"} == {"banner", "search"}
+
+
 async def test_an_environment_without_flags_is_empty(subject: Subject) -> None:
     assert list(await subject.service.list("nowhere")) == []
 

@@ -365,8 +365,34 @@ async def test_a_flagsmith_that_is_too_old_is_told(server: FakeFlagsmith) -> Non
         server.went_wrong = [server.really, server.really, answers(404)]
         with pytest.raises(FlagServiceUnavailable, match=r"has no endpoint for updating flags .* update it"):
             await service.check()
+        server.went_wrong = [server.really, answers(404), server.really, answers(404)]
+        with pytest.raises(FlagServiceUnavailable, match=r"has no endpoint for updating flags .* update it"):
+            await service.list("production")
         server.features.clear()
         await service.check()
+
+
+async def test_what_is_deleted_while_listing_may_be_all_there_is(
+    server: FakeFlagsmith, service: FlagsmithFlagService
+) -> None:
+    async def deleted(request: httpx.Request) -> httpx.Response:
+        server.features.clear()
+        return await server.really(request)
+
+    server.went_wrong = [server.really, server.really, deleted]
+    assert await service.list("production") == []
+
+
+async def test_a_page_that_is_gone_ends_the_list(server: FakeFlagsmith, service: FlagsmithFlagService) -> None:
+    server.define("checkout-2")
+    server.page_size = 1
+
+    async def deleted(request: httpx.Request) -> httpx.Response:
+        del server.features["checkout-2"]
+        return await server.really(request)
+
+    server.went_wrong = [server.really, server.really, deleted]
+    assert [state.ref.flag for state in await service.list("production")] == ["checkout"]
 
 
 async def test_a_project_that_is_not_there(server: FakeFlagsmith, service: FlagsmithFlagService) -> None:

@@ -137,7 +137,11 @@ class FlagsmithFlagService:
                 return []
             features = [feature async for feature in self._features(room) if not feature.is_archived]
             gate = asyncio.Semaphore(AT_ONCE)
-            states = await asyncio.gather(*(self._state(environment, room, feature, gate) for feature in features))
+            refs = [(FlagRef(feature.name, environment), feature) for feature in features]
+            found = await asyncio.gather(*(self._state_or_none(ref, room, feature, gate) for ref, feature in refs))
+            states = [state for state in found if state is not None]
+            if features and not states:
+                await self._check_endpoint(room)
             return sorted(states, key=lambda state: state.ref.flag)
 
     async def check(self) -> None:
@@ -189,9 +193,15 @@ class FlagsmithFlagService:
             raise _otherwise(f"on {ref}") from None
         return _Look(ref, path, feature, flag, served_by(feature, flag, self._options), version_of(answer))
 
-    async def _state(self, environment: str, room: _Room, feature: Feature, gate: asyncio.Semaphore) -> FlagState:
+    async def _state_or_none(
+        self, ref: FlagRef, room: _Room, feature: Feature, gate: asyncio.Semaphore
+    ) -> FlagState | None:
+        """None where it was deleted since it was listed."""
         async with gate:
-            return (await self._seen(FlagRef(feature.name, environment), room, feature)).state
+            try:
+                return (await self._seen(ref, room, feature)).state
+            except FlagNotFound:
+                return None
 
     async def _set(self, look: _Look, exposure: Exposure) -> None:
         roles = look.served.roles
@@ -266,6 +276,9 @@ class FlagsmithFlagService:
             try:
                 answer = await self._api.call("GET", path, repeatable=True, query={**query, "page": str(page)})
             except NoSuchThing:
+                if page > 1:
+                    # What was on it was deleted meanwhile.
+                    return
                 raise FlagServiceUnavailable(
                     f"Flagsmith has no project {self._project} that the key may see: set flags.flagsmith.project."
                 ) from None
