@@ -84,7 +84,8 @@ class Telemetry:
         length = step * (slices // PACES)
         first = began - self.metrics.define(metric).settle - length * PACES
         windows = [Window(first + length * part, first + length * (part + 1)) for part in range(PACES)]
-        asked = MetricQuery(metric, flag.ref.flag, flag.ref.environment, windows[0])
+        variants = (flag.control, flag.treatment)
+        asked = MetricQuery(metric, flag.ref.flag, flag.ref.environment, windows[0], variants)
         return [await self._part(replace(asked, window=window), step, began + PATIENCE) for window in windows]
 
     async def _part(self, query: MetricQuery, step: timedelta, patient_until: datetime) -> list[Reading]:

@@ -47,12 +47,16 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class MetricQuery:
-    """What is asked: a metric by its name in the catalogue, for one flag's variants, over a window."""
+    """What is asked: a metric by its name in the catalogue, for one flag's variants, over a window.
+
+    `variants` are the flag's, by whose names an answer is told apart also where the source spells them otherwise.
+    """
 
     metric: str
     flag: str
     environment: str
     window: Window
+    variants: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,15 @@ class BatchSource(Protocol):
 
     async def check(self) -> None:
         """As a metric source's."""
+        ...
+
+
+@runtime_checkable
+class FoldingSource(Protocol):
+    """A metric source that spells labels in its own way, such as in small letters, so that several may become one."""
+
+    def fold(self, label: str) -> str:
+        """The label as it is kept there. Raises BadMetricAnswer for one that would become nobody knows what."""
         ...
 
 

@@ -5,7 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tools.metrics.base import (
+    BadMetricAnswer,
     BatchSource,
+    FoldingSource,
     MetricQuery,
     MetricSource,
     Reading,
@@ -47,18 +49,23 @@ class Metrics:
                 )
         self.catalogue = catalogue
         self.sources = dict(sources)
+        self._folding = {name: one for name, one in sources.items() if isinstance(one, FoldingSource)}
         self._batching = {name: Batching(one) for name, one in sources.items() if isinstance(one, BatchSource)}
 
     async def read(self, query: MetricQuery) -> Reading:
-        """The metric over the window. Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable."""
+        """The metric over the window. Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable.
+
+        BadMetricAnswer among others where the source can't tell the query's variants apart.
+        """
         name = self.catalogue.get(query.metric).source
+        names = self._names(name, query)
         with working(Work.METRIC_READ, of=name, about=query.metric):
-            return await (self._batching.get(name) or self.sources[name]).read(query)
+            return _named(await (self._batching.get(name) or self.sources[name]).read(query), names)
 
     async def read_slices(self, query: MetricQuery, step: timedelta) -> AsyncGenerator[Reading]:
         """The metric over each whole step of the window, one after the other. Raises what `read` does."""
         name = self.catalogue.get(query.metric).source
-        source, slices = self.sources[name], list(slices_of(query, step))
+        source, slices, names = self.sources[name], list(slices_of(query, step)), self._names(name, query)
         if not isinstance(source, SlicedSource):
             for one in slices:
                 yield await self.read(one)
@@ -68,7 +75,7 @@ class Metrics:
             with working(Work.METRIC_READ, of=name, about=query.metric):
                 readings = await source.read_slices(whole, step)
             for reading in readings:
-                yield reading
+                yield _named(reading, names)
 
     async def read_units(self, query: MetricQuery) -> tuple[UnitSample, ...]:
         """The metric over the window, unit by unit, for a metric with a unit_query.
@@ -94,3 +101,28 @@ class Metrics:
             await batching.close()
         for source in self.sources.values():
             await source.close()
+
+    def _names(self, source: str, query: MetricQuery) -> Mapping[str | None, str]:
+        """The query's variants by what the source makes of their names; none where it keeps names as they are.
+
+        Raises BadMetricAnswer where it can't tell them apart.
+        """
+        folding, names = self._folding.get(source), dict[str | None, str]()
+        if folding is None:
+            return names
+        for variant in query.variants:
+            kept = folding.fold(variant)
+            if kept in names:
+                raise BadMetricAnswer(
+                    f"{query.metric} can't be read by variant: the variants {names[kept]!r} and {variant!r} of "
+                    f"{query.flag} are both kept as {kept!r}: call one of them otherwise."
+                )
+            names[kept] = variant
+        return names
+
+
+def _named(reading: Reading, names: Mapping[str | None, str]) -> Reading:
+    """The answer by the variants' own names."""
+    if not names:
+        return reading
+    return replace(reading, by_variant={names.get(label, label): one for label, one in reading.by_variant.items()})

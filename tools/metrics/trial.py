@@ -62,7 +62,7 @@ async def try_metric(
     definition = metrics.define(metric)
     # In whole seconds, so that what is shown is what is run where that is done in batches.
     end = (now - definition.settle).replace(microsecond=0)
-    query = MetricQuery(metric, flag, environment, Window(end - span, end))
+    query = MetricQuery(metric, flag, environment, Window(end - span, end), (control, treatment))
     source = metrics.sources[definition.source]
     expression = source.expression(query) if isinstance(source, SpokenSource) else ""
     try:

@@ -36,7 +36,7 @@ async def measure(inputs: Inputs, plan: Plan, metrics: Metrics) -> tuple[Answer,
 async def _ask(plan: Plan, metrics: Metrics, metric: str, start: datetime, end: datetime, error: str | None) -> Answer:
     if error is not None:
         return Answer(metric=metric, query="", error=error)
-    query = MetricQuery(metric, plan.flag, plan.environment, Window(start, end))
+    query = MetricQuery(metric, plan.flag, plan.environment, Window(start, end), (plan.control, plan.treatment))
     try:
         return _answer(metric, await metrics.read(query))
     except SluiceError as error:

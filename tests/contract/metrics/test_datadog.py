@@ -130,6 +130,14 @@ class TestTags:
         for flag in ("New-Checkout", "new-checkout"):
             assert (await ours.read(query(0, 10, flag=flag, metric="m"))).by_variant == {"new": Sample(1)}
 
+    async def test_a_variant_whose_name_datadog_changes_is_refused(self, till: DatadogTill) -> None:
+        definition = till.definition(absent="zero")
+        metrics = Metrics(Catalogue([definition]), {"s": till.source(definition)})
+        asked = replace(query(0, 10, metric="m"), variants=("old", "New Checkout"))
+        with pytest.raises(BadMetricAnswer, match=r"no tag with the value 'New Checkout': call that variant otherwise"):
+            await metrics.read(asked)
+        assert till.requests() == 0
+
     async def test_a_name_that_no_tag_can_have_spoils_nobody_elses_answer(self, till: DatadogTill) -> None:
         till.record(Request(1))
         ours = till.source(till.definition(absent="zero"))

@@ -2,11 +2,12 @@
 
 import itertools
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from tests.contract.metrics.benches import NOON, Bench, query
+from tests.contract.metrics.benches import ERRORS, NOON, Bench, query
 from tools.metrics.base import (
     BadMetricAnswer,
     MetricSource,
@@ -15,6 +16,8 @@ from tools.metrics.base import (
     UnitSource,
     UnknownMetric,
 )
+from tools.metrics.catalogue import Catalogue
+from tools.metrics.router import Metrics
 
 
 async def test_it_counts_per_variant_and_says_when_the_newest_sample_was(bench: Bench) -> None:
@@ -51,6 +54,18 @@ async def test_rows_without_a_variant_have_their_own_key(bench: Bench) -> None:
     await bench.seen("control", 1, 1)
     reading = await bench.source.read(query(0, 10))
     assert reading.by_variant == {None: Sample(7), "control": Sample(1)}
+
+
+async def test_a_variant_is_found_by_its_name_however_the_source_spells_it(bench: Bench) -> None:
+    """As all that asks for a flag's metrics does: through the door to all sources."""
+    await bench.seen("Classic", 1, 7)
+    await bench.seen("Express_2", 1, 5, 1)
+    metrics = Metrics(Catalogue([ERRORS.model_copy(update={"unit_query": None})]), {ERRORS.source: bench.source})
+    asked = replace(query(0, 10), variants=("Classic", "Express_2"))
+    expected = {"Classic": Sample(7), "Express_2": Sample(5, 1)}
+    assert (await metrics.read(asked)).by_variant == expected
+    assert [one.by_variant async for one in metrics.read_slices(asked, timedelta(seconds=10))] == [expected]
+    await metrics.close()
 
 
 async def test_no_rows_are_an_empty_answer(bench: Bench) -> None:

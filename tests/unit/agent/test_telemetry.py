@@ -106,6 +106,14 @@ async def test_independent_errors_are_no_bursts(desk: Desk) -> None:
     assert np.median(await dispersions(desk, 1.0)) == 1.0
 
 
+async def test_it_is_asked_for_the_flags_variants_so_that_treatment_can_be_left_out(desk: Desk) -> None:
+    source = Asked(desk)
+    source.add("errors", FLAG, PRODUCTION, *one_a_piece(desk, np.full(PIECES, 5)))
+    reads = telemetry(desk, source)
+    await reads.baseline(reads.of_catalogue("errors"), await state_of(desk))
+    assert {query.variants for query in source.asked} == {("old", "new")}
+
+
 async def test_few_pieces_take_no_bursts_for_none(desk: Desk) -> None:
     found = await dispersions(desk, 1.5, slices=PACES)
     assert min(found) > 1.0

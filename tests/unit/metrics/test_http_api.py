@@ -43,14 +43,14 @@ async def test_a_window_ends_after_seconds_or_at_a_moment_of_the_servers_clock(r
     before = asyncio.get_running_loop().time()
     await api.get("/")
     left = api._closed_until - asyncio.get_running_loop().time()
-    assert closed_s - (asyncio.get_running_loop().time() - before) - 0.1 <= left <= closed_s
+    assert closed_s - (asyncio.get_running_loop().time() - before) - 0.1 <= left <= closed_s + 0.1
 
 
 async def test_without_a_date_the_end_of_a_window_is_held_against_the_clock_here() -> None:
     headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{time.time() + 1:.3f}"}
     api = HttpApi(Access(URL), transport=httpx.MockTransport(lambda _request: httpx.Response(200, headers=headers)))
     await api.get("/")
-    assert api._closed_until - asyncio.get_running_loop().time() <= 1
+    assert api._closed_until - asyncio.get_running_loop().time() <= 1.1
 
 
 @pytest.mark.parametrize(("wait", "tries"), [("100", 1), ("0.6", 2), ("0", 3)])

@@ -35,6 +35,17 @@ class Verbose:
         await self.inner.close()
 
 
+class Loud(Verbose):
+    """A metric source that keeps labels in capitals."""
+
+    async def read(self, query: MetricQuery) -> Reading:
+        found = await self.inner.read(query)
+        return replace(found, by_variant={self.fold(str(label)): one for label, one in found.by_variant.items()})
+
+    def fold(self, label: str) -> str:
+        return label.upper()
+
+
 async def newest_check(world: World) -> GateCheck:
     async with world.database.read() as session:
         return (await session.scalars(select(GateCheck).order_by(GateCheck.at.desc()).limit(1))).one()
@@ -110,6 +121,16 @@ async def test_the_raw_answer_has_no_say_in_the_verdict_but_is_under_the_seal(wo
     check.answers = [{**answer, "raw": None}]
     assert assessing.judge_again(check).verdict_json() == check.verdict
     assert checks.digest(check) != before
+
+
+async def test_variants_are_judged_by_their_own_names_where_a_source_spells_them_otherwise(world: World) -> None:
+    metrics = Metrics(world.controller._metrics.catalogue, {"memory": Loud(world.source, None)})
+    world.controller = Controller(world.database, world.flags, metrics, POLICY, world.clock, owner="loud")
+    view = await world.started()
+    await world.live(view.id, 3)
+    check = await newest_check(world)
+    assert [one["variant"] for one in check.answers[0]["variants"]] == ["new", "old"]
+    assert check.verdict["gate"]["no_data"] is None
 
 
 async def test_what_is_read_back_has_the_digest_that_was_logged(world: World) -> None:

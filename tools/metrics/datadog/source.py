@@ -124,6 +124,15 @@ class DatadogMetricSource(CounterSource[Scope]):
     async def _greet(self) -> None:
         self._json(await self._api.get(VALIDATE))
 
+    def fold(self, label: str) -> str:
+        """A tag's value is kept in small letters. Raises BadMetricAnswer for one that Datadog would change further."""
+        if not can_be_tag(label):
+            raise BadMetricAnswer(
+                f"Datadog has no tag with the value {label!r}: call that variant otherwise, in letters, digits and "
+                "_ . - / : alone."
+            )
+        return label.lower()
+
     def _can_have(self, value: str) -> bool:
         return can_be_tag(value)
 

@@ -72,7 +72,7 @@ async def _read(
     names, histories, left_out = sorted(guards_of(plan)), list[History](), list[LeftOut]()
     reads(len(names) * ((window.end - window.start) // step))
     for name in names:
-        query = MetricQuery(name, plan.flag, plan.environment, window)
+        query = MetricQuery(name, plan.flag, plan.environment, window, (plan.control, plan.treatment))
         try:
             if metrics.define(name).kind not in ORDER:
                 # Who gets which variant is no history: replays deal it themselves.
