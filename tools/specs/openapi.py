@@ -8,7 +8,7 @@ security, and all that it refers to; words for people are left out. Source: Open
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -143,53 +143,89 @@ def _operations(root: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not isinstance(paths, dict):
         return
     reader, count = _Reader(root), 0
+    everywhere = reader.digest(root.get("security"))
     for path, item in paths.items():
         if not isinstance(item, dict) or not isinstance(path, str):
             continue
+        around = reader.digest({key: item[key] for key in ("parameters", "servers", "$ref") if key in item})
         for method in METHODS:
             if isinstance(item.get(method), dict):
                 count += 1
                 if count > MOST_OPERATIONS:
                     raise NotOpenApi(f"it has more than {MOST_OPERATIONS} operations")
-                around = {key: item[key] for key in ("parameters", "servers", "$ref") if key in item}
-                whole = [item[method], around, root.get("security") if "security" not in item[method] else None]
-                yield f"{method.upper()} {path}", reader.digest(whole)
+                security = everywhere if "security" not in item[method] else None
+                yield f"{method.upper()} {path}", _hashed([reader.digest(item[method]), around, security])
 
 
 class _Reader:
-    """Hashes parts of a document with all that they refer to in it; how often that is a path through it is bounded."""
+    """Hashes parts of a document with all that they refer to in it, each of which is read and hashed once.
+
+    How much is read is bounded; time grows with that and with the references in it.
+    """
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
         self._nodes = 0
-        self._plain: dict[str, tuple[Any, frozenset[str]]] = {}
+        self._own: dict[str, tuple[str, list[str]]] = {}
+        self._whole: dict[str, str] = {}
 
     def digest(self, part: Any) -> str:
         """The hash of what a client may notice of `part`."""
         own, due = self._stripped(part)
-        reached: dict[str, Any] = {}
-        todo = sorted(due)
-        while todo:
-            name = todo.pop()
-            if name not in reached:
-                reached[name], more = self._named(name)
-                todo += sorted(more)
-        try:
-            return hashlib.sha256(canonical_json([own, reached]).encode()).hexdigest()
-        except UnicodeEncodeError:
-            raise NotOpenApi("it has half a surrogate pair, which is no character") from None
-        except ValueError:
-            raise NotOpenApi("it has a number that is none in JSON, such as NaN or 1e400") from None
+        for name in due:
+            if name not in self._whole:
+                self._settle(name)
+        return _hashed([own, self._reached(due)])
 
-    def _named(self, name: str) -> tuple[Any, frozenset[str]]:
-        """What a reference stands for, and what that refers to."""
-        if name not in self._plain:
-            self._plain[name] = self._stripped(_pointed(self._root, name))
-        return self._plain[name]
+    def _reached(self, due: Iterable[str]) -> list[tuple[str, str]]:
+        return [(name, self._whole[name]) for name in sorted(due)]
 
-    def _stripped(self, part: Any) -> tuple[Any, frozenset[str]]:
+    def _named(self, name: str) -> tuple[str, list[str]]:
+        """The hash of what a reference stands for, and what that refers to."""
+        if name not in self._own:
+            own, due = self._stripped(_pointed(self._root, name))
+            self._own[name] = _hashed(own), due
+        return self._own[name]
+
+    def _settle(self, start: str) -> None:
+        """Hash what `start` stands for and everything that it leads to, all parts of a circle at once.
+
+        Source: R. Tarjan, Depth-first search and linear graph algorithms (1972), without recursion.
+        """
+        number: dict[str, int] = {}
+        lowest: dict[str, int] = {}
+        unsettled: list[str] = []
+        path: list[tuple[str, Iterator[str]]] = []
+
+        def enter(name: str) -> None:
+            number[name] = lowest[name] = len(number)
+            unsettled.append(name)
+            path.append((name, iter(self._named(name)[1])))
+
+        enter(start)
+        while path:
+            name, due = path[-1]
+            following = next((one for one in due if one not in self._whole), None)
+            if following is None:
+                path.pop()
+                if path:
+                    lowest[path[-1][0]] = min(lowest[path[-1][0]], lowest[name])
+                if lowest[name] == number[name]:
+                    self._close(_popped(unsettled, name))
+            elif following in number:
+                lowest[name] = min(lowest[name], number[following])
+            else:
+                enter(following)
+
+    def _close(self, circle: Sequence[str]) -> None:
+        """Hash parts that all lead to each other, or one that does not lead to itself."""
+        members = sorted((name, self._named(name)[0]) for name in circle)
+        onwards = {one for name in circle for one in self._named(name)[1]}.difference(circle)
+        self._whole |= dict.fromkeys(circle, _hashed([members, self._reached(onwards)]))
+
+    def _stripped(self, part: Any) -> tuple[Any, list[str]]:
         due = set[str]()
-        return self._without_words(part, due), frozenset(due)
+        return self._without_words(part, due), sorted(due)
 
     def _without_words(self, part: Any, due: set[str], *, names: bool = False) -> Any:
         self._nodes += 1
@@ -207,6 +243,23 @@ class _Reader:
             for key, value in part.items()
             if names or key not in _FOR_PEOPLE
         }
+
+
+def _popped(stack: list[str], last: str) -> list[str]:
+    """Everything from `last` to the top, taken off."""
+    taken = list[str]()
+    while not taken or taken[-1] != last:
+        taken.append(stack.pop())
+    return taken
+
+
+def _hashed(part: Any) -> str:
+    try:
+        return hashlib.sha256(canonical_json(part).encode()).hexdigest()
+    except UnicodeEncodeError:
+        raise NotOpenApi("it has half a surrogate pair, which is no character") from None
+    except ValueError:
+        raise NotOpenApi("it has a number that is none in JSON, such as NaN or 1e400") from None
 
 
 def _pointed(root: Any, reference: str) -> Any:
