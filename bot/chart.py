@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PROMOTES = 1 / CountTest.alpha_safe
+SURENESS = f"{100 * (1 - CountTest.alpha_safe):g} %"
 LEAST_EVIDENCE, MOST_EVIDENCE = 0.1, 1e4
 LEAST_STAGE, LEAST_APART = 0.06, 0.27
 """How near two names of stages or of verdicts may stand, in parts of the width, before one of them is left out."""
@@ -47,7 +48,7 @@ def described(trace: Trace) -> str:
     lines = [
         f"{rail.metric} of {trace.flag} in {trace.environment} over {texts.duration(span)}, "
         f"{len(trace.points):,} checks shown.",
-        f"Treatment {arms}; {_limit_said(trace)}.",
+        f"Treatment {arms}; {_limit_said(trace)}.{_sureness_said(trace)}",
         f"Evidence of harm was at most {texts.evidence(worst.verdict.harm_e)} ({_levels_said(last)})"
         + ("." if rail.of_split else f"; of safety it is {texts.evidence(last.safe_e)} of {texts.evidence(PROMOTES)}."),
         f"Stages: {', '.join(_stage_said(trace, point) for point in trace.stages)}.",
@@ -91,6 +92,7 @@ def _draw_rates(axes: "Axes", trace: Trace, palette: Palette) -> None:
     limits = [_limit(trace, point) for point in trace.points]
     axes.plot(times, _numbers(limits), color=palette.limit, linestyle=":", linewidth=2.2)
     axes.set_ylim(*_rate_range(trace, limits))
+    axes.set_ylabel(_ylabel(trace), color=palette.faint, fontsize=11)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(trace, value)))
     ends = [(values[-1], name, colour) for name, values, colour, _ in arms] + [(limits[-1], "limit", palette.limit)]
     _label_ends(axes, [(value, name, colour) for value, name, colour in ends if value is not None])
@@ -359,6 +361,21 @@ def _range_of(trace: Trace, arm: str, exposures: int) -> str:
     low, high = _interval(trace, trace.last, arm)
     between = "" if low is None or high is None else f"{_shown(trace, low)} to {_shown(trace, high)}, "
     return f" ({between}of {texts.count(exposures)})"
+
+
+def _has_band(trace: Trace) -> bool:
+    return any(low is not None for low, _ in (_interval(trace, point, "treatment") for point in trace.points))
+
+
+def _sureness_said(trace: Trace) -> str:
+    """How sure the ranges are: not each by itself but all of them, at however many checks."""
+    return f" The ranges hold at all checks at once, with {SURENESS} confidence." if _has_band(trace) else ""
+
+
+def _ylabel(trace: Trace) -> str:
+    kinds = {MetricKind.MEAN: "mean", MetricKind.LATENCY: "latency", MetricKind.ASSIGNMENTS: "share"}
+    shown = kinds.get(trace.numbers.kind, "rate")
+    return f"{shown}, {SURENESS} band" if _has_band(trace) else shown
 
 
 def _limit_said(trace: Trace) -> str:

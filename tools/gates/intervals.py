@@ -1,14 +1,16 @@
 """How far what is shown may lie from the truth, at every moment at once: for looking at, not for deciding."""
 
 import math
+from collections.abc import Callable
 
 from tools.gates.histograms import layout
 from tools.gates.latency import LatencyEvidence, LatencyTest, check_same_test
 from tools.gates.means import refuting, relative_information
 from tools.gates.scores import FINEST_SPREAD
 
-TIGHTEST_AT = 1000
-"""Exposures at which the interval is at its narrowest for its level."""
+JEFFREYS = 0.5
+"""Both parameters of the beta distribution that mixes over the rates: the one that no rate is far from (Jeffreys)."""
+HALVINGS = 44
 FEWEST_LATENCIES = 50
 """Treatment requests from which on a mean of latencies is taken to be normal."""
 
@@ -16,19 +18,42 @@ FEWEST_LATENCIES = 50
 def rate_interval(exposures: int, events: int, *, dispersion: float = 1.0, alpha: float = 0.05) -> tuple[float, float]:
     """The lowest and highest rate in events per exposure, of a confidence sequence: all of them hold with 1 − `alpha`.
 
-    The asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (arXiv 2103.06476, two-sided)
-    around the counted rate, whose variance takes half an event more, so that a rate of nought has an interval too.
-    Without exposures nothing is known: (0, 1).
+    The rates that the beta mixture of their likelihood ratios has not refuted (Robbins 1970; Lai 1976, "On confidence
+    sequences"): exact from the first exposure on where each happens or not by itself, and where events come
+    `dispersion` at a time. Without exposures nothing is known: (0, 1).
     """
     if exposures <= 0:
         return 0.0, 1.0
-    rate, doubtful = events / exposures, (events + 0.5) / (exposures + 1)
-    spread = -2 * math.log(alpha)
-    rho = (spread + math.log1p(spread)) / TIGHTEST_AT
-    seen = exposures / dispersion
-    scale = 2 * (seen * rho + 1) / (seen**2 * rho) * math.log(math.sqrt(seen * rho + 1) / alpha)
-    half = math.sqrt(doubtful * (1 - doubtful) * scale)
-    return max(rate - half, 0.0), min(rate + half, 1.0)
+    happened, not_happened = events / dispersion, (exposures - events) / dispersion
+    rate = events / exposures
+    mixed = _log_beta(happened + JEFFREYS, not_happened + JEFFREYS) - _log_beta(JEFFREYS, JEFFREYS)
+
+    def refuted(other: float) -> bool:
+        likelihood = _times_log(happened, other) + _times_log(not_happened, 1 - other)
+        return mixed - likelihood >= -math.log(alpha)
+
+    return _edge(rate, 0.0, refuted), _edge(rate, 1.0, refuted)
+
+
+def _edge(inside: float, outside: float, refuted: Callable[[float], bool]) -> float:
+    """The rate nearest `inside` from which on all are refuted towards `outside`, or that."""
+    if not refuted(outside):
+        return outside
+    for _ in range(HALVINGS):
+        middle = (inside + outside) / 2
+        inside, outside = (inside, middle) if refuted(middle) else (middle, outside)
+    return outside
+
+
+def _log_beta(first: float, second: float) -> float:
+    return math.lgamma(first) + math.lgamma(second) - math.lgamma(first + second)
+
+
+def _times_log(times: float, chance: float) -> float:
+    """`times` · ln `chance`, where what never happens may be impossible."""
+    if times == 0:
+        return 0.0
+    return times * math.log(chance) if chance > 0 else -math.inf
 
 
 def latency_interval(
