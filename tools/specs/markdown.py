@@ -78,7 +78,8 @@ class Document:
     `flag` is what it is filed under where that is known from outside its text, such as by the settings or by whoever
     named it; `title` what it is called there. With `fenced`, a code block of YAML that begins the text is front matter
     too, for places in which nothing else can be written. `api` are an OpenAPI's operations: such a document stands
-    beside the one that people wrote, if there is one. `notes` are sentences on how it was read.
+    beside the one that people wrote, if there is one. `counts` is of what its hash is, where that is not `content`.
+    `notes` are sentences on how it was read.
     """
 
     source: str
@@ -88,7 +89,13 @@ class Document:
     title: str | None = None
     fenced: bool = False
     api: Mapping[str, str] | None = None
+    counts: bytes | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """The hash of what a change of the spec would be a change of."""
+        return hashlib.sha256(self.content if self.counts is None else self.counts).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +155,7 @@ def parse_spec(document: Document) -> Spec:
         body=seen(body),
         source=document.source,
         content=text,
-        sha256=hashlib.sha256(document.content).hexdigest(),
+        sha256=document.sha256,
         operations=dict(document.api or {}),
         notes=(*document.notes, *_hidden(text)),
     )
@@ -159,6 +166,7 @@ def _with_apis(spec: Spec, apis: Sequence[Document]) -> Spec:
     if not apis:
         return spec
     content = "\n\n".join([spec.content, *(_text_of(document) for document in apis)])
+    hashes = sorted([spec.sha256, *(document.sha256 for document in apis)])
     operations = dict(spec.operations)
     for document in apis:
         operations |= document.api or {}
@@ -167,7 +175,7 @@ def _with_apis(spec: Spec, apis: Sequence[Document]) -> Spec:
             "beside": tuple(document.source for document in apis),
             "operations": operations,
             "content": content,
-            "sha256": hashlib.sha256(content.encode()).hexdigest(),
+            "sha256": hashlib.sha256("\n".join(hashes).encode()).hexdigest(),
             "notes": (*spec.notes, *(note for document in apis for note in document.notes)),
         }
     )

@@ -48,7 +48,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """What an OpenAPI document says: its title and words, its operations by route with their hashes."""
+    """What an OpenAPI document says: its title and words, and its operations with their hashes, sorted by route."""
 
     title: str | None
     front_matter: Mapping[str, Any] | None
@@ -63,7 +63,7 @@ def read_api(content: str) -> Api | None:
     root = _loaded(content)
     if not isinstance(root, dict) or root.keys().isdisjoint(_MARKS):
         return None
-    operations = dict(_operations(root))
+    operations = dict(sorted(_operations(root)))
     info = root.get("info")
     info = info if isinstance(info, dict) else {}
     front = root.get(FRONT_MATTER)

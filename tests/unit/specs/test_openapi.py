@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tools.canonical import canonical_json
 from tools.specs import openapi
-from tools.specs.base import InvalidSpec
+from tools.specs.base import InvalidSpec, Spec
 from tools.specs.documents import LARGEST_API, document_of, is_readable
 from tools.specs.markdown import pick, shelve
 from tools.specs.openapi import MOST_OPERATIONS, Change, NotOpenApi, changes, is_marked, read_api
@@ -58,13 +58,7 @@ def operations(api: dict[str, Any]) -> dict[str, str]:
 
 def changed(path: str, value: object) -> dict[str, Change]:
     """What changes when the value at that path does."""
-    after = deepcopy(API)
-    *steps, last = path.split(">")
-    part = after
-    for step in steps:
-        part = part[step]
-    part[last] = value
-    return changes(operations(API), operations(after))
+    return changes(operations(API), operations(with_value(path, value)))
 
 
 def test_json_and_yaml_say_the_same() -> None:
@@ -131,16 +125,55 @@ def test_a_document_is_the_spec_of_the_flag_that_it_names() -> None:
     assert spec.operations["POST /checkout"] not in spec.visible
 
 
-def test_its_hash_is_of_what_it_says_and_not_of_how_it_is_written() -> None:
-    def digest(content: str) -> str:
-        document = document_of("a", content.encode(), path="a.json")
-        assert document is not None
-        return pick("new-checkout", shelve([document]), place="here").sha256
+def with_value(path: str, value: object) -> dict[str, Any]:
+    """The API with another value at that path."""
+    after = deepcopy(API)
+    *steps, last = path.split(">")
+    part = after
+    for step in steps:
+        part = part[step]
+    part[last] = value
+    return after
 
-    assert digest(json.dumps(API)) == digest(json.dumps(API, indent=4))
-    other = deepcopy(API)
-    other["components"]["schemas"]["Line"]["type"] = "string"
-    assert digest(json.dumps(API)) != digest(json.dumps(other))
+
+def spec_of(*contents: str) -> Spec:
+    """The flag's spec of those documents."""
+    documents = [document_of(f"{n}.json", content.encode(), path="a.json") for n, content in enumerate(contents)]
+    return pick("new-checkout", shelve(one for one in documents if one is not None), place="here")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(API, indent=4),
+        yaml.safe_dump(API),
+        json.dumps({key: API[key] for key in reversed(API)}),
+        json.dumps(API | {"paths": {path: API["paths"][path] for path in reversed(API["paths"])}}),
+        json.dumps(with_value("paths>/checkout>post>summary", "Pay now")),
+        json.dumps(with_value("info", {"title": "Store", "version": "2", "description": "Other words."})),
+    ],
+    ids=["indented", "yaml", "keys", "paths", "summary", "info"],
+)
+def test_its_hash_is_the_same_however_it_is_written_and_whatever_people_are_told(content: str) -> None:
+    assert spec_of(content).sha256 == spec_of(json.dumps(API)).sha256
+    other = json.dumps(API | {"paths": {"/orders": {"get": {}}}})
+    assert spec_of(other, content).sha256 == spec_of(json.dumps(API), other).sha256
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("components>schemas>Line>type", "string"),
+        ("paths>/checkout>get", None),
+        ("x-sluice>tags", []),
+        ("x-sluice>owner", "checkout"),
+    ],
+)
+def test_its_hash_is_another_when_a_client_or_a_gate_may_notice(path: str, value: object) -> None:
+    content = json.dumps(with_value(path, value))
+    assert spec_of(content).sha256 != spec_of(json.dumps(API)).sha256
+    other = json.dumps(API | {"paths": {"/orders": {"get": {}}}})
+    assert spec_of(other, content).sha256 != spec_of(json.dumps(API), other).sha256
 
 
 def test_it_stands_beside_what_people_wrote() -> None:
