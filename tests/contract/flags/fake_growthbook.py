@@ -56,6 +56,7 @@ class FakeGrowthBook(httpx.AsyncBaseTransport):
             Route("/api/v1/environments", self._environments, methods=["GET"]),
             Route("/api/v2/features", self._list, methods=["GET"]),
             Route(FEATURE, self._get, methods=["GET"]),
+            Route(FEATURE + "/revisions", self._revisions, methods=["GET"]),
             Route(FEATURE + "/toggle", self._toggle, methods=["POST"]),
             Route(DRAFT + "/rules", self._add, methods=["POST"]),
             Route(DRAFT + "/rules/{rule}", self._edit, methods=["PUT"]),
@@ -104,6 +105,23 @@ class FakeGrowthBook(httpx.AsyncBaseTransport):
         feature["environments"][environment]["enabled"] = enabled
         feature["revision"] = {"version": next(self._numbers)}
 
+    def draft(self, id: str, comment: str = "") -> dict[str, Any]:
+        """Make a draft of what is live."""
+        feature = self.live[id]
+        number = next(self._numbers)
+        base = deepcopy(feature["rules"])
+        draft = {
+            "featureId": feature["id"],
+            "baseVersion": feature["revision"]["version"],
+            "version": number,
+            "comment": comment,
+            "status": "draft",
+            "base": base,
+            "rules": deepcopy(base),
+        }
+        self.drafts[feature["id"], number] = draft
+        return draft
+
     def rules_of(self, id: str, environment: str = "production") -> list[dict[str, Any]]:
         """The rules that are in force in an environment."""
         return [
@@ -137,6 +155,13 @@ class FakeGrowthBook(httpx.AsyncBaseTransport):
     async def _get(self, request: Request) -> Response:
         return JSONResponse({"feature": _answered(self._feature(request))})
 
+    async def _revisions(self, request: Request) -> Response:
+        """Drafts alone, as nothing else is asked for."""
+        _only(request.query_params, ("limit", "offset", "status"))
+        feature, most = self._feature(request), int(request.query_params.get("limit", 10))
+        drafts = [_without_base(one) for one in reversed(self.drafts.values()) if one["featureId"] == feature["id"]]
+        return JSONResponse({"revisions": drafts[:most], "total": len(drafts), "hasMore": len(drafts) > most})
+
     async def _toggle(self, request: Request) -> Response:
         feature, body = self._feature(request), await request.json()
         _only(body, ("reason", "environments"))
@@ -148,18 +173,18 @@ class FakeGrowthBook(httpx.AsyncBaseTransport):
 
     async def _add(self, request: Request) -> Response:
         body = await request.json()
-        _only(body, ("rule",))
+        _only(body, ("rule", "revisionComment"))
         _only(body["rule"], PATCH | SCOPE)
         new = {"id": f"fr_{next(self._numbers)}", "enabled": True, "type": "force", "hashVersion": 2, **body["rule"]}
-        draft = self._draft(request)
+        draft = self._draft(request, body.get("revisionComment", ""))
         draft["rules"].append(_inferred(new, body["rule"]))
         return self._shown(draft)
 
     async def _edit(self, request: Request) -> Response:
         body = await request.json()
-        _only(body, ("rule",))
+        _only(body, ("rule", "revisionComment"))
         _only(body["rule"], PATCH | SCOPE)
-        draft = self._draft(request)
+        draft = self._draft(request, body.get("revisionComment", ""))
         for number, rule in enumerate(draft["rules"]):
             if rule["id"] == request.path_params["rule"]:
                 if "type" in body["rule"] and body["rule"]["type"] != rule["type"]:
@@ -204,32 +229,25 @@ class FakeGrowthBook(httpx.AsyncBaseTransport):
         if self.approvals:
             raise Refused("Publish blocked by 1 gate(s):\n- approval-required: This revision requires approval", 422)
 
-    def _draft(self, request: Request) -> dict[str, Any]:
+    def _draft(self, request: Request, comment: str = "") -> dict[str, Any]:
         feature, version = self._feature(request), request.path_params["version"]
         if version != "new":
             if (feature["id"], int(version)) not in self.drafts:
                 raise Refused("Could not find feature revision", 404)
             return self.drafts[feature["id"], int(version)]
-        number = next(self._numbers)
-        base = deepcopy(feature["rules"])
-        draft = {
-            "featureId": feature["id"],
-            "baseVersion": feature["revision"]["version"],
-            "version": number,
-            "status": "draft",
-            "base": base,
-            "rules": deepcopy(base),
-        }
-        self.drafts[feature["id"], number] = draft
-        return draft
+        return self.draft(feature["id"], comment)
 
     def _shown(self, draft: dict[str, Any]) -> Response:
-        return JSONResponse({"revision": {name: value for name, value in draft.items() if name != "base"}})
+        return JSONResponse({"revision": _without_base(draft)})
 
     def _feature(self, request: Request) -> dict[str, Any]:
         if request.path_params["id"] not in self.live:
             raise Refused("Could not find a feature with that key")
         return self.live[request.path_params["id"]]
+
+
+def _without_base(draft: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in draft.items() if name != "base"}
 
 
 def _answered(feature: dict[str, Any]) -> dict[str, Any]:

@@ -28,9 +28,10 @@ from tools.flags.base import (
     FlagVersionConflict,
     NotSettable,
 )
+from tools.flags.growthbook.drafts import DRAFT_LEFT, comment_of
 from tools.flags.growthbook.options import GrowthBookOptions
 from tools.flags.growthbook.rules import coverage_of
-from tools.flags.growthbook.service import DRAFT_LEFT, GrowthBookFlagService
+from tools.flags.growthbook.service import GrowthBookFlagService
 from tools.plans.model import NOT_EXPOSED, Audience, Exposure, Mode
 
 REF = FlagRef("checkout", "production")
@@ -47,11 +48,14 @@ def server() -> FakeGrowthBook:
 
 @asynccontextmanager
 async def opened(
-    transport: httpx.AsyncBaseTransport, *, environment: str | None = None, **options: object
+    transport: httpx.AsyncBaseTransport, *, environment: str | None = None, timeout_s: float = 5, **options: object
 ) -> AsyncIterator[GrowthBookFlagService]:
     """The service over a transport; `options` differ from the contract's."""
     service = GrowthBookFlagService(
-        growthbook_options(**options), timeout=timedelta(seconds=5), environment=environment, transport=transport
+        growthbook_options(**options),
+        timeout=timedelta(seconds=timeout_s),
+        environment=environment,
+        transport=transport,
     )
     without_waiting(service._api)
     yield service
@@ -396,7 +400,7 @@ async def test_what_was_published_without_an_answer_stays_so(
 async def test_a_draft_that_could_not_be_discarded_is_after_the_next_write(
     server: FakeGrowthBook, service: GrowthBookFlagService
 ) -> None:
-    server.went_wrong = [server.really] * 3 + [answers(502), answers(502)]
+    server.went_wrong = [server.really] * 3 + [answers(502)] * 5
     with pytest.raises(FlagServiceUnavailable), capture_logs() as logs:
         await write(service, Exposure(percent=60))
     assert len(server.drafts) == 1
@@ -407,23 +411,120 @@ async def test_a_draft_that_could_not_be_discarded_is_after_the_next_write(
     assert sorted(server.settled.values()) == ["discarded", "published"]
 
 
-async def test_a_draft_of_a_write_that_was_ended_is_discarded_at_the_next(
+async def hang(_request: httpx.Request) -> httpx.Response:
+    return await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("at", [1, 2, 3], ids=["drafting", "switching on", "publishing"])
+async def test_a_write_that_is_ended_discards_its_draft(server: FakeGrowthBook, at: int) -> None:
+    reached = asyncio.Event()
+
+    async def carried_out_without_an_answer(request: httpx.Request) -> httpx.Response:
+        if at < 3:
+            await server.really(request)
+        reached.set()
+        return await hang(request)
+
+    server.went_wrong = [server.really] * at + [carried_out_without_an_answer]
+    async with opened(server) as service:
+        ended = asyncio.create_task(write(service, Exposure(percent=60)))
+        await reached.wait()
+        assert len(server.drafts) == 1
+        ended.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await ended
+    assert (server.drafts, list(server.settled.values())) == ({}, ["discarded"])
+
+
+async def test_a_write_whose_time_is_over_discards_its_draft(server: FakeGrowthBook) -> None:
+    server.went_wrong = [server.really] * 3 + [hang]
+    async with opened(server, timeout_s=0.1) as service:
+        with pytest.raises(FlagServiceUnavailable, match="did not answer within"):
+            await write(service, Exposure(percent=60))
+    assert server.drafts == {}
+
+
+async def test_a_draft_whose_version_nobody_was_told_is_found(
     server: FakeGrowthBook, service: GrowthBookFlagService
 ) -> None:
-    publishing = asyncio.Event()
+    server.went_wrong = [server.really, lost(server.really)]
+    with pytest.raises(FlagServiceUnavailable):
+        await write(service, Exposure(percent=60))
+    assert (server.drafts, list(server.settled.values())) == ({}, ["discarded"])
 
-    async def never(_request: httpx.Request) -> httpx.Response:
-        publishing.set()
-        return await asyncio.get_running_loop().create_future()
 
-    server.went_wrong = [server.really] * 3 + [never]
-    ended = asyncio.create_task(write(service, Exposure(percent=60)))
-    await publishing.wait()
-    ended.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await ended
+async def test_a_draft_that_comes_to_be_late_is_found_with_the_next_write(
+    server: FakeGrowthBook, service: GrowthBookFlagService
+) -> None:
+    late = list[httpx.Request]()
+
+    async def delayed(request: httpx.Request) -> httpx.Response:
+        late.append(request)
+        raise httpx.ReadTimeout("no", request=request)
+
+    server.went_wrong = [server.really, delayed]
+    with pytest.raises(FlagServiceUnavailable):
+        await write(service, Exposure(percent=60))
+    [request] = late
+    await server.really(request)
     assert len(server.drafts) == 1
     await write(service, NOT_EXPOSED)
+    assert server.drafts == {}
+
+
+@pytest.mark.parametrize("percent", [0, 70])
+async def test_a_draft_of_a_process_before_is_discarded_and_no_other(server: FakeGrowthBook, percent: float) -> None:
+    server.went_wrong = [server.really] * 3 + [answers(502)] * 5
+    async with opened(server) as before:
+        with pytest.raises(FlagServiceUnavailable):
+            await write(before, Exposure(percent=60))
+    [[_, ours]] = server.drafts
+    theirs = [server.draft(REF.flag, comment)["version"] for comment in ("", "Set by Sluice", comment_of("staging"))]
+    async with opened(server) as after:
+        await write(after, Exposure(percent=percent))
+        assert [version for _, version in server.drafts] == theirs
+        assert server.settled[REF.flag, ours] == "discarded"
+        before_requests = server.requests
+        await write(after, NOT_EXPOSED)
+        assert server.requests - before_requests == 4, "what was looked for once is not again"
+
+
+async def test_a_draft_that_was_submitted_for_review_is_discarded_too(
+    server: FakeGrowthBook, service: GrowthBookFlagService
+) -> None:
+    server.draft(REF.flag, comment_of("production"))["status"] = "pending-review"
+    await write(service, NOT_EXPOSED)
+    assert server.drafts == {}
+
+
+async def test_a_growthbook_that_lists_no_drafts_is_set_all_the_same(
+    server: FakeGrowthBook, service: GrowthBookFlagService
+) -> None:
+    server.went_wrong = [server.really] * 5 + [answers(404)]
+    with capture_logs() as logs:
+        await write(service, Exposure(percent=60))
+    assert (logs, server.went_wrong) == ([], [])
+
+
+async def test_drafts_that_can_not_be_looked_for_are_told_and_hinder_nothing(
+    server: FakeGrowthBook, service: GrowthBookFlagService
+) -> None:
+    server.went_wrong = [server.really] * 5 + [answers(200, revisions="none")]
+    with capture_logs() as logs:
+        await write(service, Exposure(percent=60))
+    assert [(line["event"], line["versions"]) for line in logs] == [(DRAFT_LEFT, [])]
+    assert (await service.read(REF)).exposure == Exposure(percent=60)
+
+
+async def test_a_discarding_that_hangs_holds_up_no_rollback(server: FakeGrowthBook) -> None:
+    server.draft(REF.flag, comment_of("production"))
+    async with opened(server, timeout_s=0.4) as service:
+        for exposure in (Exposure(percent=60), NOT_EXPOSED):
+            server.went_wrong = [server.really] * (6 if exposure.percent else 4) + [hang]
+            await write(service, exposure)
+            assert (await service.read(REF)).exposure == exposure
+        server.went_wrong.clear()
+        await write(service, NOT_EXPOSED)
     assert server.drafts == {}
 
 

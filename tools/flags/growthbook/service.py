@@ -1,12 +1,14 @@
 """GrowthBook as a flag service, over its REST API (version 2 of features).
 
 A write is a draft that is made of what is live, changed, and published: the rule and whether the environment is on go
-live together. A draft that was not published, or may not have been, is discarded, at the latest before the next write:
-nobody shall publish it later. GrowthBook merges a draft with what went live since, where
-both can be had, so there is no compare-and-set: late writes are watched for by whoever asked, and writes of one process
-to a flag go one after another.
+live together. A draft that was not published, or may not have been, is discarded, also when the write is given up, and
+else with the next one: nobody shall publish it later.
+
+GrowthBook merges a draft with what went live since, where both can be had, so there is no compare-and-set: late writes
+are watched for by whoever asked, and writes of one process to a flag go one after another.
 """
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,6 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-import structlog
 from pydantic import ValidationError
 
 from tools.errors import SluiceError
@@ -31,6 +32,7 @@ from tools.flags.base import (
     check_granularity,
     check_settable,
 )
+from tools.flags.growthbook.drafts import Drafts, comment_of, path_of
 from tools.flags.growthbook.options import GrowthBookOptions
 from tools.flags.growthbook.rules import TEXT, Feature, Served, rule_for, served_by, version_of
 from tools.flags.http import FlagApi, NoSuchThing, Refusal
@@ -48,9 +50,8 @@ EXEMPT = (
     "that bypasses approvals, for Sluice has approvals of its own and must be able to roll back"
 )
 NOT_THERE = "could not find"
-DRAFT_LEFT = "growthbook.draft_left"
-
-logger = structlog.get_logger(__name__)
+PATIENCE = 0.25
+"""Of a call's time, how much a write waits for drafts to be discarded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class GrowthBookFlagService:
         self._checked = {*options.environments, environment} - {None}
         headers = {"Authorization": f"Bearer {options.secret()}", "Accept": "application/json"}
         self._api = FlagApi("GrowthBook", options.url, headers, timeout=timeout, fixes=FIXES, transport=transport)
-        self._left: dict[FlagRef, set[int]] = {}
+        self._drafts = Drafts(self._api, timeout.total_seconds() * PATIENCE)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -106,6 +107,7 @@ class GrowthBookFlagService:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._drafts.close()
         await self._api.close()
 
     async def read(self, ref: FlagRef) -> FlagState:
@@ -114,17 +116,19 @@ class GrowthBookFlagService:
 
     async def write(self, ref: FlagRef, exposure: Exposure, *, expected: str) -> None:
         check_granularity(exposure, self.capabilities)
+        room = self._options.environment_of(ref.environment)
         async with self._api.writing(ref):
-            look = await self._look(ref)
+            self._drafts.leave(ref)
             try:
-                if look.served.obstacle:
-                    await self._lower_foreign(look, exposure)
-                else:
-                    await self._set(look, exposure)
+                await self._put(await self._look(ref), exposure)
             except SluiceError:
-                await self._tidy(ref)
+                await self._drafts.tidy(ref, room)
                 raise
-            await self._tidy(ref)
+            except asyncio.CancelledError:
+                # Its time is over, but a draft of it must not stay.
+                self._drafts.tidy_later(ref, room)
+                raise
+            await self._drafts.tidy(ref, room)
 
     async def list(self, environment: str) -> Sequence[FlagState]:
         """A request for each hundred features."""
@@ -155,7 +159,7 @@ class GrowthBookFlagService:
 
     async def _look(self, ref: FlagRef) -> _Look:
         try:
-            answer = await self._api.call("GET", self._path(ref), repeatable=True)
+            answer = await self._api.call("GET", path_of(ref), repeatable=True)
         except (NoSuchThing, Refusal) as refusal:
             # GrowthBook answers 400 for a feature that it does not have.
             if isinstance(refusal, Refusal) and NOT_THERE not in refusal.reason.casefold():
@@ -200,14 +204,19 @@ class GrowthBookFlagService:
             raise _otherwise("in a list")
         return rows, bool(answer.get("hasMore"))
 
+    async def _put(self, look: _Look, exposure: Exposure) -> None:
+        if look.served.obstacle:
+            await self._lower_foreign(look, exposure)
+        else:
+            await self._set(look, exposure)
+
     async def _set(self, look: _Look, exposure: Exposure) -> None:
         if exposure.mode is Mode.SHADOW and (self._options.shadow_value is None or look.feature.valueType != TEXT):
             raise NotSettable(
                 f"Flag {look.ref} can't serve a value for shadow stages: make it a feature of text, and set "
                 "flags.growthbook.shadow_value."
             )
-        version = await self._draft(look, exposure)
-        self._left.setdefault(look.ref, set()).add(version)
+        version = await self._drafts.made(look.ref, self._draft(look, exposure))
         try:
             if exposure.percent > 0 and not look.feature.environments[look.room].enabled:
                 body = {"environment": look.room, "enabled": True}
@@ -215,15 +224,16 @@ class GrowthBookFlagService:
             await self._change(look, "POST", f"revisions/{version}/publish", {"comment": "Set by Sluice"})
         except Refusal as refusal:
             raise _explained(look.ref, refusal) from None
-        self._forget(look.ref, version)
+        self._drafts.settled(look.ref, version)
         after = await self._look(look.ref)
         if after.served.exposure != exposure:
             raise FlagServiceUnavailable(
                 f"GrowthBook does not serve {exposure} of {look.ref} as it was sent; look at the flag."
             )
 
-    async def _draft(self, look: _Look, exposure: Exposure) -> int:
-        """The version of a new draft that has the exposure's rule; nobody is served it yet."""
+    async def _draft(self, look: _Look, exposure: Exposure) -> Any:
+        """What is answered on a new draft that has the exposure's rule; nobody is served it yet."""
+        comment = {"revisionComment": comment_of(look.room)}
         rule = rule_for(exposure, look.served.value, secrets.token_hex(4), self._options)
         dealt = {"hashAttribute": self._options.hash_attribute}
         try:
@@ -231,37 +241,11 @@ class GrowthBookFlagService:
                 where = f"revisions/new/rules/{quote(look.served.rule.id, safe='')}"
                 # How people deal stays; only what is given is changed.
                 change = rule if look.served.rule.hashAttribute else rule | dealt
-                answer = await self._change(look, "PUT", where, {"rule": change})
-            else:
-                scope = {"type": "rollout", "allEnvironments": False, "environments": [look.room]}
-                answer = await self._change(look, "POST", "revisions/new/rules", {"rule": rule | dealt | scope})
+                return await self._change(look, "PUT", where, {"rule": change} | comment)
+            scope = {"type": "rollout", "allEnvironments": False, "environments": [look.room]}
+            return await self._change(look, "POST", "revisions/new/rules", {"rule": rule | dealt | scope} | comment)
         except Refusal as refusal:
             raise _explained(look.ref, refusal) from None
-        try:
-            return int(answer["revision"]["version"])
-        except (KeyError, TypeError, ValueError):
-            raise _otherwise(f"on a draft of {look.ref}") from None
-
-    async def _tidy(self, ref: FlagRef) -> None:
-        """Discard the drafts that writes left behind, this one or one before; what can't be now is at the next write.
-
-        One that was published after all stays so: GrowthBook refuses to discard it.
-        """
-        for version in sorted(self._left.get(ref, ())):
-            try:
-                await self._api.call("POST", f"{self._path(ref)}/revisions/{version}/discard", {}, repeatable=False)
-            except FlagServiceUnavailable as error:
-                settled = isinstance(error, NoSuchThing) or (isinstance(error, Refusal) and error.status not in FIXES)
-                if not settled:
-                    logger.warning(DRAFT_LEFT, flag=str(ref), version=version, reason=str(error))
-                    return
-            self._forget(ref, version)
-
-    def _forget(self, ref: FlagRef, version: int) -> None:
-        left = self._left[ref]
-        left.discard(version)
-        if not left:
-            del self._left[ref]
 
     async def _lower_foreign(self, look: _Look, exposure: Exposure) -> None:
         """Take back what can't be set: switched off, services fall back to what their code says."""
@@ -275,14 +259,11 @@ class GrowthBookFlagService:
 
     async def _change(self, look: _Look, method: str, what: str, body: object, *, repeatable: bool = False) -> Any:
         try:
-            return await self._api.call(method, f"{self._path(look.ref)}/{what}", body, repeatable=repeatable)
+            return await self._api.call(method, f"{path_of(look.ref)}/{what}", body, repeatable=repeatable)
         except NoSuchThing:
             raise FlagServiceUnavailable(
                 f"Flag {look.ref} was changed in GrowthBook while it was being set; Sluice tries again."
             ) from None
-
-    def _path(self, ref: FlagRef) -> str:
-        return f"/api/v2/features/{quote(ref.flag, safe='')}"
 
 
 def _explained(ref: FlagRef, refusal: Refusal) -> Exception:
