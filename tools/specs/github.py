@@ -4,6 +4,7 @@ Protocol: docs.github.com/rest (git trees and blobs, repository contents, issues
 names each blob's hash, so that a look costs one request and those for the files that changed.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -11,12 +12,13 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel
 
+from tools.specs.addresses import quoted
 from tools.specs.base import SpecNotFound, SpecSourceUnavailable
 from tools.specs.documents import document_read
 from tools.specs.fetching import Fetcher
 from tools.specs.markdown import Document
 from tools.specs.options import SpecSourceOptions
-from tools.specs.remote import check_count, read_as
+from tools.specs.remote import check_count, parsed, read_as
 from tools.specs.repository import Blobs, File, check_scope, documents_of, file_named, path_below, unpacked
 
 PUBLIC_API, PUBLIC_PAGES = "https://api.github.com", "https://github.com"
@@ -111,7 +113,7 @@ class GitHubLibrary:
         if named is None:
             raise SpecNotFound(f"{self.place} has no file at such an address.")
         ref, path = named
-        url = f"{self._api}/contents/{quote(path)}"
+        url = f"{self._api}/contents/{quoted(path)}"
         found, _ = await read_as(self._fetcher, _Contents, url, query={"ref": ref}, accept=OBJECT)
         content = unpacked(found.content) if found.type == "file" and found.encoding == "base64" else None
         if content is None:
@@ -132,16 +134,16 @@ class GitHubLibrary:
             raise SpecSourceUnavailable(
                 f"{self.place} has more files than GitHub lists at once; keep specs in a repository of their own."
             )
-        root = f"{str(self._pages).rstrip('/')}/{self._repository}/blob/{ref}"
+        root = f"{str(self._pages).rstrip('/')}/{self._repository}/blob/{quoted(ref)}"
         return [
-            File(one.path, one.sha, f"{root}/{quote(one.path)}")
+            File(one.path, one.sha, f"{root}/{quoted(one.path)}")
             for one in found.tree
             # A link's blob is a path, which is followed nowhere.
             if one.type == BLOB and one.mode != "120000"
         ]
 
     async def _blob(self, sha: str) -> bytes:
-        found, _ = await self._read(_Blob, f"/git/blobs/{sha}")
+        found, _ = await self._read(_Blob, f"/git/blobs/{quote(sha, safe='')}")
         content = unpacked(found.content) if found.encoding == "base64" else None
         if content is None:
             raise SpecSourceUnavailable(
@@ -161,10 +163,17 @@ class GitHubLibrary:
         return found
 
     async def _issue(self, parts: Sequence[str]) -> Document:
-        if not parts[1].isdecimal():
+        if re.fullmatch(r"[0-9]{1,18}", parts[1]) is None:
             raise SpecNotFound(f"{self.place} has no issue at such an address.")
         kind = "issues" if parts[0] == "issues" else "pulls"
         found, _ = await self._read(_Issue, f"/{kind}/{parts[1]}")
+        # GitHub redirects to where an issue was transferred to, which the token may see and the settings do not name.
+        where = parsed(found.html_url)
+        if where is None or path_below(where, self._pages, self._repository) is None:
+            raise SpecNotFound(
+                f"What was at that address of {self.place} is in another repository now, or the repository has another "
+                "name: name it by its address there, and the repository in the source's settings."
+            )
         return _of_issue(found)
 
     async def _list(self, path: str, query: Mapping[str, str]) -> list[_Issue]:
@@ -185,11 +194,6 @@ class GitHubLibrary:
 def api_of(options: SpecSourceOptions) -> str:
     """Where the API is: GitHub's own, or that of an Enterprise Server."""
     return PUBLIC_API if options.url in (None, PUBLIC_PAGES) else f"{options.url}/api/v3"
-
-
-def authorization(token: str) -> dict[str, str]:
-    """How a token is shown."""
-    return {"Authorization": f"Bearer {token}"}
 
 
 def _of_issue(issue: _Issue) -> Document:

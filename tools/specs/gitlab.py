@@ -3,6 +3,7 @@
 Protocol: docs.gitlab.com/api (repositories, repository_files, issues, merge_requests), v4.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from tools.specs.addresses import quoted
 from tools.specs.base import SpecNotFound, SpecSourceUnavailable
 from tools.specs.documents import document_read
 from tools.specs.fetching import Fetcher
@@ -112,7 +114,7 @@ class GitLabLibrary:
         if parts is None or len(parts) < 3 or parts[0] != "-":
             return None
         kind, rest = parts[1], parts[2:]
-        is_item = kind in (*ISSUES, "merge_requests") and rest[0].isdecimal()
+        is_item = kind in (*ISSUES, "merge_requests") and re.fullmatch(r"[0-9]{1,18}", rest[0]) is not None
         return [kind, *rest] if is_item or (kind == "blob" and len(rest) > 1) else None
 
     async def _files(self, below: str) -> list[File]:
@@ -121,16 +123,16 @@ class GitLabLibrary:
         query = {"recursive": "true"} | ({} if self._options.ref is None else {"ref": ref})
         if below.strip("/"):
             query["path"] = below.strip("/")
-        root = f"{str(self._pages).rstrip('/')}/{self._project}/-/blob/{ref}"
+        root = f"{str(self._pages).rstrip('/')}/{self._project}/-/blob/{quoted(ref)}"
         entries = await self._listed(_Entry, "/repository/tree", query)
         return [
-            File(one.path, one.id, f"{root}/{quote(one.path)}")
+            File(one.path, one.id, f"{root}/{quoted(one.path)}")
             for one in entries
             if one.type == "blob" and one.mode != "120000"
         ]
 
     async def _blob(self, sha: str) -> bytes:
-        return await self._content(f"{self._api}/repository/blobs/{sha}", None)
+        return await self._content(f"{self._api}/repository/blobs/{quote(sha, safe='')}", None)
 
     async def _content(self, url: str, query: Mapping[str, str] | None) -> bytes:
         found, _ = await read_as(self._fetcher, _Content, url, query=query)

@@ -12,6 +12,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from tools.clock import Clock
+from tools.specs.addresses import stays
 from tools.specs.base import InvalidSpec, Spec, SpecNotFound, SpecSourceUnavailable, listed_at
 from tools.specs.fetching import Fetcher
 from tools.specs.markdown import Document, pick, shelve
@@ -125,14 +126,15 @@ class RemoteSpecSource:
 
 
 def parsed(address: str) -> httpx.URL | None:
-    """The address without its fragment, None for what is none, or longer than any that is kept."""
+    """The address without its fragment; None for what is none, is longer than any that is kept, or leads elsewhere."""
     if len(address) > LONGEST_ADDRESS:
         return None
     try:
         url = httpx.URL(address)
     except (httpx.InvalidURL, ValueError):
         return None
-    return url.copy_with(fragment=None) if url.host and url.scheme in ("https", "http") else None
+    usable = url.host and url.scheme in ("https", "http") and stays(url)
+    return url.copy_with(fragment=None) if usable else None
 
 
 async def read_as(

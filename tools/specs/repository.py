@@ -2,17 +2,20 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import unquote
 
 import httpx
 
+from tools.specs.addresses import parts_of
 from tools.specs.answers import Contents
 from tools.specs.documents import document_read, is_readable
 from tools.specs.markdown import Document
 from tools.specs.options import BadSpecSource, SpecSourceOptions
 from tools.specs.remote import all_of, check_count
+
+_REPOSITORY = re.compile(r"(?!.*(^|/)\.+(/|$))[\w.-]+(/[\w.-]+)+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +69,11 @@ def unpacked(content: str) -> bytes | None:
 
 
 def path_below(address: httpx.URL, root: httpx.URL, repository: str) -> Sequence[str] | None:
-    """The parts of an address's path after the repository's own; None for another repository's or host's.
-
-    A path with parts that lead elsewhere (`..`) is none.
-    """
+    """The parts of an address's path after the repository's own; None for another repository's or host's."""
     same = (address.scheme, address.host, address.port) == (root.scheme, root.host, root.port)
     before = [part for part in root.path.split("/") if part] + repository.split("/")
-    parts = [unquote(part) for part in address.raw_path.decode("ascii", "replace").split("?")[0].split("/") if part]
-    whole = [part.lower() for part in parts[: len(before)]] == [part.lower() for part in before]
-    if not same or not whole or any(part in ("..", ".") for part in parts):
+    parts = parts_of(address)
+    if not same or parts is None or [one.lower() for one in parts[: len(before)]] != [one.lower() for one in before]:
         return None
     return parts[len(before) :]
 
@@ -90,7 +89,7 @@ def file_named(parts: Sequence[str], ref: str | None) -> tuple[str, str] | None:
 def check_scope(options: SpecSourceOptions) -> None:
     """Raise BadSpecSource unless the settings say where in a repository specs are."""
     repository = options.needs("repository", "acme/shop")
-    if "/" not in repository.strip("/") or ".." in repository or any(one.isspace() for one in repository):
+    if _REPOSITORY.fullmatch(repository.strip("/")) is None:
         raise BadSpecSource("Write the repository with its owner, as in acme/shop.", field="repository")
     if options.path is None and options.label is None and not options.flags:
         raise BadSpecSource(

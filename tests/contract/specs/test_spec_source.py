@@ -202,6 +202,7 @@ async def test_a_document_of_another_flag_is_not_taken_for_the_one_that_somebody
         "https://github.com/acme/other/blob/HEAD/specs/a.md",
         "https://github.com/acme/shop/../other/blob/HEAD/a.md",
         "https://github.com.evil.example.org/acme/shop/blob/HEAD/a.md",
+        "https://github.com/acme/shop/issues/7%2F..%2F..%2F..%2Fother%2Fvault",
         "https://169.254.169.254/latest/meta-data",
         "http://specs.example.com:80@evil.example.org/",
         "file:///etc/passwd",
@@ -210,6 +211,33 @@ async def test_a_document_of_another_flag_is_not_taken_for_the_one_that_somebody
     ],
 )
 async def test_no_other_address_is_ever_asked(subject: Subject, address: str) -> None:
+    with pytest.raises(SpecNotFound, match=r"specs\.sources"):
+        await read_linked(subject.source, address, "a")
+    assert subject.server is None or not subject.server.requests
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "..%2F..%2F..%2Fother%2Fvault%2Fcontents%2F.env",
+        "x/..%2F..%2F..%2F..%2Fother%2Fvault%2Fcontents%2Fsecret.md",
+        "..%252F..%252Fother%252Fa.md",
+        "%25252e%25252e/a.md",
+        "%2e%2e%2Fa.md",
+        "..%5C..%5Ca.md",
+        "..\\a.md",
+        "x%5C..%5Ca.md",
+        ".%2Fa.md",
+        "..;/a.md",
+        ".%2e%20/a.md",
+        "a.md%00",
+        "a%2500.md",
+        "a%0A.md",
+        "a%C2%85.md",
+    ],
+)
+async def test_no_address_leads_out_of_the_place_that_it_names(subject: Subject, rest: str) -> None:
+    address = f"{subject.address('a.md').rsplit('/', 1)[0]}/{rest}"
     with pytest.raises(SpecNotFound, match=r"specs\.sources"):
         await read_linked(subject.source, address, "a")
     assert subject.server is None or not subject.server.requests

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import httpx
 import pytest
@@ -20,6 +20,7 @@ from tools.specs.base import InvalidSpec, LinkedSpecs, SpecNotFound, SpecSource,
 from tools.specs.options import BadSpecSource, SpecSourceOptions
 from tools.specs.registry import SpecParts, create_spec_source
 
+SHOP = "https://github.com/acme/shop"
 SPEC = "---\nflag: a\nowner: payments\n---\n# A\nWhat it does.\n"
 
 
@@ -129,6 +130,55 @@ async def test_the_last_request_of_githubs_hour_is_known_to_be() -> None:
     with pytest.raises(SpecSourceUnavailable, match="no more requests until"):
         await source.read("a")
     assert len(server.requests) == 2
+
+
+# A separator in quotes is none to those who read the address, and one to some servers.
+QUOTED = ["a%2Fb.md", "a%5Cb.md", "a%252Fb.md", "a%25255Cb.md"]
+
+
+@pytest.mark.parametrize("name", QUOTED)
+async def test_a_part_of_a_repositorys_address_is_one(name: str) -> None:
+    of_github = fakes.FakeGitHub(files={"specs/a/b.md": SPEC})
+    of_gitlab = fakes.FakeGitLab(files={"specs/a/b.md": SPEC})
+    options = {"url": f"https://{of_gitlab.host}", "repository": of_gitlab.project, "path": "specs"}
+    for server, source, root in (
+        (of_github, github(of_github, path="specs"), "https://github.com/acme/shop/blob/HEAD"),
+        (of_gitlab, remote(of_gitlab, type="gitlab", **options), f"{options['url']}/{of_gitlab.project}/-/blob/HEAD"),
+    ):
+        with pytest.raises(SpecNotFound, match=r"specs\.sources"):
+            await read_linked(source, f"{root}/specs/{name}", "a")
+        assert not server.requests
+
+
+@pytest.mark.parametrize("name", ["a b#c?d&e=f+g%.md", "100%25.md", "ä ☃.md", "a..b.md", ".a.md", "a;b,c.md"])
+@pytest.mark.parametrize("ref", [None, "a/b#c&d"])
+async def test_a_file_is_read_at_its_address_whatever_it_is_called(name: str, ref: str | None) -> None:
+    named = {} if ref is None else {"ref": ref}
+    of_github = fakes.FakeGitHub(files={f"specs/{name}": SPEC}, ref=ref or "HEAD")
+    of_gitlab = fakes.FakeGitLab(files={f"specs/{name}": SPEC}, ref=ref or "HEAD")
+    options = {"url": f"https://{of_gitlab.host}", "repository": of_gitlab.project, "path": "specs", **named}
+    for server, source, below in (
+        (of_github, github(of_github, path="specs", **named), "/repos/acme/shop/"),
+        (of_gitlab, remote(of_gitlab, type="gitlab", **options), "/api/v4/projects/acme%2Fgroup%2Fshop/"),
+    ):
+        found = None if name.startswith(".") else (await source.read("a")).source
+        root = f"https://{of_gitlab.host}/{of_gitlab.project}/-" if below.startswith("/api") else SHOP
+        address = found or f"{root}/blob/{quote(ref or 'HEAD')}/specs/{quote(name)}"
+        assert (await read_linked(source, address, "a")).title == "A"
+        assert all(one.startswith(below) for one in server.asked)
+
+
+async def test_an_issue_that_went_to_another_repository_is_not_followed() -> None:
+    server = fakes.FakeGitHub()
+    server.open_issue(7, "Of the vault", SPEC)
+    server.issues[7]["html_url"] = "https://github.com/other/vault/issues/9"
+    moved = {"Location": "https://api.github.com/repositories/8/issues/9"}
+    server.went_wrong = [
+        lambda _request: httpx.Response(301, headers=moved),
+        lambda _request: httpx.Response(200, json=server.issues[7]),
+    ]
+    with pytest.raises(SpecNotFound, match="another repository"):
+        await read_linked(github(server, label="spec"), f"{SHOP}/issues/7", "a")
 
 
 # -- GitLab -----------------------------------------------------------------------------------------------------------
@@ -482,6 +532,9 @@ def _unpacked(text: str) -> bytes:
         ({"type": "folder", "token": "x"}, "token"),
         ({"type": "github"}, "repository"),
         ({"type": "github", "repository": "shop", "path": "s"}, "repository"),
+        ({"type": "github", "repository": "a/b?c", "path": "s"}, "repository"),
+        ({"type": "github", "repository": "a/./b", "path": "s"}, "repository"),
+        ({"type": "gitlab", "repository": "a/b%2Fc", "path": "s"}, "repository"),
         ({"type": "github", "repository": "a/b"}, "path"),
         ({"type": "github", "repository": "a/b", "path": "s", "jql": "x"}, "jql"),
         ({"type": "github", "repository": "a/b", "path": "s", "token": "x", "token_file": "y"}, "token_file"),
