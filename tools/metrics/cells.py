@@ -47,6 +47,13 @@ class Rows:
         self._by_key = defaultdict[Key, dict[tuple[str | None, str | float | None], dict[str, float]]](dict)
         self._edges = defaultdict[Key, dict[str | None, dict[float, float]]](dict)
         self._columns = set[str]()
+        try:
+            self._add(cells)
+        except TypeError:
+            # What no dictionary can have as a key.
+            raise self._bad("has a label that is no text") from None
+
+    def _add(self, cells: Iterable[Cell]) -> None:
         for cell in cells:
             column, key, variant, value, within = cell
             if column == "buckets":

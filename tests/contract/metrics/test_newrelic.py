@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.metrics.benches import query
+from tests.contract.metrics.benches import FLAG, query
 from tests.contract.metrics.fake_newrelic import NerdGraph
 from tests.contract.metrics.tills import NewRelicTill, Request
 from tools.errors import ConfigurationError, SluiceError
@@ -195,6 +195,19 @@ class TestErrors:
         with pytest.raises(kind):
             await source(graph).read(TEN_S)
         assert graph.requests == 1
+
+    async def test_a_count_without_a_row_is_no_event(self, till: NewRelicTill) -> None:
+        ours = till.source(till.definition())
+
+        def empty(request: httpx.Request) -> httpx.Response:
+            counts = [name for name in json.loads(request.content)["variables"] if name.startswith("q")]
+            results = [{"facet": [FLAG, "new"], "newest": 1772366401000, "value": 1}] if len(counts) > 1 else []
+            account = {name: {"results": results if name == "q0" else []} for name in counts}
+            return httpx.Response(200, json={"data": {"actor": {"account": account}}})
+
+        ours._api._client._transport = httpx.MockTransport(empty)
+        with pytest.raises(BadMetricAnswer, match="counts exposures, but nothing of the last"):
+            await ours.read(TEN_S)
 
     async def test_too_many_requests_are_tried_again_or_wait(self) -> None:
         graph = NerdGraph(answers=[httpx.Response(429)])

@@ -50,6 +50,7 @@ SITE = "datadoghq.com"
 MISSING = "N/A"
 """What Datadog says of a tag that a series does not have."""
 
+NO_TIMESERIES = "has a series that is no timeseries"
 ROUNDING = 1e-6
 """Counts are kept as rates, and come back a little off the whole number."""
 
@@ -185,7 +186,10 @@ class DatadogMetricSource(CounterSource[Scope]):
         end = -(-_seconds(window.end) // step) * step
         lately = Piece(end - int(LOOKED_BACK.total_seconds()), end, step)
         answer = await self._ask([template.selectors["events"].query({}, (), step, None)], lately)
-        return any(value is not None for values in answer.get("values", ()) for value in values)
+        try:
+            return any(value is not None for values in answer.get("values") or () for value in values)
+        except TypeError:
+            raise _bad(template, NO_TIMESERIES) from None
 
     async def _ask(self, texts: Sequence[str], piece: Piece) -> Mapping[str, Any]:
         """The answer's attributes: series, times and values."""
@@ -250,8 +254,8 @@ def _points(template: Scopes, answer: Mapping[str, Any], piece: Piece) -> Iterat
             for at, value in zip(times, values, strict=True):
                 if value is not None:
                     yield group, at, float(value)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        raise _bad(template, "has a series that is no timeseries") from None
+    except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise _bad(template, NO_TIMESERIES) from None
 
 
 def _whole(column: str, value: float) -> float:

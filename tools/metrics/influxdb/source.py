@@ -61,7 +61,7 @@ class InfluxMetricSource(CounterSource[Selection]):
         answers = await self._ask([one.text for one in asked])
         try:
             return list(cells_of(template, zip(asked, answers, strict=True)))
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        except (ArithmeticError, KeyError, IndexError, TypeError, ValueError, AttributeError):
             raise BadMetricAnswer(
                 f"The answer to the metric {template.definition.name!r} has a series that is no number."
             ) from None
@@ -91,13 +91,15 @@ class InfluxMetricSource(CounterSource[Selection]):
         if not isinstance(result, dict) or "error" in result:
             raise self._refusal(200, result.get("error") if isinstance(result, dict) else "no result")
         series = result.get("series") or []
+        if not isinstance(series, list) or not all(isinstance(one, dict) for one in series):
+            raise BadMetricAnswer(f"{self._api.place} did not answer with series: see whether it is an InfluxDB.")
         # A server may bound how many rows it answers; what is beyond is missing.
         if result.get("partial") or any(one.get("partial") for one in series):
             raise MetricSourceUnavailable(
                 f"{self._api.place} answered only a part: raise its max-row-limit, or make the metric's selections "
                 "narrower."
             )
-        return list(series)
+        return series
 
     def _json(self, answered: Answered) -> Mapping[str, Any]:
         try:

@@ -99,8 +99,8 @@ class NewRelicMetricSource(CounterSource[Selection]):
         return "\n".join(one.text for one in queries_of(template, keys, window))
 
     async def _ever(self, template: Selections, window: Window) -> bool:
-        ((result, *_),) = await self._ask([any_event(template, window)])
-        return bool(result.get(VALUE))
+        (results,) = await self._ask([any_event(template, window)])
+        return any(one.get(VALUE) for one in results)
 
     async def _ask(self, texts: Sequence[str]) -> list[list[Mapping[str, Any]]]:
         """Each query's results."""
@@ -207,7 +207,7 @@ def _cells(template: Selections, asked: Asked, result: Mapping[str, Any]) -> Ite
             yield Cell(asked.column, key, variant, float(result[VALUE]), segment)
         for place, edge in enumerate(asked.edges):
             yield Cell(asked.column, key, variant, float(result[f"{VALUE}{place}"]), edge)
-    except (KeyError, TypeError, ValueError):
+    except (ArithmeticError, KeyError, TypeError, ValueError):
         raise BadMetricAnswer(
             f"The answer to the metric {template.definition.name!r} has a group that is no number."
         ) from None

@@ -122,9 +122,12 @@ def _cells(template: Counters, result: Iterable[Any]) -> Iterator[Cell]:
         try:
             labels, (_, text) = item["metric"], item["value"]
             value, column = float(text), labels.get(COLUMN)
-        except (KeyError, TypeError, ValueError, AttributeError):
+            key = tuple([labels.get(label, "") for label in opened])
+            # Labels are text: what can't be a key is none.
+            known, _ = column in columns, hash(key)
+        except (ArithmeticError, KeyError, TypeError, ValueError, AttributeError):
             raise _bad(template, "has a row that is no sample") from None
-        if column not in columns:
+        if not known:
             raise _bad(template, "has a row of no column")
         within: str | float | None = None
         if column == "buckets":
@@ -134,7 +137,6 @@ def _cells(template: Counters, result: Iterable[Any]) -> Iterator[Cell]:
         # What was reset amid the window is not a whole number: that part is the server's estimate.
         if column in counts and math.isfinite(value):
             value = round(value)
-        key = tuple([labels.get(label, "") for label in opened])
         yield Cell(column, key, labels.get(variant) or None, value, within)
 
 
@@ -150,7 +152,7 @@ def _by_flag(cells: Iterable[Cell], keys: Sequence[Key]) -> Iterator[Cell]:
 def _edge(text: str) -> float:
     try:
         return float(text)
-    except ValueError:
+    except (ArithmeticError, TypeError, ValueError):
         return math.nan
 
 
