@@ -19,6 +19,11 @@ class PageLibrary:
             raise BadSpecSource(
                 "Name the pages that are specs, or the hosts whose pages people may name.", field="pages"
             )
+        if options.url is None and (options.token is not None or options.token_file is not None):
+            raise BadSpecSource(
+                "A token is sent to the source's url alone, and there is none: set it, or leave the token out.",
+                field="url",
+            )
         self._pages = options.pages
         self._fetcher = fetcher
 

@@ -39,8 +39,8 @@ class Subject:
 
 
 def remote(server: httpx.AsyncBaseTransport, **options: Any) -> SpecSource:
-    """A source whose network is the server."""
-    given = {"token": fakes.TOKEN, **options}
+    """A source whose network is the server, and which has a token wherever one is sent."""
+    given = options if options["type"] == "https" and "url" not in options else {"token": fakes.TOKEN, **options}
     return create_spec_source(SpecSourceOptions.model_validate(given), SpecParts(ManualClock(), server, no_sleep))
 
 

@@ -38,7 +38,7 @@ TOKENS = {"bot_token": "xoxb-local", "app_token": "xapp-local", "signing_secret"
 REMOTE: Mapping[str, dict[str, Any]] = {
     "github": {"repository": "acme/shop", "path": "specs"},
     "gitlab": {"url": "https://gitlab.example.com", "repository": "acme/group/shop", "path": "docs/specs"},
-    "https": {"pages": ["https://specs.example.com/checkout.md"]},
+    "https": {"url": "https://specs.example.com", "pages": ["https://specs.example.com/checkout.md"]},
     "jira": {"url": "https://acme.atlassian.net", "user": "bot@example.com", "jql": 'labels = "spec"'},
     "confluence": {"url": "https://acme.atlassian.net", "user": "bot@example.com", "space": "ENG"},
     "notion": {"data_source": "0123456789abcdef0123456789abcdef"},
