@@ -17,13 +17,12 @@ from pydantic import BaseModel, Field
 
 from tools.specs.base import SpecNotFound
 from tools.specs.documents import page_document, page_read
-from tools.specs.fetching import Fetcher
+from tools.specs.fetching import Fetcher, bearer
 from tools.specs.markdown import Document
 from tools.specs.options import BadSpecSource, SpecSourceOptions
 from tools.specs.page import PageUnreadable, read_confluence
 from tools.specs.remote import all_of, check_count, named_documents, parsed, read_as
 
-CLOUD = ".atlassian.net"
 PER_PAGE = 50
 MOST_PAGES = 20
 _KEY = re.compile(r"[A-Z][A-Z0-9_]{1,50}-\d{1,10}")
@@ -271,6 +270,6 @@ class ConfluenceLibrary:
 def authorization(options: SpecSourceOptions, token: str) -> dict[str, str]:
     """How a token is shown: with the user that it is of, or by itself."""
     if options.user is None:
-        return {"Authorization": f"Bearer {token}"}
+        return bearer(token)
     pair = base64.b64encode(f"{options.user}:{token}".encode()).decode()
     return {"Authorization": f"Basic {pair}"}

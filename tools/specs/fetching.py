@@ -313,6 +313,11 @@ class Fetcher:
         return b"".join(parts)
 
 
+def bearer(token: str) -> dict[str, str]:
+    """How most vendors are shown a token (RFC 6750)."""
+    return {"Authorization": f"Bearer {token}"}
+
+
 def _followed(there: httpx.URL, response: httpx.Response) -> httpx.URL:
     try:
         return there.join(response.headers["location"])

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 from tools.clock import Clock
 from tools.specs.answers import Contents
 from tools.specs.base import SpecNotFound, SpecSourceUnavailable
-from tools.specs.fetching import Fetcher
+from tools.specs.fetching import Fetcher, bearer
 from tools.specs.markdown import Document
 from tools.specs.options import BadSpecSource, SpecSourceOptions
 from tools.specs.remote import all_of, check_count, named_documents, parsed, read_as
@@ -160,7 +160,7 @@ class ServiceAccount:
             form = {"grant_type": GRANT, "assertion": self._assertion(now)}
             token, _ = await read_as(fetcher, _Token, TOKENS, form=form)
             self._token = now + timedelta(seconds=token.expires_in) - timedelta(minutes=2), token.access_token
-        return authorization(self._token[1])
+        return bearer(self._token[1])
 
     def _assertion(self, now: datetime) -> str:
         unusable = SpecSourceUnavailable(
@@ -179,11 +179,6 @@ class ServiceAccount:
         signed = f"{_packed(header)}.{_packed(claims)}"
         signature = private.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
         return f"{signed}.{_base64(signature)}"
-
-
-def authorization(token: str) -> dict[str, str]:
-    """How a token is shown."""
-    return {"Authorization": f"Bearer {token}"}
 
 
 def _packed(claims: Mapping[str, object]) -> str:

@@ -213,11 +213,6 @@ def page_id(written: str) -> str | None:
     return None if found is None else (found[1] or found[2]).replace("-", "")
 
 
-def authorization(token: str) -> dict[str, str]:
-    """How a token is shown."""
-    return {"Authorization": f"Bearer {token}"}
-
-
 def _address(page: _Page) -> str:
     address = parsed(page.url)
     known = address is not None and address.scheme == "https" and page_id(address.path) is not None

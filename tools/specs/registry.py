@@ -10,7 +10,7 @@ import httpx
 from tools.clock import Clock, SystemClock
 from tools.specs import atlassian, github, gitlab, google_docs, notion, pages
 from tools.specs.base import SpecSource
-from tools.specs.fetching import Credentials, Fetcher
+from tools.specs.fetching import Credentials, Fetcher, bearer
 from tools.specs.folder import FolderSpecSource
 from tools.specs.memory import MemorySpecSource
 from tools.specs.options import BadSpecSource, SpecSourceOptions
@@ -42,7 +42,7 @@ class Vendor:
 
 
 def _bearer(_options: SpecSourceOptions) -> Show:
-    return google_docs.authorization
+    return bearer
 
 
 def _of_atlassian(options: SpecSourceOptions) -> Show:
@@ -50,7 +50,7 @@ def _of_atlassian(options: SpecSourceOptions) -> Show:
 
 
 VENDORS: Mapping[str, Vendor] = {
-    "github": Vendor(github.GitHubLibrary, github.api_of, lambda _options: github.authorization, github.HEADERS),
+    "github": Vendor(github.GitHubLibrary, github.api_of, _bearer, github.HEADERS),
     "gitlab": Vendor(
         gitlab.GitLabLibrary, lambda options: options.url or gitlab.PUBLIC, lambda _options: gitlab.authorization
     ),
@@ -60,7 +60,7 @@ VENDORS: Mapping[str, Vendor] = {
     "notion": Vendor(
         notion.NotionLibrary,
         lambda options: options.url or notion.API,
-        lambda _options: notion.authorization,
+        _bearer,
         notion.HEADERS,
     ),
     "google_docs": Vendor(
