@@ -1,4 +1,7 @@
-"""What a tick's reads cost beside the bare queries that they need, on a real Prometheus."""
+"""What a tick's reads cost beside the bare queries that they need, on a real Prometheus.
+
+The rollouts of a tick ask as the controller's do: AT_ONCE of them at a time, each for all of its metrics.
+"""
 
 import asyncio
 import gc
@@ -18,6 +21,7 @@ from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.http_api import Access
 from tools.metrics.prometheus.source import API, PrometheusMetricSource
 from tools.metrics.router import Metrics
+from tools.rollouts.controller import AT_ONCE
 
 ROLLOUTS, ROUNDS, MOST_PERCENT = 1_000, 11, 125
 VARIANTS = {"control": (95, 1), "treatment": (5, 0)}
@@ -64,7 +68,7 @@ async def test_a_tick_of_many_rollouts(tmp_path: Path, figures: Figures) -> None
             for number in range(ROUNDS + 1):
                 window = Window(NOON + TICK * number, NOON + TICK * (number + 1))
                 queries = [
-                    MetricQuery(metric.name, flag, "production", window) for flag in FLAGS for metric in DEFINITIONS
+                    [MetricQuery(metric.name, flag, "production", window) for metric in DEFINITIONS] for flag in FLAGS
                 ]
                 forms = _forms(source, window)
                 pair = [(bare, _bare(client, forms)), (ours, _tick(metrics, queries))]
@@ -79,9 +83,15 @@ async def test_a_tick_of_many_rollouts(tmp_path: Path, figures: Figures) -> None
     figures.add("reads in percent of bare queries, of the medians", beside, "%", target=MOST_PERCENT)
 
 
-async def _tick(metrics: Metrics, queries: list[MetricQuery]) -> None:
-    readings: list[Reading] = await asyncio.gather(*map(metrics.read, queries))
-    assert all(set(reading.by_variant) == set(VARIANTS) for reading in readings)
+async def _tick(metrics: Metrics, rollouts: list[list[MetricQuery]]) -> None:
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def check(queries: list[MetricQuery]) -> list[Reading]:
+        async with gate:
+            return await asyncio.gather(*map(metrics.read, queries))
+
+    checked = await asyncio.gather(*map(check, rollouts))
+    assert all(set(reading.by_variant) == set(VARIANTS) for readings in checked for reading in readings)
 
 
 def _forms(source: PrometheusMetricSource, window: Window) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 Windows are moved to whole grains, which leaves side by side what was. Besides what is asked, a batch asks for the flags
 whose last window ended where this one starts: they are due at the same tick, and will ask for the same in a moment.
+Whoever asks for what a batch under way asks for already waits for that one.
 """
 
 import asyncio
@@ -26,6 +27,8 @@ Alike = tuple[str, str, int, int]
 """What questions of one batch have in common: metric, environment, and the window's edges in grains since 1970."""
 
 Answer = asyncio.Future[Reading]
+Batch = dict[Alike, dict[str, list[Answer]]]
+"""Who waits for which flag's answer: nobody yet, of a flag that is asked for ahead."""
 
 
 class Batching:
@@ -33,7 +36,8 @@ class Batching:
 
     def __init__(self, source: BatchSource) -> None:
         self._source = source
-        self._waiting = dict[Alike, dict[str, list[Answer]]]()
+        self._waiting: Batch = {}
+        self._asked: Batch = {}
         self._ahead = dict[Alike, tuple[float, dict[str, Reading]]]()
         self._ended = defaultdict[tuple[str, str], dict[str, int]](dict)
         self._under_way = set[asyncio.Task[None]]()
@@ -45,11 +49,14 @@ class Batching:
         self._ended[query.metric, query.environment][query.flag] = end
         if (found := self._taken(alike, query.flag)) is not None:
             return found
+        answer: Answer = asyncio.get_running_loop().create_future()
+        if query.flag in self._asked.get(alike, {}):
+            self._asked[alike][query.flag].append(answer)
+            return await answer
         if not self._waiting:
             task = asyncio.create_task(self._ask())
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
-        answer: Answer = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(alike, {}).setdefault(query.flag, []).append(answer)
         return await answer
 
@@ -61,39 +68,54 @@ class Batching:
 
     async def _ask(self) -> None:
         await asyncio.sleep(LINGER_S)
-        waiting, self._waiting = self._waiting, {}
-        asked = [(alike, flag) for alike, flags in waiting.items() for flag in flags]
-        asked += [(alike, flag) for alike in waiting for flag in self._companions(alike, waiting[alike])]
-        windows = {alike: self._window(alike) for alike in waiting}
+        batch, self._waiting = self._waiting, {}
+        for alike, flags in batch.items():
+            flags.update({flag: [] for flag in self._companions(alike, flags)})
+            self._asked.setdefault(alike, {}).update(flags)
+        asked = [(alike, flag) for alike, flags in batch.items() for flag in flags]
+        windows = {alike: self._window(alike) for alike in batch}
         queries = [MetricQuery(alike[0], flag, alike[1], windows[alike]) for alike, flag in asked]
         answers: Sequence[Reading | Exception]
         try:
             answers = await self._source.read_together(queries)
         except Exception as fault:  # noqa: BLE001 - raised again to everybody who asked
             answers = [fault] * len(queries)
+        finally:
+            self._no_longer_asked(asked)
         ahead = defaultdict[Alike, dict[str, Reading]](dict)
         for (alike, flag), found in zip(asked, answers, strict=True):
-            for answer in waiting[alike].get(flag, ()):
+            waiting = batch[alike][flag]
+            for answer in waiting:
                 _settle(answer, found)
             # What went wrong for a companion may go right when it is asked for.
-            if flag not in waiting[alike] and isinstance(found, Reading):
+            if not waiting and isinstance(found, Reading):
                 ahead[alike][flag] = found
         self._keep(ahead)
+
+    def _no_longer_asked(self, questions: Sequence[tuple[Alike, str]]) -> None:
+        for alike, flag in questions:
+            flags = self._asked[alike]
+            del flags[flag]
+            if not flags:
+                del self._asked[alike]
 
     def _companions(self, alike: Alike, asked: Mapping[str, object]) -> list[str]:
         """Who will be asked about next: those whose last window ended where this one starts."""
         metric, environment, start, end = alike
         if start == end:
             return []
-        _, known = self._ahead.get(alike, (0, {}))
+        known = self._read_ahead(alike).keys() | self._asked.get(alike, {}).keys() | asked.keys()
         ended = self._ended[metric, environment]
-        return [flag for flag, last in ended.items() if last == start and flag not in asked and flag not in known]
+        return [flag for flag, last in ended.items() if last == start and flag not in known]
 
     def _taken(self, alike: Alike, flag: str) -> Reading | None:
         """The answer that was read ahead, once and while it is fresh."""
+        return self._read_ahead(alike).pop(flag, None)
+
+    def _read_ahead(self, alike: Alike) -> dict[str, Reading]:
+        """What was, and is fresh still."""
         at, found = self._ahead.get(alike, (0.0, {}))
-        reading = found.pop(flag, None)
-        return reading if asyncio.get_running_loop().time() - at <= KEPT_S else None
+        return found if asyncio.get_running_loop().time() - at <= KEPT_S else {}
 
     def _keep(self, more: Mapping[Alike, dict[str, Reading]]) -> None:
         now = asyncio.get_running_loop().time()

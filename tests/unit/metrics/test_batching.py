@@ -22,9 +22,12 @@ class Source:
         self.asked: list[list[MetricQuery]] = []
         self.fails: Callable[[MetricQuery], bool] = lambda _query: False
         self.fault: Exception | None = None
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def read_together(self, queries: Sequence[MetricQuery]) -> Sequence[Reading | SluiceError]:
         self.asked.append(list(queries))
+        await self.answers.wait()
         if self.fault is not None:
             raise self.fault
         return [MetricSourceUnavailable(one.flag) if self.fails(one) else _reading(one) for one in queries]
@@ -70,6 +73,26 @@ async def test_who_was_asked_about_together_is_asked_about_together_again() -> N
         reading = await batching.read(query(flag, 15, 30))
         assert reading.by_variant == {"new": Sample(flag)}
     assert [len(asked) for asked in source.asked] == [100, 100]
+
+
+async def test_who_asks_while_the_source_thinks_waits_for_the_same_answer() -> None:
+    """A source that takes its time is not asked again by each rollout whose turn comes meanwhile."""
+    source = Source()
+    batching = Batching(source)
+    await asyncio.gather(*(batching.read(query(flag, 0, 15)) for flag in range(100)))
+    source.answers.clear()
+    reading = [asyncio.create_task(batching.read(query(flag, 15, 30))) for flag in range(3)]
+    while len(source.asked) == 1:
+        await asyncio.sleep(0)
+    reading += [asyncio.create_task(batching.read(query(flag, 15, 30))) for flag in range(3, 110)]
+    while len(source.asked) == 2:
+        await asyncio.sleep(0)
+    source.answers.set()
+    found = await asyncio.gather(*reading)
+    assert [one.by_variant["new"].exposures for one in found] == list(range(110))
+    assert [len(asked) for asked in source.asked] == [100, 100, 10]
+    assert (await batching.read(query(7, 15, 30))).by_variant == {"new": Sample(7)}
+    assert [one.flag for one in source.asked[-1]] == ["7"], "what is over is asked anew"
 
 
 async def test_what_was_read_ahead_is_of_the_same_window_and_read_once() -> None:
