@@ -458,6 +458,8 @@ FLAG_ODD = "`{given}` can't be a flag's name: letters, digits and . _ : / - only
 TOO_MANY_WORDS = "I don't know what to do with `{given}`. Like `/rollout {example}`."
 UNKNOWN_STRATEGY = "`{given}` is no strategy; choose canary, shadow or full."
 NEAR_FLAGS = "Did you mean {names}?"
+UNKNOWN_ENVIRONMENT = "I know no environment `{given}`: no setting names it, and the flag service has no flag there."
+KNOWN_ENVIRONMENTS = "Environments that I know: {names}."
 OPEN_IN_SEVERAL = "`{flag}` is rolling out in {environments}. Say which: `/rollout {subcommand} {flag} --env {first}`."
 OPTION_EXAMPLES = {"--env": "staging", "--strategy": "shadow", "--reason": "errors in Spain"}
 
@@ -515,6 +517,7 @@ START_STRATEGIES = {
     "full": ("All at once", "One stage for everyone, behind gates"),
 }
 START_CHANNEL = "Where the plan is posted and talked about"
+START_CHANNEL_ROUTED = "Alerts about it go where its route in sluice.toml says, whatever you choose here."
 START_NOTE, START_NOTE_HINT = "Anything the plan should heed?", "Like: eu first, nothing before Monday."
 START_FOOT = "`/rollout help` shows all that can be typed instead."
 START_SERVED = "Now at {exposure}"
@@ -542,6 +545,7 @@ FREEZE_OF = "{what} in {environments}"
 FREEZE_TAGGED = "flags tagged {tags}"
 FREEZES_TITLE = "*❄ Freezes*"
 FREEZES_NONE = "Nothing is frozen. `/rollout freeze` freezes an environment."
+FREEZES_NONE_THERE = "Nothing is frozen in {environment}."
 FREEZES_LINE = "*{of}*: {span}{by}\n>{reason}"
 FREEZES_FROM = "from {start} {ends}"
 FREEZE_LIFT = "Lift"

@@ -54,9 +54,12 @@ def open_button() -> ButtonElement:
     return parts.button(texts.START_OPEN, OPEN, UNDECIDED)
 
 
-def start_dialog(wish: Wish, environments: Sequence[str], *, origin: str | None) -> View:
-    """The dialog. `origin` is the channel that answers go to, where it was opened from one."""
-    chosen = wish.environment if wish.environment in environments else environments[0]
+def start_dialog(wish: Wish, environments: Sequence[str], *, origin: str | None, routed: bool = False) -> View:
+    """The dialog. `origin` is the channel that answers go to, where it was opened from one.
+
+    The environment of the wish is chosen in it, whether it is one of `environments` or not; without one nothing is
+    chosen. `routed`: alerts go by routes, whatever channel is chosen.
+    """
     blocks: list[Block] = [
         parts.section(texts.START_INTRO),
         InputBlock(
@@ -70,7 +73,7 @@ def start_dialog(wish: Wish, environments: Sequence[str], *, origin: str | None)
                 focus_on_load=not wish.flag,
             ),
         ),
-        _menu(ENVIRONMENT, texts.START_ENVIRONMENT, [_option(one, one) for one in environments], chosen),
+        _environments(wish.environment, environments),
         _menu(
             STRATEGY,
             texts.START_STRATEGY,
@@ -80,6 +83,7 @@ def start_dialog(wish: Wish, environments: Sequence[str], *, origin: str | None)
         InputBlock(
             block_id=CHANNEL,
             label=parts.words(texts.START_CHANNEL, 200),
+            hint=parts.words(texts.START_CHANNEL_ROUTED, 200) if routed else None,
             element=ConversationSelectElement(
                 action_id=CHANNEL,
                 initial_conversation=wish.channel,
@@ -136,9 +140,15 @@ def wish_in(view: Mapping[str, Any]) -> Wish:
 
 
 def environment_in(view: Mapping[str, Any]) -> str:
-    """The environment that is chosen in a dialog that is still being filled in; empty where Slack does not say."""
+    """The environment that is chosen in a dialog that is still being filled in; empty where there is none.
+
+    As long as nobody touched the menu it may be known only by what the dialog began with.
+    """
     values = (view.get("state") or {}).get("values") or {}
-    return _chosen(values.get(ENVIRONMENT, {}).get(ENVIRONMENT) or {})
+    if (chosen := values.get(ENVIRONMENT, {}).get(ENVIRONMENT)) is not None:
+        return _chosen(chosen)
+    menus = [one["element"] for one in view.get("blocks") or () if one.get("block_id") == ENVIRONMENT]
+    return next((_chosen({"selected_option": menu.get("initial_option")}) for menu in menus), "")
 
 
 def flag_options(flags: Sequence[FlagState]) -> list[Option]:
@@ -165,6 +175,16 @@ def _option(value: str, label: str, description: str = "") -> Option:
     )
 
 
+def _environments(chosen: str, known: Sequence[str]) -> Block:
+    """The known ones in their order, after what is chosen where that is none of them; without what Slack can't carry.
+
+    Where what is chosen can't be offered, nothing is chosen: a person says it, and no other takes its place.
+    """
+    offered = known if chosen in known else [chosen, *known]
+    able = [one for one in offered if 0 < len(one) <= MOST_OPTION_VALUE][:MOST_OPTIONS]
+    return _menu(ENVIRONMENT, texts.START_ENVIRONMENT, [_option(one, one) for one in able], chosen)
+
+
 def _menu(block_id: str, label: str, options: Sequence[Option], chosen: str) -> Block:
     return InputBlock(
         block_id=block_id,
@@ -172,7 +192,7 @@ def _menu(block_id: str, label: str, options: Sequence[Option], chosen: str) -> 
         element=StaticSelectElement(
             action_id=block_id,
             options=list(options),
-            initial_option=next(option for option in options if option.value == chosen),
+            initial_option=next((option for option in options if option.value == chosen), None),
         ),
     )
 

@@ -16,6 +16,8 @@ from bot.blocks.help import help_blocks
 from bot.blocks.mrkdwn import escape, name, plain_name
 from bot.blocks.starting import Wish
 from bot.listeners import accepting, freezing, notifying, planning
+from bot.listeners.environments import check as check_environment
+from bot.listeners.environments import names_instead
 from bot.listeners.finding import environment_of, find, near_flags, served_flags
 from bot.listeners.handling import handle, handle_once
 from bot.listeners.links import permalink
@@ -62,7 +64,7 @@ async def _open(services: Services, client: AsyncWebClient, body: Mapping[str, A
         case "accept":
             await accepting.open_for_command(services, client, body, command)
         case "freeze":
-            await freezing.open_freeze(services, client, body, freezing.begun(services, command))
+            await freezing.open_freeze(services, client, body, freezing.begun(services, workspace_of(body), command))
         case "notify":
             await notifying.open_notifications(services, client, body)
         case _:
@@ -116,6 +118,7 @@ class Subcommands:
 
     async def _plan(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
         strategy = _strategy(command.strategy)
+        await check_environment(self._services, command.environment)
         environment = await environment_of(
             self._services, command.flag, command.environment, subcommand=command.subcommand
         )
@@ -199,6 +202,9 @@ class Subcommands:
         found = await self._services.rollouts.freezes()
         if environment:
             found = [one for one in found if not one.environments or environment in one.environments]
+        if environment and not found:
+            said = texts.FREEZES_NONE_THERE.format(environment=name(environment))
+            return f"{said} {names_instead(self._services, environment)}".strip(), None
         return texts.FREEZES_TITLE if found else texts.FREEZES_NONE, freezes_blocks(found, at)
 
     async def _find(self, command: Command) -> RolloutView:

@@ -8,6 +8,7 @@ import structlog
 
 from bot import texts
 from bot.blocks.mrkdwn import plain_name
+from bot.listeners.environments import names_instead
 from bot.services import Services
 from tools.errors import Conflict, NotFound, SluiceError
 from tools.rollouts import cards
@@ -50,10 +51,14 @@ async def find(services: Services, flag: str, given: str | None, *, subcommand: 
 
 
 async def near_flags(services: Services, flag: str, environment: str) -> str:
-    """A sentence with the flags that are called nearly so; empty when there are none or nobody can say."""
+    """The flags that are called nearly so, and the environments that there are, where settings don't name this one.
+
+    Empty when there is none of either, or nobody can say.
+    """
     near = difflib.get_close_matches(flag, sorted(await _known_flags(services, environment)), n=MOST_NEAR)
     named = [f"`{plain_name(one)}`" for one in near if one != flag]
-    return texts.NEAR_FLAGS.format(names=" or ".join(named)) if named else ""
+    said = texts.NEAR_FLAGS.format(names=" or ".join(named)) if named else ""
+    return f"{said} {names_instead(services, environment)}".strip()
 
 
 async def served_flags(services: Services) -> list[str]:

@@ -12,11 +12,11 @@ from bot import texts
 from bot.blocks import dialogs
 from bot.blocks import freezing as dialog
 from bot.blocks.freezing import Filled
+from bot.listeners.environments import check, named
 from bot.listeners.handling import REFUSED, handle, handle_once
 from bot.listeners.opening import open_dialog, replace_dialog
 from bot.listeners.parsing import FLAG_NAME, Command
 from bot.listeners.replies import channel_of, person_of, reply, workspace_of
-from bot.listeners.starting import environments
 from bot.services import Services
 from tools.errors import NotFound, SluiceError
 from tools.rollouts import freezes
@@ -50,23 +50,25 @@ def register(app: AsyncApp, services: Services) -> None:
         await handle_once(services, client, body, lambda: _freeze(services, client, body, filled))
 
 
-def begun(services: Services, command: Command) -> Filled:
+def begun(services: Services, workspace: str, command: Command) -> Filled:
     """What the dialog begins with after `/rollout freeze`: an environment, or a flag where it is called otherwise."""
     if command.environment is not None:
         return Filled(environment=command.environment, flag=command.flag)
-    known = environments(services)
+    known = named(services.settings, workspace)
     return Filled(environment=command.flag) if command.flag in known else Filled(known[0], command.flag)
 
 
 async def open_freeze(services: Services, client: AsyncWebClient, body: Mapping[str, Any], filled: Filled) -> None:
-    """At once, for the trigger lives three seconds; whether the person may freeze takes reading, and is said in it."""
-    offered = environments(services)
+    """At once, for the trigger lives three seconds; what is in the way takes reading, and is said in it."""
+    workspace = workspace_of(body)
+    offered = named(services.settings, workspace)
     view_id = await open_dialog(client, body, dialog.freeze_dialog(filled, offered, origin=channel_of(body)))
     if view_id is None:
         return
-    mine = services.rollouts.of(workspace_of(body))
+    mine = services.of(workspace)
     try:
-        await mine.check_may_freeze(filled.environment or offered[0], actor=person_of(body))
+        await mine.rollouts.check_may_freeze(filled.environment or offered[0], actor=person_of(body))
+        await check(mine, filled.environment)
     except SluiceError as error:
         logger.info(REFUSED, error=type(error).__name__, reason=str(error))
         await replace_dialog(client, view_id, dialogs.refusal_dialog(str(error)))

@@ -3,6 +3,7 @@
 import asyncio
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,12 +16,13 @@ from slack_sdk.web.async_client import AsyncWebClient
 from agent.moves import cleaned
 from agent.redaction import redacted
 from bot import texts
+from bot.blocks import dialogs
 from bot.blocks import starting as dialog
 from bot.blocks.mrkdwn import name, plain_name
 from bot.blocks.starting import Wish
-from bot.listeners import planning
-from bot.listeners.handling import handle, handle_once
-from bot.listeners.opening import open_dialog
+from bot.listeners import environments, planning
+from bot.listeners.handling import REFUSED, handle, handle_once
+from bot.listeners.opening import open_dialog, replace_dialog
 from bot.listeners.replies import channel_of, person_of, reply, workspace_of
 from bot.routing import card_channel
 from bot.services import Services
@@ -72,30 +74,29 @@ def register(app: AsyncApp, services: Services) -> None:
 
 
 async def open_start(services: Services, client: AsyncWebClient, body: Mapping[str, Any], wish: Wish) -> None:
-    """Open the dialog with what is known already; nothing is read first, for the trigger lives three seconds."""
-    await open_dialog(client, body, filled_dialog(services, body, wish))
+    """Open the dialog with what is known already; nothing is read first, for the trigger lives three seconds.
+
+    Whether there is the environment that was typed takes reading, and is said in it.
+    """
+    view_id = await open_dialog(client, body, filled_dialog(services, body, wish))
+    if view_id is None:
+        return
+    try:
+        await environments.check(services.of(workspace_of(body)), wish.environment)
+    except SluiceError as error:
+        logger.info(REFUSED, error=type(error).__name__, reason=str(error))
+        await replace_dialog(client, view_id, dialogs.refusal_dialog(str(error)))
 
 
 def filled_dialog(services: Services, body: Mapping[str, Any], wish: Wish) -> View:
     """The dialog with what is known already."""
-    origin = channel_of(body)
-    place = origin if origin is not None and origin.startswith(PLACES) else _releases_channel(services, body)
-    begun = Wish(wish.flag, wish.environment, wish.strategy, wish.channel or place, wish.note)
-    return dialog.start_dialog(begun, environments(services), origin=origin)
-
-
-def _releases_channel(services: Services, body: Mapping[str, Any]) -> str | None:
-    settings = services.settings
-    return card_channel(settings.slack.of(workspace_of(body)), settings.environment, ())
-
-
-def environments(services: Services) -> list[str]:
-    """The environments that settings name, the usual one first."""
-    settings = services.settings
-    ruled = [one for rule in settings.policy.approval for one in rule.environments]
-    frozen = [one for freeze in settings.policy.freezes for one in freeze.environments]
-    named = (settings.environment, *settings.ofrep.environments, *ruled, *frozen)
-    return list(dict.fromkeys(named))[: dialog.MOST_OPTIONS]
+    origin, workspace, settings = channel_of(body), workspace_of(body), services.settings
+    slack = settings.slack.of(workspace)
+    environment = wish.environment or settings.environment
+    place = origin if origin is not None and origin.startswith(PLACES) else card_channel(slack, environment, ())
+    begun = replace(wish, environment=environment, channel=wish.channel or place)
+    named = environments.named(settings, workspace)
+    return dialog.start_dialog(begun, named, origin=origin, routed=bool(slack.route))
 
 
 class FlagMenu:

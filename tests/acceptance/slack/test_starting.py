@@ -1,18 +1,28 @@
 """The dialog that starts a rollout: opened by command, shortcut and button, with flags offered as one types."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bot import texts
 from bot.blocks import starting
-from tests.acceptance.slack.office import ALERTS, ENVIRONMENT, FLAG, MIRA, RELEASES, Office, until
-from tools.errors import Unavailable
+from bot.blocks.dialogs import REFUSAL
+from bot.listeners.starting import filled_dialog
+from bot.settings import RouteSettings
+from bot.workspace import running_workspace
+from tests.acceptance.slack.office import ALERTS, ENVIRONMENT, FLAG, MIRA, RELEASES, Office, open_office, until
+from tools.errors import NotFound, Unavailable
 from tools.flags.base import FlagRef, FlagServiceUnavailable
 from tools.flags.embedded import EmbeddedFlagService
 from tools.plans.model import Strategy
 
 SHORTCUT = "rollout_start"
+UNKNOWN = (
+    "I know no environment `stagging`: no setting names it, and the flag service has no flag there. "
+    "Environments that I know: `production`."
+)
 
 
 async def opened(office: Office, text: str = "start") -> Any:
@@ -51,6 +61,75 @@ async def test_what_was_typed_is_chosen_in_it_already(office: Office) -> None:
     chosen = {block["block_id"]: block["element"].get("initial_option") for block in view.blocks if "element" in block}
     assert chosen[starting.STRATEGY]["value"] == Strategy.SHADOW
     assert chosen[starting.ENVIRONMENT]["value"] == ENVIRONMENT
+
+
+def environment_chosen(view: Any) -> str:
+    """The environment that the dialog begins with."""
+    [menu] = [block for block in view.blocks if block.get("block_id") == starting.ENVIRONMENT]
+    return str(menu["element"]["initial_option"]["value"])
+
+
+async def test_an_environment_that_settings_name_is_chosen_in_it(tmp_path: Path, blank: Path) -> None:
+    routes = [{"environment": "staging", "channel": ALERTS}]
+    slack = {"route": tuple(map(RouteSettings.model_validate, routes))}
+    async with running_workspace() as running, open_office(tmp_path, running, blank, slack=slack) as office:
+        view = await opened(office, "start --env staging")
+        assert environment_chosen(view) == "staging"
+        assert await offered(office, view, "") == [starting.NOT_A_FLAG], "its flags, and not those of production"
+        assert texts.START_CHANNEL_ROUTED in str(view.blocks)
+        await office.settle()
+        assert office.dialog(MIRA).given["callback_id"] == starting.START
+        assert (await office.running.people.submit(view.id, MIRA, filled())).ok
+        await office.settle()
+        assert any("for staging" in text for text in office.private(MIRA)), "nothing is planned for production"
+        with pytest.raises(NotFound):
+            await office.view()
+
+
+async def test_without_a_channel_it_begins_with_that_of_the_environment(tmp_path: Path, blank: Path) -> None:
+    routes = [{"environment": ENVIRONMENT, "channel": ALERTS}, {"environment": "staging", "channel": RELEASES}]
+    slack = {"route": tuple(map(RouteSettings.model_validate, routes))}
+    async with running_workspace() as running, open_office(tmp_path, running, blank, slack=slack) as office:
+        chosen = [
+            filled_dialog(office.services, {}, starting.Wish(environment=one)).to_dict()["blocks"][4]["element"]
+            for one in ("", "staging")
+        ]
+        assert [one["initial_conversation"] for one in chosen] == [ALERTS, RELEASES]
+
+
+async def test_an_environment_that_only_the_flag_service_knows_is_chosen_in_it(office: Office) -> None:
+    assert isinstance(office.services.flags, EmbeddedFlagService)
+    await office.services.flags.define(FlagRef(FLAG, "qa"), "off", "on")
+    view = await opened(office, "plan --env qa")
+    assert environment_chosen(view) == "qa"
+    await office.settle()
+    assert office.dialog(MIRA).given["callback_id"] == starting.START
+
+
+@pytest.mark.parametrize("text", ["start --env stagging", "plan --env stagging", "freeze --env stagging"])
+async def test_an_environment_that_nobody_knows_is_refused_in_the_dialog(office: Office, text: str) -> None:
+    await opened(office, text)
+    await until(lambda: office.dialog(MIRA).given["callback_id"] == REFUSAL)
+    assert UNKNOWN in str(office.dialog(MIRA).blocks)
+
+
+async def test_a_plan_for_an_environment_that_nobody_knows_is_refused_at_once(office: Office) -> None:
+    assert UNKNOWN in await office.rollout(f"plan {FLAG} --env stagging")
+    assert len(office.private(MIRA)) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["status", "start", "pause", "resume", "promote", "rollback", "kill", "why", "history"]
+)
+async def test_every_other_command_names_the_environments_that_there_are(office: Office, text: str) -> None:
+    said = await office.rollout(f"{text} {FLAG} --env stagging")
+    assert "stagging" in said
+    assert "Environments that I know: `production`." in said
+
+
+async def test_what_is_not_frozen_in_an_environment_is_said_of_it(office: Office) -> None:
+    said = await office.rollout("unfreeze stagging")
+    assert "Nothing is frozen in stagging. Environments that I know: `production`." in said
 
 
 async def test_flags_are_offered_as_one_types(office: Office) -> None:
