@@ -5,7 +5,8 @@ seen once, by whichever process is there. What a person is told is read from the
 while it was held back is one message.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy import select, update
@@ -19,14 +20,16 @@ from bot.blocks.news import News, mine
 from bot.listeners.links import permalink
 from bot.preferences import Own
 from bot.quiet import Held
-from bot.routing import alerts, is_page, quiet_until, route_for
+from bot.routing import alerts, is_page, route_for
 from bot.services import Services
+from bot.settings import RouteSettings
 from tools.records import log, outbox
 from tools.records.database import insert_for
 from tools.records.log import Event
 from tools.records.models import Conversation, LogCursor, LogEvent, OutboxMessage, Rollout
 from tools.rollouts import store
 from tools.rollouts.events import Happening, of_workspace
+from tools.rollouts.views import RolloutView
 
 CURSOR = "followers"
 AT_ONCE = 200
@@ -152,27 +155,37 @@ class Follower:
         if route is None:
             return
         place = None if rollout.conversation_id is None else await session.get(Conversation, rollout.conversation_id)
-        page = is_page(what, event.actor)
-        heard = place is not None and place.channel == route.channel
-        if heard and (page or quiet_until(slack, route.channel, at) is None):
-            # Its thread tells the whole channel of it already.
+        if place is not None and place.channel == route.channel:
+            # Its thread tells the whole channel of it, or sees to it that the channel is told after its quiet hours.
             return
-        await outbox.put(
-            session,
-            outbox.Kind.ALERT,
-            lane=f"route:{rollout.workspace}:{route.channel}",
-            at=at,
-            payload={
-                "what": what.value,
-                "actor": event.actor,
-                "at": event.at.isoformat(),
-                "facts": dict(event.payload),
-                "channel": route.channel,
-                "about": rollout.id,
-                **of_workspace(rollout.workspace),
-            },
-            urgent=page,
-        )
+        told = {"what": what.value, "actor": event.actor, "at": event.at.isoformat(), "facts": dict(event.payload)}
+        await put_for_channel(session, route, told, rollout, plan.tags, urgent=is_page(what, event.actor), at=at)
+
+
+async def put_for_channel(
+    session: AsyncSession,
+    route: RouteSettings,
+    told: Mapping[str, Any],
+    rollout: Rollout | RolloutView,
+    tags: Collection[str],
+    *,
+    urgent: bool,
+    at: datetime,
+) -> None:
+    """Have the route's channel told of it, once the route's quiet hours are over unless it is urgent.
+
+    What waits in quiet hours holds up nothing that another route brings to the same channel.
+    """
+    hours = "" if route.quiet is None else f":{route.quiet.hours}"
+    own = {"channel": route.channel, "tags": list(tags), "about": rollout.id, **of_workspace(rollout.workspace)}
+    await outbox.put(
+        session,
+        outbox.Kind.ALERT,
+        lane=f"route:{rollout.workspace}:{route.channel}{hours}",
+        at=at,
+        payload={**told, **own},
+        urgent=urgent,
+    )
 
 
 class NewsTeller:

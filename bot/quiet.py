@@ -29,6 +29,9 @@ class QuietHours:
     zone: str = "UTC"
     days: frozenset[int] = EVERY_DAY
 
+    def __str__(self) -> str:
+        return f"{self.start:%H:%M}-{self.end:%H:%M} {self.zone} {''.join(map(str, sorted(self.days)))}"
+
     def until(self, now: datetime) -> datetime | None:
         """When the quiet that holds now is over; None when it doesn't hold. Spans that touch are one."""
         over: datetime | None = None

@@ -62,7 +62,14 @@ def card_channel(slack: SlackSettings, environment: str, tags: Collection[str]) 
     return route.channel if route is not None else slack.releases_channel
 
 
-def quiet_until(slack: SlackSettings, channel: str, now: datetime) -> datetime | None:
-    """When the quiet hours of a channel are over, None when none hold now."""
-    ends = [route.quiet.hours.until(now) for route in slack.route if route.channel == channel and route.quiet]
-    return max((end for end in ends if end is not None), default=None)
+def quiet_until(
+    slack: SlackSettings, channel: str, environment: str, tags: Collection[str], now: datetime
+) -> datetime | None:
+    """When the quiet hours are over in which the channel is not told of such a flag, None when none hold now.
+
+    They are of the route that the flag takes: what other routes bring to the channel goes by hours of its own.
+    """
+    route = route_for(slack, environment, tags)
+    if route is None or route.channel != channel or route.quiet is None:
+        return None
+    return route.quiet.hours.until(now)

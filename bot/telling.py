@@ -15,12 +15,12 @@ from bot.blocks.news import MOST_MENTIONED, News, together
 from bot.blocks.questions import nudge, shortfall
 from bot.calling import Caller
 from bot.cards import CardTeller, NowhereToTell, place_of
-from bot.following import NewsTeller
+from bot.following import NewsTeller, put_for_channel
 from bot.listeners.links import permalink
 from bot.names import Names
 from bot.posting import Messenger, post
 from bot.quiet import Held
-from bot.routing import alerts_channel, is_page, quiet_until
+from bot.routing import alerts_channel, is_page, quiet_until, route_for
 from bot.services import Services
 from bot.slack import code_of
 from tools.errors import SluiceError
@@ -105,8 +105,8 @@ class Teller:
         if view is None:
             await post(self._slack, self._alerts_channel(message), text)
             return told
-        if broadcast and self._is_quiet_for(view, told):
-            broadcast = False
+        waits = broadcast and self._is_quiet_for(view, told)
+        broadcast = broadcast and not waits
         try:
             await self._cards.say_below(view, text, broadcast=broadcast)
         except SlackApiError as error:
@@ -115,6 +115,8 @@ class Teller:
             logger.warning(MOVED, channel=view.place and view.place.channel, reason=code_of(error))
             channel = self._channel_for(view.environment, view.plan.tags)
             await post(self._slack, channel, await self._said(news, called, about=(view.flag, view.environment)))
+        if waits:
+            await self._tell_the_channel_later(view, told)
         return told
 
     async def _said(
@@ -202,12 +204,7 @@ class Teller:
 
     def _alerts_channel(self, message: OutboxMessage) -> str:
         """Where an alert goes that stands in no thread. Raises NowhereToTell."""
-        if message.payload.get("channel"):
-            return str(message.payload["channel"])
-        facts = _facts(message)
-        environments, tags = facts.get("environments"), facts.get("tags")
-        first = environments[0] if isinstance(environments, list) and environments else ""
-        return self._channel_for(str(facts.get("environment") or first), tags if isinstance(tags, list) else ())
+        return str(message.payload.get("channel") or self._channel_for(*_kind_of_flag(message)))
 
     def _channel_for(self, environment: str, tags: Collection[str]) -> str:
         channel = alerts_channel(self._channels, environment, tags)
@@ -215,17 +212,33 @@ class Teller:
             raise NowhereToTell("There is no channel for alerts: set SLUICE_SLACK_ALERTS_CHANNEL.")
         return channel
 
+    # -- quiet hours ------------------------------------------------------------------------------------------------
+
     def _wait_for_the_end_of_quiet_hours(self, message: OutboxMessage) -> None:
         """Raise Held for what the channel is not to be told now; an urgent message takes along what waits before it."""
-        until = quiet_until(self._channels, self._alerts_channel(message), self._services.clock.now())
+        environment, tags = _kind_of_flag(message)
+        now = self._services.clock.now()
+        until = quiet_until(self._channels, self._alerts_channel(message), environment, tags, now)
         if until is not None and not message.urgent and not _is_page(message):
             raise Held(until)
 
     def _is_quiet_for(self, view: RolloutView, told: Sequence[OutboxMessage]) -> bool:
         """Whether only the thread is told, and the channel once its quiet hours are over."""
-        place = place_of(view)
-        quiet = quiet_until(self._channels, place.channel, self._services.clock.now())
+        now = self._services.clock.now()
+        quiet = quiet_until(self._channels, place_of(view).channel, view.environment, view.plan.tags, now)
         return quiet is not None and not any(_is_page(one) for one in told)
+
+    async def _tell_the_channel_later(self, view: RolloutView, told: Sequence[OutboxMessage]) -> None:
+        """Whoever keeps an alert to its thread has the channel told of it: nobody else knows that it was kept there."""
+        route = route_for(self._channels, view.environment, view.plan.tags)
+        assert route is not None, "quiet hours are a route's"
+        async with self._services.database.write() as session:
+            for one in told:
+                if one.kind == Kind.ALERT:
+                    at = self._services.clock.now()
+                    await put_for_channel(session, route, one.payload, view, view.plan.tags, urgent=False, at=at)
+
+    # -- who is called ----------------------------------------------------------------------------------------------
 
     async def _who_must_act(self, message: OutboxMessage, view: RolloutView) -> tuple[list[str], str]:
         """Who is mentioned: those who can approve when they are asked or nobody in Slack asked; else who asked.
@@ -286,6 +299,14 @@ def _is_page(message: OutboxMessage) -> bool:
     """Whether it is told at any hour."""
     payload = message.payload
     return "what" in payload and is_page(Happening(payload["what"]), str(payload["actor"]))
+
+
+def _kind_of_flag(message: OutboxMessage) -> tuple[str, Collection[str]]:
+    """The environment and the tags of the flag that an alert is about which stands in no thread, as far as it says."""
+    facts = _facts(message)
+    environments, tags = facts.get("environments"), message.payload.get("tags", facts.get("tags"))
+    first = environments[0] if isinstance(environments, list) and environments else ""
+    return str(facts.get("environment") or first), tags if isinstance(tags, list) else ()
 
 
 def _line(message: OutboxMessage) -> str:

@@ -47,10 +47,15 @@ def test_a_workspace_has_routes_of_its_own() -> None:
     assert alerts_channel(SlackSettings(), "production", ()) is None
 
 
-def test_a_channel_is_quiet_by_its_own_clocks() -> None:
-    assert quiet_until(SLACK, "CPAY", LATE) == datetime(2026, 1, 15, 6, tzinfo=UTC)
-    assert quiet_until(SLACK, "CPAY", LATE + timedelta(hours=8)) is None
-    assert quiet_until(SLACK, "CPROD", LATE) is None
+def test_a_channel_is_quiet_by_the_clocks_of_the_route_that_the_flag_takes() -> None:
+    def until(channel: str, environment: str, *tags: str, hours: int = 0) -> datetime | None:
+        return quiet_until(SLACK, channel, environment, tags, LATE + timedelta(hours=hours))
+
+    assert until("CPAY", "production", "payments") == datetime(2026, 1, 15, 6, tzinfo=UTC)
+    assert until("CPAY", "production", "payments", hours=8) is None
+    assert until("CPROD", "production") is None
+    assert until("CPAY", "staging", "payments") is None, "no route brings it there"
+    assert until("CPROD", "production", "payments") is None, "its route leads to another channel"
 
 
 @pytest.mark.parametrize(
