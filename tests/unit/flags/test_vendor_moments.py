@@ -1,7 +1,7 @@
 """Never more than asked, at any moment: LaunchDarkly, Flagsmith and GrowthBook are looked at after every request.
 
-Answers get lost, requests land late or not at all, and where versions are compared nothing from before undoes a
-lowering.
+Answers get lost, requests land late or not at all, writes are ended amid them, and where versions are compared nothing
+from before undoes a lowering. Nothing that could be put into force later stays behind.
 """
 
 import asyncio
@@ -153,8 +153,10 @@ def meant(name: str, exposure: Exposure) -> Served:
 
 async def _write(service: Service, exposure: Exposure) -> None:
     without_waiting(service._api)
-    await service.write(REF, exposure, expected=(await service.read(REF)).version)
-    await service.close()
+    try:
+        await service.write(REF, exposure, expected=(await service.read(REF)).version)
+    finally:
+        await service.close()
 
 
 @dataclass
@@ -166,13 +168,24 @@ class Weather(httpx.AsyncBaseTransport):
     draw: Callable[[], str]
     allowed: Served
     late: list[httpx.Request] = field(default_factory=list)
+    write: asyncio.Task[None] | None = None
+
+    async def writing(self, exposure: Exposure) -> None:
+        """Write it, by a service of its own."""
+        self.write = asyncio.create_task(_write(self.vendor.service(self), exposure))
+        await asyncio.wait({self.write})
+        with _refused():
+            await self.write
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         fate = self.draw() if request.method != "GET" else "carried out"
         if fate == "late":
             self.late.append(request)
-        answer = await self.server.really(request) if fate in ("carried out", "lost") else None
+        answer = await self.server.really(request) if fate in ("carried out", "lost", "ended after") else None
         self.look(request)
+        if fate.startswith("ended") and self.write is not None:
+            self.write.cancel()
+            await asyncio.sleep(0)
         if fate == "carried out" and answer is not None:
             return answer
         raise httpx.ReadTimeout("no", request=request)
@@ -188,7 +201,7 @@ class Weather(httpx.AsyncBaseTransport):
         assert self.vendor.served(self.server) <= self.allowed, f"{after.method} {after.url.path}"
 
 
-FATES = st.sampled_from(["carried out"] * 5 + ["lost", "late", "never sent"])
+FATES = st.sampled_from(["carried out"] * 5 + ["lost", "late", "never sent", "ended before", "ended after"])
 AUDIENCES = st.sampled_from([Audience(), Audience(tenants=("acme",)), Audience(tenants=("acme",), regions=("eu",))])
 EXPOSURES = st.builds(
     Exposure, percent=st.sampled_from([0, 1, 10, 33, 50, 100]), mode=st.sampled_from(Mode), audience=AUDIENCES
@@ -199,7 +212,7 @@ EXPOSURES = st.builds(
 def _refused() -> Iterator[None]:
     try:
         yield
-    except SluiceError:
+    except (SluiceError, asyncio.CancelledError):
         return
 
 
@@ -208,11 +221,11 @@ async def _lived_through(name: str, exposures: list[Exposure], draw: Callable[[]
     weather = Weather(vendor, server, draw, vendor.served(server))
     for exposure in exposures:
         weather.allowed |= await asyncio.to_thread(meant, name, exposure)
-        with _refused():
-            await _write(vendor.service(weather), exposure)
+        await weather.writing(exposure)
     calm = vendor.service(server)
     await _write(calm, NOT_EXPOSED)
     assert not vendor.served(server)
+    assert not (isinstance(server, FakeGrowthBook) and server.drafts)
     if calm.capabilities.compare_and_set:
         weather.allowed = frozenset()
     await weather.deliver()
