@@ -15,6 +15,8 @@ from tools.clock import written
 from tools.retry_after import retry_after
 from tools.specs.base import SpecSourceUnavailable
 
+OVERLOADED = 529
+"""Notion's word for too many requests of everybody together (developers.notion.com/reference/request-limits)."""
 LONGEST_WAIT = timedelta(hours=2)
 _LIMIT = re.compile(rb"rate[ _]?limit|dailyLimitExceeded", re.IGNORECASE)
 _TOO_LARGE = b"exportSizeLimitExceeded"
@@ -111,7 +113,7 @@ def wanted_pause(response: httpx.Response, now: datetime) -> datetime | None:
     RateLimit-Remaining and -Reset, the same: GitLab.
     """
     headers = response.headers
-    if response.status_code in (403, 429, 503) and "retry-after" in headers:
+    if response.status_code in (403, 429, 503, OVERLOADED) and "retry-after" in headers:
         stated = retry_after(headers, now)
         if stated is not None:
             return now + timedelta(seconds=min(stated, LONGEST_WAIT.total_seconds()))

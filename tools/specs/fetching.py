@@ -17,6 +17,7 @@ from tenacity.wait import wait_exponential_jitter
 from tools.clock import Clock, SystemClock
 from tools.specs.answers import (
     LONGEST_WAIT,
+    OVERLOADED,
     Fetched,
     Kept,
     is_limit,
@@ -36,7 +37,7 @@ UNSAID_PAUSE = timedelta(minutes=1)
 SHORT_PAUSE = timedelta(seconds=4)
 """What whoever waits for a spec waits for; longer pauses are said instead."""
 AGENT = "sluice (feature rollouts)"
-PASSING = frozenset({500, 502, 503, 504})
+PASSING = frozenset({500, 502, 503, 504, OVERLOADED})
 """Statuses after which the same request may succeed."""
 _JITTERED = wait_exponential_jitter(multiplier=0.2, max=2, jitter=0.3)
 

@@ -1,16 +1,17 @@
 """Specs in Notion: pages of a data source whose property names the flag, and pages that are named.
 
 Protocol: developers.notion.com/reference (query a data source, retrieve a page, retrieve block children), with the
-header Notion-Version 2025-09-03, in which a database's rows are in its data sources. Three requests a second on
-average.
+header Notion-Version 2025-09-03, in which a database's rows are in its data sources. Too many requests are answered
+by 429 or 529, with Retry-After.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from tools.specs.base import SpecNotFound, SpecSourceUnavailable
 from tools.specs.fetching import Fetcher
@@ -27,45 +28,71 @@ MOST_REQUESTS = 50
 """For one page: a hundred blocks each, or the blocks inside one."""
 DEEPEST = 8
 _ID = re.compile(r"([0-9a-f]{32})$|([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$")
+TEXTS = ("title", "rich_text")
 _NUMBERED, _BULLET = "numbered_list_item", "bulleted_list_item"
 _TIGHT = (_NUMBERED, _BULLET, "to_do")
-_HEADINGS = {"heading_1": "#", "heading_2": "##", "heading_3": "###"}
+_HEADINGS = {"heading_1": "#", "heading_2": "##", "heading_3": "###", "heading_4": "####"}
 
 
-class _Text(BaseModel):
-    plain_text: str = ""
+class _Column(BaseModel):
+    """A column of a data source. What else it has is under its type's name, where a page has its value."""
 
-
-class _Property(BaseModel):
     type: str
-    title: list[_Text] = Field(default_factory=list)
-    rich_text: list[_Text] = Field(default_factory=list)
+
+
+class _Value(BaseModel):
+    """What a page has in a column."""
+
+    model_config = {"extra": "allow"}
+
+    type: str
+
+    @property
+    def text(self) -> str:
+        """What it says, where it is of a type that is text."""
+        return _rich(self.model_extra or {}, self.type).strip() if self.type in TEXTS else ""
 
 
 class _Page(BaseModel):
     id: str
     url: str = ""
     in_trash: bool = False
-    properties: dict[str, _Property] = Field(default_factory=dict)
+    properties: dict[str, _Value] = Field(default_factory=dict)
 
 
-class _Pages(BaseModel):
+class _Status(BaseModel):
+    type: str = ""
+
+
+class _Rows(BaseModel):
+    """A data source's pages, without the data sources that a wiki has beside them."""
+
     results: list[_Page]
     has_more: bool = False
     next_cursor: str | None = None
+    request_status: _Status = Field(default_factory=_Status)
+
+    @field_validator("results", mode="before")
+    @classmethod
+    def _pages_alone(cls, given: object) -> object:
+        if not isinstance(given, list):
+            return given
+        return [one for one in given if isinstance(one, dict) and one.get("object") == "page"]
 
 
 class _Block(BaseModel):
+    """A block; where the token may not read what it says, only its id is there."""
+
     model_config = {"extra": "allow"}
 
     id: str
-    type: str
+    type: str | None = None
     has_children: bool = False
 
     @property
     def inside(self) -> Mapping[str, Any]:
         """What a block of its type says."""
-        found = (self.model_extra or {}).get(self.type)
+        found = (self.model_extra or {}).get(self.type or "")
         return found if isinstance(found, dict) else {}
 
 
@@ -76,7 +103,7 @@ class _Blocks(BaseModel):
 
 
 class _Source(BaseModel):
-    properties: dict[str, _Property] = Field(default_factory=dict)
+    properties: dict[str, _Column] = Field(default_factory=dict)
 
 
 class NotionLibrary:
@@ -108,7 +135,8 @@ class NotionLibrary:
         found = list[Document]()
         # Where none has the flag, the others' names are what is offered instead.
         for page in await self._rows(flag) or (await self._rows(None) if flag is not None else []):
-            named = _plain(page.properties.get(self._property))
+            value = page.properties.get(self._property)
+            named = "" if value is None else value.text
             if named:
                 document = await self._document(page) if named == flag else Document(_address(page))
                 found.append(_filed(document, named))
@@ -135,13 +163,13 @@ class NotionLibrary:
     async def _kind(self) -> str:
         """Of what type the property with the flag is now, by which a filter must name it."""
         found, _ = await read_as(self._fetcher, _Source, f"{self._api}/data_sources/{self._source}")
-        kind = found.properties.get(self._property, _Property(type="")).type
-        if kind not in ("title", "rich_text"):
+        column = found.properties.get(self._property)
+        if column is None or column.type not in TEXTS:
             raise SpecSourceUnavailable(
                 f"Notion's data source has no property {self._property!r} with text: add one that has each page's "
                 "flag, or name it as flag_property."
             )
-        return kind
+        return column.type
 
     async def _rows(self, flag: str | None) -> list[_Page]:
         if self._source is None:
@@ -153,8 +181,12 @@ class NotionLibrary:
             if cursor is not None:
                 body["start_cursor"] = cursor
             rows, _headers = await read_as(
-                self._fetcher, _Pages, f"{self._api}/data_sources/{self._source}/query", body=body
+                self._fetcher, _Rows, f"{self._api}/data_sources/{self._source}/query", body=body
             )
+            if rows.request_status.type == "incomplete":
+                raise SpecSourceUnavailable(
+                    "Notion answers only a part of the data source's pages; name one with only specs."
+                )
             found += [page for page in rows.results if not page.in_trash]
             cursor = rows.next_cursor
             if not rows.has_more or cursor is None:
@@ -163,7 +195,7 @@ class NotionLibrary:
         return found
 
     async def _document(self, page: _Page) -> Document:
-        title = next((_plain(one) for one in page.properties.values() if one.type == "title"), "")
+        title = next((one.text for one in page.properties.values() if one.type == "title"), "")
         budget = _Budget(MOST_REQUESTS)
         text = await self._text(page.id, budget, 0)
         return Document(_address(page), content=text.encode(), title=title or None, fenced=True)
@@ -187,7 +219,12 @@ class NotionLibrary:
         while True:
             budget.spend()
             query = {"page_size": str(PER_PAGE)} | ({} if cursor is None else {"start_cursor": cursor})
-            blocks, _ = await read_as(self._fetcher, _Blocks, f"{self._api}/blocks/{block}/children", query=query)
+            url = f"{self._api}/blocks/{quote(block, safe='')}/children"
+            blocks, _ = await read_as(self._fetcher, _Blocks, url, query=query)
+            if any(one.type is None for one in blocks.results):
+                raise SpecSourceUnavailable(
+                    "Notion does not show what a page says: let the token's integration read content, a capability of its."
+                )
             found += blocks.results
             cursor = blocks.next_cursor
             if not blocks.has_more or cursor is None:
@@ -217,10 +254,6 @@ def _address(page: _Page) -> str:
     address = parsed(page.url)
     known = address is not None and address.scheme == "https" and page_id(address.path) is not None
     return page.url if known else f"https://www.notion.so/{page.id.replace('-', '')}"
-
-
-def _plain(given: _Property | None) -> str:
-    return "" if given is None else "".join(one.plain_text for one in (*given.title, *given.rich_text)).strip()
 
 
 def _filed(document: Document, flag: str) -> Document:
@@ -266,7 +299,7 @@ _PLAIN_BLOCKS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 def _markdown(block: _Block, below: str, number: int) -> list[str]:
     """A block as Markdown, what is in it indented where it is an item; what has no text is left out."""
-    inside, kind = block.inside, block.type
+    inside, kind = block.inside, block.type or ""
     if kind in _HEADINGS:
         lines = [f"{_HEADINGS[kind]} {_rich(inside)}"]
     elif kind in _TIGHT:

@@ -8,6 +8,7 @@ import hashlib
 import html
 import json
 import re
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
@@ -438,66 +439,144 @@ class FakeNotion(FakeServer):
     source: str = "0123456789abcdef0123456789abcdef"
     pages: dict[str, dict[str, Any]] = field(default_factory=dict)
     blocks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    properties: dict[str, str] = field(default_factory=lambda: {"Name": "title", "Flag": "rich_text"})
+    properties: dict[str, str] = field(
+        default_factory=lambda: {"Name": "title", "Flag": "rich_text", "State": "status", "By": "created_by"}
+    )
+    beside: list[dict[str, Any]] = field(default_factory=list)
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-            raise Refused(
-                401, {"object": "error", "status": 401, "code": "unauthorized", "message": "API token is invalid."}
-            )
+            raise _notions_refusal(401, "unauthorized")
         if request.headers.get("Notion-Version") != "2025-09-03":
-            raise Refused(400, {"object": "error", "status": 400, "code": "missing_version"})
+            raise _notions_refusal(400, "missing_version")
         match request.method, request.url.path.split("/"):
             case "POST", ["", "v1", "data_sources", self.source, "query"]:
                 return self._query(json.loads(request.content))
             case "GET", ["", "v1", "data_sources", self.source]:
-                properties = {name: {"id": "x", "name": name, "type": kind} for name, kind in self.properties.items()}
-                return httpx.Response(200, json={"object": "data_source", "id": self.source, "properties": properties})
-            case "GET", ["", "v1", "pages", page] if page in self.pages:
-                return httpx.Response(200, json=self.pages[page])
+                return httpx.Response(200, json=self._schema())
+            case "GET", ["", "v1", "pages", page] if page.replace("-", "") in self.pages:
+                return httpx.Response(200, json=self.pages[page.replace("-", "")] | {"request_id": REQUEST_ID})
             case "GET", ["", "v1", "blocks", block, "children"] if block.replace("-", "") in self.blocks:
                 query = query_of(request, known=("page_size", "start_cursor"))
-                return self._paged(self.blocks[block.replace("-", "")], query)
-        raise Refused(
-            404, {"object": "error", "status": 404, "code": "object_not_found", "message": "Could not find it."}
-        )
+                return self._paged(self.blocks[block.replace("-", "")], query, "block")
+        raise _notions_refusal(404, "object_not_found")
+
+    def _schema(self) -> dict[str, Any]:
+        """The data source itself: what a column is beyond its type is an object, empty for text."""
+        columns = {
+            name: {"id": "title" if kind == "title" else "f%5C", "name": name, "description": None, "type": kind}
+            | {kind: {"options": []} if kind in ("select", "status") else {}}
+            for name, kind in self.properties.items()
+        }
+        return _notions("data_source", self.source) | {
+            "title": _rich_text("Specs"),
+            "description": [],
+            "parent": {"type": "database_id", "database_id": _hyphenated("d" * 32)},
+            "database_parent": {"type": "workspace", "workspace": True},
+            "is_inline": False,
+            "properties": columns,
+            "icon": None,
+            "cover": None,
+            "url": f"https://www.notion.so/{self.source}",
+            "public_url": None,
+            "request_id": REQUEST_ID,
+        }
 
     def _query(self, body: dict[str, Any]) -> httpx.Response:
         if set(body) - {"page_size", "start_cursor", "filter", "sorts"}:
-            raise Refused(400, {"object": "error", "status": 400, "code": "validation_error"})
-        found = list(self.pages.values())
+            raise _notions_refusal(400, "validation_error")
+        found = [*self.pages.values(), *self.beside]
         if wanted := body.get("filter"):
             # A filter names its property's type; another is refused.
             kind = self.properties.get(wanted["property"], "")
             if set(wanted) != {"property", kind}:
-                raise Refused(400, {"object": "error", "status": 400, "code": "validation_error"})
+                raise _notions_refusal(400, "validation_error")
             flag = wanted[kind]["equals"]
-            found = [page for page in found if _flag_of(page, wanted["property"]) == flag]
-        return self._paged(
-            found, {"page_size": "2", **({"start_cursor": body["start_cursor"]} if "start_cursor" in body else {})}
-        )
+            found = [page for page in found if "url" in page and _flag_of(page, wanted["property"]) == flag]
+        size = str(min(int(body["page_size"]), 100))
+        cursor = {"start_cursor": body["start_cursor"]} if "start_cursor" in body else {}
+        return self._paged(found, {"page_size": size, **cursor}, "page_or_data_source")
 
     @staticmethod
-    def _paged(found: list[dict[str, Any]], query: dict[str, str]) -> httpx.Response:
+    def _paged(found: list[dict[str, Any]], query: dict[str, str], kind: str) -> httpx.Response:
         start, size = int(query.get("start_cursor", "0")), min(int(query["page_size"]), 2)
         more = start + size < len(found)
-        cursor = str(start + size) if more else None
-        shown = found[start : start + size]
-        return httpx.Response(200, json={"object": "list", "results": shown, "has_more": more, "next_cursor": cursor})
+        listed = {
+            "object": "list",
+            "results": found[start : start + size],
+            "next_cursor": str(start + size) if more else None,
+            "has_more": more,
+            "type": kind,
+            kind: {},
+            "request_id": REQUEST_ID,
+        }
+        return httpx.Response(200, json=listed)
 
     def put(self, page: str, flag: str, title: str, blocks: list[dict[str, Any]], *, in_trash: bool = False) -> None:
         """Add a page, or replace it."""
-        self.pages[page] = {
-            "object": "page",
-            "id": page,
+        shown = {"icon": None, "cover": None, "public_url": None, "is_archived": False, "is_locked": False}
+        self.pages[page] = _notions("page", page, in_trash=in_trash) | {
+            **shown,
+            "parent": {"type": "data_source_id", "data_source_id": self.source, "database_id": "d" * 32},
             "url": f"https://www.notion.so/{title.replace(' ', '-')}-{page}",
-            "in_trash": in_trash,
             "properties": {
-                "Name": {"id": "title", "type": "title", "title": [{"plain_text": title}]},
-                "Flag": {"id": "f", "type": "rich_text", "rich_text": [{"plain_text": flag}] if flag else []},
+                "Name": {"id": "title", "type": "title", "title": _rich_text(title)},
+                "Flag": {"id": "f%5C", "type": "rich_text", "rich_text": _rich_text(flag)},
+                "State": {"id": "s", "type": "status", "status": {"id": "1", "name": "Done", "color": "green"}},
+                "By": {"id": "b", "type": "created_by", "created_by": {"object": "user", "id": "u"}},
+                "Size": {"id": "n", "type": "number", "number": None},
+                "Titles": {
+                    "id": "r",
+                    "type": "rollup",
+                    "rollup": {"type": "array", "function": "show_original", "array": []},
+                },
             },
         }
         self.blocks[page] = blocks
+
+
+REQUEST_ID = "b6a2c9f0-3a1e-4a3a-9d0e-1f2a3b4c5d6e"
+
+
+def _notions_refusal(status: int, code: str) -> Refused:
+    said = {"object": "error", "status": status, "code": code, "message": "In words.", "request_id": REQUEST_ID}
+    return Refused(status, said)
+
+
+def _notions(kind: str, object_id: str, *, in_trash: bool = False) -> dict[str, Any]:
+    """What every object of Notion's has."""
+    somebody, at = {"object": "user", "id": _hyphenated("e" * 32)}, "2026-03-01T19:05:00.000Z"
+    return {
+        "object": kind,
+        "id": _hyphenated(object_id),
+        "created_time": at,
+        "last_edited_time": at,
+        "created_by": somebody,
+        "last_edited_by": somebody,
+        "in_trash": in_trash,
+        "archived": in_trash,
+    }
+
+
+def _hyphenated(object_id: str) -> str:
+    """As Notion writes an id, whichever way it is given."""
+    return str(uuid.UUID(object_id))
+
+
+def _rich_text(text: str) -> list[dict[str, Any]]:
+    """A text as Notion has it, in two parts where it has two words; none for an empty one."""
+    plain = {"bold": False, "italic": False, "strikethrough": False, "underline": False, "code": False}
+    return [
+        {
+            "type": "text",
+            "text": {"content": part, "link": None},
+            "annotations": plain | {"color": "default"},
+            "plain_text": part,
+            "href": None,
+        }
+        for part in re.split(r"(?<= )(?=\S)", text, maxsplit=1)
+        if part
+    ]
 
 
 def _flag_of(page: dict[str, Any], name: str) -> str:
@@ -507,12 +586,11 @@ def _flag_of(page: dict[str, Any], name: str) -> str:
 
 def block(kind: str, text: str = "", **more: Any) -> dict[str, Any]:
     """A block of Notion's."""
-    return {
-        "object": "block",
-        "id": more.pop("id", "b" * 32),
+    return _notions("block", more.pop("id", "b" * 32)) | {
+        "parent": {"type": "page_id", "page_id": _hyphenated("a" * 32)},
         "type": kind,
         "has_children": more.pop("has_children", False),
-        kind: {"rich_text": [{"type": "text", "plain_text": text}], **more},
+        kind: {"rich_text": _rich_text(text), "color": "default", **more},
     }
 
 

@@ -369,6 +369,7 @@ async def test_notions_blocks_are_markdown() -> None:
             fakes.block("quote", "said"),
             fakes.block("code", "x = 1", language="python"),
             fakes.block("divider"),
+            fakes.block("heading_4", "Small"),
             fakes.block("image"),
             fakes.block("unheard_of", "?"),
         ],
@@ -378,8 +379,49 @@ async def test_notions_blocks_are_markdown() -> None:
     assert found.title == "Checkout"
     assert found.content == (
         "## Why\n\nFewer steps.\n\n- one\n  inside\n- two\n1. first\n2. second\n- [x] done\n\n> said\n\n"
-        "```python\nx = 1\n```\n\n---\n"
+        "```python\nx = 1\n```\n\n---\n\n#### Small\n"
     )
+
+
+async def test_what_is_no_page_of_a_data_source_is_left_out() -> None:
+    server = fakes.FakeNotion()
+    server.put(PAGE, "a", "A", fakes.as_blocks(SPEC))
+    # A wiki lists data sources beside pages, with their columns; of what a token may not read only the id is shown.
+    columns = {"Name": {"id": "title", "name": "Name", "type": "title", "title": {}}}
+    server.beside = [
+        {"object": "data_source", "id": "cd" * 16, "properties": columns},
+        {"object": "page", "id": "ef" * 16},
+    ]
+    assert await notion(server).list() == ["a"]
+
+
+async def test_a_part_of_notions_rows_is_not_taken_for_all() -> None:
+    server = fakes.FakeNotion()
+    cut = {"object": "list", "results": [], "has_more": False, "next_cursor": None}
+    status = {"type": "incomplete", "incomplete_reason": "query_result_limit_reached"}
+    server.went_wrong = [lambda _request: httpx.Response(200, json=cut | {"request_status": status})]
+    with pytest.raises(SpecSourceUnavailable, match="only a part"):
+        await notion(server).list()
+
+
+async def test_a_token_that_may_not_read_what_pages_say_is_said() -> None:
+    server = fakes.FakeNotion()
+    server.put(PAGE, "a", "A", [*fakes.as_blocks(SPEC), {"object": "block", "id": "cd" * 16}])
+    with pytest.raises(SpecSourceUnavailable, match="read content"):
+        await notion(server).read("a")
+
+
+@pytest.mark.parametrize(("status", "code"), [(429, "rate_limited"), (529, "service_overload")])
+async def test_notion_says_when_it_may_be_asked_again(status: int, code: str) -> None:
+    server = fakes.FakeNotion()
+    server.put(PAGE, "a", "A", fakes.as_blocks(SPEC))
+    said = {"object": "error", "status": status, "code": code, "message": "No."}
+    server.went_wrong = [lambda _request: httpx.Response(status, json=said, headers={"Retry-After": "40"})]
+    source = notion(server)
+    for _ in range(2):
+        with pytest.raises(SpecSourceUnavailable, match="no more requests until"):
+            await source.read("a")
+    assert len(server.requests) == 1
 
 
 async def test_only_one_page_of_notion_is_read_for_one_flag() -> None:
