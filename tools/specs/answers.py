@@ -4,10 +4,10 @@ it is packed."""
 import re
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import httpx
 
@@ -20,6 +20,9 @@ OVERLOADED = 529
 LONGEST_WAIT = timedelta(hours=2)
 _LIMIT = re.compile(rb"rate[ _]?limit|dailyLimitExceeded", re.IGNORECASE)
 _TOO_LARGE = b"exportSizeLimitExceeded"
+MOST_MEMBERS = 100
+"""Of one body: each costs a start, however little is in it."""
+_GZIP = 16 + zlib.MAX_WBITS
 KEPT_ANSWERS, KEPT_BYTES = 500, 16 * 1024 * 1024
 
 K = TypeVar("K", bound=Hashable)
@@ -85,25 +88,76 @@ class Contents(Generic[K]):
             self.size -= len(self.kept.popitem(last=False)[1])
 
 
-def unpacking(response: httpx.Response) -> Callable[[bytes, int], bytes]:
-    """How the body is unpacked, at most so many bytes at a time."""
+class Unpacking(Protocol):
+    """How a body is unpacked as it comes."""
+
+    def unpack(self, piece: bytes, most: int) -> bytes:
+        """The next of it, `most` bytes at most. Raises SpecSourceUnavailable."""
+        ...
+
+    def finish(self) -> None:
+        """Raise SpecSourceUnavailable unless the body has come whole."""
+        ...
+
+
+class Plain:
+    """A body that is not packed."""
+
+    def unpack(self, piece: bytes, _most: int) -> bytes:
+        """The piece as it is."""
+        return piece
+
+    def finish(self) -> None:
+        """The connection knows whether it came whole."""
+
+
+class Gzip:
+    """Members of gzip one after another (RFC 1952), each checked to its end; zeros behind one are padding."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._member = zlib.decompressobj(_GZIP)
+        self._members = 1
+
+    def unpack(self, piece: bytes, most: int) -> bytes:
+        """The next of what is in them, `most` bytes at most. Raises SpecSourceUnavailable."""
+        found = self._of_member(piece, most)
+        while self._member.eof and len(found) < most and (rest := self._member.unused_data.lstrip(b"\0")):
+            self._begin()
+            found += self._of_member(rest, most - len(found))
+        return found
+
+    def finish(self) -> None:
+        """Raise SpecSourceUnavailable unless the last member has ended."""
+        if not self._member.eof:
+            raise SpecSourceUnavailable(f"{self._host} answered gzip that was cut off; try again.")
+
+    def _of_member(self, piece: bytes, most: int) -> bytes:
+        try:
+            return self._member.decompress(piece, max(most, 1))
+        except zlib.error:
+            raise SpecSourceUnavailable(f"{self._host} answered broken gzip; try again.") from None
+
+    def _begin(self) -> None:
+        self._members += 1
+        if self._members > MOST_MEMBERS:
+            raise SpecSourceUnavailable(
+                f"{self._host} answered in more than {MOST_MEMBERS} pieces of gzip; see what stands before it."
+            )
+        self._member = zlib.decompressobj(_GZIP)
+
+
+def unpacking(response: httpx.Response) -> Unpacking:
+    """How the body is unpacked. Raises SpecSourceUnavailable for what it was not asked to be packed by."""
     coding = response.headers.get("content-encoding", "identity").strip().lower() or "identity"
     if coding == "identity":
-        return lambda piece, _most: piece
+        return Plain()
     if coding not in ("gzip", "x-gzip"):
         raise SpecSourceUnavailable(
             f"{response.request.url.host} answers packed by {coding!r}, which nobody asked for; see what stands before "
             "it."
         )
-    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
-
-    def unpack(piece: bytes, most: int) -> bytes:
-        try:
-            return unpacker.decompress(piece, max(most, 1))
-        except zlib.error:
-            raise SpecSourceUnavailable(f"{response.request.url.host} answered broken gzip; try again.") from None
-
-    return unpack
+    return Gzip(response.request.url.host)
 
 
 def wanted_pause(response: httpx.Response, now: datetime) -> datetime | None:

@@ -303,14 +303,14 @@ class Fetcher:
         stated = response.headers.get("content-length", "")
         if stated.isdecimal() and int(stated) > largest:
             raise too_large
-        unpack = unpacking(response)
+        packed = unpacking(response)
         async for piece in response.aiter_raw():
             raw += len(piece)
-            unpacked = unpack(piece, largest - size + 1)
-            size += len(unpacked)
-            parts.append(unpacked)
+            parts.append(packed.unpack(piece, largest - size + 1))
+            size += len(parts[-1])
             if size > largest or raw > largest:
                 raise too_large
+        packed.finish()
         return b"".join(parts)
 
 

@@ -223,7 +223,7 @@ class NotionLibrary:
             blocks, _ = await read_as(self._fetcher, _Blocks, url, query=query)
             if any(one.type is None for one in blocks.results):
                 raise SpecSourceUnavailable(
-                    "Notion does not show what a page says: let the token's integration read content, a capability of its."
+                    "Notion does not show what a page says: let the token's integration read content."
                 )
             found += blocks.results
             cursor = blocks.next_cursor

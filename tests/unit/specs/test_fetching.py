@@ -12,7 +12,7 @@ import pytest
 from tests.contract.specs.fakes import sent
 from tools.clock import ManualClock
 from tools.errors import ConfigurationError
-from tools.specs.answers import LONGEST_WAIT
+from tools.specs.answers import LONGEST_WAIT, MOST_MEMBERS
 from tools.specs.base import SpecNotFound, SpecSourceUnavailable
 from tools.specs.fetching import MOST_REDIRECTS, TRIES, Fetcher, TooManyRequests
 from tools.specs.options import SpecSourceOptions
@@ -338,11 +338,44 @@ async def test_what_was_packed_is_unpacked() -> None:
     assert wire.arrived[0].headers["Accept-Encoding"] == "gzip"
 
 
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_every_member_of_what_was_packed_is_unpacked(size: int) -> None:
+    members = gzip.compress(b"words " * 100) + gzip.compress(b"") + gzip.compress(b"and more") + b"\0" * 12
+    headers = {"Content-Type": "text/plain", "Content-Encoding": "gzip"}
+    pieces = [members[start : start + size] for start in range(0, len(members), size)]
+    made, _ = fetcher(lambda _request: httpx.Response(200, headers=headers, stream=Packed(pieces)))
+    assert (await made.get(f"{OWN}/a", accept=TEXT)).body == b"words " * 100 + b"and more"
+
+
+async def test_members_count_together() -> None:
+    headers = {"Content-Type": "text/plain", "Content-Encoding": "gzip"}
+    two, many = gzip.compress(b"x" * 6_000) * 2, gzip.compress(b"") * (MOST_MEMBERS + 1)
+    for members, said in ((two, "answered more than 9 KB"), (many, "more than 100 pieces of gzip")):
+        answer = httpx.Response(200, headers=headers, stream=Packed([members]))
+        made, _ = fetcher(lambda _request, answer=answer: answer)
+        with pytest.raises(SpecSourceUnavailable, match=said):
+            await made.get(f"{OWN}/a", accept=TEXT)
+
+
+@pytest.mark.parametrize("cut", [1, 8, 20, 600])
+async def test_what_was_cut_off_while_it_came_is_said(cut: int) -> None:
+    packed = gzip.compress(bytes(range(256)) * 4)
+    whole = gzip.compress(b"before") + packed
+    headers = {"Content-Type": "text/plain", "Content-Encoding": "gzip"}
+    for content in (packed[: max(len(packed) - cut, 0)], whole[: len(whole) - min(cut, len(packed) - 1)]):
+        answer = httpx.Response(200, headers=headers, stream=Packed([content]))
+        made, _ = fetcher(lambda _request, answer=answer: answer)
+        with pytest.raises(SpecSourceUnavailable, match="cut off"):
+            await made.get(f"{OWN}/a", accept=TEXT)
+
+
 @pytest.mark.parametrize(
     ("coding", "content", "said"),
     [
         ("br", b"x", "nobody asked for"),
         ("gzip", b"no gzip at all", "broken gzip"),
+        ("gzip", gzip.compress(b"x") + b"rest", "broken gzip"),
+        ("gzip", gzip.compress(b"x" * 99)[:-8] + bytes(8), "broken gzip"),
         ("deflate", zlib.compress(b"x"), "asked"),
     ],
 )
