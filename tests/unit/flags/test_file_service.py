@@ -192,6 +192,17 @@ other:
   defaultRule: *lent
 """
 LENDING = [(Flagd, OF_FLAGD), (GoFeatureFlag, OF_GO_FEATURE_FLAG)]
+LENT_WHOLE = [
+    (
+        Flagd,
+        OF_FLAGD.split("  other:")[0].replace("checkout:", "checkout: &all").replace("&lent ", "") + "  other: *all\n",
+    ),
+    (
+        GoFeatureFlag,
+        OF_GO_FEATURE_FLAG.split("other:")[0].replace("checkout:", "checkout: &all").replace("&lent ", "")
+        + "other:\n  <<: *all\n",
+    ),
+]
 OTHER = FlagRef("other", "production")
 HALF = Exposure(percent=50)
 
@@ -203,7 +214,7 @@ def written(folder: Path, kind: type[Any], text: str) -> FlagFiles:
     return files
 
 
-@pytest.mark.parametrize(("kind", "text"), LENDING)
+@pytest.mark.parametrize(("kind", "text"), LENDING + LENT_WHOLE)
 @pytest.mark.parametrize("percent", [0, 10])
 async def test_a_flag_that_lends_parts_is_named_and_only_switched_off(
     tmp_path: Path, kind: type[Any], text: str, percent: float

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools.flags.files.json_text import JsonText
-from tools.flags.files.text import NotEditable, NotReadable, Syntax, edited
+from tools.flags.files.text import NotEditable, NotReadable, Syntax, edited, edited_apart
 from tools.flags.files.yaml_text import YamlText, _Dumper
 
 JSON_FILE = """{
@@ -187,6 +187,24 @@ def test_what_stands_for_another_is_replaced_and_the_other_stays(text: str, want
     after = edited(YamlText(), text, ("a",), wanted)
     assert YamlText().parsed(after) == {**YamlText().parsed(text), "a": wanted}
     assert "a" not in YamlText().doubtful(text, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("a: &a {b: 1}\nc: *a # why\n", 'a: {"b": 2}\nc: {"b": 1} # why\n'),
+        ("a: &a\n  b: 1\nc:\n  <<: *a\n  d: [*a, 1]\n", 'a: &a\n  b: 2\nc:\n  <<: {"b": 1}\n  d: [{"b": 1}, 1]\n'),
+        ("\ufeffa:\n  b: &one 1\nc: *one\n", "\ufeffa:\n  b: 2\nc: 1\n"),
+        ("a:\n  b: 1 # plain\nc: 1\n", "a:\n  b: 2 # plain\nc: 1\n"),
+    ],
+)
+def test_what_others_use_is_copied_for_them_where_it_must_be_changed(text: str, after: str) -> None:
+    assert edited_apart(YamlText(), text, ("a",), {"b": 2}) == after
+
+
+def test_what_can_not_be_copied_is_left_alone() -> None:
+    with pytest.raises(NotEditable, match="'a' shares parts with other values"):
+        edited_apart(YamlText(), "a: !!map &a\n  b: 1\nc: *a\n", ("a",), {"b": 2})
 
 
 @pytest.mark.parametrize("lead", ["&unused", "!!map", "!!map &unused # why"])

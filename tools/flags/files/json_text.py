@@ -38,6 +38,9 @@ class JsonText:
             start = _members(text, start)[0][name].start
         return list(_differences(text, start, value))
 
+    def apart(self, text: str, path: Sequence[str]) -> str:
+        return text
+
     def doubtful(self, text: str, path: Sequence[str]) -> frozenset[str]:
         return frozenset()
 

@@ -29,6 +29,10 @@ class Syntax(Protocol):
         """
         ...
 
+    def apart(self, text: str, path: Sequence[str]) -> str:
+        """The same data, where nothing else uses parts of the value at `path`: what did has a copy of its own."""
+        ...
+
     def doubtful(self, text: str, path: Sequence[str]) -> frozenset[str]:
         """Which members of the mapping at `path` `edited` may refuse to change; it changes all others."""
         ...
@@ -55,6 +59,17 @@ def edited(syntax: Syntax, text: str, path: Sequence[str], value: Mapping[str, A
             "by itself"
         )
     return result
+
+
+def edited_apart(syntax: Syntax, text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
+    """As `edited`, and where other values use parts of that one they get copies first."""
+    try:
+        return edited(syntax, text, path, value)
+    except NotEditable:
+        separate = syntax.apart(text, path)
+        if separate == text or syntax.parsed(separate) != syntax.parsed(text):
+            raise
+    return edited(syntax, separate, path, value)
 
 
 def _with(document: Any, path: Sequence[str], value: Any) -> Any:

@@ -90,6 +90,17 @@ class YamlText:
         found = _entry_differences(body, path, self.parsed(body), value)
         return [(start + beyond, end + beyond, replacement) for start, end, replacement in found]
 
+    def apart(self, text: str, path: Sequence[str]) -> str:
+        body = text.removeprefix(BYTE_ORDER_MARK)
+        root = yaml.compose(body, Loader=_Loader)
+        name, node = _members(_node_at(root, path[:-1]))[path[-1]]
+        within = range(name.start_mark.index, _end(body, node, name.end_mark.index))
+        result, done = text[: len(text) - len(body)], 0
+        for start, end, copy in _copies(body, _by_start(root), within):
+            result += body[done:start] + copy
+            done = end
+        return result + body[done:]
+
     def doubtful(self, text: str, path: Sequence[str]) -> frozenset[str]:
         if _UNUSUAL.search(text) is None:
             return frozenset()
@@ -116,6 +127,29 @@ def _node_at(node: Any, path: Sequence[str]) -> Any:
     for name in path:
         node = _members(node)[name][1]
     return node
+
+
+def _by_start(root: Any) -> dict[int, Any]:
+    """The nodes by where they begin, anchors and all."""
+    found, ahead = dict[int, Any](), [root]
+    while ahead:
+        node = ahead.pop()
+        if found.setdefault(node.start_mark.index, node) is node and isinstance(node, yaml.CollectionNode):
+            for one in node.value:
+                ahead += one if isinstance(one, tuple) else [one]
+    return found
+
+
+def _copies(text: str, nodes: Mapping[int, Any], within: range) -> Iterable[Change]:
+    """What makes the aliases elsewhere, of anchors within, into copies."""
+    anchored = dict[str, Any]()
+    for token in yaml.scan(text, Loader=_Loader):
+        at = token.start_mark.index
+        if isinstance(token, yaml.AnchorToken) and at in within:
+            anchored[token.value] = nodes.get(at)
+        elif isinstance(token, yaml.AliasToken) and at not in within and anchored.get(token.value) is not None:
+            copy = _Loader("").construct_document(anchored[token.value])
+            yield at, token.end_mark.index, _flowing(copy)
 
 
 def _doubtful(text: str, node: Any) -> Iterable[str]:
