@@ -11,7 +11,7 @@ from tools.plans.model import Exposure, Guardrail, Mode, Plan, Stage
 from tools.plans.sizing import limit_for
 
 # What a revision of a running rollout may be about; everything else of a plan must be as it was approved.
-_FREE = {"stages", "rationale", "spec_sha256", "expected"}
+_FREE = {"stages", "rationale", "expected"}
 
 
 class NotMoreCautious(Conflict):
@@ -31,7 +31,8 @@ def check_caution(running: Plan, revised: Plan, stage: int) -> None:
 def _problems(running: Plan, revised: Plan, stage: int) -> Iterator[str]:
     for field in Plan.model_fields:
         if field not in _FREE and getattr(running, field) != getattr(revised, field):
-            yield f"The {field.replace('_', ' ')} would be another than people approved."
+            name = field.removesuffix("_sha256").replace("_", " ")
+            yield f"The {name} would be another than people approved."
     if not set(running.expected) <= set(revised.expected):
         yield "What the plan was made for would be another than people approved."
     if len(revised.stages) <= stage:

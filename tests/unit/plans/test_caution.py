@@ -135,4 +135,4 @@ def test_what_was_measured_of_a_new_metric_may_be_added_and_nothing_else_of_it_c
 def test_what_a_plan_rests_on_is_no_difference() -> None:
     why = (Basis(source=Source.PERSON, of=Facet.HOLD, text="hold it"),)
     told = tuple(one.model_copy(update={"basis": why}) for one in RUNNING.stages)
-    check_caution(RUNNING, make_plan(*told, rationale=("because",), spec_sha256="0" * 64), 2)
+    check_caution(RUNNING, make_plan(*told, rationale=("because",)), 2)

@@ -300,6 +300,23 @@ async def test_once_it_runs_nobody_says_that_the_plan_stands_instead_of_the_appr
     assert (await world.service.get(view.id)).approval is not None
 
 
+@pytest.mark.parametrize("anew", [True, False], ids=["the new spec", "no spec"])
+async def test_a_running_plan_rests_on_no_other_spec_than_people_approved(
+    world: World, shelf: Shelf, anew: bool
+) -> None:
+    view = await started(world, shelf)
+    await world.live(view.id, checks=3, **GOOD)
+    shelf.says("Two pages.")
+    await watcher(world).look(view.id)
+    spec = await shelf.read(FLAG.flag) if anew else None
+    update = {"stages": (view.plan.stages[0], stage(20), stage(90)), "spec_sha256": spec.sha256 if spec else None}
+    with pytest.raises(Conflict, match="The spec would be another than people approved"):
+        await world.service.revise(
+            view.id, view.plan.model_copy(update=update), actor=MIRA, reason="smaller", spec=spec
+        )
+    assert state_of(await world.service.get(view.id)) is SpecState.CHANGED
+
+
 async def test_a_change_that_people_started_despite_asks_nobody_again_and_a_later_one_does(
     world: World, shelf: Shelf
 ) -> None:
