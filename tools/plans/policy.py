@@ -197,6 +197,11 @@ def rule_of(policy: Policy, plan: Plan) -> ApprovalRule:
     return rule_for(policy, plan.environment, plan.tags)
 
 
+def needed_for(policy: Policy, plan: Plan, requester: str) -> int:
+    """How many approvals a plan takes: one more where nobody knows who asked."""
+    return rule_of(policy, plan).needed + is_account(requester)
+
+
 def approvers_in(policy: Policy, environment: str) -> tuple[str, ...]:
     """The ids of all people and groups that may approve something there, now or as a backup."""
     meant = [rule for rule in policy.approval if not rule.environments or environment in rule.environments]
@@ -291,10 +296,8 @@ def ask(policy: Policy, plan: Plan, requester: str, reasons: list[str], *, membe
 
     Who is in a group that was not read is not known, so that nothing is denied for it.
     """
-    rule = rule_of(policy, plan)
-    needed = rule.needed
+    rule, needed = rule_of(policy, plan), needed_for(policy, plan, requester)
     if is_account(requester):
-        needed += 1
         reasons = [*reasons, f"{requester} is nobody that Slack knows, so one more must agree"]
     able = set(people_in(rule.approvers, members)) - {plan.spec_author, requester}
     counted = all(name in members for name in rule.approvers if is_group(name))

@@ -196,6 +196,8 @@ async def vote(
     await check_voter(session, approval, rollout, plan, policy, person=person, members=members)
     if await session.get(ApprovalVote, (approval.id, person)) is not None:
         raise Conflict("You have already answered this; it waits for someone else.")
+    # What the settings have come to want since people were asked counts too.
+    approval.needed = max(approval.needed, policies.needed_for(policy, plan, approval.requester))
     session.add(ApprovalVote(approval_id=approval.id, person=person, answer=answer, reason=reason, at=at))
     await session.flush()
     tally = await count(session, approval)

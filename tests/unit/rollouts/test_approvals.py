@@ -1,6 +1,7 @@
 """A question to people: void at once when what it was about is no longer so, and never asked twice."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -248,6 +249,20 @@ async def test_a_freeze_leaves_the_question_whether_to_finish_alone() -> None:
         world.controller._policy = POLICY.model_copy(update={"freezes": (freeze,)})
         view = await world.live(view.id, 2, **GOOD)
         assert view.phase is Phase.WAITING_PROMOTION
+
+
+async def test_what_settings_have_come_to_want_since_people_were_asked_counts_too(world: World) -> None:
+    view = await world.proposed(PLAN)
+    assert view.approval is not None
+    assert view.approval.needed == 1
+    rule = ApprovalRule(approvers=(JONAS, AIKO), needed=2)
+    world.service._context = replace(world.service._context, policy=POLICY.model_copy(update={"approval": (rule,)}))
+    view = await world.service.approve(view.approval.id, actor=JONAS)
+    assert (view.phase, await world.percent()) == (Phase.PROPOSED, 0)
+    assert view.approval is not None
+    assert (view.approval.needed, view.approval.by) == (2, (JONAS,))
+    view = await world.service.approve(view.approval.id, actor=AIKO)
+    assert view.phase is Phase.PROGRESSING
 
 
 # -- groups ---------------------------------------------------------------------------------------------------------
