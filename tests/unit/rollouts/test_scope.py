@@ -15,12 +15,12 @@ import pytest
 from sqlalchemy import select
 
 from tests.unit.rollouts.world import ERRORS, FLAG, JONAS, MIRA, SAM, World, make_plan, running_world
-from tools.errors import NotFound
+from tools.errors import NotAllowed, NotFound
 from tools.plans.policy import Answer, Approving
 from tools.records.models import Freeze, Record
 from tools.rollouts import door as behind
 from tools.rollouts.confirmations import Action
-from tools.rollouts.freezes import Wish
+from tools.rollouts.freezes import Frozen, Wish
 from tools.rollouts.scope import NOBODY, Scope, TakenElsewhere
 from tools.rollouts.service import Place, RolloutService
 from tools.rollouts.views import RolloutView
@@ -199,6 +199,24 @@ async def test_a_freeze_of_one_workspace_holds_nothing_of_another(two: Two) -> N
         assert (await session.get_one(Freeze, made.id)).workspace == THEIRS
     view = await two.world.service.of(OURS).approve(two.approval, actor=JONAS)
     assert view.stage == 0
+
+
+async def test_a_freeze_of_the_operator_is_lifted_by_a_workspace_only_where_there_is_one_alone(
+    two: Two, many: bool
+) -> None:
+    made = await two.world.service.freeze(Wish(environment=FLAG.environment, reason="outage"), actor="cli:root")
+    assert made.id is not None
+    assert made in await two.theirs.freezes(), "whom it keeps sees it"
+    if many:
+        with pytest.raises(NotAllowed, match="Whoever runs Sluice made this freeze for everybody"):
+            await two.theirs.unfreeze(made.id, actor=JONAS)
+        assert made in await two.world.service.freezes()
+        with pytest.raises(Frozen):
+            await two.world.service.of(OURS).approve(two.approval, actor=JONAS)
+        await two.world.service.unfreeze(made.id, actor="cli:root")
+    else:
+        await two.theirs.unfreeze(made.id, actor=JONAS)
+    assert made not in await two.world.service.freezes()
 
 
 async def test_once_it_has_ended_the_flag_is_free_and_its_history_stays_theirs(two: Two) -> None:

@@ -2,6 +2,7 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tools.errors import NotAllowed
 from tools.plans import policy as policies
 from tools.rollouts import freezes, store
 from tools.rollouts.door import admission, membership
@@ -28,7 +29,7 @@ async def freeze(context: Context, wish: Wish, *, actor: str) -> FreezeView:
 
 
 async def unfreeze(context: Context, freeze_id: str, *, actor: str) -> FreezeView:
-    """End a freeze now."""
+    """End a freeze now; the operator's own is theirs to end where there are many workspaces."""
     await admission.check(context, actor)
     async with context.database.read() as session:
         environment = (await freezes.get(session, freeze_id, context.scope)).environment
@@ -36,6 +37,8 @@ async def unfreeze(context: Context, freeze_id: str, *, actor: str) -> FreezeVie
 
     async def act(session: AsyncSession) -> FreezeView:
         row = await freezes.get(session, freeze_id, context.scope)
+        if not context.scope.sees(row.workspace):
+            raise NotAllowed("Whoever runs Sluice made this freeze for everybody: ask them to lift it.")
         return await freezes.lift(session, row, actor=actor, at=context.clock.now())
 
     return await store.transact(context.database, act)
