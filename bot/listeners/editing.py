@@ -116,12 +116,13 @@ class Measures:
 
 @dataclass
 class Screen:
-    """What this process last showed in a dialog, and the number of the newest change to it."""
+    """What this process last showed in a dialog, and the number of the newest change to it; `over`: it was refused."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     newest: int = 0
     rows: Mapping[str, Row] | None = None
     hash: str | None = None
+    over: bool = False
 
 
 class Screens:
@@ -158,13 +159,15 @@ class Editor:
             view = await self._editable(about)
             table, measured = dialog.table_of(view, channel), await self._measured(view)
         except SluiceError as error:
-            logger.info(REFUSED, error=type(error).__name__, reason=str(error))
-            await replace_dialog(client, view_id, refusal_dialog(str(error)))
+            await _refuse(client, view_id, error)
             return
         await self._show(client, view_id, view, table, measured)
 
     async def judge(self, client: AsyncWebClient, body: Mapping[str, Any], change: Change | None = None) -> None:
-        """Show the judgement of what stands in the dialog now, after the change; of several changes the last counts."""
+        """Show the judgement of what stands in the dialog now, after the change; of several changes the last counts.
+
+        Once the plan can't be changed any more, the dialog says so instead, once.
+        """
         given = body.get("view")
         if given is None:
             raise NotFound(texts.UNKNOWN_BUTTON)
@@ -172,9 +175,14 @@ class Editor:
         screen.newest += 1
         number = screen.newest
         async with screen.lock:
-            if change is None and number != screen.newest:
+            if screen.over or (change is None and number != screen.newest):
                 return
-            view = await self._editable(dialog.about(given["private_metadata"])[0])
+            try:
+                view = await self._editable(dialog.about(given["private_metadata"])[0])
+            except (Conflict, NotFound) as error:
+                screen.over = True
+                await _refuse(client, given["id"], error)
+                return
             is_older = screen.hash is not None and given.get("hash") != screen.hash
             table = dialog.table_in(given, view, screen.rows if is_older else None)
             table = change(table) if change is not None else table
@@ -248,6 +256,11 @@ class Editor:
                 screen.rows, screen.hash = table.rows, answer
                 return
         screen.rows = screen.hash = None
+
+
+async def _refuse(client: AsyncWebClient, view_id: str, error: SluiceError) -> None:
+    logger.info(REFUSED, error=type(error).__name__, reason=str(error))
+    await replace_dialog(client, view_id, refusal_dialog(str(error)))
 
 
 async def _updated(client: AsyncWebClient, view_id: str, view: View, expected: str | None) -> str | None:

@@ -186,3 +186,35 @@ async def test_a_stage_runs_in_shadow_where_the_service_can(office: Office) -> N
     await office.settle()
     assert (await office.view()).plan.stages[0].exposure.mode is Mode.SHADOW
     assert "in shadow" in readable(office.card())
+
+
+async def test_a_table_that_outlived_its_rollout_says_so_once_in_its_place(office: Office) -> None:
+    await office.started()
+    view = await opened(office)
+    table = office.running.workspace.screens.view_json(view)
+    running = await office.view()
+    await office.services.rollouts.roll_back(running.id, actor=AIKO, reason="errors in Spain")
+    await office.settle()
+    said = len(office.private(MIRA))
+    for number in range(5):
+        body = {
+            "type": "block_actions",
+            "user": {"id": MIRA},
+            "team": {"id": office.running.settings.team_id},
+            "trigger_id": "spent",
+            "container": {"type": "view", "view_id": view.id},
+            "view": table,
+            "actions": [
+                {
+                    "type": "number_input",
+                    "action_id": editing.PERCENT,
+                    "block_id": "percent:o0",
+                    "action_ts": f"{number}",
+                }
+            ],
+        }
+        await office.running.courier.ask("interactive", body)
+    await office.settle()
+    assert "so its plan can't be changed; propose a new one." in shown(office)
+    assert not [block for block in office.dialog(MIRA).blocks if "element" in block]
+    assert len(office.private(MIRA)) == said
