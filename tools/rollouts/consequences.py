@@ -78,14 +78,16 @@ async def remember(
     if not blind and rollout.blind_paged:
         await happened(session, rollout, Happening.METRICS_BACK, at=at, why=assessment.verdict.why)
     await drifts.tell(session, rollout, assessment, at=at)
+    blind_since = (rollout.blind_since or at) if blind else None
+    blind_for = None if blind_since is None else at - blind_since
     store.change(
         rollout,
         at=at,
         evidence={**rollout.evidence, **assessment.evidence},
         last_check_id=check.id,
-        blind_since=(rollout.blind_since or at) if blind else None,
+        blind_since=blind_since,
         blind_paged=rollout.blind_paged and blind,
-        due_at=at + decisions.next_check(plan, Phase(rollout.phase), assessment.verdict, blind=blind),
+        due_at=at + decisions.next_check(plan, Phase(rollout.phase), assessment.verdict, blind_for=blind_for),
     )
     await refresh_card(session, rollout, at=at)
 

@@ -9,7 +9,7 @@ from tools.gates import Harm, Outcome, Verdict
 from tools.plans.model import LONGEST_PAUSE, Guardrail, Mode, OnFail, OnNoData, Plan, Stage
 from tools.rollouts.phases import Phase
 
-PAGE_WHEN_BLIND_FOR = timedelta(seconds=45)
+PAGE_WHEN_BLIND_FOR = timedelta(seconds=40)
 """People are paged for blindness after this long, or half the blind budget if that is shorter."""
 PAUSED_SLOWER = 4
 """How many times longer than the plan says a quiet paused rollout waits for its next check."""
@@ -91,14 +91,18 @@ def page_after(plan: Plan) -> timedelta:
     return min(PAGE_WHEN_BLIND_FOR, plan.blind_budget / 2)
 
 
-def next_check(plan: Plan, phase: Phase, verdict: Verdict, *, blind: bool) -> timedelta:
-    """How long until the gate is looked at again.
+def next_check(plan: Plan, phase: Phase, verdict: Verdict, *, blind_for: timedelta | None) -> timedelta:
+    """How long until the gate is looked at again; `blind_for` is None while it sees.
 
     A paused rollout has nothing to prove, so it waits PAUSED_SLOWER times as long as the plan says, but at most a
     quarter of its blind budget, and only while all is well: blind, or with harm in sight, it is looked at as often as
-    any other.
+    any other. A blind one is looked at too when a person is to be paged and when its budget is spent, however seldom
+    the plan has it checked.
     """
-    if phase is not Phase.PAUSED or blind or verdict.harm is not Harm.NONE:
+    if blind_for is not None:
+        waits = (limit - blind_for for limit in (page_after(plan), plan.blind_budget))
+        return min([plan.check_every, *(wait for wait in waits if wait > timedelta(0))])
+    if phase is not Phase.PAUSED or verdict.harm is not Harm.NONE:
         return plan.check_every
     return max(plan.check_every, min(PAUSED_SLOWER * plan.check_every, plan.blind_budget / 4, LONGEST_PAUSE))
 

@@ -85,5 +85,27 @@ async def test_a_resumed_one_is_checked_at_once(world: World) -> None:
 )
 def test_how_long_it_waits(phase: Phase, every: float, budget: float, verdict: Verdict, expected: float) -> None:
     plan = make_plan(check_every=timedelta(seconds=every), blind_budget=timedelta(seconds=budget))
-    blind = verdict.outcome is Outcome.NO_DATA
-    assert next_check(plan, phase, verdict, blind=blind) == timedelta(seconds=expected)
+    blind_for = timedelta(0) if verdict.outcome is Outcome.NO_DATA else None
+    assert next_check(plan, phase, verdict, blind_for=blind_for) == timedelta(seconds=expected)
+
+
+@pytest.mark.parametrize(
+    ("every", "budget", "blind_for", "expected"),
+    [
+        (15, 300, 0, 15),
+        (60, 300, 0, 40),  # when a person is paged
+        (60, 300, 10, 30),
+        (60, 300, 41, 60),
+        (60, 300, 270, 30),  # when it goes back
+        (60, 300, 301, 60),
+        (60, 60, 0, 30),
+        (600, 300, 0, 40),
+        (600, 300, 40, 260),
+    ],
+)
+def test_how_long_it_waits_while_blind(every: float, budget: float, blind_for: float, expected: float) -> None:
+    plan = make_plan(check_every=timedelta(seconds=every), blind_budget=timedelta(seconds=budget))
+    found = next_check(
+        plan, Phase.PROGRESSING, gates.no_data(NoData.STALE, "Old."), blind_for=timedelta(seconds=blind_for)
+    )
+    assert found == timedelta(seconds=expected)

@@ -1,0 +1,65 @@
+"""Who is told, and when, that a gate can't see: soon, however seldom its plan has it checked."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.unit.rollouts.world import World, make_plan, stage
+from tools.rollouts.phases import Phase
+
+A_MINUTE = 60.0
+BUDGET_S = 300.0
+
+
+async def seconds_until(world: World, rollout_id: str, kind: str) -> float:
+    """Seconds of the world's clock until it happens, a tick each second."""
+    for seconds in range(1, 1000):
+        world.clock.advance(1)
+        await world.controller.tick()
+        if kind in await world.kinds(rollout_id):
+            return seconds
+    raise AssertionError(f"No {kind} in {seconds} s.")
+
+
+async def blind_after(world: World, *, check_every: float, seeing: float) -> str:
+    """A rollout whose source went away so many seconds after it began to see; its id."""
+    plan = make_plan(
+        stage(5, bake=3600, limit=36000),
+        stage(100),
+        check_every=timedelta(seconds=check_every),
+        stale_after=timedelta(seconds=max(2 * check_every, 120)),
+        blind_budget=timedelta(seconds=BUDGET_S),
+    )
+    view = await world.started(plan)
+    for _ in range(int(2 * check_every + seeing)):
+        world.traffic(old=(95, 2), new=(5, 0))
+        world.clock.advance(1)
+        await world.controller.tick()
+    assert (await world.service.get(view.id)).blind_since is None
+    world.source.outage = "Prometheus is away"
+    return view.id
+
+
+@pytest.mark.parametrize("seeing", range(0, 15, 3))
+async def test_with_checks_as_often_as_by_default_within_a_minute(world: World, seeing: float) -> None:
+    rollout_id = await blind_after(world, check_every=15, seeing=seeing)
+    assert await seconds_until(world, rollout_id, "metrics.blind") <= A_MINUTE
+
+
+@pytest.mark.parametrize("check_every", [60, 120, 300])
+async def test_with_rarer_ones_within_a_minute_of_the_first_that_is_blind(world: World, check_every: float) -> None:
+    rollout_id = await blind_after(world, check_every=check_every, seeing=7)
+    await seconds_until(world, rollout_id, "metrics.blind")
+    view = await world.service.get(rollout_id)
+    assert view.blind_since is not None
+    assert (world.clock.now() - view.blind_since).total_seconds() <= A_MINUTE
+
+
+async def test_it_goes_back_when_its_budget_is_spent_and_not_at_the_check_after(world: World) -> None:
+    rollout_id = await blind_after(world, check_every=240, seeing=7)
+    await seconds_until(world, rollout_id, "metrics.blind")
+    since = (await world.service.get(rollout_id)).blind_since
+    assert since is not None
+    await seconds_until(world, rollout_id, "rollback.started")
+    assert (world.clock.now() - since).total_seconds() <= BUDGET_S + 2
+    assert (await world.service.get(rollout_id)).phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
