@@ -31,4 +31,5 @@ async def earlier_calls(database: Database, conversation_id: str) -> tuple[str, 
 def _line(tool: str, arguments: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     given = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
     said = " ".join(str(result.get("said", "no answer")).split())
-    return redacted(f"{tool}({given[:LONGEST_ANSWER]}) → {said[:LONGEST_ANSWER]}")
+    # Before they are cut, for half a secret looks like none.
+    return f"{redacted(tool)}({redacted(given)[:LONGEST_ANSWER]}) → {redacted(said)[:LONGEST_ANSWER]}"

@@ -138,7 +138,7 @@ def title_of(tool: Tool[Any] | None, arguments: Mapping[str, Any]) -> str:
 
 def refused(sentence: str) -> Result:
     """The result of a call that could not be carried out."""
-    return Result(said=sentence[:LONGEST_SAID], failed=True)
+    return Result(said=redacted(sentence)[:LONGEST_SAID], failed=True)
 
 
 def as_finding(result: Result) -> Finding:

@@ -63,7 +63,7 @@ async def _ask_in_thread(services: Services, client: AsyncWebClient, body: Mappi
     if not await planning.is_member(client, channel):
         await reply(client, body, texts.NOT_A_MEMBER)
         return
-    quoted = "\n".join(f"> {line}" for line in text[:MOST_QUOTED].splitlines())
+    quoted = "\n".join(f"> {line}" for line in redacted(text)[:MOST_QUOTED].splitlines())
     heard = Heard(
         workspace=workspace_of(body),
         channel=channel,

@@ -7,7 +7,7 @@ import pytest
 
 from bot.blocks import starting
 from bot.listeners.prompting import prompts_for
-from bot.listeners.shortcuts import SHORTCUT, named_in
+from bot.listeners.shortcuts import MOST_QUOTED, SHORTCUT, named_in
 from tests.acceptance.slack.office import ENVIRONMENT, FLAG, MIRA, RELEASES, SAM, Office, new_office, until
 from tests.acceptance.slack.talking import Told
 from tools.flags.base import FlagRef
@@ -41,6 +41,20 @@ async def test_without_a_model_the_dialog_opens_with_the_flag_that_is_named(offi
     assert (await office.running.people.submit(office.dialog(MIRA).id, MIRA)).ok
     await office.settle()
     assert (await office.view()).requester == MIRA
+
+
+async def test_a_secret_that_the_quote_is_cut_in_is_not_begun(tmp_path: Path, blank: Path) -> None:
+    model = Told.to_say("I would plan it in five stages.")
+    async with new_office(tmp_path, blank, model=model) as office:
+        before = "x " * MOST_QUOTED
+        text = before[: MOST_QUOTED - len("postgres://sluice:hunt")] + "postgres://sluice:hunter2hunter2@db"
+        said = office.running.people.say(RELEASES, SAM, text)
+        assert (await office.running.people.shortcut(SHORTCUT, MIRA, channel=RELEASES, ts=said.ts)).ok
+        await until(lambda: any(message.thread_ts == said.ts and message.is_reply for message in office.messages()))
+        await office.settle()
+    question = str(model.asked[0][-1].content)
+    assert "x x x" in question
+    assert "hunt" not in question
 
 
 async def test_with_a_model_it_is_read_in_the_messages_thread(tmp_path: Path, blank: Path) -> None:

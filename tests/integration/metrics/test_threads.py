@@ -114,6 +114,23 @@ async def test_what_a_driver_raises_of_its_own_is_an_outage_without_secrets(
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize("until", range(185, 200, 3))
+async def test_a_secret_that_a_drivers_words_are_cut_in_is_not_begun(
+    file: Path, monkeypatch: pytest.MonkeyPatch, until: int
+) -> None:
+    secret, longer = "hunter2-swordfish", "hunter2-swordfish-and-more"
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("x".ljust(until - len("RuntimeError: ")) + longer)
+
+    ours = SqlMetricSource(f"duckdb:///{file}?access_key={secret}&motherduck_token={longer}", [])
+    monkeypatch.setattr("duckdb.connect", fail)
+    with pytest.raises(MetricSourceUnavailable) as caught:
+        await ours.check()
+    await ours.close()
+    assert not any(part in str(caught.value) for part in ("hun", "sword", "more"))
+
+
 def test_a_warehouse_is_bounded_by_its_own_session() -> None:
     url = make_url("snowflake://reader:hunter2@acme/shop/public?warehouse=small")
     assert engines._connect_args(url, 10.0) == {

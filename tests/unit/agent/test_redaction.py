@@ -4,7 +4,9 @@ import time
 
 import pytest
 
+from agent.earlier import LONGEST_ANSWER, _line
 from agent.redaction import HIDDEN, redacted, redacted_value
+from agent.toolkit.box import LONGEST_SAID, as_finding, refused
 
 
 @pytest.mark.parametrize(
@@ -129,3 +131,14 @@ def test_what_only_sounds_like_a_secrets_name_hides_nothing(value: dict[str, obj
 
 def test_a_key_may_be_a_secret_itself() -> None:
     assert redacted_value({"xoxb-123456789-abcdefghij": 1}) == {HIDDEN: 1}
+
+
+@pytest.mark.parametrize("seen", [4, 8, 12])
+def test_a_secret_that_a_text_is_cut_in_is_not_begun(seen: int) -> None:
+    address = "postgres://sluice:hunter2hunter2@db"
+    before = len("postgres://sluice:") + seen
+    long = "x " * LONGEST_ANSWER
+    given, said = long[: LONGEST_ANSWER - before - len('text="')] + address, long[: LONGEST_ANSWER - before] + address
+    assert "hunt" not in _line("look", {"text": given}, {"said": said})
+    finding = as_finding(refused(("x " * LONGEST_SAID)[: LONGEST_SAID - before] + address))
+    assert "hunt" not in finding.text + finding.said

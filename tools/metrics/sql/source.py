@@ -30,6 +30,7 @@ from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.sql.engines import ASYNC_DRIVERS, DriverFault, ThreadDatabase, open_database
 from tools.metrics.sql.template import SqlTemplate, parse_template, parse_unit_template
 
+LONGEST_REASON = 200
 DEFAULT_TIMEOUT = timedelta(seconds=10)
 IN_FILES = frozenset({"sqlite", "duckdb"})
 
@@ -134,10 +135,13 @@ class SqlMetricSource:
         if isinstance(error, TimeoutError) or elapsed_s >= self._timeout_s:
             return f"did not answer within {self._timeout_s:g} s (make the query faster or the timeout longer)"
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0][:200]
-        for secret in _secrets(self._url):
-            reason = reason.replace(secret, "***")
-        return f"refused ({reason})"
+        # Hidden first, for what is left of a secret that was cut looks like none.
+        return f"refused ({self._hidden(str(cause).strip() or type(cause).__name__).splitlines()[0][:LONGEST_REASON]})"
+
+    def _hidden(self, words: str) -> str:
+        for secret in sorted(_secrets(self._url), key=len, reverse=True):
+            words = words.replace(secret, "***")
+        return words
 
     def _holds_secret(self, message: str) -> bool:
         return any(secret in message for secret in _secrets(self._url))
