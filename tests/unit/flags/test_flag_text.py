@@ -243,6 +243,40 @@ def test_what_is_merged_from_another_is_overridden() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        (
+            "x: &x\n  a: {b: 1}\nflags:\n  <<: *x\n  c: 1\nz: 1\n",
+            "x: &x\n  a: {b: 1}\nflags:\n  <<: *x\n  c: 1\n  a:\n    b: 2\nz: 1\n",
+        ),
+        (
+            "x: &x {a: {b: 1}}\nflags: {<<: *x, c: 1}\n",
+            'x: &x {a: {b: 1}}\nflags: {"a": {"b": 2}, "c": 1}\n',
+        ),
+    ],
+)
+def test_what_is_merged_whole_is_overridden(text: str, after: str) -> None:
+    for edit in (edited, edited_apart):
+        assert edit(YamlText(), text, ("flags", "a"), {"b": 2}) == after
+    assert "a" not in YamlText().doubtful(text, ("flags",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x: &x {a: {b: 1}, c: 1}\nflags: *x\n",
+        "flags: &x\n  a: {b: 1}\n  c: 1\nz: *x\n",
+        "x: &x {flags: {a: {b: 1}, c: 1}}\n<<: *x\n",
+    ],
+)
+def test_where_all_values_are_shared_none_is_editable(text: str) -> None:
+    for edit in (edited, edited_apart):
+        with pytest.raises(NotEditable, match="'a' shares parts with other values"):
+            edit(YamlText(), text, ("flags", "a"), {"b": 2})
+    assert YamlText().doubtful(text, ("flags",)) == {"a", "c"}
+
+
+@pytest.mark.parametrize(
     ("syntax", "text", "message"),
     [
         (JsonText(), '{"a": 1,\n}', "it is no JSON at line 2, column 1"),

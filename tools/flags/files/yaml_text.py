@@ -15,7 +15,7 @@ from tools.flags.files.text import Change, NotReadable
 
 _ALIAS = re.compile(r"\*[^\s,\[\]{}]+")
 _LONE_RETURN = re.compile(r"\r(?!\n)")
-_UNUSUAL = re.compile(rf"[&?]|[|>][1-9]?\+|{_LONE_RETURN.pattern}")
+_UNUSUAL = re.compile(rf"(?:^|[\s,:\[{{])(?:&[^\s,\[\]{{}}]|\?\s)|[|>][1-9]?\+|{_LONE_RETURN.pattern}", re.MULTILINE)
 BYTE_ORDER_MARK = "\ufeff"
 LONGEST_LINE = 10_000
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -93,7 +93,10 @@ class YamlText:
     def apart(self, text: str, path: Sequence[str]) -> str:
         body = text.removeprefix(BYTE_ORDER_MARK)
         root = yaml.compose(body, Loader=_Loader)
-        name, node = _members(_node_at(root, path[:-1]))[path[-1]]
+        member = _members(_node_at(root, path[:-1])).get(path[-1])
+        if member is None:
+            return text
+        name, node = member
         within = range(name.start_mark.index, _end(body, node, name.end_mark.index))
         result, done = text[: len(text) - len(body)], 0
         for start, end, copy in _copies(body, _by_start(root), within):
@@ -105,16 +108,21 @@ class YamlText:
         if _UNUSUAL.search(text) is None:
             return frozenset()
         body = text.removeprefix(BYTE_ORDER_MARK)
-        node = _node_at(yaml.compose(body, Loader=_Loader), path)
-        return frozenset(_doubtful(body, node)) if isinstance(node, yaml.MappingNode) else frozenset()
+        root = yaml.compose(body, Loader=_Loader)
+        node, value = _node_at(root, path), _value_at(self.parsed(body), path)
+        if not isinstance(value, dict):
+            return frozenset()
+        return frozenset(value if _is_lent(body, root, node) else _doubtful(body, node))
 
 
 def _entry_differences(text: str, path: Sequence[str], document: Any, value: Mapping[str, Any]) -> Iterable[Change]:
     """What makes the mapping at `path` into `value`."""
-    present, parent = document, _node_at(yaml.compose(text, Loader=_Loader), path[:-1])
-    for name in path:
-        present = present[name]
-    name, node = _members(parent)[path[-1]]
+    present, parent = _value_at(document, path), _node_at(yaml.compose(text, Loader=_Loader), path[:-1])
+    member = _members(parent).get(path[-1])
+    if member is None:
+        around = _value_at(document, path[:-1])
+        return [] if parent is None else _differences(text, parent, around, {**around, path[-1]: value})
+    name, node = member
     if node.start_mark.index >= name.end_mark.index:
         return _differences(text, node, present, value)
     # An alias becomes a value of its own; what it stood for stays.
@@ -124,9 +132,31 @@ def _entry_differences(text: str, path: Sequence[str], document: Any, value: Map
 
 
 def _node_at(node: Any, path: Sequence[str]) -> Any:
+    """None where it is merged from elsewhere."""
     for name in path:
-        node = _members(node)[name][1]
+        node = _members(node).get(name, (None, None))[1]
     return node
+
+
+def _value_at(value: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        value = value[name]
+    return value
+
+
+def _is_lent(text: str, root: Any, node: Any) -> bool:
+    """Whether the mapping as a whole is also elsewhere, or merged from there."""
+    if not isinstance(node, yaml.MappingNode):
+        return True
+    nodes, around = _by_start(root), set[str]()
+    for token in yaml.scan(text, Loader=_Loader):
+        at = token.start_mark.index
+        if isinstance(token, yaml.AnchorToken) and at in nodes and at <= node.start_mark.index:
+            if nodes[at].end_mark.index >= node.end_mark.index:
+                around.add(token.value)
+        elif isinstance(token, yaml.AliasToken) and token.value in around:
+            return True
+    return False
 
 
 def _by_start(root: Any) -> dict[int, Any]:
@@ -227,6 +257,8 @@ def _on_one_line(name: Any, node: Any) -> bool:
 
 
 def _members(node: Any) -> dict[str, tuple[Any, Any]]:
+    if not isinstance(node, yaml.MappingNode):
+        return {}
     return {str(name.value): (name, value) for name, value in node.value}
 
 
