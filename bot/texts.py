@@ -463,9 +463,33 @@ KNOWN_ENVIRONMENTS = "Environments that I know: {names}."
 OPEN_IN_SEVERAL = "`{flag}` is rolling out in {environments}. Say which: `/rollout {subcommand} {flag} --env {first}`."
 OPTION_EXAMPLES = {"--env": "staging", "--strategy": "shadow", "--reason": "errors in Spain"}
 
-PLANNING = "Planning `{flag}` for {environment}. The plan appears in this channel in a moment."
+PLANNING_ROUTED = (
+    "Planning `{flag}` for {environment}. The plan appears where its route in sluice.toml says, or here without one."
+)
+PLANNING_AGAIN = (
+    "Planning `{flag}` for {environment} anew. Your plan v{version} is in {channel}: what differs becomes its next "
+    "version there.{link}"
+)
+PLAN_THERE = "The plan of `{flag}` in {environment} is in {channel}."
+PLAN_REPLACED = (
+    "Your plan of `{flag}` in {environment} is now v{version}, in {channel}{changes}. Earlier approvals no longer "
+    "count.{link}"
+)
+PLAN_TOOK_PLACE = (
+    "The plan of `{flag}` in {environment} is now v{version}, in {channel}{changes}. It took the place of what "
+    "{former} asked for: earlier approvals no longer count, and as you asked for it, you can't approve it.{link}"
+)
+PLAN_OF_ANOTHER = (
+    "✋ There is a plan of `{flag}` in {environment} already: v{version} in {channel}, asked for by {requester}"
+    "{approved}.{link}\nA new one becomes v{next} of it, on the same card: earlier approvals no longer count, and as "
+    "whoever asks, you can't approve it."
+)
+PLAN_APPROVED_SO_FAR = ", {count} approved so far"
+PLAN_IN_PRIVATE = "a conversation with me"
+PLAN_INSTEAD = "Plan it anew all the same"
+PLAN_WISHES_TOO_LONG = "What the plan should heed and its spec's address are too long together: shorten the note."
 PLAN_UNCHANGED = "Nothing has changed: plan v{version} of `{flag}` in {environment} still stands.{link}"
-PLAN_REASON = "Asked for with /rollout plan"
+PLAN_REASON = "/rollout plan"
 PLAN_FAILED = "I couldn't plan `{flag}` for {environment}. {reason}"
 NOT_A_MEMBER = "I'm not in this channel, so I can't show a plan here. Type `/invite @Sluice`, then try again."
 STARTED = "`{flag}` in {environment} starts at {exposure}.{link}"
@@ -735,6 +759,7 @@ QUESTION_FINISH = "finish?"
 FAR_WORSE = " · From {far} × control it rolls back all the same."
 VOTED = {"approve": ("✔", "approved"), "reject": ("✖", "rejected")}
 BECAUSE = " {reason}"
+VOTES_LAPSED = " No longer counted: {people}, who may not approve this any more."
 RAISED_BY_HAND = "It was raised, so it is paused: resume to go back to the plan, or roll back."
 LOWERED_BY_HAND = "That is respected: it is paused."
 CHANGES = " ({changes})"

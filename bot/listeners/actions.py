@@ -131,6 +131,7 @@ def _plans_anew(app: AsyncApp, services: Services) -> None:
                 channel=view.place.channel if view.place is not None else channel_of(body) or who,
                 spec=None if view.spec is None else view.spec.source or None,
                 again=True,
+                instead=view.plan_version,
             )
             await planning.submit(mine, order, request=f"{about}:{view.plan_version}:{who}:{body.get('trigger_id')}")
 

@@ -133,8 +133,7 @@ class Subcommands:
             channel=asker.channel,
             spec=command.spec,
         )
-        await planning.submit(self._services, order, request=asker.request)
-        return texts.PLANNING.format(flag=name(command.flag), environment=name(environment)), None
+        return await planning.take(self._services, client, order, request=asker.request)
 
     async def _start(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
         found = await self._find(command)

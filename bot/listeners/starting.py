@@ -18,7 +18,7 @@ from agent.redaction import redacted
 from bot import texts
 from bot.blocks import dialogs
 from bot.blocks import starting as dialog
-from bot.blocks.mrkdwn import name, plain_name
+from bot.blocks.mrkdwn import plain_name
 from bot.blocks.starting import Wish
 from bot.listeners import environments, planning
 from bot.listeners.handling import REFUSED, handle, handle_once
@@ -176,6 +176,5 @@ async def _plan(services: Services, client: AsyncWebClient, body: Mapping[str, A
         channel=wish.channel,
         wishes=redacted(cleaned(wish.note)),
     )
-    await planning.submit(services, order, request=str(body["view"]["id"]))
-    facts = {"flag": name(wish.flag), "environment": name(wish.environment)}
-    await reply(client, body, texts.PLANNING_IN.format(channel=f"<#{wish.channel}>", **facts))
+    text, blocks = await planning.take(services, client, order, request=str(body["view"]["id"]))
+    await reply(client, body, text, blocks)

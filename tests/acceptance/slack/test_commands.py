@@ -1,12 +1,33 @@
 """Every subcommand of /rollout, typed by people in a real conversation with the app."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.acceptance.slack.office import AIKO, ALERTS, FLAG, JONAS, MIRA, RELEASES, SAM, Office, readable, until
+from bot.blocks.replacing import INSTEAD, Wanted, question, wanted_in
+from bot.workspace import running_workspace
+from bot.workspace.records import Message
+from tests.acceptance.slack.office import (
+    AIKO,
+    ALERTS,
+    FLAG,
+    JONAS,
+    MIRA,
+    RELEASES,
+    SAM,
+    Office,
+    open_office,
+    readable,
+    until,
+)
+from tools.errors import InvalidInput, NotFound
 from tools.flags.base import FlagRef
 from tools.flags.embedded import EmbeddedFlagService
 from tools.plans.model import Exposure, Strategy
+from tools.plans.policy import ApprovalRule
 from tools.rollouts.phases import Phase
+
+PAYMENTS = "CPAYMENTS"
 
 
 async def test_help_is_by_example_and_only_for_the_one_who_asked(office: Office) -> None:
@@ -40,6 +61,73 @@ async def test_the_same_plan_again_changes_nothing_and_says_so(office: Office) -
     assert office.private(MIRA)[-1].startswith(f"Nothing has changed: plan v1 of `{FLAG}`")
     after = await office.view()
     assert (after.plan_version, after.approval) == (1, before.approval)
+
+
+async def test_the_own_plan_is_planned_anew_where_it_is_and_what_changed_is_said(office: Office) -> None:
+    await office.proposed()
+    said = await office.rollout(f"plan {FLAG} --strategy full", channel=PAYMENTS)
+    assert said.startswith(f"Planning `{FLAG}` for production anew. Your plan v1 is in <#{RELEASES}>")
+    assert "Open its card" in said
+    told = office.private(MIRA, PAYMENTS)[-1]
+    assert "Strategy canary → full" in told
+    assert told.startswith(f"Your plan of `{FLAG}` in production is now v2, in <#{RELEASES}> (Stages: ")
+    assert "Earlier approvals no longer count." in told
+    assert "Open its card" in told
+    assert (await office.view()).plan_version == 2
+    await office.rollout(f"plan {FLAG} --strategy full", channel=PAYMENTS)
+    assert "Nothing has changed: plan v2" in office.private(MIRA, PAYMENTS)[-1]
+    assert "Open its card" in office.private(MIRA, PAYMENTS)[-1]
+
+
+async def test_a_plan_of_somebody_else_is_not_replaced_before_the_person_says_so(tmp_path: Path, blank: Path) -> None:
+    """Jonas reads whose it is, where it is and what a new one does; only then it takes its place."""
+    policy = {"approval": (ApprovalRule(approvers=(MIRA, JONAS, AIKO, SAM), needed=2),)}
+    async with running_workspace() as running, open_office(tmp_path, running, blank, policy=policy) as office:
+        await office.proposed()
+        assert await office.press("approve", user=AIKO) is None
+        said = await office.rollout(f"plan {FLAG} --strategy full", user=JONAS, channel=PAYMENTS)
+        assert f"v1 in <#{RELEASES}>, asked for by <@{MIRA}>, 1 approved so far." in said
+        assert "A new one becomes v2 of it" in said
+        assert "earlier approvals no longer count" in said
+        before = await office.view()
+        assert (before.plan_version, before.requester, before.approval and before.approval.by) == (1, MIRA, (AIKO,))
+
+        [asked] = [one for one in seen(office, JONAS) if INSTEAD in str(one.blocks)]
+        assert (await office.running.people.click(PAYMENTS, asked.ts, INSTEAD, JONAS)).ok
+        await office.settle()
+        after = await office.view()
+        assert (after.plan_version, after.requester, after.plan.strategy) == (2, JONAS, Strategy.FULL)
+        assert after.place == before.place
+        told = office.private(JONAS, PAYMENTS)[-1]
+        assert f"is now v2, in <#{RELEASES}> (Stages: " in told
+        assert f"It took the place of what <@{MIRA}> asked for" in told
+        lines = [line for line in office.thread() if "jonas changed the plan to v2" in line]
+        assert len(lines) == 1, "Mira reads it"
+        assert lines[0].endswith("asked for with: /rollout plan; earlier approvals no longer count.")
+
+
+async def test_a_plan_that_changed_since_the_question_is_asked_about_anew(office: Office) -> None:
+    await office.proposed()
+    await office.rollout(f"plan {FLAG} --strategy full", user=JONAS, channel=PAYMENTS)
+    await office.rollout(f"plan {FLAG} --strategy shadow")
+    [asked] = [one for one in seen(office, JONAS) if INSTEAD in str(one.blocks)]
+    assert (await office.running.people.click(PAYMENTS, asked.ts, INSTEAD, JONAS)).ok
+    await office.settle()
+    assert "v2 in <#CRELEASES>" in office.private(JONAS, PAYMENTS)[-1]
+    assert ((await office.view()).plan_version, (await office.view()).requester) == (2, MIRA)
+
+
+async def test_a_button_with_another_value_plans_nothing(office: Office) -> None:
+    with pytest.raises(NotFound):
+        wanted_in('{"rollout": "x", "version": 1}')
+    with pytest.raises(InvalidInput):
+        question(await office.proposed(), Wanted(rollout="0" * 32, version=1, spec="https://" + "x" * 2000), None)
+
+
+def seen(office: Office, user: str) -> list[Message]:
+    """What only this person sees in the channel for payments."""
+    channel = office.running.workspace.channel(PAYMENTS)
+    return [one for one in office.running.workspace.visible_messages(channel, user) if one.ephemeral_to == user]
 
 
 async def test_a_plan_that_can_not_be_made_is_explained_to_the_one_who_asked(office: Office) -> None:

@@ -30,7 +30,7 @@ class Place:
 async def propose(
     context: Context, plan: Plan, *, requester: str, place: Place, reason: str, spec: Spec | None
 ) -> RolloutView:
-    """Put a plan before people."""
+    """Put a plan before people; of one that takes the place of another's, the thread is told."""
     context.scope.check_begins(place.workspace)
     await admission.check(context, requester)
     await reading.check_free(context, plan.flag, plan.environment)
@@ -44,7 +44,10 @@ async def propose(
     async def act(session: AsyncSession) -> RolloutView:
         at = context.clock.now()
         rollout = await _draft(context, session, plan, requester, place, at)
-        await revisions.add_version(session, rollout, plan, author=requester, reason=reason, spec=spec, at=at)
+        told = rollout.requester != requester
+        await revisions.add_version(
+            session, rollout, plan, author=requester, reason=reason, spec=spec, at=at, told=told
+        )
         await raising.ask_to_start(
             session, rollout, plan, context.policy.of(rollout.workspace), served=served, at=at, members=members
         )
@@ -155,7 +158,10 @@ async def _mind_freezes(context: Context, session: AsyncSession, rollout: Rollou
 async def _draft(
     context: Context, session: AsyncSession, plan: Plan, requester: str, place: Place, at: datetime
 ) -> Rollout:
-    """The rollout that the plan is for: the flag's proposed one, or a new one. Raises Conflict for one that runs."""
+    """The rollout that the plan is for: the flag's proposed one where that is talked about, or a new one in `place`.
+
+    Raises Conflict for one that runs.
+    """
     found = await store.find_free(session, plan.flag, plan.environment, scope=context.scope)
     if found is None or found.live_key is None:
         return await _begin(session, plan, requester, place, at)
