@@ -75,8 +75,7 @@ class ApprovalRule(Value):
 
     def holds(self, environment: str, tags: Collection[str]) -> bool:
         """Whether it is meant for a flag with those tags there."""
-        there = not self.environments or environment in self.environments
-        return there and (not self.tags or bool(_shared(tags, self.tags)))
+        return is_among(environment, self.environments) and (not self.tags or bool(_shared(tags, self.tags)))
 
 
 class Approving(Value):
@@ -204,7 +203,7 @@ def needed_for(policy: Policy, plan: Plan, requester: str) -> int:
 
 def approvers_in(policy: Policy, environment: str) -> tuple[str, ...]:
     """The ids of all people and groups that may approve something there, now or as a backup."""
-    meant = [rule for rule in policy.approval if not rule.environments or environment in rule.environments]
+    meant = [rule for rule in policy.approval if is_among(environment, rule.environments)]
     rules = (rule_for(policy, environment, ()), *meant)
     return tuple(dict.fromkeys(name for rule in rules for name in (*rule.approvers, *rule.backup)))
 
@@ -283,6 +282,14 @@ def _step_reasons(policy: Policy, before: Exposure, after: Exposure) -> list[str
     if after.live_percent and before.audience != after.audience:
         return [f"the step from {before} to {after} reaches others than before"]
     return []
+
+
+def is_among(environment: str, named: Collection[str]) -> bool:
+    """Whether the environment is one of those that a rule or a freeze names; all are, where none is named.
+
+    How they are capitalised does not matter: there are flag services to which it does not.
+    """
+    return not named or environment.casefold() in {one.casefold() for one in named}
 
 
 def _shared(tags: Collection[str], of_policy: Collection[str]) -> list[str]:

@@ -73,7 +73,7 @@ class FreezeView(Value):
     def concerns(self, environment: str, flag: str, tags: Collection[str], workspace: str) -> bool:
         """Whether it is meant for that flag there in a rollout of that workspace, whenever it holds."""
         elsewhere = NOBODYS not in (self.workspace, workspace) and workspace != self.workspace
-        if elsewhere or (self.environments and environment not in self.environments):
+        if elsewhere or not policies.is_among(environment, self.environments):
             return False
         named = {tag.casefold() for tag in self.tags}
         return self.flag in (None, flag) and (not named or any(tag.casefold() in named for tag in tags))

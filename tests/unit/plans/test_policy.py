@@ -10,6 +10,7 @@ from tools.plans.policy import (
     Answer,
     ApprovalRule,
     Policy,
+    approvers_in,
     check_approver,
     could_approve,
     may_promote,
@@ -134,3 +135,14 @@ def test_who_may_be_an_approver_is_said_without_asking_anybody() -> None:
 
 def test_people_are_named_once_and_in_order() -> None:
     assert people_in((JONAS, GROUP, "SNOTREAD"), GROUPS) == [JONAS, AIKO, MIRA]
+
+
+def test_a_rule_is_found_however_its_environment_is_capitalised() -> None:
+    """Flagsmith finds Production by production, too. What needs no approval is only what is named just so."""
+    rule = ApprovalRule(environments=("production",), approvers=("U1", "U2"), needed=2)
+    policy = Policy(approvers=("U0",), approval=(rule,), free_environments=("development",))
+    assert rule_for(policy, "Production", ()) == rule
+    assert approvers_in(policy, "PRODUCTION") == ("U1", "U2")
+    assert rule_for(policy, "staging", ()).approvers == ("U0",)
+    plan = make_plan(environment="Development")
+    assert may_start(policy, plan, requester="U9").answer is Answer.APPROVAL

@@ -76,6 +76,14 @@ def test_the_longest_of_several_is_named_and_a_freeze_must_make_sense() -> None:
         Freeze(name="x", start=datetime(2026, 1, 1), end=datetime(2026, 1, 2, tzinfo=UTC))  # noqa: DTZ001
 
 
+def test_how_an_environment_is_capitalised_does_not_matter() -> None:
+    """Flagsmith finds Production by production, too."""
+    freeze = HOLIDAYS.model_copy(update={"environments": ("production",)})
+    (found,) = freezes.declared(POLICY.model_copy(update={"freezes": (freeze,)}), at=freeze.start)
+    assert found.concerns("Production", "f", (), "T1")
+    assert not found.concerns("staging", "f", (), "T1")
+
+
 async def test_nothing_starts_in_a_freeze_but_plans_can_be_made(frozen: World) -> None:
     frozen.clock.advance(600)
     view = await frozen.proposed()
