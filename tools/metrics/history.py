@@ -58,7 +58,7 @@ class Units:
 class History:
     """A metric's numbers, one sample for each `step` since `start`. A piece without exposures was silent.
 
-    `cap`, `edges` and `sums` are as the catalogue has them. `units` are whose the numbers are, where it can say.
+    `cap`, `edges`, `sums` and `objective` are as the catalogue has them. `units` are whose the numbers are, where it can say.
     """
 
     metric: str
@@ -69,6 +69,7 @@ class History:
     cap: float | None = None
     edges: tuple[float, ...] = ()
     sums: bool = False
+    objective: float | None = None
     units: Units | None = field(default=None, compare=False)
 
     @property
@@ -251,6 +252,7 @@ def _history(definition: MetricDefinition, query: MetricQuery, step: timedelta, 
         cap=definition.cap,
         edges=definition.edges,
         sums=definition.sums,
+        objective=definition.objective,
     )
 
 

@@ -1,6 +1,6 @@
 """A plan's gates on recorded history: what they would have done without harm, and with."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -153,6 +153,40 @@ def test_nothing_is_promoted_on_what_an_incident_proves() -> None:
     assert planned.harmless.asked == 20
 
 
+def with_objective(past: History) -> History:
+    return replace(past, objective=0.01)
+
+
+def test_a_burning_budget_asks_as_it_would_live_whoever_is_to_blame() -> None:
+    pieces = (*[Sample(3000, 15)] * 100, *[Sample(3000, 600)] * 60, *[Sample(3000, 15)] * 40)
+    incident = History("errors", AT, MINUTE, pieces)
+    plan, asked = plan_of(stage(50, bake=60, limit=240)), Asked(replays=40, harms=())
+    without, alerted = (backtest(plan, [one], asked).harmless for one in (incident, with_objective(incident)))
+    assert (without.asked, without.rolled_back <= 2) == (0, True)
+    # Half of the moments to begin at have the incident before the stage is over.
+    assert 8 <= alerted.asked + alerted.rolled_back <= 32
+    assert alerted.rolled_back <= 2, "both arms burn alike, so next to none of it is treatment's"
+
+
+def test_a_budget_that_treatment_burns_alone_rolls_back_once_treatment_is_suspected() -> None:
+    plan, asked = plan_of(stage(50, bake=60, limit=240)), Asked(replays=40, harms=(50.0,))
+    past = history(rate=0.005, requests=300)
+    plain, alerted = (harmful(backtest(plan, [one], asked), 50.0) for one in (past, with_objective(past)))
+    assert plain.rolled_back == alerted.rolled_back == 40
+    assert plain.minutes is not None
+    assert alerted.minutes is not None
+    assert alerted.minutes.median <= plain.minutes.median
+
+
+def test_at_100_percent_a_burning_budget_rolls_back_by_itself() -> None:
+    pieces = (*[Sample(3000, 15)] * 20, *[Sample(3000, 600)] * 180)
+    rail = ERRORS.model_copy(update={"ceiling": 0.5})
+    plan, asked = plan_of(stage(100, rail, bake=60, limit=120)), Asked(replays=10, harms=())
+    past = History("errors", AT, MINUTE, pieces)
+    assert backtest(plan, [past], asked).harmless.rolled_back == 0
+    assert backtest(plan, [with_objective(past)], asked).harmless.rolled_back >= 8
+
+
 def test_the_summary_is_one_line_for_a_card() -> None:
     report = backtest(plan_of(), [history(pieces=1440 * 2)], Asked(replays=20, harms=(2.0, 5.0)))
     assert report.summary.startswith("Over the last 2 days these gates would have rolled back ")
@@ -165,8 +199,16 @@ def test_the_summary_is_one_line_for_a_card() -> None:
 
 
 def test_what_is_not_seen_in_few_replays_is_not_called_impossible() -> None:
-    one = Replayed(None, 200, 0, 0, 200, None, (), ())
-    assert one.at_most == pytest.approx(0.0134, abs=0.0005)
+    def at_most(rolled_back: int, replays: int) -> float:
+        return Replayed(None, replays, rolled_back, 0, replays - rolled_back, None, (), ()).at_most
+
+    assert at_most(0, 200) == pytest.approx(1 - 0.05 ** (1 / 200))
+    assert at_most(200, 200) == 1
+    # As many or fewer come in one of twenty such runs, if that is what is true of each.
+    rng = np.random.default_rng(5)
+    for rolled_back, replays in ((3, 200), (40, 60), (500, 10_000)):
+        seen = rng.binomial(replays, at_most(rolled_back, replays), 100_000) <= rolled_back
+        assert seen.mean() == pytest.approx(0.05, abs=0.003)
 
 
 def test_long_stages_are_looked_at_more_rarely() -> None:

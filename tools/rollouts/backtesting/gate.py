@@ -18,11 +18,13 @@ from tools.gates import (
     Counts,
     Outcome,
     Verdict,
+    budget,
     counts,
     latency,
     means,
 )
 from tools.gates import drift as drifting
+from tools.gates.budget import BudgetEvidence, BudgetTest
 from tools.gates.combined import ALPHA_PAUSE
 from tools.gates.drift import Drift, DriftEvidence, DriftTest
 from tools.gates.histograms import Histogram
@@ -39,7 +41,7 @@ from tools.rollouts.judging import Numbers, ceiling_test, count_test, latency_te
 from tools.rollouts.preparing import ceiling_for
 
 Evidence = dict[tuple[str, str], Any]
-"""What one replay's gates carry: by metric, and by the mode of the exposure or `whole`."""
+"""What one replay's gates carry: by metric, and by the mode of the exposure or `whole`, or what else is kept of it."""
 WHOLE = "whole"
 NO_DRIFT = Drift()
 RATE = Numbers()
@@ -71,20 +73,21 @@ def judged(history: History, weight: float, looks: Sequence[Look], arms: Arms) -
     alone = [look for look in looks if look.mode is None]
     if history.kind is MetricKind.RATIO:
         for look in alone:
-            verdict = _alone(weight, look, _counts(arms, look.row, 1))
+            treatment = _counts(arms, look.row, 1)
+            verdict = _alone(weight, look, treatment)
             if verdict is not None:
-                yield look.row, verdict
+                yield look.row, _with_budget(history, look, verdict, treatment)
     compared = [look for look in looks if look.mode is not None]
     match history.kind:
         case MetricKind.RATIO:
-            yield from _rates(weight, compared, arms)
+            yield from _rates(history, weight, compared, arms)
         case MetricKind.MEAN:
             yield from _means(history, weight, compared, arms)
         case MetricKind.LATENCY:
             yield from _latencies(history, weight, compared, arms)
 
 
-def _rates(weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[int, Verdict]]:
+def _rates(history: History, weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[int, Verdict]]:
     intervals = []
     for look in looks:
         test = count_test(look.rail, weight)
@@ -102,7 +105,26 @@ def _rates(weight: float, looks: Sequence[Look], arms: Arms) -> Iterator[tuple[i
     ]
     for look, one, after, (_, now), said in zip(looks, intervals, found, drifts, _unsaid(looks, found), strict=True):
         look.evidence[_key(look)] = after
-        yield look.row, said or drifting.weigh(counts.judge(one.test, after), now, compared=True)
+        verdict = _with_budget(history, look, said or counts.judge(one.test, after), one.treatment)
+        yield look.row, verdict if verdict is said else drifting.weigh(verdict, now, compared=True)
+
+
+def _with_budget(history: History, look: Look, verdict: Verdict, treatment: Counts) -> Verdict:
+    """The verdict with what treatment's error budget shows, where the metric has an objective."""
+    if history.objective is None:
+        return verdict
+    test, key = _budget_test(history.objective, look.rail.dispersion), (look.rail.metric, f"{_mode(look)}: budget")
+    evidence = look.evidence.get(key) or BudgetEvidence.start(test)
+    if not look.burning_in:
+        minutes = min(look.minutes, budget.LONGEST_WINDOW)
+        look.evidence[key] = evidence = budget.update(test, evidence, treatment, minutes)
+    quiet = budget.burning(test, evidence) is None
+    return verdict if quiet else budget.weigh(verdict, test, evidence, compared=look.mode is not None)
+
+
+@lru_cache(maxsize=256)
+def _budget_test(objective: float, dispersion: float) -> BudgetTest:
+    return BudgetTest(objective, dispersion=dispersion)
 
 
 def _drift(
@@ -218,6 +240,10 @@ def _unsaid(
     telling |= np.array([look.due for look in looks]) & (safe >= -math.log(ALPHA_SAFE))
     undecided = (Verdict(Outcome.INCONCLUSIVE, "", harm_e=one) for one in np.exp(np.minimum(harm, 700)).tolist())
     return [None if tells else verdict for tells, verdict in zip(telling.tolist(), undecided, strict=True)]
+
+
+def _mode(look: Look) -> str:
+    return WHOLE if look.mode is None else look.mode
 
 
 def _key(look: Look) -> tuple[str, str]:

@@ -6,7 +6,7 @@ controller does: promoted when every guardrail passes and the stage has its bake
 harm, and left to a person when harm is suspected or the stage's limit comes. Its treatment is made of the history
 (`tools.rollouts.backtesting.streams`), without harm (A/A) and with.
 
-What it can't see: blind metrics, error budgets, the sample ratio, people. Where history is dealt by counts: what
+What it can't see: blind metrics, the sample ratio, people. Where history is dealt by counts: what
 differs between users for longer than an interval.
 """
 

@@ -22,6 +22,8 @@ TYPICAL = {MetricKind.RATIO: 2.0, MetricKind.LATENCY: 1.25, MetricKind.MEAN: 1.1
 """What the summary speaks of, where it was replayed."""
 ORDER = (MetricKind.RATIO, MetricKind.LATENCY, MetricKind.MEAN)
 SEED = 14_000
+DOUBT = 0.05
+HALVINGS = 40
 
 
 class NothingToReplay(InvalidInput):
@@ -131,11 +133,27 @@ class Replayed:
 
     @property
     def at_most(self) -> float:
-        """What the part that is rolled back does not exceed, with 95 % confidence (Wilson, 1927)."""
-        z, trials = 1.645, self.replays
-        part = self.rolled_back / trials
-        centre, spread = part + z**2 / (2 * trials), z * math.sqrt((part * (1 - part) + z**2 / (4 * trials)) / trials)
-        return (centre + spread) / (1 + z**2 / trials)
+        """What the part that is rolled back does not exceed, with 95 % confidence (Clopper and Pearson, 1934).
+
+        It is of more replays of the same history, and says nothing of other days.
+        """
+        if self.rolled_back == self.replays:
+            return 1.0
+        low, high = self.rolled_back / self.replays, 1.0
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._chance_of_so_few(middle) > DOUBT else (low, middle)
+        return high
+
+    def _chance_of_so_few(self, part: float) -> float:
+        """That no more than these are rolled back, if `part` of all are."""
+        trials = self.replays
+
+        def log_chance(few: int) -> float:
+            ways = math.lgamma(trials + 1) - math.lgamma(few + 1) - math.lgamma(trials - few + 1)
+            return ways + few * math.log(part) + (trials - few) * math.log1p(-part)
+
+        return sum(math.exp(log_chance(few)) for few in range(self.rolled_back + 1))
 
 
 @dataclass(frozen=True)
