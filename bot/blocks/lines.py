@@ -31,6 +31,8 @@ def _composed(what: Happening, facts: Mapping[str, Any], known: _Facts) -> dict[
         case Happening.APPROVAL_VOTED:
             mark, voted = texts.VOTED.get(str(facts.get("answer")), texts.VOTED["approve"])
             because = texts.BECAUSE.format_map(known) if facts.get("reason") else ""
+            if facts.get("lapsed"):
+                because += texts.VOTES_LAPSED.format(people=_people(facts.get("lapsed")))
             return {"vote": mark, "voted": voted, "because": because}
         case Happening.APPROVAL_GRANTED:
             return {"by": _people(facts.get("by"))}

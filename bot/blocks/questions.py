@@ -54,7 +54,7 @@ def shortfall(electors: Electors) -> str:
 def _facts(asked: QuestionView) -> dict[str, object]:
     view, approval = asked.rollout, asked.approval
     wanted = Vote.REJECT if asked.status is Status.REJECTED else Vote.APPROVE
-    answers = {who: one for who, one in asked.answers.items() if one.answer is wanted}
+    answers = {who: one for who, one in asked.answers.items() if one.answer is wanted and one.lapsed_at is None}
     reasons = [one.reason for one in answers.values() if one.reason]
     return {
         "flag": name(view.flag),

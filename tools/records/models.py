@@ -381,7 +381,7 @@ class Approval(Record):
 
 
 class ApprovalVote(Record):
-    """One person's answer to an approval."""
+    """One person's answer to an approval; from `lapsed_at` on it does not count: they may not approve it any more."""
 
     __tablename__ = "approval_votes"
     approval_id: Mapped[str] = mapped_column(ForeignKey("approvals.id"), primary_key=True)
@@ -389,6 +389,7 @@ class ApprovalVote(Record):
     answer: Mapped[str]
     reason: Mapped[str | None] = mapped_column(Text)
     at: Mapped[datetime]
+    lapsed_at: Mapped[datetime | None]
 
 
 class ApprovalCall(Record):

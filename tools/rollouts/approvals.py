@@ -1,6 +1,6 @@
 """Approvals: a question to people, answered by votes, claimed once by compare-and-set."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tools.errors import Conflict, NotFound
+from tools.errors import Conflict, NotAllowed, NotFound
 from tools.plans import policy as policies
 from tools.plans.model import Exposure, Plan
 from tools.plans.policy import NOT_READ, Decision, Members, Policy
@@ -26,6 +26,10 @@ class ApprovalNotFound(NotFound):
 
 class ApprovalClosed(Conflict):
     """The question was answered, ran out or was withdrawn."""
+
+
+class VotedMeanwhile(Conflict):
+    """Somebody else answered between the look at who may approve and the vote."""
 
 
 class Status(StrEnum):
@@ -186,21 +190,25 @@ async def vote(
     reason: str | None,
     at: datetime,
     members: Members = NOT_READ,
+    lapsed: Sequence[str] = (),
 ) -> Tally:
     """Count a person's answer; the approval stays pending until somebody claims it.
 
-    `members` are the groups that were read for this answer. Raises ApprovalClosed, NotAllowed, and Conflict for a
-    second vote of one person.
+    `members` are the groups that were read for this answer, `lapsed` those whose votes just ceased to count. Raises
+    ApprovalClosed, NotAllowed, and Conflict for a second vote of one person.
     """
     check_open(approval, rollout, plan, at=at)
     await check_voter(session, approval, rollout, plan, policy, person=person, members=members)
-    if await session.get(ApprovalVote, (approval.id, person)) is not None:
+    before = await session.get(ApprovalVote, (approval.id, person))
+    if before is not None and before.lapsed_at is None:
         raise Conflict("You have already answered this; it waits for someone else.")
     # What the settings have come to want since people were asked counts too.
     approval.needed = max(approval.needed, policies.needed_for(policy, plan, approval.requester))
-    session.add(ApprovalVote(approval_id=approval.id, person=person, answer=answer, reason=reason, at=at))
+    given = {"answer": answer, "reason": reason, "at": at, "lapsed_at": None}
+    await session.merge(ApprovalVote(approval_id=approval.id, person=person, **given))
     await session.flush()
     tally = await count(session, approval)
+    besides: dict[str, Any] = {"lapsed": list(lapsed)} if lapsed else {}
     await happened(
         session,
         rollout,
@@ -212,9 +220,46 @@ async def vote(
         reason=reason,
         have=len(tally.by),
         needed=tally.needed,
+        **besides,
     )
     await tell_called(session, approval, at=at, only=person)
     return tally
+
+
+async def standing(session: AsyncSession, approval: Approval, *, besides: str) -> Sequence[ApprovalVote]:
+    """The approvals of others that count, when one more vote may be the last one needed; else none of them matters."""
+    yes = [vote for vote in await votes(session, approval) if _counts(vote) and vote.person != besides]
+    return yes if len(yes) + 1 >= approval.needed else ()
+
+
+async def lapse(
+    session: AsyncSession,
+    approval: Approval,
+    rollout: Rollout,
+    plan: Plan,
+    policy: Policy,
+    *,
+    person: str,
+    heard: Collection[str],
+    at: datetime,
+    members: Members,
+) -> list[str]:
+    """Before a vote that may be the last: have the votes of those count no longer who may not approve it any more.
+
+    `heard` are those whom `members` was read for. Returns who they are; raises VotedMeanwhile, and Conflict where
+    nobody can say.
+    """
+    gone = []
+    for vote in await standing(session, approval, besides=person):
+        if vote.person not in heard:
+            raise VotedMeanwhile("Someone else answered at the same moment. Look at the card and try again.")
+        try:
+            await check_voter(session, approval, rollout, plan, policy, person=vote.person, members=members)
+        except NotAllowed:
+            vote.lapsed_at = at
+            gone.append(vote.person)
+    await session.flush()
+    return gone
 
 
 async def check_voter(
@@ -245,8 +290,12 @@ async def barred(session: AsyncSession, approval: Approval, rollout: Rollout) ->
 
 async def count(session: AsyncSession, approval: Approval) -> Tally:
     """The votes for it so far, in the order in which they came."""
-    yes = [vote for vote in await votes(session, approval) if vote.answer == Vote.APPROVE]
+    yes = [vote for vote in await votes(session, approval) if _counts(vote)]
     return Tally(approval.id, tuple(vote.person for vote in yes), tuple(vote.at for vote in yes), approval.needed)
+
+
+def _counts(vote: ApprovalVote) -> bool:
+    return vote.answer == Vote.APPROVE and vote.lapsed_at is None
 
 
 async def votes(session: AsyncSession, approval: Approval) -> Sequence[ApprovalVote]:

@@ -154,7 +154,8 @@ async def _questions(session: AsyncSession, policy: Policy, scope: Scope, at: da
         bodies[plan.rollout_id, plan.version] = plan.body
     voted = defaultdict[str, set[str]](set)
     votes = select(ApprovalVote).join(Approval, Approval.id == ApprovalVote.approval_id)
-    for vote in (await session.scalars(votes.where(Approval.status == Status.PENDING))).all():
+    counted = votes.where(Approval.status == Status.PENDING, ApprovalVote.lapsed_at.is_(None))
+    for vote in (await session.scalars(counted)).all():
         voted[vote.approval_id].add(vote.person)
     found = []
     for approval, rollout in rows:

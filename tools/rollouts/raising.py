@@ -3,6 +3,7 @@
 Policy says who is asked, and nothing here goes round it.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -107,13 +108,18 @@ async def vote(
     actor: str,
     known_good: Exposure | None,
     at: datetime,
+    heard: Collection[str] = (),
     members: Members = NOT_READ,
 ) -> None:
     """Count an approval, and go ahead with what it is about if it was the last one needed.
 
-    `known_good` is what the flag serves before a start. Raises NotAllowed, ApprovalClosed.
+    `known_good` is what the flag serves before a start; `members` was read for the actor and those `heard`, who voted
+    before. Raises NotAllowed, ApprovalClosed, VotedMeanwhile.
     """
     await _check_freeze(session, policy, rollout, plan, approval.to_stage, at)
+    lapsed = await approvals.lapse(
+        session, approval, rollout, plan, policy, person=actor, heard=heard, at=at, members=members
+    )
     tally = await approvals.vote(
         session,
         approval,
@@ -125,6 +131,7 @@ async def vote(
         reason=None,
         at=at,
         members=members,
+        lapsed=lapsed,
     )
     if not tally.complete or not await approvals.claim(session, approval, approvals.Status.GRANTED, at=at):
         return

@@ -58,11 +58,12 @@ class ApprovalView:
 
 @dataclass(frozen=True, slots=True)
 class AnswerView:
-    """A person's answer to a question."""
+    """A person's answer to a question; it counts until `lapsed_at`."""
 
     answer: approvals.Vote
     reason: str | None
     at: datetime
+    lapsed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,9 @@ async def question_view(session: AsyncSession, approval: Approval, *, at: dateti
         status=approvals.Status.EXPIRED if overdue else status,
         decided_at=approval.decided_at,
         why=approval.closed_why,
-        answers={vote.person: AnswerView(approvals.Vote(vote.answer), vote.reason, vote.at) for vote in votes},
+        answers={
+            vote.person: AnswerView(approvals.Vote(vote.answer), vote.reason, vote.at, vote.lapsed_at) for vote in votes
+        },
     )
 
 

@@ -128,6 +128,40 @@ async def test_a_thousand_clicks_of_a_group_that_must_agree_twice_are_two_votes_
     assert await world.percent() == 5
 
 
+async def test_many_clicks_after_a_voter_left_the_group_are_two_votes_of_members_and_one_transition(
+    world: World, databases: list[Database]
+) -> None:
+    members = [f"UMEMBER{number:02}" for number in range(20)]
+    people = MemoryPeople({"SRELEASE": [*members, JONAS]})
+    policy = POLICY.model_copy(update={"approval": (ApprovalRule(approvers=("SRELEASE",), needed=2),)})
+    services = [_process(world, database, policy, people) for database in databases]
+    world.service = services[0]
+    view = await world.proposed()
+    assert view.approval is not None
+    approval = view.approval.id
+    await services[0].approve(approval, actor=JONAS)
+    people.put("SRELEASE", *members)
+
+    async def click(number: int) -> str:
+        try:
+            await services[number % PROCESSES].approve(approval, actor=members[number % len(members)])
+        except SluiceError as refused:
+            return type(refused).__name__
+        return "approved"
+
+    answers = await asyncio.gather(*map(click, range(200)))
+    assert answers.count("approved") == 2
+    assert not {StaleRollout.__name__, approvals.VotedMeanwhile.__name__} & set(answers)
+    kinds = await world.kinds(view.id)
+    assert [kinds.count(f"approval.{what}") for what in ("voted", "granted")] == [3, 1]
+    async with world.database.read() as session:
+        [granted] = await log.newest(session, view.id, kinds=["approval.granted"], limit=2)
+        lapsed = select(ApprovalVote.person).where(ApprovalVote.lapsed_at.is_not(None))
+        assert (await session.scalars(lapsed)).all() == [JONAS]
+    assert len(granted.payload["by"]) == 2
+    assert set(granted.payload["by"]) <= set(members)
+
+
 async def test_reminder_and_escalation_are_said_once_by_however_many_processes(
     world: World, databases: list[Database]
 ) -> None:

@@ -1,12 +1,13 @@
 """A question to people: void at once when what it was about is no longer so, and never asked twice."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from bot.blocks.lines import line
 from tests.unit.rollouts.world import (
     AIKO,
     FLAG,
@@ -24,12 +25,13 @@ from tests.unit.rollouts.world import (
 from tools.clock import ManualClock
 from tools.errors import Conflict, NotAllowed
 from tools.flags.base import FlagRef, FlagServiceUnavailable, FlagState
-from tools.people.base import PeopleUnavailable, UnknownGroup
+from tools.people.base import PeopleUnavailable, Standing, UnknownGroup
 from tools.people.memory import MemoryPeople
 from tools.plans.model import Exposure, OnFail, Plan
 from tools.plans.policy import ApprovalRule, Freeze
-from tools.records import outbox
+from tools.records import log, outbox
 from tools.rollouts.approvals import ApprovalClosed
+from tools.rollouts.door import membership
 from tools.rollouts.events import Happening
 from tools.rollouts.phases import Phase
 from tools.rollouts.service import RolloutService
@@ -396,3 +398,105 @@ async def test_people_are_asked_directly_once_and_hear_of_the_end(grouped: World
     assert all(after.generation > before.generation for before, after in zip(directs, again, strict=True))
     await grouped.service.call(approval, [SAM])
     assert len([one for one in await grouped.outbox() if one.kind == outbox.Kind.DIRECT]) == 2, "closed: nobody more"
+
+
+# -- who voted and may not any more ---------------------------------------------------------------------------------
+
+TWICE = BY_GROUP.model_copy(update={"approval": (ApprovalRule(approvers=(GROUP, SAM), needed=2),)})
+LEFT = "No longer counted"
+
+
+@pytest.fixture
+async def twice(people: MemoryPeople) -> AsyncIterator[World]:
+    """A world where two of a group, or one of them and Sam, have to approve."""
+    async with running_world(policy=TWICE) as running:
+        running.service = RolloutService(
+            running.database, running.flags, TWICE, running.clock, wake=running.controller.carry_out, people=people
+        )
+        yield running
+
+
+async def last_vote(world: World, rollout_id: str) -> Mapping[str, object]:
+    async with world.database.read() as session:
+        events = await log.newest(session, rollout_id, kinds=[Happening.APPROVAL_VOTED], limit=1)
+    return events[-1].payload
+
+
+async def test_a_vote_does_not_outlive_membership(twice: World, people: MemoryPeople) -> None:
+    view = await twice.proposed()
+    approval = approval_of(view)
+    await twice.service.approve(approval, actor=JONAS)
+    people.put(GROUP, AIKO, MIRA)
+    after = await twice.service.approve(approval, actor=AIKO)
+    assert after.phase is Phase.PROPOSED
+    assert after.approval is not None
+    assert (after.approval.by, after.approval.needed) == ((AIKO,), 2)
+    told = await last_vote(twice, view.id)
+    assert (told["have"], told["needed"], told["lapsed"]) == (1, 2, [JONAS])
+    assert LEFT in line(Happening.APPROVAL_VOTED, AIKO, told)
+    assert (await twice.service.question(approval)).answers[JONAS].lapsed_at is not None
+    assert (await twice.service.approve(approval, actor=SAM)).phase is Phase.PROGRESSING
+    assert "lapsed" not in await last_vote(twice, view.id)
+
+
+async def test_who_comes_back_may_vote_again(twice: World, people: MemoryPeople) -> None:
+    approval = approval_of(await twice.proposed())
+    await twice.service.approve(approval, actor=JONAS)
+    with pytest.raises(Conflict, match="already answered"):
+        await twice.service.approve(approval, actor=JONAS)
+    people.put(GROUP, AIKO)
+    await twice.service.approve(approval, actor=AIKO)
+    with pytest.raises(NotAllowed, match="not on the list"):
+        await twice.service.approve(approval, actor=JONAS)
+    people.put(GROUP, AIKO, JONAS)
+    assert (await twice.service.electors(approval)).approvers == (JONAS, SAM)
+    assert (await twice.service.approve(approval, actor=JONAS)).phase is Phase.PROGRESSING
+
+
+async def test_when_nobody_can_say_whether_the_first_may_still_approve_it_does_not_start(
+    twice: World, people: MemoryPeople
+) -> None:
+    view = await twice.proposed()
+    approval = approval_of(view)
+    await twice.service.approve(approval, actor=JONAS)
+    people.away = True
+    with pytest.raises(PeopleUnavailable, match=r"try again in a moment\..*Your answer was not counted"):
+        await twice.service.approve(approval, actor=SAM)
+    assert (await twice.service.get(view.id)).phase is Phase.PROPOSED
+    people.away = False
+    assert (await twice.service.approve(approval, actor=SAM)).phase is Phase.PROGRESSING
+
+
+async def test_who_left_the_organisation_meanwhile_counts_no_longer(twice: World) -> None:
+    approval = approval_of(await twice.proposed())
+    await twice.service.approve(approval, actor=SAM)
+    people = MemoryPeople({GROUP: (JONAS, AIKO)}, {SAM: Standing.OUTSIDER})
+    wake = twice.controller.carry_out
+    twice.service = RolloutService(twice.database, twice.flags, TWICE, twice.clock, wake=wake, people=people)
+    twice.service = twice.service.of("T1")
+    after = await twice.service.approve(approval, actor=AIKO)
+    assert after.approval is not None
+    assert after.approval.by == (AIKO,)
+
+
+async def test_a_vote_that_comes_between_the_look_and_the_last_one_is_looked_at_too(
+    twice: World, people: MemoryPeople, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await twice.proposed()
+    approval, looks = approval_of(view), 0
+    about = membership.about
+
+    async def overtaken(*arguments: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        found = await about(*arguments)
+        if looks == 1:
+            await twice.service.approve(approval, actor=JONAS)
+            people.put(GROUP, AIKO)
+        return found
+
+    monkeypatch.setattr(membership, "about", overtaken)
+    after = await twice.service.approve(approval, actor=AIKO)
+    assert after.phase is Phase.PROPOSED
+    assert after.approval is not None
+    assert after.approval.by == (AIKO,)

@@ -14,17 +14,30 @@ from tools.rollouts.door.context import Context
 from tools.rollouts.events import Happening, Tell, happened
 from tools.rollouts.views import QuestionView, RolloutView, question_view
 
+MOST_VOTES = 25
+"""How often a vote that others overtook is tried: more often than there are votes to be overtaken by."""
+
 
 async def approve(context: Context, approval_id: str, *, actor: str) -> RolloutView:
-    """Count an approval, and go ahead if it was the last one needed."""
+    """Count an approval, and go ahead if it was the last one needed, by people who all may approve at this moment."""
     await admission.check(context, actor)
+    for _ in range(MOST_VOTES):
+        try:
+            return await _approve(context, approval_id, actor=actor)
+        except approvals.VotedMeanwhile as error:
+            overtaken = error
+    raise overtaken
+
+
+async def _approve(context: Context, approval_id: str, *, actor: str) -> RolloutView:
     rollout_id = await _check_pending(context, approval_id)
     known_good = await reading.served(context, rollout_id)
     served = await hands.look(context, rollout_id)
     await context.look_at_spec(rollout_id)
     # What changed meanwhile has closed the question.
     await _check_pending(context, approval_id)
-    members = await membership.about(context, *await context.plan(rollout_id), actor)
+    heard = await _standing(context, approval_id, besides=actor)
+    members = await membership.about(context, *await context.plan(rollout_id), actor, heard)
 
     async def act(session: AsyncSession) -> bool:
         approval, rollout, plan = await _load(context, session, approval_id)
@@ -46,6 +59,7 @@ async def approve(context: Context, approval_id: str, *, actor: str) -> RolloutV
             actor=actor,
             known_good=known_good,
             at=at,
+            heard=heard,
             members=members,
         )
         return True
@@ -114,7 +128,7 @@ async def electors(context: Context, approval_id: str) -> Electors:
     async with context.database.read() as session:
         approval, rollout, plan = await _read(context, session, approval_id)
         barred = {*await approvals.barred(session, approval, rollout), plan.spec_author}
-        voted = {vote.person for vote in await approvals.votes(session, approval)}
+        voted = {vote.person for vote in await approvals.votes(session, approval) if vote.lapsed_at is None}
         yes = len((await approvals.count(session, approval)).by)
     rule = policies.rule_of(context.policy.of(rollout.workspace), plan)
     names = (*rule.approvers, *(rule.backup if approval.escalated_at is not None else ()))
@@ -162,6 +176,13 @@ async def _load(context: Context, session: AsyncSession, approval_id: str) -> tu
     rollout, plan = await context.load(session, approval.rollout_id)
     # Read again, now that the rollout's lock keeps others out.
     return await _approval(context, session, approval_id), rollout, plan
+
+
+async def _standing(context: Context, approval_id: str, *, besides: str) -> frozenset[str]:
+    """Whose approvals have to stand if the next vote is the last one needed."""
+    async with context.database.read() as session:
+        approval = await _approval(context, session, approval_id)
+        return frozenset(vote.person for vote in await approvals.standing(session, approval, besides=besides))
 
 
 async def _check_pending(context: Context, approval_id: str) -> str:

@@ -622,6 +622,7 @@ def upgrade() -> None:
         sa.Column("answer", sa.String(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("at", UtcDateTime(), nullable=False),
+        sa.Column("lapsed_at", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(
             ["approval_id"], ["approvals.id"], name=op.f("fk_approval_votes_approval_id_approvals")
         ),
