@@ -88,6 +88,12 @@ class React(_Model):
     remove: bool = False
 
 
+class Stop(_Model):
+    channel: str
+    user: str
+    thread_ts: str
+
+
 class Home(_Model):
     user: str
     tab: Literal["home", "messages"] = "home"
@@ -159,6 +165,7 @@ class Control:
             "/control/views/{view_id}/submit": self._submit,
             "/control/views/{view_id}/close": self._close,
             "/control/react": self._react,
+            "/control/stop": self._stop,
             "/control/home": self._open_home,
             "/control/edit": self._edit,
             "/control/delete": self._delete,
@@ -206,11 +213,7 @@ class Control:
             },
             "homes": {user: workspace.screens.view_json(view) for user, view in workspace.screens.homes.items()},
             "prompts": workspace.prompts,
-            "statuses": [
-                {"channel": channel, "thread_ts": thread_ts, "status": entry["status"]}
-                for (channel, thread_ts), entry in workspace.statuses.items()
-                if workspace.clock.now() < entry["until"]
-            ],
+            "statuses": workspace.statuses_json(),
             "commands": [
                 {"name": command.name, "description": command.description, "usage_hint": command.usage_hint}
                 for command in settings.commands
@@ -324,6 +327,11 @@ class Control:
     async def _react(self, request: Request) -> Json:
         order = await _read(request, React)
         self._people.react(order.channel, order.ts, order.user, order.name, remove=order.remove)
+        return {}
+
+    async def _stop(self, request: Request) -> Json:
+        order = await _read(request, Stop)
+        self._people.stop(order.channel, order.user, order.thread_ts)
         return {}
 
     async def _open_home(self, request: Request) -> Json:

@@ -54,3 +54,15 @@ def links_shared(message: Message, links: list[Json]) -> Json:
         "event_ts": message.ts,
     }
     return {**event, "thread_ts": message.thread_ts} if message.is_reply else event
+
+
+def session_stopped(channel: Channel, thread_ts: str, user: str, streams: list[str], ts: str) -> Json:
+    """Somebody pressed the button that stops what the app does in a thread; `streams` are what Slack ended for it."""
+    return {
+        "type": "agent_session_stopped",
+        "channel": channel.id,
+        "thread_ts": thread_ts,
+        "user": user,
+        "streaming_message_ts": streams,
+        "event_ts": ts,
+    }

@@ -87,6 +87,12 @@ class People:
         message = self._workspace.message(self._workspace.channel(channel), ts)
         self._workspace.react(message, self._workspace.person_named(user).id, name.strip(":"), remove=remove)
 
+    def stop(self, channel: str, user: str, thread_ts: str) -> None:
+        """Press the button that stops what the app does in a thread. Raises Conflict where there is none."""
+        room, person = self._workspace.channel(channel), self._workspace.person_named(user)
+        if not self._workspace.stop_session(room, thread_ts, person.id):
+            raise Conflict("The app does nothing in this thread that could be stopped.")
+
     async def command(
         self, channel: str, user: str, command: str, text: str = "", *, thread_ts: str | None = None
     ) -> Outcome:

@@ -20,6 +20,7 @@ from bot.workspace.inputs import name_blocks
 from bot.workspace.links import links_in
 from bot.workspace.records import Channel, File, Json, Message, Stream, user_json
 from bot.workspace.screens import Screens
+from bot.workspace.sessions import AgentSession, SessionStatus
 from bot.workspace.settings import Person, UserGroup, WorkspaceSettings
 from bot.workspace.tickets import TicketOffice
 from tools.clock import Clock, SystemClock
@@ -27,6 +28,9 @@ from tools.clock import Clock, SystemClock
 STREAM_LIFETIME = timedelta(minutes=5)
 STATUS_LIFETIME = timedelta(minutes=2)
 CALL_LOG_LENGTH = 5000
+WORKING = "is working …"
+"""What is shown while a session is processing: an app that has sessions gives no words of its own."""
+STOPPED = "agent_session_stopped"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Workspace:
         self.files: dict[str, File] = {}
         self.screens = Screens(settings, self.feed, self.clock, lambda: self.next_id("V"))
         self.statuses: dict[tuple[str, str], Json] = {}
+        self.sessions: dict[tuple[str, str], AgentSession] = {}
         self.thread_titles: dict[tuple[str, str], str] = {}
         self.prompts: dict[str, Json] = {}
         self.pressed: dict[str, int] = {}
@@ -202,7 +207,8 @@ class Workspace:
         self.messages[channel.id][message.ts] = message
         if message.is_reply:
             self._threads.setdefault((channel.id, message.thread_ts or ""), []).append(message.ts)
-            self.statuses.pop((channel.id, message.thread_ts or ""), None)
+            if self.statuses.pop((channel.id, message.thread_ts or ""), None) is not None:
+                self._publish_status(channel, message.thread_ts or "")
         self.publish_message(message)
         if message.ephemeral_to is None:
             self._announce_post(channel, message)
@@ -229,6 +235,8 @@ class Workspace:
         del self.messages[channel.id][message.ts]
         if message.is_reply:
             self._threads[channel.id, message.thread_ts or ""].remove(message.ts)
+        elif self.sessions.pop((channel.id, message.ts), None) is not None:
+            self._publish_status(channel, message.ts)
         self.feed.publish("message_deleted", {"channel": channel.id, "ts": message.ts, "thread_ts": message.thread_ts})
         self._refresh_parent(message)
         if message.ephemeral_to is None:
@@ -372,21 +380,71 @@ class Workspace:
             raise Refusal("message_not_in_streaming_state")
         return message, stream
 
-    # --- the assistant's status line
+    # --- what the app is doing in a thread
+
+    def set_session(
+        self, channel: Channel, thread_ts: str, status: SessionStatus, *, title: str = "", initiator: str | None = None
+    ) -> AgentSession:
+        """Set the status of the thread's session, which begins with it if there is none."""
+        key, now = (channel.id, thread_ts), self.clock.now()
+        session = self.sessions.setdefault(key, AgentSession(status, title, initiator, now))
+        session.status, session.set_at = status, now
+        self._publish_status(channel, thread_ts)
+        return session
+
+    def stop_session(self, channel: Channel, thread_ts: str, user: str) -> bool:
+        """End what is being streamed in the thread and tell the app; False where there is no button to press.
+
+        The status stays as it is: to change it is the app's part.
+        """
+        if not self.can_be_stopped(channel, thread_ts):
+            return False
+        streams = [one for one in self.replies(channel, thread_ts) if one.stream is not None and one.stream.open]
+        for message in streams:
+            message.stream.open = False  # type: ignore[union-attr]
+            self.publish_message(message)
+        event = events.session_stopped(channel, thread_ts, user, [one.ts for one in streams], self.next_ts())
+        self.announce(STOPPED, event)
+        return True
+
+    def can_be_stopped(self, channel: Channel, thread_ts: str) -> bool:
+        """Whether Slack shows the button to stop: the app works, and hears of it."""
+        session = self.sessions.get((channel.id, thread_ts))
+        return STOPPED in self.settings.events and session is not None and session.is_processing(self.clock.now())
 
     def set_status(self, channel: Channel, thread_ts: str, status: str) -> None:
-        """Show `status` under a thread for two minutes or until the app replies; empty clears it."""
+        """Show the older status line for two minutes or until the app replies; empty clears it."""
         key = (channel.id, thread_ts)
         if status:
             self.statuses[key] = {"status": status, "until": self.clock.now() + STATUS_LIFETIME}
         else:
             self.statuses.pop(key, None)
-        self.feed.publish("status", {"channel": channel.id, "thread_ts": thread_ts, "status": status})
+        self._publish_status(channel, thread_ts)
 
     def status(self, channel: Channel, thread_ts: str) -> str:
-        """The status line shown now, or an empty string."""
+        """What the app is said to be doing now, or an empty string."""
+        session = self.sessions.get((channel.id, thread_ts))
+        if session is not None and session.is_processing(self.clock.now()):
+            return WORKING
         entry = self.statuses.get((channel.id, thread_ts))
         return str(entry["status"]) if entry is not None and self.clock.now() < entry["until"] else ""
+
+    def statuses_json(self) -> list[Json]:
+        """What the app is said to be doing, thread by thread, as the page shows it."""
+        threads = dict.fromkeys((*self.statuses, *self.sessions))
+        shown = [self._status_json(self.channels[channel], thread_ts) for channel, thread_ts in threads]
+        return [one for one in shown if one["status"]]
+
+    def _status_json(self, channel: Channel, thread_ts: str) -> Json:
+        return {
+            "channel": channel.id,
+            "thread_ts": thread_ts,
+            "status": self.status(channel, thread_ts),
+            "stops": self.can_be_stopped(channel, thread_ts),
+        }
+
+    def _publish_status(self, channel: Channel, thread_ts: str) -> None:
+        self.feed.publish("status", self._status_json(channel, thread_ts))
 
     # --- bookkeeping
 

@@ -12,6 +12,7 @@ import { HOME } from "/page/place.js";
 import { state, titleOf, topLevel } from "/page/store.js";
 import { tourStrip } from "/page/tour.js";
 import { markRead, readUpTo, unread, waitingFor } from "/page/unread.js";
+import { workingLine } from "/page/working.js";
 
 const byId = (id) => document.getElementById(id);
 const PAGE = 60;
@@ -98,10 +99,10 @@ function drawBelow() {
   const node = byId("below");
   if (!node) return;
   const offer = state.prompts[channel];
-  const status = [...state.statuses].filter(([key]) => key.startsWith(`${channel} `)).map(([, text]) => text).at(-1);
+  const status = [...state.statuses.values()].filter((one) => one.channel === channel).at(-1);
   renew(node,
     offer && h("div", { class: "prompts" }, offer.title && h("span", {}, offer.title), offer.prompts.map((prompt, index) =>
       h("button", { type: "button", class: "button small", dataset: { key: `prompt ${index}` }, onclick: () =>
         attempt(() => post("/control/say", { channel, user: state.acting, text: prompt.message })) }, prompt.title))),
-    status && h("p", { class: "status" }, `${state.app.name} ${status}`));
+    status && workingLine(status));
 }

@@ -38,7 +38,7 @@ export async function load() {
     users: new Map(snapshot.users.map((one) => [one.id, one])),
     groups: new Map(snapshot.groups.map((group) => [group.id, group])),
     channels: new Map(snapshot.channels.map((channel) => [channel.id, channel])),
-    statuses: new Map(snapshot.statuses.map((s) => [`${s.channel} ${s.thread_ts}`, s.status])),
+    statuses: new Map(snapshot.statuses.map((one) => [`${one.channel} ${one.thread_ts}`, one])),
     messages: new Map(snapshot.channels.map((channel) => [channel.id, new Map()])),
   });
   for (const message of snapshot.messages) state.messages.get(message.channel).set(message.ts, message);
@@ -57,10 +57,7 @@ export function follow(number) {
 }
 
 const TAKE = {
-  message: (data) => {
-    state.messages.get(data.channel)?.set(data.ts, data);
-    if (data.is_reply) state.statuses.delete(`${data.channel} ${data.thread_ts}`);
-  },
+  message: (data) => state.messages.get(data.channel)?.set(data.ts, data),
   message_deleted: (data) => state.messages.get(data.channel)?.delete(data.ts),
   modals: (data) => { state.modals[data.user] = data.views; },
   home: (data) => { state.homes[data.user] = data.view; },
@@ -70,7 +67,7 @@ const TAKE = {
   switches: (data) => { state.switches = data.switches; },
   status: (data) => {
     const key = `${data.channel} ${data.thread_ts}`;
-    if (data.status) state.statuses.set(key, data.status);
+    if (data.status) state.statuses.set(key, data);
     else state.statuses.delete(key);
   },
   channel: (data) => { state.channels.set(data.id, { ...state.channels.get(data.id), ...data }); },

@@ -1,11 +1,12 @@
 // The panel of one thread.
 
 import { composer } from "/page/composer.js";
-import { h, icon } from "/page/dom.js";
+import { h, icon, renew } from "/page/dom.js";
 import { fillList, messageList, toNewest } from "/page/list.js";
 import { go } from "/page/place.js";
 import { state, threadOf, titleOf } from "/page/store.js";
 import { markRead, readUpTo } from "/page/unread.js";
+import { workingLine } from "/page/working.js";
 
 const byId = (id) => document.getElementById(id);
 let drawn = { key: "", fresh: null };
@@ -34,7 +35,7 @@ export function drawThread() {
   const fresh = parent?.latest_reply > drawn.fresh && drawn.fresh > thread ? drawn.fresh : null;
   fillList(byId("replies"), threadOf(channel, thread), { inThread: true, fresh });
   const status = state.statuses.get(`${channel} ${thread}`);
-  byId("thread-status").textContent = status ? `${state.app.name} ${status}` : "";
+  renew(byId("thread-status"), status && workingLine(status));
   markRead(channel, thread);
   if (opened && state.ready) panel.querySelector("textarea").focus({ preventScroll: true });
 }
@@ -47,7 +48,7 @@ function threadRoom(channel, thread) {
         h("p", { class: "topic" }, `${channel.is_channel ? "#" : ""}${titleOf(channel)}`)),
       h("button", { type: "button", class: "quiet", "aria-label": "Close thread", onclick: () => go(channel.id) }, icon("close"))),
     h("div", { class: "messages-frame" }, list, toNewest(list)),
-    h("p", { class: "status", id: "thread-status" }),
+    h("div", { class: "status-room", id: "thread-status" }),
     composer({ channel: channel.id, thread, placeholder: "Reply…" }),
   ];
 }

@@ -13,12 +13,13 @@ from bot.workspace.dropped import DropConnection
 from bot.workspace.errors import Refusal
 from bot.workspace.records import Json
 from bot.workspace.state import Workspace
-from bot.workspace.web_api import apps, assistant, chat, conversations, files, people, reactions, unfurls, views
+from bot.workspace.web_api import agents, apps, assistant, chat, conversations, files, people, reactions, unfurls, views
 from bot.workspace.web_api.calling import Call, Method, read_arguments
 
 log = logging.getLogger(__name__)
 
 METHODS: dict[str, Method] = {
+    **agents.methods.table,
     **apps.methods.table,
     **assistant.methods.table,
     **chat.methods.table,

@@ -8,6 +8,7 @@ from bot.workspace.errors import Refusal
 from bot.workspace.inputs import name_blocks
 from bot.workspace.records import Channel, Json, Message, Stream
 from bot.workspace.state import Workspace
+from bot.workspace.web_api.agents import session_status
 from bot.workspace.web_api.calling import Call, Methods
 
 MAX_POSTED_TEXT = 40_000
@@ -183,9 +184,11 @@ def append_stream(call: Call) -> Json:
 
 @methods("chat.stopStream")
 def stop_stream(call: Call) -> Json:
-    """Ends a stream, with a last piece and blocks below it if given."""
+    """Ends a stream, with a last piece and blocks below it if given, and sets the session's status if that is."""
     workspace = call.workspace
     channel = call.channel()
+    given = call.optional("session_status")
+    status = None if given is None else session_status(given, "session_status")
     message, stream = workspace.open_stream(channel, call.text("ts"))
     _append(workspace, stream, call)
     blocks = call.list_of("blocks") or []
@@ -193,6 +196,8 @@ def stop_stream(call: Call) -> Json:
     stream.blocks.extend(deepcopy(blocks))
     stream.open = False
     _show_stream(workspace, message, stream)
+    if status is not None:
+        workspace.set_session(channel, message.thread_ts or message.ts, status)
     return {"channel": channel.id, "ts": message.ts, "message": workspace.message_json(message)}
 
 

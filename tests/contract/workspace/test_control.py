@@ -85,6 +85,50 @@ async def test_a_conversation_over_http(running: RunningWorkspace, app: AsyncApp
     assert (await web.get("/control/channels/releases/messages")).json() == {"messages": []}
 
 
+async def test_the_button_that_stops_what_the_app_does(
+    running: RunningWorkspace, app: AsyncApp, web: httpx.AsyncClient, client: AsyncWebClient
+) -> None:
+    heard: list[Json] = []
+
+    @app.event("agent_session_stopped")
+    async def stopped(event: Json) -> None:
+        heard.append(event)
+
+    @app.event("message")
+    async def message() -> None: ...
+
+    parent = running.people.say("CRELEASES", "mira", "hello")
+    press = {"channel": "CRELEASES", "user": "sam", "thread_ts": parent.ts}
+    assert (await web.post("/control/stop", json=press)).status_code == 409, "the app does nothing here"
+    await client.agents_sessions_setStatus(channel_id="CRELEASES", thread_ts=parent.ts, status="processing")
+    [shown] = (await web.get("/control/state")).json()["statuses"]
+    assert (shown["status"], shown["stops"]) == ("is working …", True)
+    stream = await client.chat_startStream(
+        channel="CRELEASES",
+        thread_ts=parent.ts,
+        recipient_team_id="TACME0001",
+        recipient_user_id="UMIRA0001",
+        markdown_text="One",
+    )
+    await post(web, "/control/stop", **press)
+    await until(lambda: heard)
+    event = {name: value for name, value in heard[0].items() if name != "event_ts"}
+    assert event == {
+        "type": "agent_session_stopped",
+        "channel": "CRELEASES",
+        "thread_ts": parent.ts,
+        "user": "USAM00001",
+        "streaming_message_ts": [stream["ts"]],
+    }
+    assert heard[0]["event_ts"] > stream["ts"]
+    with pytest.raises(SlackApiError, match="message_not_in_streaming_state"):
+        await client.chat_appendStream(channel="CRELEASES", ts=stream["ts"], markdown_text="two")
+    [shown] = (await web.get("/control/state")).json()["statuses"]
+    assert shown["stops"], "it is the app that leaves the session"
+    await client.agents_sessions_setStatus(channel_id="CRELEASES", thread_ts=parent.ts, status="active")
+    assert (await web.get("/control/state")).json()["statuses"] == []
+
+
 async def test_modals_and_homes_over_http(
     running: RunningWorkspace, app: AsyncApp, web: httpx.AsyncClient, client: AsyncWebClient
 ) -> None:

@@ -293,6 +293,85 @@ async def test_the_assistants_status_goes_after_two_minutes() -> None:
         assert running.workspace.prompts[channel.id]["prompts"][0]["title"] == "Status"
 
 
+class TestAgentSessions:
+    """https://docs.slack.dev/reference/methods/agents.sessions.setStatus and ….rename."""
+
+    async def test_a_session_is_processing_until_the_app_says_otherwise(self) -> None:
+        clock = ManualClock()
+        async with running_workspace(clock=clock) as running:
+            client = AsyncWebClient(token="xoxb-local", base_url=running.api_url)
+            parent = running.people.say("CRELEASES", "mira", "hello")
+            channel, of = running.workspace.channel("CRELEASES"), {"channel_id": "CRELEASES", "thread_ts": parent.ts}
+            begun = await client.agents_sessions_setStatus(
+                status="processing", title="Checkout", initiator_user_id="UMIRA0001", **of
+            )
+            assert {name: begun[name] for name in ("status", "agent_status", "title")} == {
+                "status": "processing",
+                "agent_status": "processing",
+                "title": "Checkout",
+            }
+            assert "warning" not in begun.data
+            await client.chat_postMessage(channel="CRELEASES", thread_ts=parent.ts, text="A word.")
+            assert running.workspace.status(channel, parent.ts) == "is working …", "no message ends it"
+            clock.advance(3599)
+            assert running.workspace.can_be_stopped(channel, parent.ts)
+            clock.advance(2)
+            assert running.workspace.status(channel, parent.ts) == ""
+            again = await client.agents_sessions_setStatus(status="active", title="Else", **of)
+            assert again["title"] == "Checkout", "a title counts at the beginning only"
+            assert (await client.agents_sessions_rename(title="Else", **of))["title"] == "Else"
+
+    async def test_an_app_that_does_not_hear_the_stop_is_warned_and_has_no_button(self) -> None:
+        async with running_workspace(events=("message.channels",)) as running:
+            client = AsyncWebClient(token="xoxb-local", base_url=running.api_url)
+            parent = running.people.say("CRELEASES", "mira", "hello")
+            begun = await client.agents_sessions_setStatus(
+                channel_id="CRELEASES", thread_ts=parent.ts, status="processing"
+            )
+            assert begun["response_metadata"]["warnings"] == ["missing_agent_session_stopped_event_subscription"]
+            assert not running.workspace.can_be_stopped(running.workspace.channel("CRELEASES"), parent.ts)
+
+    @pytest.mark.parametrize(
+        ("change", "code"),
+        [
+            ({"status": "is thinking …"}, "invalid_arguments"),
+            ({"status": None}, "invalid_arguments"),
+            ({"thread_ts": None}, "invalid_arguments"),
+            ({"thread_ts": "1.000001"}, "thread_not_found"),
+            ({"channel_id": "CNOWHERE"}, "channel_not_found"),
+            ({"title": "t" * 201}, "invalid_arguments"),
+            ({"initiator_user_id": "UNOBODY"}, "user_not_found"),
+            ({"username": "Else"}, "missing_scope"),
+        ],
+    )
+    async def test_what_slack_does_not_take(
+        self, running: RunningWorkspace, client: AsyncWebClient, change: dict[str, str | None], code: str
+    ) -> None:
+        parent = running.people.say("CRELEASES", "mira", "hello")
+        given = {"channel_id": "CRELEASES", "thread_ts": parent.ts, "status": "processing", **change}
+        call = client.api_call("agents.sessions.setStatus", json={k: v for k, v in given.items() if v is not None})
+        assert (await refused(call))["error"] == code
+        assert running.workspace.sessions == {}
+
+    @pytest.mark.parametrize(("title", "code"), [("New", "session_not_found"), ("t" * 201, "invalid_arguments")])
+    async def test_what_is_not_renamed(
+        self, running: RunningWorkspace, client: AsyncWebClient, title: str, code: str
+    ) -> None:
+        parent = running.people.say("CRELEASES", "mira", "hello")
+        renaming = client.agents_sessions_rename(channel_id="CRELEASES", thread_ts=parent.ts, title=title)
+        assert (await refused(renaming))["error"] == code
+
+    async def test_the_end_of_a_stream_sets_the_status_too(
+        self, running: RunningWorkspace, client: AsyncWebClient
+    ) -> None:
+        parent = running.people.say("DMIRA0001", "mira", "hello")
+        begun = await client.chat_startStream(channel="DMIRA0001", thread_ts=parent.ts, markdown_text="One")
+        of = {"channel": "DMIRA0001", "ts": begun["ts"]}
+        assert (await refused(client.chat_stopStream(session_status="done", **of)))["error"] == "invalid_arguments"
+        await client.chat_stopStream(session_status="suspended", **of)
+        assert running.workspace.sessions["DMIRA0001", parent.ts].status == "suspended"
+
+
 async def test_429_is_honoured_by_the_sdks_retry_handler(running: RunningWorkspace, client: AsyncWebClient) -> None:
     running.workspace.faults.limit("chat.postMessage", times=1, retry_after=7)
     response = await refused(client.chat_postMessage(channel="CRELEASES", text="x"))

@@ -55,12 +55,15 @@ def slack() -> Draft202012Validator:
     return Draft202012Validator(schema)
 
 
-CALL = re.compile(r"\.((?:api|apps|assistant|auth|chat|conversations|files|reactions|usergroups|users|views)_\w+)\(")
+CALL = re.compile(
+    r"\.((?:agents|api|apps|assistant|auth|chat|conversations|files|reactions|usergroups|users|views)_\w+)\("
+)
 _HISTORY, _READ = "channels:history groups:history im:history", "channels:read groups:read im:read"
 SCOPES_NEEDED = {
     **dict.fromkeys(("api_test", "auth_test", "apps_connections_open", "chat_getPermalink"), ""),
     **dict.fromkeys(("views_open", "views_publish", "views_update"), ""),
     **dict.fromkeys(("app_home_opened", "app_uninstalled", "tokens_revoked"), ""),
+    **dict.fromkeys(("agents_sessions_setStatus", "agent_session_stopped"), "chat:write"),
     **dict.fromkeys(("chat_postEphemeral", "chat_update"), "chat:write"),
     **dict.fromkeys(("chat_startStream", "chat_appendStream", "chat_stopStream"), "chat:write"),
     **dict.fromkeys(("assistant_threads_setStatus", "assistant_threads_setSuggestedPrompts"), "assistant:write"),
