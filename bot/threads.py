@@ -189,6 +189,22 @@ class Threads:
                 return None
             return await self._upset(session, message, again=False)
 
+    async def stop(self, workspace: str, channel: str, thread: str, at: datetime) -> Upset | None:
+        """Somebody asked at that moment that what goes on in the thread stops, which everyone in it may.
+
+        None where nothing goes on. A run that reads what was said only later is not meant, and goes on.
+        """
+        async with self._database.write() as session:
+            conversation_id = await self._find(session, workspace, channel, thread)
+            if conversation_id is None:
+                return None
+            await _hold(session, conversation_id)
+            message = await session.scalar(_being_read(conversation_id).order_by(Message.ts).limit(1).with_for_update())
+            if message is None:
+                return None
+            meant = message.said_at <= at
+            return await self._upset(session, message, again=False) if meant else Upset(conversation_id)
+
     async def make_way(self, conversation_id: str, ts: str, text: str) -> Upset | None:
         """Have the message read before all else, for its text is an order, and stop the run that it would wait for.
 
@@ -204,15 +220,7 @@ class Threads:
             )
             if await session.scalar(order.values(is_order=True).returning(Message.id)) is None:
                 return None
-            run = exists().where(AgentRun.id == Message.run_id)
-            query = select(Message).where(
-                Message.conversation_id == conversation_id,
-                Message.run_id.is_not(None),
-                Message.by_sluice.is_(False),
-                Message.is_order.is_(False),
-                Message.deleted_at.is_(None),
-                or_(~run, run.where(AgentRun.outcome == RUNNING)),
-            )
+            query = _being_read(conversation_id).where(Message.is_order.is_(False))
             message = await session.scalar(query.limit(1).with_for_update())
             if message is None:
                 return None
@@ -522,6 +530,18 @@ def _ordered_after(message: Message) -> Select[bool]:
             Message.run_id.is_not(None),
             Message.ts > message.ts,
         )
+    )
+
+
+def _being_read(conversation_id: str) -> Select[Message]:
+    """The messages that still stand, of a run that goes on or has not begun."""
+    run = exists().where(AgentRun.id == Message.run_id)
+    return select(Message).where(
+        Message.conversation_id == conversation_id,
+        Message.run_id.is_not(None),
+        Message.by_sluice.is_(False),
+        Message.deleted_at.is_(None),
+        or_(~run, run.where(AgentRun.outcome == RUNNING)),
     )
 
 

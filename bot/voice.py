@@ -1,4 +1,4 @@
-"""How a run of the agent is seen in its thread while it goes: a status line, then a message that is written bit by bit.
+"""How a run of the agent is seen in its thread while it goes: that it works, then a message that is written bit by bit.
 
 The run only tells this voice what is so; one task brings Slack up to date with it, about once a second. So Slack can
 neither fail nor slow a run, and what waits for it is never more than one state. A message is streamed where Slack
@@ -17,21 +17,28 @@ from types import TracebackType
 from typing import Any, Self
 
 import structlog
-from slack_sdk.errors import SlackApiError
 from slack_sdk.models.blocks import Block
 from slack_sdk.web.async_client import AsyncWebClient
 
 from agent.redaction import redacted
-from bot import texts
+from bot import agent_sessions, texts
+from bot.agent_sessions import (
+    NOT_FOR_US,
+    NOT_SHOWN,
+    STILL_STREAMING,
+    AgentSession,
+    Manners,
+    Refusal,
+    Spot,
+    attempted,
+)
 from bot.blocks.conversation import MOST_TITLE, Rendered, Task, rendered_so_far
 from bot.blocks.mrkdwn import ELLIPSIS, plain
 from bot.blocks.prose import MOST_PROSE, prose, prose_so_far
-from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
 from tools.errors import Unavailable
 
-CALL_TIMEOUT_S = 10.0
 STATUS_EVERY_S = 90.0
-"""Slack takes a status line away after two minutes."""
+"""Slack takes an older status line away after two minutes."""
 STREAM_LASTS_S = 240.0
 """Slack ends a stream after about five minutes."""
 EDITS_SLOWER = 2
@@ -39,27 +46,7 @@ BEFORE_BEGINNING = 0.3
 """How long, in pauses, an answer may take before its message is begun: a quick one is posted whole."""
 MOST_STREAMED = MOST_PROSE - 500
 
-NO_STREAMS = frozenset(
-    {
-        "access_denied",
-        "channel_type_not_supported",
-        "feature_not_enabled",
-        "method_deprecated",
-        "method_not_supported_for_channel_type",
-        "missing_scope",
-        "no_permission",
-        "not_allowed",
-        "not_allowed_token_type",
-        "team_access_not_granted",
-        "unknown_method",
-    }
-)
-"""Slack has no streams for this app or workspace, so it is not asked again."""
-LIMITED = "ratelimited"
-STILL_STREAMING = "streaming_state_conflict"
-"""A message that is being streamed can't be edited."""
 MESSAGE_LOST = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
-NOT_SHOWN = "voice.not_shown"
 SHOWING_FAILED = "voice.showing_failed"
 
 logger = structlog.get_logger(__name__)
@@ -76,36 +63,10 @@ class Undeliverable(Exception):
 GONE = frozenset({"channel_not_found", "is_archived", "not_in_channel", "thread_not_found", "cannot_reply_to_message"})
 
 
-@dataclass(slots=True)
-class Manners:
-    """What Slack was found not to do for this app."""
-
-    streams: bool = True
-    statuses: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """A thread, and who is answered in it."""
-
-    channel: str
-    thread: str
-    workspace: str
-    person: str
-
-
 class _Mode(Enum):
     NOTHING = auto()  # no message yet
     STREAM = auto()
     EDITS = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """Slack's word for why it did not take a call. `passes`: the same call may work later."""
-
-    code: str
-    passes: bool
 
 
 async def _utc() -> tzinfo:
@@ -142,6 +103,7 @@ class SlackVoice:
         self._slack = slack
         self._spot = spot
         self._manners = manners
+        self._session = AgentSession(slack, spot, manners)
         self._opened = opened
         self._ts = ts
         self._pause = pause
@@ -165,6 +127,7 @@ class SlackVoice:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._hush()
+        await self._session.rest(self._pause)
 
     # -- what the run tells ------------------------------------------------------------------------------------------
 
@@ -212,7 +175,7 @@ class SlackVoice:
             raise NotDelivered(f"Slack did not take the answer ({refusal.code}); it is kept and shown when Slack does.")
         raise Undeliverable(refusal.code)
 
-    async def _put(self, text: str, blocks: Sequence[Block]) -> _Refusal | None:
+    async def _put(self, text: str, blocks: Sequence[Block]) -> Refusal | None:
         """Write the whole message where it was begun, else anew; why Slack did not take it."""
         if self._ts is not None:
             _, refusal = await self._update(text, blocks)
@@ -233,7 +196,7 @@ class SlackVoice:
         if self._mode is _Mode.STREAM:
             await self._call(self._slack.chat_stopStream(channel=self._spot.channel, ts=str(self._ts)))
         elif self._ts is None:
-            await self._set_status("")
+            await self._session.take_line_away()
 
     @property
     def tasks(self) -> list[Task]:
@@ -266,7 +229,7 @@ class SlackVoice:
         showing, self._showing = self._showing, None
         self._over.set()
         self._news.set()
-        await asyncio.wait({showing}, timeout=2 * CALL_TIMEOUT_S)
+        await asyncio.wait({showing}, timeout=2 * agent_sessions.CALL_TIMEOUT_S)
         showing.cancel()
         await asyncio.gather(showing, return_exceptions=True)
 
@@ -283,15 +246,13 @@ class SlackVoice:
 
     async def _follow(self) -> None:
         """Bring Slack up to date again and again."""
-        if self._ts is None:
-            await self._set_status(texts.STATUS_THINKING)
+        await self._work()
         self._zone = await self.zone()
         while not self._over.is_set():
             try:
                 await asyncio.wait_for(self._news.wait(), STATUS_EVERY_S)
             except TimeoutError:
-                if self._ts is None:
-                    await self._set_status(texts.STATUS_THINKING)
+                await self._work()
                 continue
             if self._over.is_set():
                 return
@@ -338,7 +299,7 @@ class SlackVoice:
                 self._streaming_since = asyncio.get_running_loop().time()
                 await self._take(str(answer["ts"]))
                 return
-            if refusal is not None and refusal.code in NO_STREAMS:
+            if refusal is not None and refusal.code in NOT_FOR_US:
                 self._manners.streams = False
         await self._edit()
 
@@ -378,7 +339,7 @@ class SlackVoice:
         if answer is not None:
             self._told = told
 
-    async def _post(self, summary: str, blocks: Sequence[Block]) -> tuple[Any, _Refusal | None]:
+    async def _post(self, summary: str, blocks: Sequence[Block]) -> tuple[Any, Refusal | None]:
         posting = self._slack.chat_postMessage(
             channel=self._spot.channel,
             thread_ts=self._spot.thread,
@@ -389,7 +350,7 @@ class SlackVoice:
         )
         return await self._call(posting)
 
-    async def _update(self, summary: str, blocks: Sequence[Block]) -> tuple[Any, _Refusal | None]:
+    async def _update(self, summary: str, blocks: Sequence[Block]) -> tuple[Any, Refusal | None]:
         channel, ts = self._spot.channel, str(self._ts)
         arguments: dict[str, Any] = {"channel": channel, "ts": ts, "text": summary, "blocks": _plain(blocks)}
         answer, refusal = await self._call(self._slack.chat_update(**arguments))
@@ -403,16 +364,9 @@ class SlackVoice:
         self._ts = ts
         await self._opened(ts)
 
-    async def _set_status(self, status: str) -> None:
-        if not self._manners.statuses:
-            return
-        _, refusal = await self._call(
-            self._slack.assistant_threads_setStatus(
-                channel_id=self._spot.channel, thread_ts=self._spot.thread, status=status
-            )
-        )
-        if refusal is not None and refusal.code in NO_STREAMS:
-            self._manners.statuses = False
+    async def _work(self) -> None:
+        """Show that the run goes on. A message shows it too, so only a session is told once there is one."""
+        await self._session.work(texts.STATUS_THINKING if self._ts is None else None)
 
     def _now(self) -> _Told:
         """What there is to tell at this moment."""
@@ -436,18 +390,9 @@ class SlackVoice:
             chunks.insert(0, {"type": "plan_update", "title": texts.TASKS})
         return chunks
 
-    async def _call(self, calling: Awaitable[Any]) -> tuple[Any, _Refusal | None]:
+    async def _call(self, calling: Awaitable[Any]) -> tuple[Any, Refusal | None]:
         """What Slack answered, or why it did not."""
-        try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
-                return await calling, None
-        except SlackApiError as error:
-            code = LIMITED if retry_after(error) is not None else code_of(error)
-            refusal = _Refusal(code, code in (LIMITED, STILL_STREAMING) or is_trouble_of_slack(error))
-        except NETWORK_ERRORS as error:
-            refusal = _Refusal(type(error).__name__, passes=True)
-        logger.info(NOT_SHOWN, channel=self._spot.channel, reason=refusal.code)
-        return None, refusal
+        return await attempted(calling, self._spot.channel)
 
 
 def redacted_so_far(text: str) -> str:

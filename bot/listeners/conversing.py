@@ -4,6 +4,7 @@ The job's key is the conversation, so that a thread has one run at a time; whate
 up first. A run reads what one person wrote, up to the next person's message: who acts is always who wrote.
 """
 
+from collections import defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
@@ -17,6 +18,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from agent.earlier import earlier_calls
 from agent.turns import Answer, Ending, Turn
 from bot import texts
+from bot.agent_sessions import AgentSession, Manners, Spot
 from bot.blocks import parts
 from bot.blocks.answers import list_blocks
 from bot.blocks.conversation import Said, rendered
@@ -25,7 +27,7 @@ from bot.clients import Clients
 from bot.recalling import said_by
 from bot.services import Services
 from bot.threads import Taken, Threads, Unanswered
-from bot.voice import Manners, NotDelivered, SlackVoice, Spot, Undeliverable
+from bot.voice import NotDelivered, SlackVoice, Undeliverable
 from tools.records.models import Conversation, new_id
 
 KIND = "conversation"
@@ -64,7 +66,7 @@ class Talk:
         self._services = services
         self._clients = clients
         self._threads = Threads(services.database, services.clock)
-        self._manners = Manners()
+        self._manners = defaultdict[str, Manners](Manners)
         self._pause = pause
 
     async def go_on(self, payload: Mapping[str, Any]) -> None:
@@ -87,6 +89,10 @@ class Talk:
             left = None
         for unanswered in waiting:
             await _unless_refused(self._deliver(conversation, unanswered), refused)
+        if found.broken:
+            # Slack shows what a dead process began as going on, also where nothing was left to answer.
+            slack = await self._clients.of(conversation.workspace)
+            await AgentSession(slack, *self._place(conversation, "")).rest(self._pause)
         if refused:
             raise refused[0]
 
@@ -147,11 +153,16 @@ class Talk:
         async def opened(ts: str) -> None:
             await self._threads.says(conversation.id, run_id, ts, "")
 
-        thread = str(conversation.thread_ts or conversation.card_ts)
-        spot = Spot(conversation.channel, thread, conversation.workspace, person)
         slack = await self._clients.of(conversation.workspace)
         zone = partial(self._services.zones.of, person, workspace=conversation.workspace)
-        return SlackVoice(slack, spot, self._manners, opened=opened, ts=ts, pause=self._pause, zone=zone)
+        spot, manners = self._place(conversation, person)
+        return SlackVoice(slack, spot, manners, opened=opened, ts=ts, pause=self._pause, zone=zone)
+
+    def _place(self, conversation: Conversation, person: str) -> tuple[Spot, Manners]:
+        """Where the person is answered, and what Slack is known not to do there."""
+        thread = str(conversation.thread_ts or conversation.card_ts)
+        spot = Spot(conversation.channel, thread, conversation.workspace, person)
+        return spot, self._manners[conversation.workspace]
 
     async def _turn(self, conversation: Conversation, taken: Taken) -> Turn:
         settings, rollout = self._services.settings, taken.rollout

@@ -1,7 +1,7 @@
 """What people write to Sluice: direct messages, mentions, and replies in the threads that it takes part in.
 
 A message becomes a row, and a job of its thread reads it. What is edited, deleted or given an ❌ stops the run that
-reads it.
+reads it, and so does Slack's button.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from agent.orders import may_order
 from agent.turns import Said, Turn
+from bot.agent_sessions import AgentSession, Manners, Spot
 from bot.listeners import conversing
 from bot.listeners.handling import handle
 from bot.listeners.hearing import is_for_another, words_of
@@ -52,6 +53,11 @@ def register(app: AsyncApp, services: Services) -> None:
         if event.get("reaction") == STOP and event.get("user") != context.bot_user_id:
             with services.underway.tracked():
                 await handle(client, body, lambda: ears.object_to(body, event))
+
+    @app.event("agent_session_stopped", matchers=[_is_of_a_thread])
+    async def stopped(body: dict[str, Any], event: dict[str, Any], client: AsyncWebClient) -> None:
+        with services.underway.tracked():
+            await handle(client, body, lambda: ears.stop(body, event, client))
 
 
 class Ears:
@@ -99,6 +105,15 @@ class Ears:
         if item.get("type") == "message":
             upset = await self._threads.object_to(workspace_of(body), item["channel"], item["ts"], event["user"])
             await self._follow(upset, event)
+
+    async def stop(self, body: Mapping[str, Any], event: Mapping[str, Any], client: AsyncWebClient) -> None:
+        """Somebody pressed Slack's button to stop in a thread. Slack shows it until it is told that nothing goes on."""
+        spot = Spot(event["channel"], event["thread_ts"], workspace_of(body), event["user"])
+        at = moment_of(event["event_ts"])
+        upset = await self._threads.stop(spot.workspace, spot.channel, spot.thread, at)
+        self._stop(upset)
+        if upset is None:
+            await AgentSession(client, spot, Manners()).rest(MOMENT_S)
 
     async def _give_way(self, conversation_id: str, heard: Heard) -> None:
         """Have a message that is an order wait for no run. To find out may take a while, and by then it is kept."""
@@ -149,6 +164,11 @@ class Ears:
         """Stop the run that must, if it goes on here; in another process it looks for that itself."""
         if upset is not None and upset.run_id is not None:
             self._services.runs.stop(upset.run_id)
+
+
+async def _is_of_a_thread(event: Mapping[str, Any]) -> bool:
+    """Whether a session is a thread's: Sluice begins no other."""
+    return bool(event.get("thread_ts"))
 
 
 def _heard(body: Mapping[str, Any], channel: str, message: Mapping[str, Any], myself: str | None) -> Heard:

@@ -67,3 +67,16 @@ async def test_home_shows_what_is_open(office: Office, window: Window) -> None:
     await page.locator("#home").get_by_role("button", name="See card").first.click()
     await expect(page.get_by_role("region", name="Replies")).to_contain_text(FLAG)
     assert window.complaints == []
+
+
+async def test_what_the_app_does_is_shown_with_a_button_that_stops_it(office: Office, window: Window) -> None:
+    page, workspace = window.page, office.running.workspace
+    said = office.running.people.say("releases", "mira", "hello")
+    channel = workspace.channel("releases")
+    workspace.set_session(channel, said.ts, "processing")
+    await expect(page.get_by_text("Sluice is working …")).to_be_visible()
+    await page.reload()
+    await page.get_by_role("button", name="Stop", exact=True).click()
+    await expect(page.get_by_text("Sluice is working …")).to_have_count(0)
+    assert workspace.sessions[channel.id, said.ts].status == "active", "where nothing goes on Sluice says so"
+    assert window.complaints == []

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -224,6 +225,73 @@ class TestStopping:
         assert "I was asked to stop, so I did." in readable(answer)
         assert len(answers(office)) == 1, "the stop is said in the message that was begun"
 
+    async def test_slacks_stop_button_stops_the_run_for_everyone_in_the_thread(self, opened: Open) -> None:
+        office, model, said = await self.begun(opened, "Never said.")
+        channel = office.running.workspace.channel(RELEASES)
+        await until(lambda: office.running.workspace.can_be_stopped(channel, said.ts))
+        office.running.people.stop(RELEASES, "sam", said.ts)
+        answer = await answered(office)
+        assert "I was asked to stop, so I did." in readable(answer)
+        assert not model.thinking
+        assert [run.outcome for run in await runs(office)] == ["stopped"]
+        assert len(answers(office)) == 1
+        assert office.running.workspace.status(channel, said.ts) == "", "Slack leaves it to Sluice to leave the session"
+
+    async def test_slacks_stop_button_ends_an_answer_in_the_message_that_was_begun(self, opened: Open) -> None:
+        model = Told.to_say(call("list_rollouts"), "Never said.")
+        office = await opened(model)
+        say_and_hold(model)
+        said = say(office, "@sluice what is going on?")
+        await until(lambda: answers(office) and model.thinking, 15)
+        office.running.people.stop(RELEASES, "mira", said.ts)
+        answer = await answered(office)
+        assert "I was asked to stop, so I did." in readable(answer)
+        assert "Never said" not in readable(answer)
+        assert len(answers(office)) == 1
+
+    async def test_a_stop_that_comes_twice_and_late_stops_nothing_that_was_asked_since(self, opened: Open) -> None:
+        office, model, said = await self.begun(opened, "Never said.", "Two.")
+        channel, pressed = office.running.workspace.channel(RELEASES), list[Any]()
+        await until(lambda: office.running.workspace.can_be_stopped(channel, said.ts))
+        tell = office.running.courier.tell
+        office.running.courier.tell = lambda payload: (pressed.append(payload), tell(payload))[-1]  # type: ignore[method-assign]
+        office.running.people.stop(RELEASES, "mira", said.ts)
+        await answered(office)
+        [stop] = [one for one in pressed if one["event"]["type"] == "agent_session_stopped"]
+        say(office, "and now?", thread=said.ts)
+        await until(lambda: model.thinking)
+        await until(lambda: office.running.workspace.can_be_stopped(channel, said.ts))
+        tell(stop)
+        await heard(office)
+        assert office.running.workspace.can_be_stopped(channel, said.ts), "the run that goes on still can be stopped"
+        [_, second] = await runs(office)
+        assert second.stop_requested_at is None
+        office.running.people.stop(RELEASES, "mira", said.ts)
+        await answered(office, 2)
+
+    async def test_a_stop_where_nothing_goes_on_leaves_the_session(self, opened: Open) -> None:
+        office = await opened(Told.to_say("Hello."))
+        said = say(office, "@sluice hello")
+        await answered(office)
+        channel = office.running.workspace.channel(RELEASES)
+        office.running.workspace.set_session(channel, said.ts, "processing")  # as a process that died left it
+        office.running.people.stop(RELEASES, "mira", said.ts)
+        await heard(office)
+        assert office.running.workspace.status(channel, said.ts) == ""
+        assert len(answers(office)) == 1
+        assert office.private(MIRA) == []
+
+    async def test_a_stop_of_a_run_of_another_process_is_written_in_its_row(self, opened: Open) -> None:
+        office, model, said = await self.begun(opened, "Never said.")
+        office.services.runs._stops.clear()  # as if another process had it
+        channel = office.running.workspace.channel(RELEASES)
+        await until(lambda: office.running.workspace.can_be_stopped(channel, said.ts))
+        office.running.people.stop(RELEASES, "sam", said.ts)
+        answer = await answered(office)
+        assert "I was asked to stop, so I did." in readable(answer)
+        assert [run.outcome for run in await runs(office)] == ["stopped"]
+        assert not model.thinking
+
     async def test_a_run_that_goes_on_in_another_process_is_asked_to_stop_in_its_row(self, opened: Open) -> None:
         office, model, said = await self.begun(opened, "Never said.")
         office.services.runs._stops.clear()  # as if another process had it
@@ -436,7 +504,7 @@ class TestTroubleOfSlack:
         assert tasks(answer) == [("Listing rollouts", "complete")]
         assert len(answers(office)) == 1
 
-    @pytest.mark.parametrize("method", ["chat.startStream", "assistant.threads.setStatus", "chat.appendStream"])
+    @pytest.mark.parametrize("method", ["chat.startStream", "agents.sessions.setStatus", "chat.appendStream"])
     async def test_a_method_that_fails_costs_nothing_but_its_show(self, opened: Open, method: str) -> None:
         office = await opened(Told.to_say(call("list_rollouts"), "All is well."))
         office.running.workspace.faults.limit(method, times=20, retry_after=0)

@@ -1,5 +1,6 @@
 """What Sluice says is taken by an emulator of Slack's Web API that somebody else wrote, with the manifest's scopes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,8 @@ from slack_sdk.errors import SlackApiError
 from sqlalchemy import update
 
 from bot import picturing
+from bot.agent_sessions import Manners, Spot
+from bot.blocks.conversation import Said, rendered
 from bot.blocks.dialogs import pause_dialog
 from bot.clients import OneClient
 from bot.drawing import Drawn
@@ -18,6 +21,7 @@ from bot.listeners.replies import tell
 from bot.notifier import Notifier
 from bot.picturing import Pictures
 from bot.slack import code_of
+from bot.voice import SlackVoice
 from tests.integration.slack.conftest import Emulated
 from tests.unit.notifier.desk import Desk, open_desk
 from tests.unit.rollouts.world import MIRA
@@ -145,6 +149,26 @@ async def test_what_one_person_sees(place: Place) -> None:
     body = {"trigger_id": trigger["trigger_id"], "user": {"id": mira}}
     assert await open_dialog(client, body, pause_dialog("0" * 32, place.emulated.channel)) is not None
     assert await open_dialog(client, body, pause_dialog("0" * 32, place.emulated.channel)) is None, "a copy"
+
+
+async def test_an_answer_where_there_are_neither_agent_sessions_nor_streams(place: Place) -> None:
+    client, channel, begun = place.emulated.client, place.emulated.channel, list[str]()
+    asked = await client.chat_postMessage(channel=channel, text="how is it going?")
+
+    async def opened(ts: str) -> None:
+        begun.append(ts)
+
+    spot, manners = Spot(channel, asked["ts"], "T1", place.emulated.people["mira"]), Manners()
+    async with SlackVoice(client, spot, manners, opened=opened, pause=0.01) as voice:
+        await voice.calling("c1", "rollout_status", "Looking at the rollout")
+        async with asyncio.timeout(20):
+            while not begun:
+                await asyncio.sleep(0.01)
+        ts = await voice.finish(rendered(Said("run", "All is well.")))
+    answer = await client.conversations_replies(channel=channel, ts=asked["ts"])
+    assert [one["ts"] for one in answer["messages"][1:]] == [ts]
+    assert "All is well." in str(answer["messages"][1]["blocks"])
+    assert manners == Manners(streams=False, sessions=False, statuses=False)
 
 
 async def test_refusals_are_told_apart(place: Place) -> None:

@@ -122,6 +122,17 @@ async def test_an_answer_that_slack_does_not_take_now_holds_up_no_other_message(
     assert len(bench.agent.read) == len(bench.slack.shown) == 2
 
 
+async def test_a_session_that_a_dead_process_left_is_left_where_nothing_is_to_be_answered(bench: Bench) -> None:
+    job = await bench.hear(FIRST, "how is it?")
+    found = await bench.threads.find(job["conversation"])
+    assert found is not None
+    assert await bench.threads.take(found.conversation, new_id()) is not None, "and then the process died"
+    await bench.threads.take_back("T1", "C1", FIRST)
+    await bench.talk.go_on(job)
+    assert (bench.agent.read, bench.slack.shown) == ([], {})
+    assert bench.slack.sessions == ["active"]
+
+
 async def test_one_refused_answer_does_not_leave_the_next_person_unanswered(bench: Bench) -> None:
     job = await bench.hear(FIRST, "how is it?")
     await bench.threads.hear(Heard("T1", "C1", FIRST, SECOND, "U0SAM", "roll back new-checkout"))

@@ -21,13 +21,19 @@ class Shown:
 
 @dataclass
 class Channel:
-    """One thread. `refusals` has what each method answers next; `hangs` are methods that never answer."""
+    """One thread. `refusals` has what each method answers next; `hangs` are methods that never answer.
+
+    `sessions` has each status of its agent session, `statuses` each older status line; `warns` where nobody hears the
+    button that stops a session.
+    """
 
     shown: dict[str, Shown] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     refusals: dict[str, list[str]] = field(default_factory=dict)
     hangs: set[str] = field(default_factory=set)
     statuses: list[str] = field(default_factory=list)
+    sessions: list[str] = field(default_factory=list)
+    warns: bool = False
     arguments: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     async def chat_startStream(self, **given: Any) -> dict[str, Any]:  # noqa: N802 - Slack's name
@@ -66,6 +72,12 @@ class Channel:
         await self._called("setStatus", given)
         self.statuses.append(status)
         return {}
+
+    async def agents_sessions_setStatus(self, *, status: str, **given: Any) -> dict[str, Any]:  # noqa: N802
+        await self._called("sessions.setStatus", given)
+        self.sessions.append(status)
+        warned = {"warnings": ["missing_agent_session_stopped_event_subscription"]}
+        return {"status": status} | ({"response_metadata": warned} if self.warns else {})
 
     async def _called(self, method: str, given: dict[str, Any]) -> None:
         self.calls[method] += 1

@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from structlog.testing import capture_logs
 
-from bot import texts, voice
+from bot import agent_sessions, texts, voice
+from bot.agent_sessions import Manners, Spot
 from bot.blocks.conversation import CONFIRM, DISMISS, Question, Rendered, Said, Task, rendered
 from bot.blocks.mrkdwn import moment_of
 from bot.listeners.answering import bring_up_to_date
-from bot.voice import Manners, NotDelivered, SlackVoice, Spot, Undeliverable
+from bot.voice import NotDelivered, SlackVoice, Undeliverable
 from bot.workspace.blocks import check_message_blocks
 from tests.unit.voice.slack import Channel, Shown
 from tools.clock import written
@@ -73,7 +74,7 @@ async def test_a_short_answer_is_one_message() -> None:
 async def test_calls_and_words_are_streamed_into_one_message() -> None:
     slack = Channel()
     async with spoken(slack) as shown:
-        await until(lambda: slack.statuses)
+        await until(lambda: slack.sessions)
         await shown.calling(*LOOKING)
         await until(lambda: slack.shown)
         [ts] = slack.shown
@@ -275,8 +276,8 @@ async def test_what_slack_will_never_take_is_told_apart(code: str) -> None:
 
 
 async def test_a_slack_that_never_answers_slows_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(voice, "CALL_TIMEOUT_S", 0.05)
-    slack = Channel(hangs={"setStatus", "startStream", "postMessage", "update", "stopStream"})
+    monkeypatch.setattr(agent_sessions, "CALL_TIMEOUT_S", 0.05)
+    slack = Channel(hangs={"sessions.setStatus", "setStatus", "startStream", "postMessage", "update", "stopStream"})
     async with spoken(slack) as shown:
         began = time.monotonic()
         for number in range(200):
@@ -289,23 +290,109 @@ async def test_a_slack_that_never_answers_slows_no_run(monkeypatch: pytest.Monke
             await shown.finish(whole("All is well."))
 
 
-async def test_the_status_is_shown_again_before_slack_takes_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(voice, "STATUS_EVERY_S", 0.01)
-    slack = Channel()
-    async with spoken(slack) as shown:
-        await until(lambda: len(slack.statuses) >= 3)
-        await shown.vanish()
-    assert set(slack.statuses[:-1]) == {texts.STATUS_THINKING}
-    assert slack.statuses[-1] == ""
+class TestThatARunGoesOn:
+    """What Slack shows of it: an agent session, with its button to stop, or the older status line."""
 
-
-async def test_a_workspace_without_status_lines_is_not_asked_twice() -> None:
-    slack, manners = Channel(refusals={"setStatus": ["missing_scope"]}), Manners()
-    for _ in range(2):
-        async with spoken(slack, manners) as shown:
-            await asyncio.sleep(0.001)
+    async def test_the_session_is_processing_until_the_answer_stands(self) -> None:
+        slack = Channel()
+        async with spoken(slack) as shown:
+            await until(lambda: slack.sessions)
+            await shown.calling(*LOOKING)
+            await until(lambda: slack.shown)
+            assert slack.sessions == ["processing"]
             await shown.finish(whole("Hello."))
-    assert slack.calls["setStatus"] == 1
+        assert slack.sessions == ["processing", "active"]
+        assert slack.statuses == []
+        (_, given), *_ = [one for one in slack.arguments if one[0] == "sessions.setStatus"]
+        assert given == {"channel_id": "C1", "thread_ts": "0.000001", "initiator_user_id": "U1"}
+
+    async def test_the_session_is_left_whatever_becomes_of_the_run(self) -> None:
+        slack = Channel()
+        async with spoken(slack) as shown:
+            await until(lambda: slack.sessions)
+            slack.refusals["postMessage"] = ["internal_error"]
+            with pytest.raises(NotDelivered):
+                await shown.finish(whole("Hello."))
+        vanished = Channel()
+        async with spoken(vanished) as shown:
+            await until(lambda: vanished.sessions)
+            await shown.vanish()
+        assert slack.sessions == vanished.sessions == ["processing", "active"]
+        assert vanished.statuses == [], "there was no older line to take away"
+
+    async def test_the_session_is_left_when_the_run_breaks(self) -> None:
+        async def broken() -> None:
+            async with spoken(slack):
+                await until(lambda: slack.sessions)
+                raise ConnectionError
+
+        slack = Channel()
+        with pytest.raises(ConnectionError):
+            await broken()
+        assert slack.sessions == ["processing", "active"]
+
+    async def test_a_session_that_slack_does_not_leave_at_once_is_left_at_the_second_attempt(self) -> None:
+        slack = Channel()
+        async with spoken(slack) as shown:
+            await until(lambda: slack.sessions)
+            slack.refusals["sessions.setStatus"] = ["internal_error"]
+            await shown.finish(whole("Hello."))
+        assert slack.sessions == ["processing", "active"]
+
+    async def test_a_message_that_an_earlier_attempt_left_is_of_a_session_too(self) -> None:
+        slack = Channel()
+        left = slack._new(Shown(streaming=True))
+        async with spoken(slack, ts=left) as shown:
+            await until(lambda: slack.sessions)
+            await shown.finish(whole("Hello."))
+        assert slack.sessions == ["processing", "active"]
+
+    @pytest.mark.parametrize("code", ["unknown_method", "method_not_supported", "not_authorized", "missing_scope"])
+    async def test_where_slack_has_no_sessions_the_older_line_says_so_and_nobody_asks_again(self, code: str) -> None:
+        slack, manners = Channel(refusals={"sessions.setStatus": [code]}), Manners()
+        for _ in range(2):
+            async with spoken(slack, manners) as shown:
+                before = len(slack.statuses)
+                await until(lambda: len(slack.statuses) > before)  # noqa: B023 - awaited in the same turn
+                await shown.finish(whole("Hello."))
+        assert slack.calls["sessions.setStatus"] == 1
+        assert slack.statuses == [texts.STATUS_THINKING] * 2, "Slack takes the line away when it is answered"
+
+    async def test_a_session_refused_for_this_thread_is_asked_for_in_the_next(self) -> None:
+        slack, manners = Channel(refusals={"sessions.setStatus": ["thread_not_found"] * 2}), Manners()
+        async with spoken(slack, manners) as shown:
+            await until(lambda: slack.statuses)
+            await shown.finish(whole("Hello."))
+        assert manners.sessions
+        assert slack.statuses == [texts.STATUS_THINKING]
+
+    async def test_that_nobody_hears_the_stop_button_is_logged_once(self) -> None:
+        slack, manners = Channel(warns=True), Manners()
+        with capture_logs() as logs:
+            for _ in range(2):
+                async with spoken(slack, manners) as shown:
+                    await until(lambda: slack.sessions)
+                    await shown.finish(whole("Hello."))
+        assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["session.no_stop_button"]
+
+    async def test_the_older_line_is_shown_again_before_slack_takes_it_away(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(voice, "STATUS_EVERY_S", 0.01)
+        slack = Channel()
+        async with spoken(slack, Manners(sessions=False)) as shown:
+            await until(lambda: len(slack.statuses) >= 3)
+            await shown.vanish()
+        assert set(slack.statuses[:-1]) == {texts.STATUS_THINKING}
+        assert slack.statuses[-1] == ""
+
+    async def test_a_workspace_without_status_lines_is_not_asked_twice(self) -> None:
+        slack, manners = Channel(refusals={"setStatus": ["missing_scope"]}), Manners(sessions=False)
+        for _ in range(2):
+            async with spoken(slack, manners) as shown:
+                await asyncio.sleep(0.001)
+                await shown.finish(whole("Hello."))
+        assert slack.calls["setStatus"] == 1
 
 
 @pytest.mark.parametrize("ts", [None, "1.000000"])
