@@ -1,7 +1,7 @@
 """The port to a flag service: read a flag's exposure, set it, list flags, say whether it can be reached."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
@@ -69,7 +69,7 @@ class Capabilities:
 
     `granularity` is the finest share it can serve, in percent. `late_write_window` is how long after a lost answer a
     write may still land; it matters only without compare-and-set. `read_back_delay` is how long those who evaluate
-    flags may take to see what is read back.
+    flags may take to see what is read back. `environments` is what it calls Sluice's environments, where that differs.
     """
 
     compare_and_set: bool
@@ -78,6 +78,17 @@ class Capabilities:
     shadow: bool
     late_write_window: timedelta = timedelta(seconds=60)
     read_back_delay: timedelta = timedelta(0)
+    environments: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def own_name(self, environment: str) -> str:
+        """What an environment is called here, by which policy knows it, where it is named as the service does.
+
+        How that is capitalised does not matter: there are services to which it does not.
+        """
+        if environment in self.environments:
+            return environment
+        named = {theirs.casefold(): ours for ours, theirs in self.environments.items()}
+        return named.get(environment.casefold(), environment)
 
 
 @runtime_checkable

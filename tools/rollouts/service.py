@@ -154,7 +154,7 @@ class RolloutService:
     ) -> RolloutView:
         """Put a plan before people: a new rollout, or a new version of the one that has not started yet.
 
-        Raises InvalidPlan, FlagNotFound, FlagServiceUnavailable, and Conflict when the flag is rolling out already
+        Raises InvalidInput, FlagNotFound, FlagServiceUnavailable, and Conflict when the flag is rolling out already
         (TakenElsewhere: by another workspace).
         """
         return await planning.propose(self._context, plan, requester=requester, place=place, reason=reason, spec=spec)

@@ -1,5 +1,7 @@
 """What is refused, in a sentence that says what to do: gone buttons, late starts, missing rows, second plans."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import delete, text, update
 from sqlalchemy.exc import OperationalError
@@ -7,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.exc import StaleDataError
 
 from tests.unit.rollouts.world import AIKO, FLAG, JONAS, MIRA, PLACE, World, make_plan, running_world, stage
-from tools.errors import Conflict, NotAllowed
-from tools.flags.base import FlagRef
+from tools.errors import Conflict, InvalidInput, NotAllowed
+from tools.flags.base import Capabilities, FlagRef, FlagState
+from tools.flags.memory import MemoryFlagService
 from tools.plans.policy import Policy
 from tools.records.models import Approval, PlanVersion, Rollout
 from tools.rollouts import store
@@ -42,6 +45,26 @@ async def test_a_flag_that_rolls_out_gets_no_second_plan_even_above_what_it_serv
     await world.started()
     with pytest.raises(Conflict, match="progressing in production already"):
         await world.proposed(make_plan(stage(10), stage(100)))
+
+
+class Renaming(MemoryFlagService):
+    """A flag service that calls production `prod`, and knows no other name of it."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, environments={FLAG.environment: "prod"})
+
+    async def read(self, ref: FlagRef) -> FlagState:
+        return await super().read(replace(ref, environment="production" if ref.environment == "prod" else "none"))
+
+
+async def test_nobody_plans_by_a_name_under_which_policy_does_not_know_the_environment() -> None:
+    flags = Renaming()
+    await flags.define(FLAG, "old", "new")
+    async with running_world(policy=Policy(approvers=(JONAS,), free_environments=("prod",)), other=flags) as world:
+        with pytest.raises(InvalidInput, match="The flag service's prod is called production here: plan for that"):
+            await world.proposed(make_plan(environment="prod"))
+        assert await world.events() == []
 
 
 async def test_where_nobody_could_approve_nothing_is_proposed() -> None:

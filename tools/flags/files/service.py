@@ -107,6 +107,7 @@ class FileFlagService:
             audiences=True,
             shadow=True,
             read_back_delay=self._options.sdk_refresh,
+            environments=self._options.environments,
         )
 
     async def close(self) -> None:

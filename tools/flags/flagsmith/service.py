@@ -110,6 +110,7 @@ class FlagsmithFlagService:
             audiences=False,
             shadow=self._options.shadow_variant is not None,
             read_back_delay=self._options.sdk_refresh,
+            environments=self._options.environments,
         )
 
     async def close(self) -> None:

@@ -103,6 +103,7 @@ class GrowthBookFlagService:
             audiences=True,
             shadow=self._options.shadow_value is not None,
             read_back_delay=self._options.sdk_refresh,
+            environments=self._options.environments,
         )
 
     async def close(self) -> None:

@@ -66,6 +66,7 @@ class LaunchDarklyFlagService:
             audiences=True,
             shadow=self._options.shadow_variation is not None,
             read_back_delay=self._options.sdk_refresh,
+            environments=self._options.environments,
         )
 
     async def close(self) -> None:

@@ -85,6 +85,7 @@ class UnleashFlagService:
             shadow=self._options.shadow_variant is not None,
             late_write_window=self._options.late_writes,
             read_back_delay=self._options.sdk_refresh,
+            environments=self._options.environments,
         )
 
     async def close(self) -> None:

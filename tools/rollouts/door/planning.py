@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tools.errors import Conflict
+from tools.errors import Conflict, InvalidInput
 from tools.flags.base import FlagRef, check_settable
 from tools.plans.model import Plan
 from tools.plans.validation import check_plan
@@ -33,6 +33,7 @@ async def propose(
     """Put a plan before people; of one that takes the place of another's, the thread is told."""
     context.scope.check_begins(place.workspace)
     await admission.check(context, requester)
+    _check_name(context, plan.environment)
     await reading.check_free(context, plan.flag, plan.environment)
     _check_plan(context, plan)
     flag = await context.flags.read(FlagRef(plan.flag, plan.environment))
@@ -133,6 +134,13 @@ async def cancel(context: Context, rollout_id: str, *, actor: str, reason: str) 
         await lowering.cancel(session, rollout, actor=actor, reason=reason, at=context.clock.now())
 
     return await waking.changed(context, rollout_id, act)
+
+
+def _check_name(context: Context, environment: str) -> None:
+    """Raise InvalidInput for a name under which policy does not know the environment, though the flag service does."""
+    own = context.flags.capabilities.own_name(environment)
+    if own != environment:
+        raise InvalidInput(f"The flag service's {environment} is called {own} here: plan for that.")
 
 
 def _check_plan(context: Context, plan: Plan) -> None:
