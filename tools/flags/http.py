@@ -228,7 +228,7 @@ def _reason(response: httpx.Response) -> str:
         said = response.json()
         details = said.get("details") or [said]
         words = str(details[0].get("message") or said.get("name") or said.get("detail") or "")
-    except (ValueError, AttributeError, IndexError, TypeError):
+    except (ValueError, AttributeError, LookupError, TypeError):
         words = ""
     return " ".join(words.split())[:LONGEST_REASON].rstrip(".") + "." if words else "it gave no reason."
 

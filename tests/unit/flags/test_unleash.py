@@ -415,6 +415,7 @@ TROUBLE = {
     "the page that answers for what is not there, such as OFREP": (lambda _request: _page(), "did not answer in JSON"),
     "elsewhere": (_answers(301, {"Location": "https://elsewhere.example.com"}), "sent Sluice elsewhere"),
     "refused": (_answers(400, name="BadDataError", details=[{"message": "Bad\nidea"}]), "refused it (400): Bad idea."),
+    "refused with details by name": (_answers(400, details={"flag": "no"}), "refused it (400): it gave no reason."),
     "another answer": (_answers(200, hello="there"), "as no release does"),
 }
 

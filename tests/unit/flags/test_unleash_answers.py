@@ -72,7 +72,7 @@ async def test_a_flag_that_is_archived_while_they_are_listed_is_left_out(
     assert [state.ref for state in await service.list("production")] == [FlagRef("search", "production")]
 
 
-@pytest.mark.parametrize("answer", [[], {"features": "none"}, {"features": ["none"]}])
+@pytest.mark.parametrize("answer", [[], {"features": "none"}, {"features": ["none"]}, {"features": [{}]}])
 async def test_an_address_that_answers_something_else_is_named(
     server: FakeUnleash, service: UnleashFlagService, answer: object
 ) -> None:
@@ -111,6 +111,25 @@ async def test_what_no_exposure_describes_is_named(
     state = await service.read(REF)
     assert why in state.obstacle
     assert state.exposure == Exposure(percent=10)
+
+
+async def test_a_variant_without_a_name_is_named(server: FakeUnleash, service: UnleashFlagService) -> None:
+    strategy = server._stored(_strategy(variants=[VARIANT]), REF.flag)
+    server.environment(REF.flag).update(enabled=True, strategies=[strategy | {"variants": [{"weight": 1000}]}])
+    assert "its strategy has a variant without a name" in (await service.read(REF)).obstacle
+    await service.write(REF, NOT_EXPOSED, expected="")
+    assert (await service.read(REF)).exposure == NOT_EXPOSED
+
+
+async def test_a_project_whose_environments_have_no_names_is_none(
+    server: FakeUnleash, service: UnleashFlagService
+) -> None:
+    async def otherwise(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"environments": [{}]})
+
+    server.went_wrong = [otherwise]
+    with pytest.raises(FlagServiceUnavailable, match=r"as its admin API does; see flags\.unleash\.url"):
+        await service.check()
 
 
 async def test_on_with_nothing_but_a_disabled_strategy_is_for_everyone(

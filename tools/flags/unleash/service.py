@@ -111,7 +111,7 @@ class UnleashFlagService:
         """One request a flag, AT_ONCE at a time: the overview that Unleash has does not say who gets a flag."""
         async with self._api.answering():
             overview = await self._api.call("GET", f"{self._project}/features", repeatable=True)
-            names = sorted(str(one["name"]) for one in _rows(overview, "features"))
+            names = sorted(_names(overview, "features", "name"))
             gate = asyncio.Semaphore(AT_ONCE)
             states = await asyncio.gather(*(self._state_or_none(FlagRef(name, environment), gate) for name in names))
             return [state for state in states if state is not None]
@@ -124,7 +124,7 @@ class UnleashFlagService:
                 raise FlagServiceUnavailable(
                     f"Unleash has no project {self._options.project!r}: set flags.unleash.project to the project's id."
                 ) from None
-        there = [str(one["environment"]) for one in _rows(overview, "environments")]
+        there = _names(overview, "environments", "environment")
         wanted = set(self._options.environments.values())
         wanted |= {self._options.environment_of(self._checked)} if self._checked is not None else set()
         for missing in sorted(wanted - set(there)):
@@ -231,8 +231,9 @@ class UnleashFlagService:
             raise FlagServiceUnavailable(f"Flag {ref} was changed in Unleash while it was being set: {error}") from None
 
 
-def _rows(answer: Any, name: str) -> list[dict[str, Any]]:
-    rows = answer.get(name) if isinstance(answer, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise FlagServiceUnavailable("Unleash did not answer as its admin API does; see flags.unleash.url.")
-    return rows
+def _names(answer: Any, rows: str, name: str) -> list[str]:
+    """What the rows of an answer are called."""
+    try:
+        return [str(row[name]) for row in answer[rows]]
+    except (TypeError, KeyError, IndexError):
+        raise FlagServiceUnavailable("Unleash did not answer as its admin API does; see flags.unleash.url.") from None

@@ -202,13 +202,20 @@ def _mode_and_treatment(strategy: Strategy, options: UnleashOptions) -> tuple[Mo
         return Mode.LIVE, options.treatment
     if len(strategy.variants) > 1:
         raise _NotOurs(f"its strategy has {len(strategy.variants)} variants; Sluice rolls out one")
-    variant = Variant.model_validate(strategy.variants[0])
+    variant = _variant(strategy.variants[0])
     payload = variant.payload or {}
     if options.shadow_variant is not None and variant.name == options.shadow_variant:
         return Mode.SHADOW, str(payload.get("value") or options.treatment)
     if payload and options.shadow_variant is not None:
         raise _NotOurs("its variant has a payload, which a shadow stage would lose; remove it")
     return Mode.LIVE, _name_of(variant)
+
+
+def _variant(answer: Any) -> Variant:
+    try:
+        return Variant.model_validate(answer)
+    except ValidationError:
+        raise _NotOurs("its strategy has a variant without a name; remove it") from None
 
 
 def _name_of(variant: Variant) -> str:
