@@ -1,7 +1,9 @@
 """Metrics as OpenTelemetry's semantic conventions have them: what a template fills in where a metric is silent. Pure.
 
-Sources: opentelemetry.io/docs/specs/semconv/http/http-metrics (stable: the histogram, its unit, its edges, the status)
-and …/registry/attributes/feature-flag (release candidate), whose attributes services are to add to their measurements.
+Sources: opentelemetry.io/docs/specs/semconv (1.44), of each histogram its unit and edges and what tells a failure:
+http/http-metrics and db/database-metrics (stable), rpc/rpc-metrics (release candidate), messaging/messaging-metrics
+(development); and registry/attributes/feature-flag (release candidate), whose attributes services are to add to their
+measurements. Of flags themselves the conventions have events alone, and no metrics.
 What Prometheus calls them: github.com/prometheus/otlptranslator, and the setting otlp.translation_strategy.
 
 SDKs export cumulative counts unless told otherwise (opentelemetry.io/docs/specs/otel/metrics/sdk_exporters/otlp).
@@ -10,7 +12,7 @@ differences when they get them, so that there they are added up.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -18,10 +20,11 @@ from typing import Any
 from tools.metrics.catalogue import MetricKind
 
 FLAG, VARIANT = "feature_flag.key", "feature_flag.result.variant"
-ENVIRONMENT, STATUS = "deployment.environment.name", "http.response.status_code"
-HTTP_SERVER = "http.server.request.duration"
+ENVIRONMENT = "deployment.environment.name"
 EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-"""The upper edges that the convention advises for it."""
+"""The upper edges that the conventions advise, but for databases."""
+
+DATABASE_EDGES_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 
 
 class TranslationStrategy(StrEnum):
@@ -44,42 +47,59 @@ class TranslationStrategy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class _Failure:
+    """An attribute by which what failed is told, and its condition in each source's language."""
+
+    attribute: str
+    prometheus: str
+    datadog: str
+    nrql: str
+    influxql: str
+
+
+_SERVER_ERROR = _Failure("http.response.status_code", '=~"5.."', ":5*", ">= 500", "=~ /^5/")
+_ANY_ERROR = _Failure("error.type", '!=""', ":*", "IS NOT NULL", "=~ /./")
+"""Only what failed has the attribute; a client's failure may have no status at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Histogram:
+    """A convention's histogram of how long something took, in seconds; in words what of it is counted."""
+
+    name: str
+    unit: str
+    counted: str
+    failure: _Failure = _ANY_ERROR
+    edges: tuple[float, ...] = EDGES_S
+
+    @property
+    def inside(self) -> str:
+        """What is counted, within a title."""
+        return f"{self.counted[0].lower()}{self.counted[1:]}"
+
+
+TEMPLATES: Mapping[str, _Histogram] = {
+    "otel-http-server": _Histogram("http.server.request.duration", "requests", "Requests", _SERVER_ERROR),
+    "otel-http-client": _Histogram("http.client.request.duration", "requests", "Requests to others"),
+    "otel-rpc-server": _Histogram("rpc.server.call.duration", "calls", "Calls"),
+    "otel-rpc-client": _Histogram("rpc.client.call.duration", "calls", "Calls to others"),
+    "otel-db-client": _Histogram(
+        "db.client.operation.duration", "operations", "Database operations", edges=DATABASE_EDGES_S
+    ),
+    "otel-messaging-client": _Histogram("messaging.client.operation.duration", "operations", "Messaging operations"),
+    "otel-messaging-process": _Histogram("messaging.process.duration", "messages", "Processing of messages"),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class _Columns:
-    """A histogram of requests in one source's language; without `buckets` it is not counted up to edges there."""
+    """A histogram in one source's language; without `buckets` it is not counted up to edges there."""
 
     variant: str
     exposures: str
     events: str
     buckets: str | None
     settle: str | None = None
-
-
-Template = Callable[[TranslationStrategy], Mapping[str, _Columns]]
-
-
-def _http_server(strategy: TranslationStrategy) -> Mapping[str, _Columns]:
-    datadog = f"{HTTP_SERVER}{{{FLAG}:$flag, env:$environment"
-    nrql = f"SELECT count({HTTP_SERVER}) FROM Metric WHERE {FLAG} = '$flag' AND {ENVIRONMENT} = '$environment'"  # noqa: S608
-    influxql = (
-        f'SELECT increase("count") FROM "{HTTP_SERVER}" '  # noqa: S608 - the values are the source's to fill in
-        f"WHERE \"{FLAG}\" = '$flag' AND \"{ENVIRONMENT}\" = '$environment'"
-    )
-    return {
-        "prometheus": _Columns(
-            strategy.label(VARIANT),
-            _series(strategy, "_count"),
-            _series(strategy, "_count", f'"{strategy.label(STATUS)}"=~"5.."'),
-            _series(strategy, "_bucket"),
-        ),
-        "datadog": _Columns(
-            VARIANT, f"count:{datadog}}}", f"count:{datadog}, {STATUS}:5*}}", f"{datadog}}}", settle="60s"
-        ),
-        "newrelic": _Columns(VARIANT, nrql, f"{nrql} AND {STATUS} >= 500", None, settle="90s"),
-        "influxdb": _Columns(VARIANT, influxql, f'{influxql} AND "{STATUS}" =~ /^5/', None, settle="20s"),
-    }
-
-
-TEMPLATES: Mapping[str, Template] = {"otel-http-server": _http_server}
 
 
 def filled_in(
@@ -93,12 +113,13 @@ def filled_in(
     name, kind = str(metric["template"]), str(metric.get("kind", MetricKind.RATIO))
     if name not in TEMPLATES:
         raise ValueError(f"has an unknown template {name!r}; there is {', '.join(TEMPLATES)}")
-    columns = TEMPLATES[name](strategy)
+    histogram = TEMPLATES[name]
+    columns = _columns(histogram, strategy)
     if source not in columns:
         raise ValueError(
             f"has a template, which sources of the type {source!r} have none of: {', '.join(columns)} have"
         )
-    parts = _parts(columns[source])
+    parts = _parts(histogram, columns[source])
     if kind not in parts:
         raise ValueError(f"is a {kind}, which {name} has none of in {source}; it has {', '.join(parts)}")
     query = metric.get("query", {})
@@ -106,24 +127,56 @@ def filled_in(
     return {**parts[kind], **metric, "query": both}
 
 
-def _parts(columns: _Columns) -> dict[str, dict[str, Any]]:
+def _columns(histogram: _Histogram, strategy: TranslationStrategy) -> Mapping[str, _Columns]:
+    """What counts it, by the type of source."""
+    name, failure = histogram.name, histogram.failure
+    failed = f'"{strategy.label(failure.attribute)}"{failure.prometheus}'
+    datadog = f"{name}{{{FLAG}:$flag, env:$environment"
+    nrql = f"SELECT count({name}) FROM Metric WHERE {FLAG} = '$flag' AND {ENVIRONMENT} = '$environment'"  # noqa: S608
+    influxql = (
+        f'SELECT increase("count") FROM "{name}" '  # noqa: S608 - the values are the source's to fill in
+        f"WHERE \"{FLAG}\" = '$flag' AND \"{ENVIRONMENT}\" = '$environment'"
+    )
+    return {
+        "prometheus": _Columns(
+            strategy.label(VARIANT),
+            _series(name, strategy, "_count"),
+            _series(name, strategy, "_count", failed),
+            _series(name, strategy, "_bucket"),
+        ),
+        "datadog": _Columns(
+            VARIANT,
+            f"count:{datadog}}}",
+            f"count:{datadog}, {failure.attribute}{failure.datadog}}}",
+            f"{datadog}}}",
+            settle="60s",
+        ),
+        "newrelic": _Columns(VARIANT, nrql, f"{nrql} AND {failure.attribute} {failure.nrql}", None, settle="90s"),
+        "influxdb": _Columns(
+            VARIANT, influxql, f'{influxql} AND "{failure.attribute}" {failure.influxql}', None, settle="20s"
+        ),
+    }
+
+
+def _parts(histogram: _Histogram, columns: _Columns) -> dict[str, dict[str, Any]]:
     """What is filled in, by kind."""
     settle: dict[str, Any] = {} if columns.settle is None else {"settle": columns.settle}
     counted = {"variant": columns.variant, "exposures": columns.exposures}
-    requests = {"unit": "requests", **settle}
+    unit = {"unit": histogram.unit, **settle}
+    events = {**counted, "events": columns.events}
     parts: dict[str, dict[str, Any]] = {
-        MetricKind.RATIO: {"title": "Failed requests", **requests, "query": {**counted, "events": columns.events}},
-        MetricKind.MIX: {"title": "Requests", **requests, "query": counted},
+        MetricKind.RATIO: {"title": f"Failed {histogram.inside}", **unit, "query": events},
+        MetricKind.MIX: {"title": histogram.counted, **unit, "query": counted},
     }
     if columns.buckets is not None:
         query = {"variant": columns.variant, "buckets": columns.buckets}
-        timed = {"title": "Latency of requests", "unit": "s", "buckets": EDGES_S, **settle}
+        timed = {"title": f"Latency of {histogram.inside}", "unit": "s", "buckets": histogram.edges, **settle}
         parts[MetricKind.LATENCY] = {**timed, "query": query}
     return parts
 
 
-def _series(strategy: TranslationStrategy, part: str, *more: str) -> str:
+def _series(histogram: str, strategy: TranslationStrategy, part: str, *more: str) -> str:
     """A selector of the histogram's series, every name quoted."""
-    name = f"{strategy.label(HTTP_SERVER)}{'_seconds' if strategy.has_suffixes else ''}{part}"
+    name = f"{strategy.label(histogram)}{'_seconds' if strategy.has_suffixes else ''}{part}"
     open_ = [f'"{strategy.label(FLAG)}"="$flag"', f'"{strategy.label(ENVIRONMENT)}"="$environment"']
     return f'{{"{name}", {", ".join([*open_, *more])}}}'

@@ -38,6 +38,19 @@ NAMES = {
 }
 """What Prometheus calls the histogram and its attributes, by its otlp.translation_strategy."""
 
+BY_ERROR = {
+    "otel-http-client": "http.client.request.duration",
+    "otel-rpc-server": "rpc.server.call.duration",
+    "otel-rpc-client": "rpc.client.call.duration",
+    "otel-db-client": "db.client.operation.duration",
+    "otel-messaging-client": "messaging.client.operation.duration",
+    "otel-messaging-process": "messaging.process.duration",
+}
+"""Templates of which only what failed has an attribute, and what it is called: error.type."""
+
+FAILURES = ("", "", "timeout", "500", "java.net.UnknownHostException")
+"""How each of those went; none where all was well."""
+
 REQUESTS = {"200": (4, 7), "500": (0, 2)}
 """How many there had been a minute before noon and three after it, by status."""
 
@@ -48,6 +61,12 @@ def catalogue(source: str, metric: dict[str, Any] | None = None, **options: str)
     kinds = {"errors": plain, "took": {**plain, "kind": "latency"}}
     metrics = kinds if metric is None else {"errors": {**plain, **metric}}
     return Settings.model_validate({"sources": {source: {"type": source, **options}}, "metrics": metrics}).catalogue
+
+
+def went(error: str) -> dict[str, str]:
+    """The attributes of a measurement of that outcome."""
+    tags = {DOTS["flag"]: FLAG, DOTS["variant"]: "new", DOTS["environment"]: ENVIRONMENT}
+    return tags | ({"error.type": error} if error else {})
 
 
 def fill(server: Prometheus | PrometheusApi, strategy: str) -> None:
@@ -84,6 +103,76 @@ async def test_prometheus_calls_it_by_its_strategy(strategy: str) -> None:
     assert [edge for edge, _ in took] == [*EDGES_S, math.inf]
     assert [edge for edge, count in took if count] == [0.1]
     assert found["took"].newest == NOON + timedelta(minutes=3)
+
+
+@pytest.mark.parametrize("template", BY_ERROR)
+@pytest.mark.parametrize("strategy", NAMES)
+async def test_prometheus_tells_failures_by_their_error(template: str, strategy: str) -> None:
+    api, name = PrometheusApi(), BY_ERROR[template]
+    metrics = catalogue("prometheus", {"template": template}, translation_strategy=strategy)
+    suffix = "_seconds" if strategy.endswith("WithSuffixes") else ""
+    dots = not strategy.startswith("Underscore")
+    at = int((NOON + timedelta(minutes=3)).timestamp() * 1000)
+    counts = {error: float(FAILURES.count(error)) for error in FAILURES}
+    api.write(
+        [
+            (
+                {label if dots else label.replace(".", "_"): value for label, value in went(error).items()}
+                | {"__name__": f"{name if dots else name.replace('.', '_')}{suffix}_count"},
+                [(at, count)],
+            )
+            for error, count in counts.items()
+        ]
+    )
+    found = await readings(PrometheusMetricSource(Access("http://fake"), metrics, transport=api.transport), metrics)
+    assert found["errors"].by_variant == {"new": Sample(5, 3)}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("template", BY_ERROR)
+async def test_a_real_one_tells_failures_by_their_error(template: str, prometheus: Prometheus) -> None:
+    metrics, name = catalogue("prometheus", {"template": template}), BY_ERROR[template].replace(".", "_")
+    at = int((NOON + timedelta(minutes=3)).timestamp() * 1000)
+    prometheus.write(
+        [
+            (
+                {label.replace(".", "_"): value for label, value in went(error).items()}
+                | {"__name__": f"{name}_seconds_count"},
+                [(at, float(FAILURES.count(error)))],
+            )
+            for error in dict.fromkeys(FAILURES)
+        ]
+    )
+    found = await readings(PrometheusMetricSource(Access(prometheus.url), metrics), metrics)
+    assert found["errors"].by_variant == {"new": Sample(5, 3)}
+
+
+@pytest.mark.parametrize("template", BY_ERROR)
+async def test_the_others_tell_failures_by_their_error(template: str) -> None:
+    name, at = BY_ERROR[template], NOON.timestamp()
+    datadog, graph, influx = DatadogApi(), NerdGraph(), InfluxApi()
+    for error in FAILURES:
+        tags = went(error)
+        datadog.write(name, at, 0.05, env=ENVIRONMENT, **tags)
+        graph.events.append({**tags, "type": "Metric", "timestamp": at * 1000, name: 0.05})
+    for error in dict.fromkeys(FAILURES):
+        for minute in (-1, 1):
+            count = {"count": float(FAILURES.count(error)) if minute > 0 else 0.0}
+            influx.write(name, went(error) | {"host": "a"}, count, (int(at) + 60 * minute) * 10**9)
+    metrics = {source: catalogue(source, {"template": template}) for source in ("datadog", "newrelic", "influxdb")}
+    access = Access(None, datadog.api_key, application_key=datadog.application_key)
+    sources: dict[str, MetricSource] = {
+        "datadog": DatadogMetricSource(access, metrics["datadog"], transport=datadog.transport),
+        "newrelic": NewRelicMetricSource(
+            Access(None, graph.key, account=graph.account), metrics["newrelic"], transport=graph.transport
+        ),
+        "influxdb": InfluxMetricSource(
+            Access("http://fake", database=DATABASE), metrics["influxdb"], transport=influx.transport
+        ),
+    }
+    for name, source in sources.items():
+        found = await readings(source, metrics[name])
+        assert found["errors"].by_variant == {"new": Sample(5, 3)}, name
 
 
 @pytest.mark.real

@@ -11,6 +11,10 @@ from tools.errors import ConfigurationError
 from tools.metrics.conventions import EDGES_S
 from tools.metrics.prometheus.promql import parse_series
 
+NAMES = (
+    *("otel-http-server", "otel-http-client", "otel-rpc-server", "otel-rpc-client", "otel-db-client"),
+    *("otel-messaging-client", "otel-messaging-process"),
+)
 SOURCES = """
 [sources.prometheus]
 type = "prometheus"
@@ -40,6 +44,40 @@ def test_a_metric_may_say_no_more_than_its_template(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("template", "titles", "unit", "edges"),
+    [
+        ("otel-http-client", ("Failed requests to others", "Latency of requests to others"), "requests", EDGES_S),
+        ("otel-rpc-server", ("Failed calls", "Latency of calls"), "calls", EDGES_S),
+        ("otel-rpc-client", ("Failed calls to others", "Latency of calls to others"), "calls", EDGES_S),
+        (
+            "otel-db-client",
+            ("Failed database operations", "Latency of database operations"),
+            "operations",
+            (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10),
+        ),
+        (
+            "otel-messaging-client",
+            ("Failed messaging operations", "Latency of messaging operations"),
+            "operations",
+            EDGES_S,
+        ),
+        (
+            "otel-messaging-process",
+            ("Failed processing of messages", "Latency of processing of messages"),
+            "messages",
+            EDGES_S,
+        ),
+    ],
+)
+def test_each_convention_has_its_own_words_and_edges(
+    tmp_path: Path, template: str, titles: tuple[str, str], unit: str, edges: tuple[float, ...]
+) -> None:
+    failed, took = (settings(tmp_path, template=template, kind=kind) for kind in ("ratio", "latency"))
+    assert (failed.title, took.title) == titles
+    assert (failed.unit, took.unit, took.buckets) == (unit, "s", edges)
+
+
 def test_what_the_metric_says_goes_before_it(tmp_path: Path) -> None:
     given = {"title": "Slow", "kind": "latency", "buckets": [0.1, 1]}
     took = settings(tmp_path, **given, **{"query.variant": "arm"})
@@ -57,7 +95,7 @@ def test_a_mix_says_by_what(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("metric", "says"),
     [
-        ({"template": "otel-http"}, "'errors' has an unknown template 'otel-http'; there is otel-http-server."),
+        ({"template": "otel-http"}, f"'errors' has an unknown template 'otel-http'; there is {', '.join(NAMES)}."),
         ({"template": ["otel-http-server"]}, "has an unknown template"),
         ({"source": "nowhere"}, "has a template, so its source must be one of: prometheus, shop, newrelic."),
         ({"source": "shop"}, "'sql' have none of: prometheus, datadog, newrelic, influxdb have."),
