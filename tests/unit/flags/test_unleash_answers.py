@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.flags.fake_unleash import FakeUnleash
 from tests.unit.flags.test_unleash import REF, opened
-from tools.flags.base import FlagNotFound, FlagRef, FlagServiceUnavailable
+from tools.flags.base import FlagNotFound, FlagRef, FlagServiceUnavailable, NotSettable
 from tools.flags.unleash.service import UnleashFlagService
 from tools.plans.model import NOT_EXPOSED, Exposure
 
@@ -56,6 +56,34 @@ async def test_a_strategy_that_is_gone_before_it_is_changed_is_told(
     server.went_wrong = [server.really, without_it]
     with pytest.raises(FlagServiceUnavailable, match="was changed in Unleash while it was being set"):
         await service.write(REF, NOT_EXPOSED, expected="")
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["answered", "answer lost"])
+async def test_what_was_switched_on_for_everyone_is_switched_off(
+    server: FakeUnleash, service: UnleashFlagService, answered: bool
+) -> None:
+    async def without_its_strategy(request: httpx.Request) -> httpx.Response:
+        server.environment(REF.flag)["strategies"].clear()
+        answer = await server.really(request)
+        if not answered:
+            raise httpx.ReadTimeout("no", request=request)
+        return answer
+
+    server.went_wrong = [server.really, server.really, without_its_strategy]
+    with pytest.raises(NotSettable, match="was changed in Unleash while it was switched on, and is off again"):
+        await service.write(REF, HALF, expected="")
+    assert not server.environment(REF.flag)["enabled"]
+
+
+async def test_what_may_be_on_as_it_was_meant_stays_so(server: FakeUnleash, service: UnleashFlagService) -> None:
+    async def lost(request: httpx.Request) -> httpx.Response:
+        await server.really(request)
+        raise httpx.ReadTimeout("no", request=request)
+
+    server.went_wrong = [server.really, server.really, lost]
+    with pytest.raises(FlagServiceUnavailable, match="can't be reached"):
+        await service.write(REF, HALF, expected="")
+    assert (await service.read(REF)).exposure == HALF
 
 
 async def test_a_flag_that_is_archived_while_they_are_listed_is_left_out(

@@ -43,7 +43,7 @@ from tools.flags.unleash.strategies import (
     served_by,
     version_of,
 )
-from tools.plans.model import Exposure
+from tools.plans.model import NOT_EXPOSED, Exposure
 
 WHOLE_PERCENT = 1.0
 AT_ONCE = 8
@@ -207,9 +207,17 @@ class UnleashFlagService:
             )
 
     async def _switch_on(self, ref: FlagRef, exposure: Exposure) -> None:
-        await self._change(ref, "POST", "on", repeatable=False)
+        try:
+            await self._change(ref, "POST", "on", repeatable=False)
+        except FlagServiceUnavailable:
+            # It may be on all the same.
+            await self._check_switched_on(ref, exposure, NOT_EXPOSED)
+            raise
+        await self._check_switched_on(ref, exposure)
+
+    async def _check_switched_on(self, ref: FlagRef, *meant: Exposure) -> None:
         _, state = await self._look(ref)
-        if state.exposure != exposure:
+        if state.exposure not in meant:
             # Somebody took the strategy away in between, and Unleash made one for everyone.
             await self._change(ref, "POST", "off", repeatable=True)
             raise NotSettable(
