@@ -107,6 +107,10 @@ def packed(text: str) -> str:
     return base64.encodebytes(text.encode()).decode()
 
 
+_FOLDER = {"mode": "040000", "type": "tree", "sha": "d" * 40, "url": "…"}
+_SUBMODULE = {"path": "vendored", "mode": "160000", "type": "commit", "sha": "e" * 40}
+
+
 @dataclass
 class FakeGitHub(FakeServer):
     """A repository's trees, blobs, contents, issues and pulls. docs.github.com/rest, API version 2022-11-28."""
@@ -149,11 +153,14 @@ class FakeGitHub(FakeServer):
                 query_of(request, known=("recursive",), needed=("recursive",))
                 if unquote(ref) != self.ref:
                     raise missing
-                return {"sha": "c" * 40, "truncated": self.truncated, "tree": [*map(self._entry, self.files)]}
+                folders = {name.rsplit("/", 1)[0] for name in self.files if "/" in name}
+                tree = [*map(self._entry, self.files), *({"path": one, **_FOLDER} for one in folders), _SUBMODULE]
+                return {"sha": "c" * 40, "url": "…", "truncated": self.truncated, "tree": tree}
             case ["git", "blobs", sha]:
                 for text in self.files.values():
                     if blob_of(text) == sha:
-                        return {"sha": sha, "encoding": "base64", "content": packed(text), "size": len(text)}
+                        found = {"sha": sha, "node_id": "…", "url": "…", "size": len(text), "encoding": "base64"}
+                        return found | {"content": packed(text)}
                 raise missing
             case ["contents", *path]:
                 ref = query_of(request, known=("ref",))["ref"]
@@ -164,19 +171,24 @@ class FakeGitHub(FakeServer):
                 if ref != self.ref or name not in self.files:
                     raise missing
                 text = self.files[name]
-                if len(text) > 2**20:
-                    return {"type": "file", "encoding": "none", "content": "", "path": name, "sha": blob_of(text)}
-                return {
+                links = {"self": "…", "git": "…", "html": "…"}
+                found = {
                     "type": "file",
-                    "encoding": "base64",
-                    "content": packed(text),
+                    "name": name.split("/")[-1],
                     "path": name,
                     "sha": blob_of(text),
+                    "_links": links,
                 }
+                found |= {"size": len(text), "url": "…", "git_url": "…", "html_url": "…", "download_url": None}
+                if len(text) > 2**20:
+                    return found | {"encoding": "none", "content": ""}
+                return found | {"encoding": "base64", "content": packed(text)}
             case ["issues"]:
                 query = query_of(request, known=("labels", "state", "per_page", "page"), needed=("labels",))
                 size, page = int(query["per_page"]), int(query["page"])
-                wanted = [one for one in self.issues.values() if query["labels"] in one["labels"]]
+                wanted = [
+                    one for one in self.issues.values() if query["labels"] in [label["name"] for label in one["labels"]]
+                ]
                 return wanted[size * (page - 1) : size * page]
             case [("issues" | "pulls") as kind, number]:
                 found = self.issues.get(int(number))
@@ -196,8 +208,14 @@ class FakeGitHub(FakeServer):
             "number": number,
             "title": title,
             "body": body,
-            "labels": list(labels),
+            "labels": [{"id": 1, "name": label, "color": "f29513", "default": False} for label in labels],
             "state": "open",
+            "id": number,
+            "user": {"login": "mira", "id": 1, "type": "User"},
+            "assignee": None,
+            "milestone": None,
+            "closed_at": None,
+            "active_lock_reason": None,
         }
         found["html_url"] = f"https://github.com/{self.repository}/{kind}/{number}"
         self.issues[number] = found | ({"pull_request": {"url": "…"}} if pull else {})
@@ -237,7 +255,9 @@ class FakeGitLab(FakeServer):
                 if ref != self.ref or name not in self.files:
                     raise missing
                 content = base64.b64encode(self.files[name].encode()).decode()
-                return tagged(request, {"file_path": name, "encoding": "base64", "content": content, "ref": ref})
+                commits = {"commit_id": "c" * 40, "last_commit_id": "c" * 40, "blob_id": blob_of(self.files[name])}
+                found = {"file_name": name.split("/")[-1], "file_path": name, "size": 1, "execute_filemode": False}
+                return tagged(request, found | commits | {"encoding": "base64", "content": content, "ref": ref})
             case [("issues" | "merge_requests") as kind]:
                 query = query_of(request, known=("labels", "state", "per_page", "page"), needed=("state",))
                 assert query["state"] == "opened"
@@ -258,6 +278,7 @@ class FakeGitLab(FakeServer):
             raise Refused(404, {"message": "404 Tree Not Found"})
         page, size = int(query["page"]), min(int(query["per_page"]), 3)
         more = str(page + 1) if len(names) > page * size else ""
+        folder = {"id": "d" * 40, "name": "folder", "type": "tree", "path": "folder", "mode": "040000"}
         entries = [
             {
                 "id": blob_of(self.files[name]),
@@ -268,7 +289,7 @@ class FakeGitLab(FakeServer):
             }
             for name in names[(page - 1) * size : page * size]
         ]
-        return tagged(request, entries, **{"x-next-page": more, "x-page": str(page)})
+        return tagged(request, [folder, *entries], **{"x-next-page": more, "x-page": str(page)})
 
 
 @dataclass
@@ -320,7 +341,7 @@ class FakeJira(FakeServer):
         api = f"/rest/api/{2 if self.data_center else 3}"
         match request.url.path.removeprefix(api).strip("/").split("/"):
             case ["myself"]:
-                return httpx.Response(200, json={"active": True, "displayName": "Bot"})
+                return httpx.Response(200, json={"self": "…", "active": True, "displayName": "Bot", "timeZone": "UTC"})
             case ["search"] if self.data_center:
                 return self._search(request)
             case ["search", "jql"] if not self.data_center:
@@ -339,7 +360,7 @@ class FakeJira(FakeServer):
         start = int(query.get(where, "0"))
         found: dict[str, Any] = {"issues": [self._issue(key, query) for key in keys[start : start + size]]}
         if self.data_center:
-            found |= {"startAt": start, "maxResults": size, "total": len(keys)}
+            found |= {"expand": "schema,names", "startAt": start, "maxResults": size, "total": len(keys)}
         else:
             more = start + size < len(keys)
             found |= {"isLast": not more, "nextPageToken": str(start + size) if more else self.last_token}
@@ -347,9 +368,13 @@ class FakeJira(FakeServer):
 
     def _issue(self, key: str, query: dict[str, str]) -> dict[str, Any]:
         summary, description = self.issues[key]
-        found: dict[str, Any] = {"id": "1", "key": key, "self": "…", "fields": {}}
-        if "summary" in query.get("fields", "").split(","):
-            found["fields"]["summary"] = summary
+        found: dict[str, Any] = {"expand": "renderedFields,names", "id": "1", "self": "…", "key": key}
+        # Cloud's v3 has the description itself as a document, and Data Center as its own markup: neither is HTML.
+        document = {"type": "doc", "version": 1, "content": [{"type": "paragraph", "content": []}]}
+        fields = {"summary": summary, "description": "h1. …" if self.data_center else document}
+        if description is None:
+            fields["description"] = None
+        found["fields"] = {name: fields[name] for name in query.get("fields", "").split(",") if name in fields}
         if query.get("expand") == "renderedFields":
             found["renderedFields"] = {"summary": None, "description": description}
         return found
@@ -376,13 +401,22 @@ class FakeConfluence(FakeServer):
         match request.url.path.split("/"):
             case ["", "wiki", "api", "v2", "spaces"]:
                 keys = query_of(request, known=("keys", "limit"))["keys"]
-                return httpx.Response(200, json={"results": [{"id": "65", "key": keys}] if keys == self.space else []})
+                space = {"id": "65", "key": keys, "name": "Engineering", "type": "global", "status": "current"}
+                space |= {
+                    "authorId": "1",
+                    "homepageId": "9",
+                    "description": None,
+                    "icon": None,
+                    "_links": {"webui": "…"},
+                }
+                base = {"base": f"https://{self.host}/wiki"}
+                return httpx.Response(200, json={"results": [space] if keys == self.space else [], "_links": base})
             case ["", "wiki", "api", "v2", "spaces", "65", "pages"]:
                 query = query_of(request, known=("body-format", "status", "limit", "cursor"), needed=("body-format",))
                 start, size = int(query.get("cursor", "0")), min(int(query["limit"]), 2)
                 names = list(self.pages)
                 shown = [self._page(name) for name in names[start : start + size]]
-                found: dict[str, Any] = {"results": shown, "_links": {}}
+                found: dict[str, Any] = {"results": shown, "_links": {"base": f"https://{self.host}/wiki"}}
                 if start + size < len(names):
                     following = f"body-format=storage&status=current&limit={size}&cursor={start + size}"
                     found["_links"]["next"] = f"/wiki/api/v2/spaces/65/pages?{following}"
@@ -399,7 +433,9 @@ class FakeConfluence(FakeServer):
                 start, size = int(query.get("start", "0")), min(int(query["limit"]), 2)
                 names = list(self.pages) if query["spaceKey"] == self.space else []
                 shown = [self._page(name) for name in names[start : start + size]]
-                found: dict[str, Any] = {"results": shown, "_links": {}}
+                links = {"self": "…", "base": f"https://{self.host}", "context": ""}
+                found: dict[str, Any] = {"results": shown, "start": start, "limit": size, "size": len(shown)}
+                found["_links"] = links
                 if start + size < len(names):
                     rest = f"spaceKey={self.space}&type=page&expand=body.storage&limit={size}&start={start + size}"
                     found["_links"]["next"] = f"/rest/api/content?{rest}"
@@ -411,13 +447,24 @@ class FakeConfluence(FakeServer):
 
     def _page(self, name: str) -> dict[str, Any]:
         title, value = self.pages[name]
-        return {
+        found: dict[str, Any] = {
             "id": name,
             "status": "trashed" if name in self.trashed else "current",
             "title": title,
-            "body": {"storage": {"value": value, "representation": "storage"}},
-            "_links": {"webui": f"/spaces/{self.space}/pages/{name}/{title.replace(' ', '+')}"},
+            "_links": {
+                "webui": f"/spaces/{self.space}/pages/{name}/{title.replace(' ', '+')}",
+                "tinyui": "/x/BAAJ",
+            },
         }
+        storage = {"value": value, "representation": "storage"}
+        if self.data_center:
+            kept = {"_expandable": {"webresource": "", "content": f"/rest/api/content/{name}"}}
+            body = {"storage": storage | kept, "_expandable": {"editor": "", "view": "", "export_view": ""}}
+            more = {"type": "page", "extensions": {"position": "none"}, "_expandable": {"ancestors": "", "space": "…"}}
+            return found | {"body": body, **more}
+        version = {"createdAt": "2026-03-01T19:05:00.000Z", "message": "", "number": 1, "minorEdit": False}
+        ids = {"spaceId": "65", "parentId": None, "parentType": None, "position": None, "lastOwnerId": None}
+        return found | ids | {"authorId": "1", "ownerId": "1", "version": version, "body": {"storage": storage}}
 
 
 def as_storage(markdown: str) -> str:
@@ -579,6 +626,11 @@ def _rich_text(text: str) -> list[dict[str, Any]]:
     ]
 
 
+def _googles_refusal(status: int, reason: str, said: str) -> Refused:
+    error = {"code": status, "message": said, "errors": [{"message": said, "domain": "global", "reason": reason}]}
+    return Refused(status, {"error": error})
+
+
 def _flag_of(page: dict[str, Any], name: str) -> str:
     given = page["properties"][name]
     return "".join(one["plain_text"] for one in given[given["type"]])
@@ -616,7 +668,7 @@ class FakeGoogle(FakeServer):
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-            raise Refused(401, {"error": {"code": 401, "status": "UNAUTHENTICATED"}})
+            raise _googles_refusal(401, "authError", "Invalid Credentials")
         match request.url.path.removeprefix("/drive/v3/files").strip("/").split("/"):
             case [""]:
                 return self._list(request)
@@ -626,9 +678,9 @@ class FakeGoogle(FakeServer):
                 text = "\ufeff" + self.documents[file_id][1].replace("\n", "\r\n")
                 return httpx.Response(200, content=text.encode(), headers={"Content-Type": "text/plain"})
             case [file_id] if file_id in self.documents or file_id == self.folder:
-                query_of(request, known=("fields", "supportsAllDrives"), needed=("fields",))
-                return httpx.Response(200, json=self._file(file_id))
-        raise Refused(404, {"error": {"code": 404, "message": "File not found"}})
+                query = query_of(request, known=("fields", "supportsAllDrives"), needed=("fields",))
+                return httpx.Response(200, json=self._file(file_id, query["fields"]))
+        raise _googles_refusal(404, "notFound", "File not found")
 
     def _list(self, request: httpx.Request) -> httpx.Response:
         known = ("q", "fields", "pageSize", "pageToken", "supportsAllDrives", "includeItemsFromAllDrives")
@@ -637,15 +689,18 @@ class FakeGoogle(FakeServer):
         assert folder is not None
         names = list(self.documents) if folder[1] == self.folder else []
         start = int(query.get("pageToken", "0"))
-        found: dict[str, Any] = {"files": [self._file(one) for one in names[start : start + 2]]}
+        fields = re.fullmatch(r"nextPageToken,files\(([\w,]+)\)", query["fields"])
+        assert fields is not None
+        found: dict[str, Any] = {"files": [self._file(one, fields[1]) for one in names[start : start + 2]]}
         return httpx.Response(200, json=found | ({"nextPageToken": str(start + 2)} if start + 2 < len(names) else {}))
 
-    def _file(self, file_id: str) -> dict[str, Any]:
-        if file_id == self.folder:
-            return {"id": file_id, "name": "Specs", "mimeType": "application/vnd.google-apps.folder"}
-        name, _, version = self.documents[file_id]
-        kind = "application/vnd.google-apps.document"
-        return {"id": file_id, "name": name, "version": str(version), "mimeType": kind, "trashed": False}
+    def _file(self, file_id: str, fields: str) -> dict[str, Any]:
+        """What is asked for of it, and nothing else."""
+        name, _, version = self.documents.get(file_id, ("Specs", "", 1))
+        kind = f"application/vnd.google-apps.{'folder' if file_id == self.folder else 'document'}"
+        found = {"kind": "drive#file", "id": file_id, "name": name, "mimeType": kind}
+        found |= {"version": str(version), "trashed": False}
+        return {field: found[field] for field in fields.split(",")}
 
     def put(self, file_id: str, name: str, text: str) -> None:
         """Write a document; its version rises."""
