@@ -241,12 +241,24 @@ async def test_a_lost_answer_is_asked_for_again_where_the_version_is_tested(serv
         assert (await service.read(REF)).exposure == Exposure(percent=5)
 
 
-async def test_a_raise_without_a_test_is_sent_once(server: FakeLaunchDarkly) -> None:
+@pytest.mark.parametrize("percent", [5, 60])
+async def test_a_share_without_a_test_is_sent_once(server: FakeLaunchDarkly, percent: float) -> None:
     async with opened(server, compare_and_set=False) as service:
+        await service.write(REF, Exposure(percent=50), expected="")
+        before = server.requests
         server.went_wrong = [server.really, answers(502)]
         with pytest.raises(FlagServiceUnavailable):
-            await service.write(REF, Exposure(percent=5), expected="")
-        assert server.requests == 2
+            await service.write(REF, Exposure(percent=percent), expected="")
+        assert server.requests - before == 2
+
+
+async def test_nobody_without_a_test_is_tried_again(server: FakeLaunchDarkly) -> None:
+    async with opened(server, compare_and_set=False) as service:
+        without_waiting(service._api)
+        await service.write(REF, Exposure(percent=50), expected="")
+        server.went_wrong = [server.really, answers(502)]
+        await service.write(REF, NOT_EXPOSED, expected="")
+        assert (await service.read(REF)).exposure == NOT_EXPOSED
 
 
 @pytest.mark.parametrize(

@@ -216,9 +216,7 @@ class FlagsmithFlagService:
                 f"Flag {look.ref} has no variant {self._options.shadow_variant!r} for shadow stages: add one to it in "
                 "Flagsmith."
             )
-        served = look.served.exposure
-        lowers = exposure.percent == 0 or (exposure.mode is served.mode and exposure.percent <= served.percent)
-        after = await self._update(look, change_to(look.feature, roles, exposure), lowers=lowers)
+        after = await self._update(look, change_to(look.feature, roles, exposure), nobody=exposure.percent == 0)
         kept = after.served.exposure
         if kept != exposure and (kept.percent, exposure.percent) != (0, 0):
             raise FlagServiceUnavailable(
@@ -229,13 +227,13 @@ class FlagsmithFlagService:
         """Take back what can't be set: switched off is less than any exposure asked for."""
         if exposure.percent > 0 and exposure.percent >= look.served.exposure.percent:
             check_settable(look.state)
-        await self._update(look, switched_off(look.flag), lowers=True)
+        await self._update(look, switched_off(look.flag), nobody=True)
 
-    async def _update(self, look: _Look, change: object, *, lowers: bool) -> _Look:
-        """The flag as it is after the change."""
+    async def _update(self, look: _Look, change: object, *, nobody: bool) -> _Look:
+        """The flag as it is after the change; `nobody` is whether that exposes nobody."""
         try:
-            # A raise that lands late could undo a rollback; nobody is harmed by a late lowering.
-            answer = await self._api.call("PATCH", look.path, change, repeatable=lowers)
+            # A share that lands late could undo a rollback, whatever it was when it was sent; 0 % undoes none.
+            answer = await self._api.call("PATCH", look.path, change, repeatable=nobody)
         except NoSuchThing:
             raise FlagNotFound(f"There is no flag {look.ref} any more: it was deleted in Flagsmith.") from None
         except Refusal as refusal:

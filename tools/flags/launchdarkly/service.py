@@ -122,7 +122,8 @@ class LaunchDarklyFlagService:
             if self._options.compare_and_set
             else patches.semantic_patch(look.key, look.flag, look.environment, target)
         )
-        return await self._patch(look, body, lowers=_lowers(look.served.exposure, exposure))
+        lowers = _lowers(look.served.exposure, exposure)
+        return await self._patch(look, body, lowers=lowers, nobody=exposure.percent == 0)
 
     async def _lower_foreign(self, look: Look, exposure: Exposure) -> None:
         """Take back what can't be set: switched off it serves control."""
@@ -130,13 +131,13 @@ class LaunchDarklyFlagService:
             check_settable(look.state)
         off = patches.json_patch_off(look.key, look.environment)
         body = off if self._options.compare_and_set else patches.semantic_patch_off(look.key)
-        await self._patch(look, body, lowers=True)
+        await self._patch(look, body, lowers=True, nobody=True)
 
-    async def _patch(self, look: Look, body: object, *, lowers: bool) -> Look:
-        """The flag as it is after the patch."""
+    async def _patch(self, look: Look, body: object, *, lowers: bool, nobody: bool) -> Look:
+        """The flag as it is after the patch, which `lowers` its exposure or not, maybe so that `nobody` is exposed."""
         for _ in range(AT_THE_SAME_TIME):
             try:
-                answer = await self._request(look, body, lowers=lowers)
+                answer = await self._request(look, body, lowers=lowers, nobody=nobody)
             except NoSuchThing:
                 raise FlagNotFound(f"There is no flag {look.ref} any more: it was deleted in LaunchDarkly.") from None
             except Refusal as refusal:
@@ -146,14 +147,14 @@ class LaunchDarklyFlagService:
             return self._project.understood(look.ref, answer) or await self._project.look(look.ref)
         raise FlagServiceUnavailable(f"Others change flag {look.ref} in LaunchDarkly all the time; Sluice tries again.")
 
-    async def _request(self, look: Look, body: object, *, lowers: bool) -> Any:
+    async def _request(self, look: Look, body: object, *, lowers: bool, nobody: bool) -> Any:
         compared = self._options.compare_and_set
         return await self._api.call(
             "PATCH",
             self._project.path(look.ref),
             body,
-            # What tests the version does nothing when it comes twice, or late. Else a raise could undo a rollback.
-            repeatable=compared or lowers,
+            # What tests the version does nothing when it comes twice, or late. Else a share could undo a rollback.
+            repeatable=compared or nobody,
             # What lowers must not wait for a scheduled change, or for somebody's request for approval.
             query={"ignoreConflicts": "true"} if lowers else None,
             content_type=None if compared else patches.SEMANTIC,
