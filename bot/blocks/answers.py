@@ -6,7 +6,7 @@ from slack_sdk.models.blocks import Block
 
 from bot import texts
 from bot.blocks import guardrails, parts
-from bot.blocks.card import DRIFT_CHARACTERS, MOST_MIXES, card
+from bot.blocks.card import DRIFT_CHARACTERS, MOST_MIXES, card, not_started
 from bot.blocks.lines import line
 from bot.blocks.mrkdwn import escape, moment_of, name
 from bot.blocks.plan import plan_blocks
@@ -74,7 +74,7 @@ def listed(view: RolloutView) -> str:
     where = ""
     if view.stage is not None:
         where = ", " + texts.STAGE_OF.format(number=view.stage + 1, total=len(view.plan.stages))
-    exposure = texts.SERVED_UNKNOWN if view.exposure is None else escape(view.exposure, 80)
+    exposure = not_started(view) if view.exposure is None else escape(view.exposure, 80)
     return texts.LIST_LINE.format(glyph=glyph, phase=phase.lower(), where=where, exposure=exposure, **_names(view))
 
 

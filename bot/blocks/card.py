@@ -224,7 +224,7 @@ def _served(view: RolloutView) -> list[str]:
 
 def _exposure(view: RolloutView) -> str:
     if view.exposure is None:
-        return texts.SERVED_UNKNOWN
+        return not_started(view)
     exposure, audience = view.exposure, view.exposure.audience
     named = audience.tenants + audience.regions
     sentence = texts.SERVED_LIVE if exposure.mode is Mode.LIVE else texts.SERVED_SHADOW
@@ -234,6 +234,18 @@ def _exposure(view: RolloutView) -> str:
         treatment=name(view.plan.treatment),
         control=name(view.plan.control),
     )
+
+
+def not_started(view: RolloutView) -> str:
+    """That the rollout has changed nothing, and what is served all the same, as far as that is known.
+
+    While people are asked the flag is looked at again and again; later it is only known what they were told.
+    """
+    if view.approval is not None and view.approval.served is not None:
+        return texts.NOT_STARTED_SERVED.format(exposure=escape(view.approval.served, 80))
+    said = texts.NEVER_STARTED if view.phase is Phase.CANCELLED else texts.NOT_STARTED
+    found = "" if view.found is None else texts.SERVED_WHEN_ASKED.format(exposure=escape(view.found, 80))
+    return said + found
 
 
 def _trail(view: RolloutView) -> str:
@@ -286,13 +298,13 @@ def _spec(view: RolloutView, spec: SpecView) -> list[Block]:
 
 def _question(view: RolloutView, approval: ApprovalView) -> list[str]:
     if approval.purpose is Purpose.START:
-        sentence = texts.APPROVAL_TO_START
+        sentence = texts.APPROVAL_TO_START if approval.served is None else texts.APPROVAL_TO_START_FROM
     else:
         finish = approval.to_stage >= len(view.plan.stages)
         sentence = texts.APPROVAL_TO_FINISH if finish else texts.APPROVAL_TO_PROMOTE
-    escalated = approval.escalated_at
+    escalated, before = approval.escalated_at, view.exposure if view.exposure is not None else approval.served
     return [
-        sentence.format(before=escape(view.exposure, 80), after=escape(_stage_exposure(view, approval.to_stage), 80)),
+        sentence.format(before=escape(before, 80), after=escape(_stage_exposure(view, approval.to_stage), 80)),
         texts.APPROVAL_WHY.format(why=escape(approval.why)),
         texts.APPROVAL_QUORUM.format(
             have=len(approval.by),

@@ -89,7 +89,7 @@ def _moment(value: object) -> str:
 
 def _question(facts: Mapping[str, Any]) -> str:
     if facts.get("purpose") == "start":
-        return texts.QUESTION_START
+        return texts.QUESTION_START_FROM if facts.get("before") else texts.QUESTION_START
     return texts.QUESTION_PROMOTE if facts.get("to_exposure") else texts.QUESTION_FINISH
 
 

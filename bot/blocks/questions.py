@@ -10,11 +10,14 @@ MOST_NAMED = 10
 
 
 def question(view: RolloutView, approval: ApprovalView) -> str:
-    """What is asked: `start at 5 %?`"""
+    """What is asked: `start at 5 %?`, and from where when something is served already."""
     if approval.to_stage >= len(view.plan.stages):
         return texts.QUESTION_FINISH
     asked = texts.QUESTION_START if approval.purpose is Purpose.START else texts.QUESTION_PROMOTE
-    return asked.format(to_exposure=escape(view.plan.stages[approval.to_stage].exposure, 80))
+    if approval.purpose is Purpose.START and approval.served is not None and approval.served.percent:
+        asked = texts.QUESTION_START_FROM
+    after = escape(view.plan.stages[approval.to_stage].exposure, 80)
+    return asked.format(to_exposure=after, before=escape(approval.served, 80))
 
 
 def call(asked: QuestionView, who: str, *, backup: bool, link: str | None) -> str:

@@ -139,6 +139,7 @@ async def request(
         purpose=purpose.value,
         to_stage=to_stage,
         to_exposure=str(plan.stages[to_stage].exposure) if to_stage < len(plan.stages) else None,
+        before=str(served) if served is not None and served.percent else None,
         needed=decision.needed,
         why=decision.why,
         plan_sha256=approval.plan_sha256,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.gates import Verdict
@@ -42,7 +43,7 @@ class CheckView:
 @dataclass(frozen=True, slots=True)
 class ApprovalView:
     """A question people are being asked; `at` says when each of `by` approved, `escalated_at` when the backup was asked
-    too."""
+    too. `served` is what the flag served when people were asked about a start."""
 
     id: str
     purpose: approvals.Purpose
@@ -54,6 +55,7 @@ class ApprovalView:
     expires_at: datetime
     at: tuple[datetime, ...] = ()
     escalated_at: datetime | None = None
+    served: Exposure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class BacktestView:
 @dataclass(frozen=True, slots=True)
 class RolloutView:
     """A rollout of a workspace. `exposure` is what was last confirmed; `setting` is what is being set right now, and
-    `error` why it has not worked yet."""
+    `error` why it has not worked yet. `found` is what the flag served when people were last asked about the start of
+    one that never began, None where nobody was."""
 
     id: str
     flag: str
@@ -120,6 +123,7 @@ class RolloutView:
     acceptances: tuple[AcceptanceView, ...] = ()
     workspace: str = NOBODYS
     spec: SpecView | None = None
+    found: Exposure | None = None
 
     @property
     def stage_in_force(self) -> Stage | None:
@@ -193,6 +197,7 @@ async def view(session: AsyncSession, rollout: Rollout) -> RolloutView:
         acceptances=tuple(map(acceptances.view, await acceptances.standing(session, rollout.id))),
         workspace=rollout.workspace,
         spec=await staleness.view(session, rollout, plan),
+        found=await _found(session, rollout),
     )
 
 
@@ -218,6 +223,14 @@ def _check_view(check: GateCheck) -> CheckView:
     )
 
 
+async def _found(session: AsyncSession, rollout: Rollout) -> Exposure | None:
+    """What the flag served when people were last asked about a start that did not come yet."""
+    if rollout.settled is not None:
+        return None
+    asked = select(Approval.served).where(Approval.rollout_id == rollout.id, Approval.served.is_not(None))
+    return _exposure(await session.scalar(asked.order_by(Approval.created_at.desc()).limit(1)))
+
+
 async def _approval_view(session: AsyncSession, rollout_id: str) -> ApprovalView | None:
     pending = await approvals.pending(session, rollout_id)
     return await _shown(session, pending[-1]) if pending else None
@@ -236,6 +249,7 @@ async def _shown(session: AsyncSession, approval: Approval) -> ApprovalView:
         expires_at=approval.expires_at,
         at=tally.at,
         escalated_at=approval.escalated_at,
+        served=_exposure(approval.served),
     )
 
 

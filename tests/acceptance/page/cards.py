@@ -111,7 +111,7 @@ STATES = {
     "proposed": State(
         replace(
             PROPOSED,
-            approval=question(Purpose.START, 0, AIKO),
+            approval=replace(question(Purpose.START, 0, AIKO), served=NOT_EXPOSED),
             backtest=BacktestView(
                 NOW,
                 "Over the last 14 days these gates would have rolled back 0 of 200 times and caught a doubling in "
@@ -199,7 +199,7 @@ STATES = {
         harm=False,
     ),
     "cancelled": State(
-        replace(PROPOSED, phase=Phase.CANCELLED, approval=None, ended_at=NOW),
+        replace(PROPOSED, phase=Phase.CANCELLED, approval=None, ended_at=NOW, found=NOT_EXPOSED),
         (PROPOSAL, _at(0, Happening.CANCELLED, JONAS, reason="Support is at lunch.")),
     ),
 }

@@ -95,6 +95,9 @@ async def test_members_who_asked_can_not_approve_through_the_group(office: Offic
 async def test_authors_of_any_version_can_not_approve_through_the_group(office: Office) -> None:
     await office.proposed()
     await office.rollout(f"plan {FLAG} --strategy full", user=JONAS)
+    seen = office.running.workspace.visible_messages(office.running.workspace.channel(RELEASES), JONAS)
+    [asked] = [one for one in seen if one.ephemeral_to == JONAS]
+    await office.press("plan_instead", user=JONAS, ts=asked.ts)
     assert (await office.view()).plan_version == 2
     for author in (MIRA, JONAS):
         assert "You asked for this" in (await office.press("approve", user=author) or "")
@@ -273,6 +276,18 @@ async def tick_offline(office: Office, hours: float) -> None:
     office.clock.advance(hours * 3600)
     await office.services.controller.tick()
     await office.notifier.deliver_due()
+
+
+async def test_what_is_served_already_is_said_where_people_approve_a_start(office: Office) -> None:
+    flag = await office.flag()
+    await office.services.flags.write(FlagRef(FLAG, ENVIRONMENT), Exposure(percent=0.5), expected=flag.version)
+    await office.proposed()
+    assert "Not started: served as before, 0.5 %" in readable(office.card())
+    assert "start, from 0.5 % to 1 %" in readable(office.card())
+    assert "Please decide: start at 1 %, from 0.5 %?" in office.thread()[0]
+    assert "Not started: served as before, 0.5 %" in await office.rollout("list")
+    await office.rollout(f"rollback {FLAG}")
+    assert "it served 0.5 % when people were last asked" in readable(office.card())
 
 
 async def test_a_change_by_hand_before_the_start_voids_the_question_at_once(office: Office) -> None:

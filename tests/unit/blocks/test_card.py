@@ -10,6 +10,7 @@ from bot import texts
 from bot.blocks.answers import history_blocks, list_blocks, status_blocks, why_blocks
 from bot.blocks.card import Picture, allowed_buttons, card, summary
 from bot.blocks.plan import plan_blocks
+from bot.blocks.questions import question as ask
 from bot.workspace.blocks import check_message_blocks
 from tests.unit.blocks.examples import (
     APPROVAL,
@@ -37,7 +38,7 @@ from tests.unit.blocks.examples import (
 )
 from tools.gates import Direction, Harm, NoData, Outcome, Verdict
 from tools.metrics.catalogue import MetricKind
-from tools.plans.model import Audience, Basis, Exposure, Facet, Guardrail, Mode, OnFail, Source
+from tools.plans.model import NOT_EXPOSED, Audience, Basis, Exposure, Facet, Guardrail, Mode, OnFail, Source
 from tools.rollouts.approvals import Purpose
 from tools.rollouts.events import Happening
 from tools.rollouts.freezes import FreezeView
@@ -55,6 +56,28 @@ def test_where_it_stands() -> None:
     assert "▰▰▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱   *10 %* of users get `on`" in shown
     assert "✔ 1 %   ›   ● *10 %*   ›   ○ 50 %   ›   ○ 100 %" in shown
     assert summary(PROGRESSING) == "checkout-v2 · production: ▶ *Progressing* · stage 2 of 4 · 10 %"
+
+
+ALREADY = Exposure(percent=0.5)
+ASKED = replace(PROPOSED, approval=replace(question(Purpose.START, 0), served=ALREADY), found=ALREADY)
+
+
+def test_before_the_start_it_says_what_is_served_all_the_same() -> None:
+    assert "Not started: served as before, 0.5 %" in read(card(ASKED))
+    assert "Approval needed:* start, from 0.5 % to 1 %" in read(card(ASKED))
+    assert "Not started: served as before, 0.5 %" in read(list_blocks([ASKED]))
+    ended = replace(ASKED, phase=Phase.CANCELLED, approval=None)
+    assert "Never started: nothing was changed · it served 0.5 % when people were last asked" in read(card(ended))
+    moved = replace(ASKED, approval=None)
+    assert "Not started: nothing was changed yet · it served 0.5 % when people were last asked" in read(card(moved))
+    assert ask(ASKED, replace(question(Purpose.START, 0), served=ALREADY)) == "start at 1 %, from 0.5 %?"
+    assert ask(ASKED, replace(question(Purpose.START, 0), served=NOT_EXPOSED)) == "start at 1 %?"
+
+
+def test_what_nobody_looked_at_is_not_called_unexposed() -> None:
+    unknown = replace(PROPOSED, approval=None)
+    assert "Not started: nothing was changed yet" in read(card(unknown))
+    assert "Never started: nothing was changed" in read(card(replace(unknown, phase=Phase.CANCELLED)))
 
 
 def test_when_the_verdict_should_come_is_said_while_it_goes_on() -> None:
