@@ -438,7 +438,7 @@ async def test_a_write_that_is_ended_discards_its_draft(server: FakeGrowthBook, 
 
 async def test_a_write_whose_time_is_over_discards_its_draft(server: FakeGrowthBook) -> None:
     server.went_wrong = [server.really] * 3 + [hang]
-    async with opened(server, timeout_s=0.1) as service:
+    async with opened(server, timeout_s=0.5) as service:
         with pytest.raises(FlagServiceUnavailable, match="did not answer within"):
             await write(service, Exposure(percent=60))
     assert server.drafts == {}
@@ -518,7 +518,7 @@ async def test_drafts_that_can_not_be_looked_for_are_told_and_hinder_nothing(
 
 async def test_a_discarding_that_hangs_holds_up_no_rollback(server: FakeGrowthBook) -> None:
     server.draft(REF.flag, comment_of("production"))
-    async with opened(server, timeout_s=0.4) as service:
+    async with opened(server, timeout_s=1) as service:
         for exposure in (Exposure(percent=60), NOT_EXPOSED):
             server.went_wrong = [server.really] * (6 if exposure.percent else 4) + [hang]
             await write(service, exposure)
