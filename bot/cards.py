@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
@@ -112,6 +113,10 @@ class CardTeller:
         async with self._services.database.read() as session:
             decisions = await log.newest(session, view.id, kinds=DECIDING, limit=LOOK_BACK)
             approved = await log.newest(session, view.id, kinds=[Happening.APPROVAL_GRANTED], limit=MOST_APPROVALS)
+        now = self._services.clock.now()
+        if view.next_check is not None and view.next_check < now:
+            # It is late, and a card must not promise what is past.
+            view = replace(view, next_check=None)
         shown_as = partial(card, view, decisions, outlook=await self._outlook(view), approved=approved)
         for picture in await self._pictures.of_card(view):
             try:

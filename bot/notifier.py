@@ -43,8 +43,10 @@ FIRST = (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
 LATE = timedelta(minutes=3)
 """What is told later than this takes along what waits behind it in its thread, as one message."""
 MOST_TOGETHER = 200
-ROUNDS = 50
+ROUNDS = 100
 AT_ONCE = 8
+MOST_A_ROUND = 12 * AT_ONCE
+"""How many go out before it is asked anew what is urgent."""
 CALL_TIMEOUT_S = 10
 
 FIRST_BACKOFF = timedelta(seconds=0.5)
@@ -154,9 +156,11 @@ class Notifier:
         for message, way in ways:
             if way.edits is not edits or way.key in served or self._outage(way).lasts(now):
                 continue
-            if self._paces.take(way.key, now, waiting=waiting[way.key]):
+            if self._paces.take(way.key, now, waiting=waiting[way.key], minor=message.minor):
                 allowed.append((message, way))
                 served |= set() if way.edits else {way.key}
+            if len(allowed) == MOST_A_ROUND:
+                break
         return allowed
 
     async def _places(self, rollout_ids: set[str]) -> dict[str, Conversation]:

@@ -282,7 +282,7 @@ class Pictures:
         now = self._services.clock.now()
         async with self._services.database.write() as session:
             for rollout_id in await pictures.untried(session, now=now):
-                await refresh_card(session, await store.load(session, rollout_id, lock=False), at=now)
+                await refresh_card(session, await store.load(session, rollout_id, lock=False), at=now, minor=True)
 
     async def _delete(self) -> None:
         async with self._services.database.read() as session:

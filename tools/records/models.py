@@ -502,7 +502,7 @@ class OutboxMessage(Record):
     """Something to tell people, written in the transaction of what it tells.
 
     `lane` keeps order: messages of one lane are delivered one after the other. `replaces` names what the message
-    renders: while one is open a newer one only raises its `generation`.
+    renders: while one is open a newer one only raises its `generation`. A `minor` one tells of nothing that happened.
     """
 
     __tablename__ = "outbox"
@@ -515,6 +515,7 @@ class OutboxMessage(Record):
     replaces: Mapped[str | None] = mapped_column(index=True)
     generation: Mapped[int] = mapped_column(default=0)
     urgent: Mapped[bool] = mapped_column(default=False)
+    minor: Mapped[bool] = mapped_column(default=False)
     status: Mapped[str]
     attempts: Mapped[int] = mapped_column(default=0)
     error: Mapped[str | None] = mapped_column(Text)

@@ -39,8 +39,11 @@ async def put(
     rollout_id: str | None = None,
     replaces: str | None = None,
     urgent: bool = False,
+    minor: bool = False,
 ) -> None:
     """Add a message in the caller's transaction, unless an open one with the same `replaces` will say it all.
+
+    A `minor` one tells of nothing that happened, and gives way to all others.
 
     A message is rendered from the state at its delivery; raising the open one's generation keeps a delivery that
     is under way from closing it with the older state. An urgent message makes those before it in its lane urgent and
@@ -57,7 +60,11 @@ async def put(
         renewed = await session.execute(
             update(OutboxMessage)
             .where(OutboxMessage.replaces == replaces, OutboxMessage.status == Status.OPEN)
-            .values(generation=OutboxMessage.generation + 1, urgent=urgent or OutboxMessage.urgent)
+            .values(
+                generation=OutboxMessage.generation + 1,
+                urgent=urgent or OutboxMessage.urgent,
+                minor=OutboxMessage.minor if minor else False,
+            )
             .returning(OutboxMessage.id)
         )
         if renewed.first() is not None:
@@ -70,6 +77,7 @@ async def put(
             payload=dict(payload or {}),
             replaces=replaces,
             urgent=urgent,
+            minor=minor,
             status=Status.OPEN,
             created_at=at,
             due_at=at,
@@ -83,9 +91,9 @@ async def due(
     """The first open message of every lane, if it is due, `each` of a channel and `limit` in all.
 
     First those with something urgent in line, and of them those of rollouts in the phases `first`; then the channels
-    in turn, each with its oldest, so that none waits until another has nothing left. New messages and edits of cards
-    take turns apart, as Slack limits them apart. An urgent message waits for those before it in its lane, so they go
-    ahead with it.
+    and people in turn, each with its oldest, channels before people, so that none waits until another has nothing left.
+    New messages and edits of cards take turns apart, as Slack limits them apart. An urgent message waits for those
+    before it in its lane, so they go ahead with it. What is minor comes last, the oldest first wherever it is.
     """
     urgent = func.max(case((OutboxMessage.urgent, 1), else_=0))
     heads = (
@@ -95,11 +103,12 @@ async def due(
         .subquery()
     )
     ahead = case((Rollout.phase.in_(first), heads.c.urgent), else_=0)
-    channel = case((OutboxMessage.kind == Kind.DIRECT, None), else_=Conversation.channel)
+    is_direct = OutboxMessage.kind == Kind.DIRECT
+    talk = case((is_direct, OutboxMessage.payload["person"].as_string()), else_=Conversation.channel)
     is_edit = case((OutboxMessage.kind == Kind.CARD, Conversation.card_ts.is_not(None)), else_=False)
     turn = func.row_number().over(
-        partition_by=(func.coalesce(channel, OutboxMessage.lane), is_edit),
-        order_by=(ahead.desc(), heads.c.urgent.desc(), OutboxMessage.id),
+        partition_by=(func.coalesce(talk, OutboxMessage.lane), is_edit),
+        order_by=(ahead.desc(), heads.c.urgent.desc(), OutboxMessage.minor, OutboxMessage.id),
     )
     queue = (
         select(heads.c.id, heads.c.urgent, ahead.label("ahead"), turn.label("turn"))
@@ -113,7 +122,14 @@ async def due(
         select(OutboxMessage)
         .join(queue, queue.c.id == OutboxMessage.id)
         .where(queue.c.turn <= each)
-        .order_by(queue.c.ahead.desc(), queue.c.urgent.desc(), queue.c.turn, OutboxMessage.id)
+        .order_by(
+            queue.c.ahead.desc(),
+            queue.c.urgent.desc(),
+            OutboxMessage.minor,
+            case((OutboxMessage.minor, 0), else_=queue.c.turn),
+            is_direct,
+            OutboxMessage.id,
+        )
         .limit(limit)
     )
     return (await session.scalars(query)).all()

@@ -75,6 +75,7 @@ async def remember(
 ) -> None:
     """Keep the evidence that the check carries on, and when the next one is due; show both on the card."""
     blind = decisions.is_blind(assessment.verdict) or not flag_seen
+    as_before = rollout.last_check_id is not None and blind is (rollout.blind_since is not None)
     if not blind and rollout.blind_paged:
         await happened(session, rollout, Happening.METRICS_BACK, at=at, why=assessment.verdict.why)
     await drifts.tell(session, rollout, assessment, at=at)
@@ -89,7 +90,7 @@ async def remember(
         blind_paged=rollout.blind_paged and blind,
         due_at=at + decisions.next_check(plan, Phase(rollout.phase), assessment.verdict, blind_for=blind_for),
     )
-    await refresh_card(session, rollout, at=at)
+    await refresh_card(session, rollout, at=at, minor=as_before)
 
 
 def decide(

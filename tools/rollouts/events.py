@@ -98,8 +98,10 @@ async def happened(
     await log.append(session, what.value, at=at, actor=actor, rollout_id=rollout.id, payload=kept)
 
 
-async def refresh_card(session: AsyncSession, rollout: Rollout, *, at: datetime, urgent: bool = False) -> None:
-    """Have the rollout's card brought up to date."""
+async def refresh_card(
+    session: AsyncSession, rollout: Rollout, *, at: datetime, urgent: bool = False, minor: bool = False
+) -> None:
+    """Have the rollout's card brought up to date; `minor`: nothing changed but its numbers."""
     await outbox.put(
         session,
         outbox.Kind.CARD,
@@ -109,6 +111,7 @@ async def refresh_card(session: AsyncSession, rollout: Rollout, *, at: datetime,
         rollout_id=rollout.id,
         replaces=f"card:{rollout.id}",
         urgent=urgent,
+        minor=minor,
     )
 
 
