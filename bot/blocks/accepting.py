@@ -24,6 +24,7 @@ from bot.blocks.freezing import (
     until_input,
 )
 from bot.blocks.mrkdwn import escape, moment_of, name, person, plain
+from bot.blocks.sent import MENU, MOMENT, TEXT, Asks
 from tools.gates import Harm
 from tools.rollouts.acceptances import MOST_REASON, Acceptable, AcceptanceView, Finding, is_finding
 from tools.rollouts.phases import Phase
@@ -36,6 +37,7 @@ ACCEPT, WITHDRAW = "rollout.accept", "rollout.withdraw_acceptance"
 WITHDRAWN = re.compile(re.escape(WITHDRAW) + r"\.\d+")
 """The action ids of the buttons that have an accepted metric count again."""
 METRIC = "metric"
+ASKS: Asks = {(METRIC, METRIC): MENU, (UNTIL, UNTIL): MOMENT, (REASON, REASON): TEXT}
 USUALLY = timedelta(days=1)
 """The time that the dialog begins with."""
 MOST_BUTTONS = 2

@@ -11,12 +11,14 @@ from agent.redaction import redacted
 from bot import texts
 from bot.blocks import parts
 from bot.blocks.mrkdwn import escape
+from bot.blocks.sent import TEXT, Asks
 
 REJECT, PAUSE = "rollout.reject.reason", "rollout.pause.reason"
 FEEDBACK = "answer.feedback.reason"
 REFUSAL = "rollout.refused"
 REASON = "reason"
 MOST_REASON = 500
+ASKS: Asks = {(REASON, REASON): TEXT}
 
 
 def reject_dialog(approval_id: str, channel: str | None) -> View:

@@ -23,6 +23,7 @@ from bot import texts
 from bot.blocks import parts
 from bot.blocks.dialogs import kept_reason
 from bot.blocks.mrkdwn import escape, name, plain
+from bot.blocks.sent import TEXT, Asks
 from tools.plans.editing import Edited, Judged, Row, rows_of
 from tools.plans.kinds import without_splits
 from tools.plans.model import MOST_STAGES, Mode, Plan
@@ -32,6 +33,8 @@ EDIT = "plan.edit.submitted"
 PERCENT, MODE, HOLD, LIMIT = "plan.edit.percent", "plan.edit.mode", "plan.edit.hold", "plan.edit.limit"
 ADD, REMOVE, MARGIN = "plan.edit.add", "plan.edit.remove", "plan.edit.margin"
 REASON = "reason"
+ASKS: Asks = {(REASON, REASON): TEXT}
+"""Beside the inputs of the rows and margins, which differ from plan to plan."""
 AS_PROVEN = "proof"
 """The time limit that is left to the calculators."""
 MOST_REASON, MOST_FAULT = 300, 400

@@ -23,11 +23,20 @@ from bot.blocks import parts
 from bot.blocks.dialogs import kept_reason
 from bot.blocks.lines import frozen
 from bot.blocks.mrkdwn import escape, moment_of, person, plain
+from bot.blocks.sent import MENU, MOMENT, TEXT, Asks
 from tools.rollouts.freezes import MOST_REASON, FreezeView
 
 FREEZE = "freeze.submitted"
 OPEN, LIFT = "freeze.open", "freeze.lift"
 ENVIRONMENT, FLAG, TAG, START, UNTIL, REASON = "environment", "flag", "tag", "start", "until", "reason"
+ASKS: Asks = {
+    (ENVIRONMENT, ENVIRONMENT): MENU,
+    (FLAG, FLAG): TEXT,
+    (TAG, TAG): TEXT,
+    (START, START): MOMENT,
+    (UNTIL, UNTIL): MOMENT,
+    (REASON, REASON): TEXT,
+}
 MOST_SHOWN = 20
 MOST_OPTIONS, MOST_OPTION_TEXT, MOST_OPTION_VALUE = 100, 75, 150
 

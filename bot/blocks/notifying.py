@@ -20,6 +20,7 @@ from slack_sdk.models.views import View
 from bot import texts
 from bot.blocks import parts
 from bot.blocks.mrkdwn import escape
+from bot.blocks.sent import BOXES, CLOCK, RADIO, Asks
 from bot.preferences import Own, Preferences, clock, known_zone
 from bot.quiet import EVERY_DAY, QuietHours
 
@@ -27,6 +28,13 @@ NOTIFY = "notify.submitted"
 OPEN = "notify.open"
 APPROVALS, OWN, FROM, TO, DAYS = "approvals", "own", "quiet_from", "quiet_to", "quiet_days"
 ON, OFF = "on", "off"
+ASKS: Asks = {
+    (APPROVALS, APPROVALS): RADIO,
+    (OWN, OWN): RADIO,
+    (FROM, FROM): CLOCK,
+    (TO, TO): CLOCK,
+    (DAYS, DAYS): BOXES,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from slack_sdk.models.views import View
 from bot import texts
 from bot.blocks import parts
 from bot.blocks.mrkdwn import plain
+from bot.blocks.sent import MENU, PLACE, SEARCH, TEXT, Asks
 from tools.flags.base import FlagState
 from tools.plans.model import Strategy
 
@@ -30,6 +31,13 @@ OPEN = "rollout.plan.open"
 FLAG, ENVIRONMENT, STRATEGY, CHANNEL, NOTE = "flag", "environment", "strategy", "channel", "note"
 FLAGS = "rollout.plan.flag"
 """The action id of the menu of flags, whose options are asked for while one types."""
+ASKS: Asks = {
+    (FLAG, FLAGS): SEARCH,
+    (ENVIRONMENT, ENVIRONMENT): MENU,
+    (STRATEGY, STRATEGY): MENU,
+    (CHANNEL, CHANNEL): PLACE,
+    (NOTE, NOTE): TEXT,
+}
 UNDECIDED = "undecided"
 NOT_A_FLAG = "-"
 """The value of an option that says why there is none to choose."""

@@ -20,6 +20,7 @@ from bot.listeners.links import permalink
 from bot.listeners.opening import open_dialog, replace_dialog
 from bot.listeners.parsing import Command
 from bot.listeners.replies import channel_of, person_of, reply, workspace_of
+from bot.listeners.sending import whole
 from bot.services import Services
 from tools.errors import NotFound, SluiceError
 
@@ -45,7 +46,7 @@ def register(app: AsyncApp, services: Services) -> None:
         about = str(action.get("value", ""))
         await handle_once(services, client, body, lambda: _withdraw(services, client, body, about))
 
-    @app.view(dialog.SUBMITTED)
+    @app.view(dialog.SUBMITTED, matchers=[whole(dialog.ASKS)])
     async def submitted(ack: AsyncAck, body: dict[str, Any], view: dict[str, Any], client: AsyncWebClient) -> None:
         errors = _faults(services, view)
         if errors:

@@ -14,6 +14,7 @@ from bot.blocks.conversation import Rendered, rendered
 from bot.listeners.handling import handle, handle_once
 from bot.listeners.opening import open_dialog
 from bot.listeners.replies import channel_of, person_of, reply, workspace_of
+from bot.listeners.sending import whole
 from bot.recalling import said_by
 from bot.services import Services
 from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
@@ -63,7 +64,7 @@ def register(app: AsyncApp, services: Services) -> None:
 
         await handle_once(services, client, body, thank)
 
-    @app.view(dialogs.FEEDBACK)
+    @app.view(dialogs.FEEDBACK, matchers=[whole(dialogs.ASKS)])
     async def explained(ack: AsyncAck, body: dict[str, Any], view: dict[str, Any], client: AsyncWebClient) -> None:
         await ack()
 

@@ -23,6 +23,7 @@ from bot.listeners.actions import check_shown, id_of, told_once
 from bot.listeners.handling import REFUSED, handle, handle_once
 from bot.listeners.opening import open_dialog, replace_dialog
 from bot.listeners.replies import channel_of, person_of, workspace_of
+from bot.listeners.sending import whole
 from bot.services import Services
 from bot.slack import code_of
 from tools.clock import Clock
@@ -76,7 +77,7 @@ def register(app: AsyncApp, services: Services) -> None:
     for action_id in (dialog.ADD, dialog.REMOVE):
         app.action(action_id)(rearranged)
 
-    @app.view(dialog.EDIT)
+    @app.view(dialog.EDIT, matchers=[whole(dialog.ASKS)])
     async def submitted(ack: AsyncAck, body: dict[str, Any], view: dict[str, Any], client: AsyncWebClient) -> None:
         sent = await editor(body).sent(view)
         if not isinstance(sent, Sent):

@@ -17,6 +17,7 @@ from bot.listeners.handling import REFUSED, handle, handle_once
 from bot.listeners.opening import open_dialog, replace_dialog
 from bot.listeners.parsing import FLAG_NAME, Command
 from bot.listeners.replies import channel_of, person_of, reply, workspace_of
+from bot.listeners.sending import whole
 from bot.services import Services
 from tools.errors import NotFound, SluiceError
 from tools.rollouts import freezes
@@ -39,7 +40,7 @@ def register(app: AsyncApp, services: Services) -> None:
         await ack()
         await handle_once(services, client, body, lambda: _lift(services, client, body, str(action.get("value", ""))))
 
-    @app.view(dialog.FREEZE)
+    @app.view(dialog.FREEZE, matchers=[whole(dialog.ASKS)])
     async def submitted(ack: AsyncAck, body: dict[str, Any], view: dict[str, Any], client: AsyncWebClient) -> None:
         filled = dialog.filled_in(view)
         errors = _faults(services, filled)

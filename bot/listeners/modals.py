@@ -10,6 +10,7 @@ from bot import texts
 from bot.blocks import dialogs
 from bot.listeners.handling import handle_once
 from bot.listeners.replies import person_of, workspace_of
+from bot.listeners.sending import whole
 from bot.services import Services
 from tools.rollouts.service import RolloutService
 
@@ -24,7 +25,7 @@ def register(app: AsyncApp, services: Services) -> None:
 
 
 def _takes(app: AsyncApp, services: Services, callback_id: str, do: Do) -> None:
-    @app.view(callback_id)
+    @app.view(callback_id, matchers=[whole(dialogs.ASKS)])
     async def submitted(ack: AsyncAck, body: dict[str, Any], view: dict[str, Any], client: AsyncWebClient) -> None:
         reason = dialogs.reason_in(view)
         if not reason:

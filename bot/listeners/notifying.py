@@ -11,6 +11,7 @@ from bot.blocks import notifying as dialog
 from bot.listeners.handling import handle, handle_once
 from bot.listeners.opening import open_dialog, replace_dialog
 from bot.listeners.replies import channel_of, person_of, reply, workspace_of
+from bot.listeners.sending import whole
 from bot.preferences import Preferences
 from bot.services import Services
 
@@ -23,7 +24,7 @@ def register(app: AsyncApp, services: Services) -> None:
         await ack()
         await handle(client, body, lambda: open_notifications(services, client, body))
 
-    @app.view(dialog.NOTIFY)
+    @app.view(dialog.NOTIFY, matchers=[whole(dialog.ASKS)])
     async def submitted(ack: AsyncAck, body: dict[str, Any], view: dict[str, Any], client: AsyncWebClient) -> None:
         chosen = dialog.chosen_in(view)
         errors = chosen.faults()

@@ -24,6 +24,7 @@ from bot.listeners import environments, planning
 from bot.listeners.handling import REFUSED, handle, handle_once
 from bot.listeners.opening import open_dialog, replace_dialog
 from bot.listeners.replies import channel_of, person_of, reply, workspace_of
+from bot.listeners.sending import whole
 from bot.routing import card_channel
 from bot.services import Services
 from tools.errors import NotFound, SluiceError
@@ -62,7 +63,7 @@ def register(app: AsyncApp, services: Services) -> None:
         environment = dialog.environment_in(body.get("view") or {}) or services.settings.environment
         await ack(options=await menu.options(environment, str(body.get("value") or "")))
 
-    @app.view(dialog.START)
+    @app.view(dialog.START, matchers=[whole(dialog.ASKS)])
     async def submitted(ack: AsyncAck, body: dict[str, Any], view: dict[str, Any], client: AsyncWebClient) -> None:
         wish = dialog.wish_in(view)
         errors = await _faults(services.of(workspace_of(body)), client, wish)

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import time as time_of_day
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +22,8 @@ import bot.app as wiring
 from bot import texts
 from bot.blocks.home import SEE
 from bot.http import build_http
+from bot.preferences import Preferences, keep, read
+from bot.quiet import QuietHours
 from bot.scheduler import Scheduler
 from bot.serve import serving
 from bot.workspace import payloads, running_workspace
@@ -28,6 +31,7 @@ from bot.workspace.delivery import Attempt
 from bot.workspace.http_delivery import HttpDelivery, sign
 from bot.workspace.records import Json, View
 from tests.acceptance.slack.office import FLAG, JONAS, MIRA, RELEASES, SAM, Office, open_office, until
+from tests.unit.blocks.sendable import FOREIGN, SENDABLE, answered
 from tools.records.database import Database
 
 
@@ -225,6 +229,34 @@ async def test_dialogs_and_shortcuts_of_another_release_are_answered_with_one_li
         assert [(answer.status_code, answer.text) for answer in answers] == [(200, "")] * 4
         await quiet(office)
         assert everywhere(office, MIRA)[before:] == [texts.UNKNOWN_DIALOG]
+
+
+async def test_a_dialog_sent_without_its_answers_changes_nothing_and_is_answered_with_one_line(window: Window) -> None:
+    """Every dialog that there is, empty, foreign and damaged; each thrice, as Slack delivers."""
+    office = window.office
+    rollout = await office.proposed()
+    await office.settle()
+    assert window.registered("view") == sorted(SENDABLE)
+    workspace, chosen = office.running.workspace, Preferences(quiet=QuietHours(time_of_day(22), time_of_day(7), "UTC"))
+    async with office.services.database.write() as session:
+        await keep(session, "", SAM, chosen, at=office.clock.now())
+    for callback_id, (dialog, _) in SENDABLE.items():
+        plain = {**dialog.to_dict(), "private_metadata": json.dumps({"id": rollout.id, "channel": RELEASES})}
+        whole = answered(plain)
+        first = next(iter(whole))
+        for number, values in enumerate(({}, FOREIGN, None, {**whole, first: "words"}, {**whole, first: {}})):
+            view = View(f"V{callback_id}{number}", SAM, plain, "h", "V1")
+            payload = payloads.view_submission(workspace, workspace.user(SAM), view, {})
+            payload["view"]["state"] = {"values": values}
+            before, known = await window.state(), len(everywhere(office, SAM))
+            answers = await asyncio.gather(*(window.post("view_submission", payload, age=age) for age in range(3)))
+            assert [(answer.status_code, answer.text) for answer in answers] == [(200, "")] * 3, (callback_id, values)
+            await quiet(office)
+            assert everywhere(office, SAM)[known:] == [texts.UNKNOWN_DIALOG], (callback_id, values)
+            after = await window.state()
+            assert {**after, "said": before["said"], "private": before["private"]} == before, (callback_id, values)
+    async with office.services.database.read() as session:
+        assert await read(session, "", SAM) == chosen
 
 
 def everywhere(office: Office, user: str) -> list[str]:

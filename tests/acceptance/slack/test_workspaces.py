@@ -313,7 +313,11 @@ async def test_dialogs_about_what_is_another_workspace_s_do_nothing(two: Two) ->
     for number, (callback_id, (about, values)) in enumerate(sent.items()):
         lines = len(two.beta.private(JONAS))
         metadata = json.dumps({"id": about, "channel": "CRELEASES", "version": 1})
-        given = {"type": "modal", "callback_id": callback_id, "private_metadata": metadata, "blocks": []}
+        inputs = [
+            {"type": "input", "block_id": name, "element": {"type": answers[name]["type"], "action_id": name}}
+            for name, answers in values.items()
+        ]
+        given = {"type": "modal", "callback_id": callback_id, "private_metadata": metadata, "blocks": inputs}
         opened = View(f"V{number}", JONAS, given, "h", f"V{number}")
         payload = payloads.view_submission(workspace, workspace.user(JONAS), opened, values)
         assert await two.signed(payload) == 200
@@ -323,6 +327,7 @@ async def test_dialogs_about_what_is_another_workspace_s_do_nothing(two: Two) ->
         # A table that can't be sent is refused at its input, in the acknowledgement.
         assert len(said) == (callback_id != editing.EDIT), callback_id
         assert FLAG not in str(said)
+        assert texts.UNKNOWN_DIALOG not in said, "it is the workspace that is in the way"
     assert await two.unchanged(view, before)
 
 
