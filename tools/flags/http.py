@@ -78,6 +78,7 @@ class FlagApi:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._name = name
+        self._secrets = [value.split()[-1] for value in headers.values()]
         self._timeout_s = timeout.total_seconds()
         self._fixes = fixes
         self._sleep = sleep
@@ -177,14 +178,14 @@ class FlagApi:
         if response.is_success:
             return self._json(response) if response.content else None
         if status == httpx.codes.NOT_FOUND:
-            raise NoSuchThing(f"{self._name} knows nothing of that: {_reason(response)}")
+            raise NoSuchThing(f"{self._name} knows nothing of that: {self._reason(response)}")
         message = f"{self._name} {self._fix(response)}"
         error = FlagServiceUnavailable(message)
         if status == httpx.codes.TOO_MANY_REQUESTS:
             raise _Again(error, self._noted(_retry_after(response)))
         if response.is_server_error:
             raise self._perhaps(error, repeatable, _retry_after(response))
-        raise Refusal(message, status, _reason(response))
+        raise Refusal(message, status, self._reason(response))
 
     def _noted(self, after_s: float | None) -> float | None:
         """Remember for how long the service wants nothing, where it says so."""
@@ -202,7 +203,20 @@ class FlagApi:
             return f"answered {status}; see its logs."
         if response.is_redirect:
             return f"sent Sluice elsewhere ({status}); set its address as it is after the redirect."
-        return f"refused it ({status}): {_reason(response)}"
+        return f"refused it ({status}): {self._reason(response)}"
+
+    def _reason(self, response: httpx.Response) -> str:
+        """The service's own words, on one line, without what lets in, should it repeat that."""
+        try:
+            said = response.json()
+            details = said.get("details") or [said]
+            words = str(details[0].get("message") or said.get("name") or said.get("detail") or "")
+        except (ValueError, AttributeError, LookupError, TypeError):
+            words = ""
+        # Hidden first, for what is left of a secret that was cut looks like none.
+        for secret in self._secrets:
+            words = words.replace(secret, "***")
+        return " ".join(words.split())[:LONGEST_REASON].rstrip(".") + "." if words else "it gave no reason."
 
     def _json(self, response: httpx.Response) -> Any:
         try:
@@ -220,17 +234,6 @@ class FlagApi:
     @staticmethod
     def _perhaps(error: FlagServiceUnavailable, repeatable: bool, after_s: float | None = None) -> Exception:
         return _Again(error, after_s) if repeatable else error
-
-
-def _reason(response: httpx.Response) -> str:
-    """The service's own words, on one line."""
-    try:
-        said = response.json()
-        details = said.get("details") or [said]
-        words = str(details[0].get("message") or said.get("name") or said.get("detail") or "")
-    except (ValueError, AttributeError, LookupError, TypeError):
-        words = ""
-    return " ".join(words.split())[:LONGEST_REASON].rstrip(".") + "." if words else "it gave no reason."
 
 
 def _retry_after(response: httpx.Response) -> float | None:

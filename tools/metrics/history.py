@@ -58,7 +58,8 @@ class Units:
 class History:
     """A metric's numbers, one sample for each `step` since `start`. A piece without exposures was silent.
 
-    `cap`, `edges`, `sums` and `objective` are as the catalogue has them. `units` are whose the numbers are, where it can say.
+    `cap`, `edges`, `sums` and `objective` are as the catalogue has them. `units` are whose the numbers are, where
+    it can say.
     """
 
     metric: str

@@ -10,7 +10,8 @@ import math
 import random
 import re
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +37,9 @@ taken back."""
 FIRST_MOMENT = 1e9
 """An X-RateLimit-Reset from here on is a moment, and no number of seconds that anybody waits."""
 CONNECTIONS = 8
+LARGEST_REASON = 4096
+"""Bytes of an answer in which a reason is looked for."""
+LONGEST_REASON, LONGEST_LINE = 300, 200
 PASSING = frozenset({429, 502, 503, 504})
 """Statuses after which the same request may succeed."""
 
@@ -140,6 +144,7 @@ class HttpApi:
         self._closed_until = 0.0
         self._timeout_s = access.timeout.total_seconds()
         self.place = str(url.copy_with(username=None, password=None)).rstrip("/")
+        self._password = url.password
         self._auth = httpx.BasicAuth(url.username, url.password) if url.username or url.password else None
         if self._auth is not None and any(one.value or one.file for one in self._credentials):
             raise BadSource("A source has a password in its url or a token, not both: remove one.", field="url")
@@ -214,13 +219,36 @@ class HttpApi:
             ) from None
         await self._note_limit(response)
         if response.status_code in PASSING:
-            why = f"is busy or away (status {response.status_code}{_first_line(body)}): see how it does"
+            why = f"is busy or away (status {response.status_code}{self._said_in(body)}): see how it does"
             raise _Again(why, _asked_to_wait(response))
         self._refuse_door(response)
         answered = Answered(response.status_code, response.headers.get("content-type", ""), body)
         if passes := self._passing(answered):
-            raise _Again(passes)
+            raise _Again(self._hidden(passes))
         return answered
+
+    def reason(self, said: Any) -> str:
+        """The first line of what the server gave as its reason, cut, without what lets in, should it repeat that."""
+        # Hidden first, for what is left of a secret that was cut looks like none.
+        lines = self._hidden(str(said)).strip().splitlines()
+        return (lines[0] if lines else "no reason given")[:LONGEST_REASON]
+
+    def _hidden(self, words: str) -> str:
+        for secret in sorted(self._secrets(), key=len, reverse=True):
+            words = words.replace(secret, "***")
+        return words
+
+    def _said_in(self, body: bytes) -> str:
+        text = body[:LARGEST_REASON].decode("utf-8", "replace").strip()
+        return f", {self.reason(text)[:LONGEST_LINE]}" if text else ""
+
+    def _secrets(self) -> Iterator[str]:
+        for credential in self._credentials:
+            # Of a file that went away meanwhile nothing was sent.
+            with suppress(MetricSourceUnavailable):
+                yield from (value.removeprefix(credential.scheme).strip() for value in credential.read().values())
+        if self._password:
+            yield self._password
 
     async def _wait_for_limit(self) -> None:
         """Ask nothing that would be refused, and would count against the limit all the same."""
@@ -303,11 +331,6 @@ def _seconds(text: str | None) -> float | None:
     return wait if math.isfinite(wait) and wait >= 0 else None
 
 
-def _first_line(body: bytes) -> str:
-    lines = body[:200].decode("utf-8", "replace").strip().splitlines()
-    return f", {lines[0]}" if lines else ""
-
-
 def _parsed(given: str | None, keys: str) -> httpx.URL:
     if given and re.search("[?#]", given):
         problem = "A source's url, which errors show, has no ? and no #: remove them and what follows"
@@ -330,9 +353,3 @@ def _trusted(ca_file: Path | None) -> ssl.SSLContext | bool:
         return ssl.create_default_context(cafile=str(ca_file))
     except OSError:
         raise BadSource(f"The source's ca_file {ca_file} has no certificates.", field="ca_file") from None
-
-
-def reason(said: Any) -> str:
-    """The first line of what a server gave as its reason, cut."""
-    lines = str(said).strip().splitlines()
-    return (lines[0] if lines else "no reason given")[:300]

@@ -14,6 +14,7 @@ from tests.unit.rollouts.world import FLAG, JONAS, World, running_world
 from tools.flags import http as flags_over_http
 from tools.flags.base import FlagServiceUnavailable
 from tools.flags.growthbook.service import GrowthBookFlagService
+from tools.flags.http import FlagApi, Refusal
 from tools.flags.urgency import is_urgent, urgently
 from tools.plans.model import NOT_EXPOSED, Exposure
 from tools.rollouts.phases import Phase
@@ -153,3 +154,15 @@ async def test_nothing_is_raised_while_nothing_can_be_read(
     with pytest.raises(FlagServiceUnavailable, match="wants no more requests"):
         await world.service.approve(view.approval.id, actor=JONAS)
     assert transport.requests == 0
+
+
+async def test_a_key_that_the_service_repeats_is_not_shown() -> None:
+    says = {"message": f"{'x' * 90} no such key: hunter2-very-secret"}
+    transport = httpx.MockTransport(lambda _request: httpx.Response(400, json=says))
+    headers = {"Authorization": "Bearer hunter2-very-secret"}
+    api = FlagApi("Flags", "https://f.example", headers, timeout=timedelta(seconds=1), fixes={}, transport=transport)
+    with pytest.raises(Refusal) as refused:
+        await api.call("GET", "/", repeatable=True)
+    assert "hunter2" not in f"{refused.value} {refused.value.reason}"
+    assert "no such key: ***" in str(refused.value)
+    await api.close()

@@ -91,3 +91,21 @@ def test_nothing_is_in_the_url_after_its_path(more: str) -> None:
         HttpApi(Access(URL + more))
     assert refused.value.field == "url"
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("access", "said"),
+    [
+        (Access(URL, token="hunter2-very-secret"), "hunter2-very-secret"),
+        (Access("https://reader:hunter2-very-secret@metrics.example.com"), "reader:hunter2-very-secret"),
+    ],
+)
+async def test_what_lets_in_is_not_shown_though_the_server_repeats_it(access: Access, said: str) -> None:
+    body = f"{'x' * 190} {said} lets nobody in"
+    api = HttpApi(access, transport=httpx.MockTransport(lambda _request: httpx.Response(503, text=body)))
+    with pytest.raises(MetricSourceUnavailable, match="busy or away") as refused:
+        await api.get("/")
+    assert "hunter2" not in str(refused.value)
+    assert api.reason(f"{'x' * 290} {said}").startswith("x" * 290)
+    assert "hunter2" not in api.reason(f"{'x' * 290} {said}")
+    assert api.reason("  \n ") == "no reason given"

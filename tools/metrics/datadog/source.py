@@ -43,7 +43,7 @@ from tools.metrics.datadog.scopes import (
     pieces,
     queries,
 )
-from tools.metrics.http_api import Access, Answered, Credential, HttpApi, reason
+from tools.metrics.http_api import Access, Answered, Credential, HttpApi
 
 API, VALIDATE = "/api/v2/query/timeseries", "/api/v1/validate"
 SITE = "datadoghq.com"
@@ -204,7 +204,9 @@ class DatadogMetricSource(CounterSource[Scope]):
         answered = await self._api.post(API, content={"data": {"type": "timeseries_request", "attributes": attributes}})
         answer = self._json(answered)
         if answer.get("errors"):
-            raise MetricSourceUnavailable(f"{self._api.place} answered only a part ({reason(answer['errors'])}).")
+            raise MetricSourceUnavailable(
+                f"{self._api.place} answered only a part ({self._api.reason(answer['errors'])})."
+            )
         data = answer.get("data")
         found = data.get("attributes") if isinstance(data, dict) else None
         if not isinstance(found, dict):
@@ -221,21 +223,21 @@ class DatadogMetricSource(CounterSource[Scope]):
                 f"{self._api.place} has no Datadog API (status {answered.status}): set the source's site."
             )
         if answered.status == 400:
-            why = _why(found)
+            why = self._api.reason(_why(found))
             raise BadMetricAnswer(
                 f"{self._api.place} does not understand the query ({why}): correct the metric's scopes."
             )
         if answered.status != 200:
             raise MetricSourceUnavailable(
-                f"{self._api.place} refused the query (status {answered.status}: {_why(found)})."
+                f"{self._api.place} refused the query (status {answered.status}: {self._api.reason(_why(found))})."
             )
         return found
 
 
-def _why(answer: Mapping[str, Any]) -> str:
+def _why(answer: Mapping[str, Any]) -> Any:
     errors = answer.get("errors")
     first = errors[0] if isinstance(errors, list) and errors else errors
-    return reason(first.get("detail") or first.get("title") if isinstance(first, dict) else first)
+    return first.get("detail") or first.get("title") if isinstance(first, dict) else first
 
 
 def _points(template: Scopes, answer: Mapping[str, Any], piece: Piece) -> Iterator[tuple[Group, float, float]]:

@@ -15,7 +15,7 @@ from tools.metrics.catalogue import MetricDefinition
 from tools.metrics.cells import Cell
 from tools.metrics.counters import Key
 from tools.metrics.counting import CounterSource
-from tools.metrics.http_api import Access, Answered, HttpApi, bearer, reason
+from tools.metrics.http_api import Access, Answered, HttpApi, bearer
 from tools.metrics.influxdb.answers import cells_of
 from tools.metrics.influxdb.influxql import (
     LOOKED_BACK,
@@ -114,7 +114,7 @@ class InfluxMetricSource(CounterSource[Selection]):
         return found
 
     def _refusal(self, status: int, said: Any) -> BadMetricAnswer | MetricSourceUnavailable:
-        place, why = self._api.place, reason(said)
+        place, why = self._api.place, self._api.reason(said)
         if "dbrp" in why or ("not found" in why and ("database" in why or "retention" in why)):
             return MetricSourceUnavailable(
                 f"{place} has no database {self._database!r} for this ({why}): set the source's database and "

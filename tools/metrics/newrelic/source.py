@@ -16,7 +16,7 @@ from tools.metrics.catalogue import MetricDefinition
 from tools.metrics.cells import NEWEST, Cell
 from tools.metrics.counters import Key
 from tools.metrics.counting import CounterSource
-from tools.metrics.http_api import Access, Answered, Credential, HttpApi, reason
+from tools.metrics.http_api import Access, Answered, Credential, HttpApi
 from tools.metrics.newrelic.nrql import LARGEST_ANSWER, LOOKED_BACK, VALUE, Asked, Selections, any_event, parse_nrql
 from tools.metrics.newrelic.nrql import queries as queries_of
 from tools.metrics.selections import Selection
@@ -156,7 +156,7 @@ class NewRelicMetricSource(CounterSource[Selection]):
         return found
 
     def _refusal(self, errors: Any) -> BadMetricAnswer | MetricSourceUnavailable:
-        (_, why), place = _worst(errors), self._api.place
+        why, place = self._api.reason(_worst(errors)[1]), self._api.place
         if "NRQL" in why:
             return BadMetricAnswer(f"{place} does not understand the query ({why}): correct the metric's selections.")
         return MetricSourceUnavailable(f"{place} refused ({why}): see the source's account, and what its key may read.")
@@ -188,7 +188,7 @@ def _understood(error: Any) -> tuple[str, str]:
     error = error if isinstance(error, dict) else {}
     extensions = error.get("extensions")
     kind = extensions.get("errorClass") if isinstance(extensions, dict) else None
-    return str(kind), reason(error.get("message"))
+    return str(kind), str(error.get("message") or "no reason given").strip().partition("\n")[0]
 
 
 def _cells(template: Selections, asked: Asked, result: Mapping[str, Any]) -> Iterable[Cell]:

@@ -20,7 +20,7 @@ from tools.metrics.catalogue import MetricDefinition
 from tools.metrics.cells import KNOWN, NEWEST, Cell
 from tools.metrics.counters import Key, Moments
 from tools.metrics.counting import CounterSource
-from tools.metrics.http_api import Access, Answered, HttpApi, reason
+from tools.metrics.http_api import Access, Answered, HttpApi
 from tools.metrics.prometheus.promql import (
     COLUMN,
     EDGE,
@@ -82,11 +82,11 @@ class PrometheusMetricSource(CounterSource[SeriesSelector]):
         answered = await self._api.post(API, form={"query": expression, "time": f"{at.timestamp():.3f}"})
         answer = self._json(answered)
         if answer.get("status") != "success":
-            raise self._refusal(answered.status, str(answer.get("errorType")), reason(answer.get("error")))
+            raise self._refusal(answered.status, str(answer.get("errorType")), self._api.reason(answer.get("error")))
         # Thanos and remote reads warn of stores that did not answer: what they hold is missing.
         warnings = [one for one in answer.get("warnings") or () if not str(one).startswith("PromQL info")]
         if warnings:
-            raise MetricSourceUnavailable(f"{self._api.place} answered only a part ({reason(warnings[0])}).")
+            raise MetricSourceUnavailable(f"{self._api.place} answered only a part ({self._api.reason(warnings[0])}).")
         data = answer.get("data")
         if not isinstance(data, dict) or data.get("resultType") != "vector" or not isinstance(data.get("result"), list):
             raise BadMetricAnswer(f"{self._api.place} answered no vector: see whether its url is a Prometheus API's.")
