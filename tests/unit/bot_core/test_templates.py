@@ -115,8 +115,7 @@ class TestManifest:
     ) -> None:
         text = manifest_for("https://sluice.example.com", http=http, oauth=oauth)
         made = yaml.safe_load(text)
-        # Slack exports and takes these, and its schema does not know them: @slack/web-api, request/manifest.d.ts.
-        assert made["features"].pop("unfurl_domains") == ["sluice.example.com"]
+        assert made["features"]["unfurl_domains"] == ["sluice.example.com"]
         slack.validate(made)
         assert made["settings"]["socket_mode_enabled"] is not http
         called = made["features"]["slash_commands"][0].get("url")
@@ -143,7 +142,11 @@ class TestManifest:
             ("features.agent_view.suggested_prompts", [{"title": "Plan", "message": "Plan"}] * 5),
             ("features.agent_view.assistant_description", "Plans rollouts."),
             ("features.slash_commands", [{"command": "rollout", "description": "Rollouts"}]),
+            ("features.unfurl_domains", ["https://sluice.example.com"]),
+            ("features.unfurl_domains", []),
+            ("oauth_config.scopes.bot", ["chat:write", "chat:write:everywhere"]),
             ("settings.event_subscriptions.bot_events", ["app_mention", "app_mention"]),
+            ("settings.event_subscriptions.bot_events", ["app_mention", "agent_session_halted"]),
             ("settings.unknown", True),
         ],
     )
