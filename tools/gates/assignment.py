@@ -29,8 +29,8 @@ VERSION = 1
 # Typical deviations of the smaller arm's share that the bets are on, in parts of it.
 DEVIATIONS = (0.3, 0.05, 0.01)
 LARGEST_COUNT, LARGEST_TOTAL = 10**12, 10**15
-# Nats beyond ln 1/α by which a mismatch of the tolerance is mostly found.
-ENOUGH_BEYOND = 4.0
+# Nats that the mixture costs beyond ln 1/α, and the normal quantile of the nine of ten mismatches that are to be found.
+MIXED_FOR, NINE_OF_TEN = 2.4, 1.2816
 
 
 @dataclass(frozen=True)
@@ -197,8 +197,12 @@ def judge(test: AssignmentTest, evidence: AssignmentEvidence) -> Verdict:
 
 
 def information_needed(test: AssignmentTest) -> float:
-    """After how much Σ share·(1 − share) of assignments odds as far off as the tolerance would have shown."""
-    return 2 * (-math.log(test.alpha) + ENOUGH_BEYOND) / math.log(test.tolerance) ** 2
+    """After how much Σ share·(1 − share) of assignments odds as far off as the tolerance have shown, in nine of ten.
+
+    There ln E is about z²/2 less what the mixture costs, z normal around √information · ln tolerance with variance 1.
+    """
+    shows_at = math.sqrt(2 * (-math.log(test.alpha) + MIXED_FOR))
+    return ((shows_at + NINE_OF_TEN) / math.log(test.tolerance)) ** 2
 
 
 def _log_e(share: float, control: int, treatment: int, deviation: float) -> float:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.gates import BadCounts, BadEvidence, BadTest, Harm, NoData, Outcome, Verdict
-from tools.gates.assignment import AssignmentEvidence, AssignmentTest, judge, update
+from tools.gates.assignment import AssignmentEvidence, AssignmentTest, information_needed, judge, update
 
 TEST = AssignmentTest()
 
@@ -158,3 +158,22 @@ def test_false_pauses_are_rare_and_mismatches_are_found() -> None:
         found = alarms(odds, seed=2, streams=20, intervals=90)
         assert np.isfinite(found).all()
         assert np.median(found) < 50
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5])
+@pytest.mark.parametrize("odds", [1.1, 1 / 1.1])
+def test_what_would_have_shown_by_now_has_in_nine_of_ten_and_not_a_quarter_before(share: float, odds: float) -> None:
+    test, streams, looks = AssignmentTest(), 300, 40
+    offered = share / (1 - share) * odds
+    assigned = round(information_needed(test) / (share * (1 - share)) / looks)
+    treated = np.random.default_rng(5).binomial(assigned, offered / (1 + offered), (streams, looks))
+    first = np.full(streams, np.inf)
+    for stream, column in enumerate(treated.tolist()):
+        evidence = AssignmentEvidence()
+        for look, treatment in enumerate(column, 1):
+            evidence = update(evidence, share, assigned - treatment, treatment)
+            if judge(test, evidence).harm is Harm.SUSPECTED:
+                first[stream] = look
+                break
+    assert 0.85 <= (first <= looks).mean() <= 0.95
+    assert (first <= looks / 1.25).mean() < 0.85
