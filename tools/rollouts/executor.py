@@ -247,6 +247,8 @@ async def confirm_stage(session: AsyncSession, rollout: Rollout, state: FlagStat
         stage_since=at,
         limit_from=at,
         exposed_since=at if fresh else rollout.exposed_since,
+        # Before anybody was exposed there was nothing to see.
+        blind_since=None if rollout.exposed_since is None else rollout.blind_since,
     )
     await happened(
         session,

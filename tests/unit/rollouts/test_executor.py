@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from tests.unit.rollouts.world import FLAG, JONAS, POLICY, SAM, World
-from tools.flags.base import FlagRef, FlagState, FlagVersionConflict
+from tests.unit.rollouts.world import FLAG, JONAS, POLICY, SAM, World, make_plan, stage
+from tools.flags.base import FlagRef, FlagServiceUnavailable, FlagState, FlagVersionConflict
 from tools.plans.model import Exposure
 from tools.records.models import Intent
 from tools.rollouts.controller import Controller
@@ -122,6 +122,26 @@ async def test_a_start_that_meets_a_hand_and_a_rollback_at_once_gives_way_to_bot
     assert (await world.service.get(view.id)).phase is Phase.ROLLED_BACK
     assert await world.percent() == 0
     assert Happening.PAUSED not in await world.kinds(view.id)
+
+
+@pytest.mark.parametrize("seeing", [True, False])
+async def test_a_start_that_the_service_took_late_is_blind_for_as_long_as_any_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, seeing: bool
+) -> None:
+    async def away(_ref: FlagRef, _exposure: Exposure, *, expected: str) -> None:
+        raise FlagServiceUnavailable(f"It takes none for version {expected}.")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(world.flags, "write", away)
+        view = await world.started(make_plan(stage(5, bake=3600, limit=36000), stage(100)))
+        await world.live(view.id, 50)
+    assert "metrics.blind" in await world.kinds(view.id)
+    await world.live(view.id, 1)
+    traffic = {} if seeing else {"old": (0, 0), "new": (0, 0)}
+    view = await world.live(view.id, 25, **traffic)
+    assert (view.phase, await world.percent()) == (Phase.PROGRESSING, 5)
+    view = await world.live(view.id, 30, **traffic)
+    assert (view.phase is Phase.ROLLED_BACK) is not seeing
 
 
 async def test_a_flag_that_keeps_changing_is_tried_again_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
