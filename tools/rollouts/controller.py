@@ -30,7 +30,7 @@ from tools.rollouts import acceptances, assessing, checks, consequences, freezes
 from tools.rollouts.budgets import spent_budgets
 from tools.rollouts.executor import BACKOFF_CAP, Executor, backoff, confirm_stage, respect_hand
 from tools.rollouts.phases import LIVE, Phase
-from tools.rollouts.store import IntentStatus
+from tools.rollouts.store import RAISING, IntentStatus, Purpose
 from tools.rollouts.watching import Look, SpecWatcher
 
 AT_ONCE = 16
@@ -135,7 +135,17 @@ class Controller:
                 await self._executor.carry_out(kill)
             return
         for intent in await self._open_intents(rollout_id):
-            await self._executor.carry_out(intent.id)
+            if not await self._is_kept_back(intent):
+                await self._executor.carry_out(intent.id)
+
+    async def _is_kept_back(self, intent: Intent) -> bool:
+        """Whether a freeze keeps it back: what was still to be raised as it began is raised after it."""
+        if Purpose(intent.purpose) not in RAISING or intent.rollout_id is None:
+            return False
+        async with self._database.read() as session:
+            rollout = await store.load(session, intent.rollout_id, lock=False)
+            plan = await store.plan_of(session, rollout)
+            return await freezes.holding(session, self._policy, rollout, plan, self._clock.now()) is not None
 
     async def _due(self) -> tuple[Sequence[str], Sequence[str]]:
         """The rollouts to look at now, and the kills of flags without a rollout, which nothing else takes up again."""

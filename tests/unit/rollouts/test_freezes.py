@@ -22,10 +22,12 @@ from tests.unit.rollouts.world import (
 )
 from tools.clock import ManualClock
 from tools.errors import Conflict, InvalidInput, NotAllowed
+from tools.flags.base import FlagRef, FlagServiceUnavailable
 from tools.metrics.base import MetricQuery, Reading
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.router import Metrics
 from tools.people.memory import MemoryPeople
+from tools.plans.model import Exposure
 from tools.plans.policy import ApprovalRule, Freeze, Policy
 from tools.rollouts import freezes
 from tools.rollouts.controller import Controller
@@ -139,6 +141,41 @@ async def test_what_is_proven_holds_in_a_freeze_and_goes_on_by_itself_after_it(f
     assert (view.stage, view.frozen, await frozen.percent()) == (1, None, 25)
     kinds = await frozen.kinds(view.id)
     assert (kinds.count("freeze.holds"), kinds.count("freeze.over")) == (1, 1)
+
+
+async def waiting_since_before(frozen: World, monkeypatch: pytest.MonkeyPatch) -> RolloutView:
+    """A rollout whose start was approved while the flag service took no writes, until the freeze had begun."""
+
+    async def away(_ref: FlagRef, _exposure: Exposure, *, expected: str) -> None:
+        raise FlagServiceUnavailable(f"It takes none for version {expected}.")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(frozen.flags, "write", away)
+        view = await frozen.started()
+        view = await frozen.live(view.id, 31, **GOOD)
+    assert (view.phase, view.frozen is not None) == (Phase.PROGRESSING, True)
+    return view
+
+
+async def test_what_could_not_be_raised_before_a_freeze_waits_for_its_end(
+    frozen: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await waiting_since_before(frozen, monkeypatch)
+    await frozen.live(view.id, 30, **GOOD)
+    assert await frozen.percent() == 0
+    frozen.clock.advance(2 * 3600)
+    view = await frozen.live(view.id, 12, **GOOD)
+    assert (view.phase, await frozen.percent()) == (Phase.PROGRESSING, 5)
+
+
+async def test_what_waits_for_the_end_of_a_freeze_can_be_rolled_back_in_it(
+    frozen: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await waiting_since_before(frozen, monkeypatch)
+    assert (await frozen.service.roll_back(view.id, actor=SAM, reason="enough")).phase is Phase.ROLLED_BACK
+    frozen.clock.advance(3 * 3600)
+    await frozen.live(view.id, 2, **GOOD)
+    assert await frozen.percent() == 0
 
 
 async def test_in_a_freeze_nobody_promotes_or_raises_again_but_everybody_lowers(frozen: World) -> None:
