@@ -201,6 +201,33 @@ async def test_who_may_object(threads: Threads, database: Database) -> None:
     assert await threads.is_awaited("run"), "what was objected to is answered by saying so"
 
 
+async def test_everyone_in_a_thread_may_stop_what_goes_on_in_it(threads: Threads, database: Database) -> None:
+    pressed = START + timedelta(seconds=1)
+    assert await threads.stop("T1", "C1", FIRST.thread, pressed) is None, "nobody knows the thread"
+    conversation = await heard(threads, FIRST, more(200, "two", SAM))
+    assert await threads.stop("T1", "C1", FIRST.thread, pressed) is None, "nothing goes on"
+    await take(threads, conversation, "run")
+    for _ in range(2):
+        assert await threads.stop("T1", "C1", FIRST.thread, pressed) == Upset(conversation, "run")
+    async with database.read() as session:
+        assert (await session.get_one(AgentRun, "run")).stop_requested_at == START
+    assert await threads.is_awaited("run"), "a stop is answered by saying so"
+    async with database.write() as session:
+        await session.execute(update(AgentRun).values(outcome=Ending.STOPPED.value))
+    assert await threads.stop("T1", "C1", FIRST.thread, pressed) is None
+    assert new(await take(threads, conversation, "next")) == ["two"], "what others wrote is read all the same"
+
+
+async def test_a_stop_that_comes_late_stops_nothing_that_was_said_since(threads: Threads, database: Database) -> None:
+    conversation = await heard(threads, replace(FIRST, ts="1772366460.000100"))
+    await take(threads, conversation, "run")
+    await run(database, conversation, "run")
+    assert await threads.stop("T1", "C1", FIRST.thread, START + timedelta(seconds=59)) == Upset(conversation)
+    async with database.read() as session:
+        assert (await session.get_one(AgentRun, "run")).stop_requested_at is None
+    assert await threads.stop("T1", "C1", FIRST.thread, START + timedelta(seconds=61)) == Upset(conversation, "run")
+
+
 async def test_an_unread_message_that_is_objected_to_is_never_read(threads: Threads) -> None:
     conversation = await heard(threads, FIRST)
     assert await threads.object_to("T1", "C1", FIRST.ts, MIRA) is None
