@@ -91,7 +91,7 @@ NOT_STARTED, NEVER_STARTED = "Not started: nothing was changed yet", "Never star
 SERVED_WHEN_ASKED = " · it served {exposure} when people were last asked"
 EVERYONE = "users"
 BEING_SET = "Setting {exposure} …"
-BEING_SET_TROUBLE = "Setting {exposure} has not worked yet, and is tried again: {error}"
+BEING_SET_TROUBLE = "⚠ Setting {exposure} has not worked yet, and is tried again: {error}"
 VERIFYING_UNTIL = "Confirmed, and watched until {until}, when no late write can land any more."
 
 PAUSED_BECAUSE = "*Why it paused*\n>{reason}\n*What ends it:* {ends}"
@@ -230,11 +230,18 @@ PLAN_MORE = "… and {count} more"
 # -- buttons and dialogs ------------------------------------------------------------------------------------------
 
 APPROVE, REJECT, START = "Approve", "Reject …", "Start"
+CANCEL_PLAN = "Drop the plan"
 PROMOTE, PAUSE, RESUME, ROLL_BACK = "Promote now", "Pause …", "Resume", "Roll back"
 CONFIRM_ROLL_BACK = (
     "Roll back now?",
     "{flag} in {environment} goes back to {after} at once. This needs no approval.",
     "Roll back",
+    "Keep it",
+)
+CONFIRM_CANCEL = (
+    "Drop this plan?",
+    "{flag} in {environment} stays as it is. What people approved so far no longer counts; this needs no approval.",
+    "Drop it",
     "Keep it",
 )
 CONFIRM_PROMOTE = (
@@ -265,6 +272,7 @@ PAUSE_INTRO = "Nothing is promoted until someone resumes."
 CLOSE = "Cancel"
 REASON_MISSING = "Please write a few words."
 FROM_THE_CARD = "Rolled back with the card's button"
+DROPPED_FROM_THE_CARD = "Dropped with the card's button"
 BY_COMMAND = "Asked for with /rollout {subcommand}"
 
 # -- slash commands -----------------------------------------------------------------------------------------------
@@ -279,6 +287,7 @@ HELP_EXAMPLES = (
     ("start", "a dialog asks which flag and how; a plan is proposed"),
     ("plan {idle}", "propose a staged plan in this channel"),
     ("start {live}", "begin, once it is approved"),
+    ("cancel {live}", "drop a plan that has not started"),
     ("status {live}", "where it stands and what the gates say"),
     ("why {live}", "what it waits for"),
 )
@@ -299,7 +308,7 @@ HELP_LOOKING_EXAMPLES = (
     ("notify", "what I tell you directly, and your quiet hours"),
     ("plan {idle} --env staging --strategy shadow", "options: `--env`, `--strategy canary | shadow | full`"),
 )
-HELP_FOOT = "Only you can see this. Every rollout has one card with buttons for all of this."
+HELP_FOOT = "Only you can see this. Every rollout has one card, with a button for what can be done next."
 
 # -- the Home tab -------------------------------------------------------------------------------------------------
 
@@ -307,12 +316,21 @@ HOME_COUNT_WAITING = ("Nothing waits for you", "✋ *{count} waits for you*", "�
 HOME_COUNT_OPEN = ("nothing is rolling out", "*{count}* rollout open", "*{count}* rollouts open")
 HOME_COUNT_FROZEN = ("", "❄ {count} freeze", "❄ {count} freezes")
 HOME_WAITING = "*Waiting for you*"
-HOME_NOTHING_WAITS = "Nothing: no open question is one that you may decide."
+HOME_NOTHING_WAITS = "Nothing: no open question is one that you may decide, and nothing stands still for you."
 HOME_APPROVAL = (
     "✋ *{flag}* in {environment}: {question}\n*{have} of {needed} approved* · asked by {requester} · "
     "expires {expires}\n>{why}"
 )
-HOME_MORE_WAIT = "… and {count} more that wait for you; `/rollout list` shows all that is open."
+HOME_PAUSED = "⏸ *{flag}* in {environment} is paused\n>{reason}\n*What ends it:* {ends}"
+HOME_BLIND = (
+    "⚠ *{flag}* in {environment} is blind since {since}: nothing is promoted, and at {deadline} it is taken back or "
+    "paused\n*What ends it:* metrics that answer again, or roll back."
+)
+HOME_STALE = (
+    "⚠ *{flag}* in {environment} can't be started\n>{why}\n*What ends it:* on its card, plan anew or say that the plan "
+    "stands."
+)
+HOME_MORE_WAIT = "… and {count} more that wait for you; they follow here as these are settled."
 HOME_OTHERS = ("", "{count} question waits for somebody else.", "{count} questions wait for somebody else.")
 HOME_UNSURE = "⚠ Slack did not say who is in a user group, so a question of yours may be missing here."
 HOME_SEE = "See card"
@@ -340,7 +358,7 @@ HOME_THINGS_TO_TRY = (
     "Press *My notifications …* to choose what I may tell you directly, and when not.",
 )
 HOME_HEALTH = "*How everything is*"
-HOME_AS_OF = "As of {at}; this tab keeps up while you look."
+HOME_AS_OF = "As of {at}; this tab keeps up for an hour after you open it."
 HEALTH_OF = {
     Part.FLAGS: "Flag service ({name})",
     Part.SOURCE: "Metrics of {name}",
@@ -504,6 +522,9 @@ RESUMED = "`{flag}` in {environment} goes on.{link}"
 ROLLING_BACK = "`{flag}` in {environment} is going back to {exposure}.{link}"
 ROLLED_BACK = "`{flag}` in {environment} is back at {exposure}.{link}"
 CANCELLED = "The plan for `{flag}` in {environment} is dropped.{link}"
+CANCEL_TOO_LATE = (
+    "The rollout of {flag} is {phase}, so it is no mere plan any more: `/rollout rollback {flag}` takes it back."
+)
 KILLED_ALONE = "`{flag}` in {environment} is being taken to 0 % for everyone. The alerts channel hears when it is done."
 NO_ROLLOUTS = "Nothing is rolling out. Start with `/rollout plan FLAG`."
 LIST_TITLE = "*{count} open*"

@@ -38,6 +38,7 @@ TAKEN_BACK = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 APPROVE, REJECT, START = "rollout.approve", "rollout.reject", "rollout.start"
 EDIT = "rollout.edit"
 PLAN_ANEW, KEEP_PLAN = "rollout.plan_anew", "rollout.keep_plan"
+CANCEL = "rollout.cancel"
 PROMOTE, PAUSE, RESUME, ROLL_BACK = "rollout.promote", "rollout.pause", "rollout.resume", "rollout.roll_back"
 
 DECIDING = (
@@ -133,21 +134,24 @@ def allowed_buttons(view: RolloutView) -> list[ButtonElement]:
         texts.ROLL_BACK, ROLL_BACK, view.id, style="danger", confirm=_filled(texts.CONFIRM_ROLL_BACK, view)
     )
     edit = parts.button(texts.EDIT_PLAN, EDIT, view.id)
+    pause = parts.button(texts.PAUSE, PAUSE, view.id)
+    drop = parts.button(texts.CANCEL_PLAN, CANCEL, view.id, confirm=_filled(texts.CONFIRM_CANCEL, view))
     match view.phase:
         case Phase.PROPOSED if view.spec is not None and view.spec.stale:
             anew = parts.button(texts.PLAN_ANEW, PLAN_ANEW, view.id, style="primary")
             stands = parts.button(texts.KEEP_PLAN, KEEP_PLAN, view.id, confirm=_filled(texts.CONFIRM_KEEP_PLAN, view))
-            return [anew, stands, edit]
+            return [anew, stands, edit, drop]
         case Phase.PROPOSED:
             start = [] if view.frozen is not None else [parts.button(texts.START, START, view.id, style="primary")]
-            return [*(asked or start), edit]
+            return [*(asked or start), edit, drop]
         case Phase.PROGRESSING:
             promote = parts.button(texts.PROMOTE, PROMOTE, view.id, confirm=_filled(texts.CONFIRM_PROMOTE, view))
-            pause = parts.button(texts.PAUSE, PAUSE, view.id)
-            first = [pause] if _at_the_end(view) or view.frozen is not None else [promote, pause]
+            # What is still being set can't be promoted: the door refuses it.
+            held = _at_the_end(view) or view.frozen is not None or view.stage_since is None
+            first = [pause] if held else [promote, pause]
             return [*first, *overriding(view), edit, roll_back]
         case Phase.WAITING_PROMOTION:
-            return [*asked, *overriding(view), edit, roll_back]
+            return [*asked, pause, *overriding(view), edit, roll_back]
         case Phase.PAUSED:
             resume = parts.button(
                 texts.RESUME, RESUME, view.id, style="primary", confirm=_filled(_resuming(view), view)

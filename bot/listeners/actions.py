@@ -49,6 +49,13 @@ def register(app: AsyncApp, services: Services) -> None:
         Rollout,
         lambda mine, id_, who: mine.roll_back(id_, actor=who, reason=texts.FROM_THE_CARD),
     )
+    _does(
+        app,
+        services,
+        card.CANCEL,
+        Rollout,
+        lambda mine, id_, who: mine.cancel(id_, actor=who, reason=texts.DROPPED_FROM_THE_CARD),
+    )
     _does(app, services, card.KEEP_PLAN, Rollout, lambda mine, id_, who: mine.keep_plan(id_, actor=who))
     _rejects(app, services)
     _pauses(app, services)

@@ -26,11 +26,11 @@ from bot.listeners.replies import reply, workspace_of
 from bot.listeners.starting import open_start
 from bot.manifest import address_of
 from bot.services import Services
-from tools.errors import NotFound
+from tools.errors import Conflict, NotFound
 from tools.flags.base import FlagNotFound
 from tools.plans.model import Strategy
 from tools.records import log
-from tools.rollouts.phases import Phase
+from tools.rollouts.phases import LIVE, Phase, words
 from tools.rollouts.views import RolloutView
 
 MOST_HISTORY = 20
@@ -102,6 +102,7 @@ class Subcommands:
             "pause": self._pause,
             "resume": self._resume,
             "rollback": self._rollback,
+            "cancel": self._cancel,
             "kill": self._kill,
             "history": self._history,
             "why": self._why,
@@ -172,6 +173,13 @@ class Subcommands:
     async def _rollback(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
         found = await self._find(command)
         view = await self._services.rollouts.roll_back(found.id, actor=asker.person, reason=_reason(command))
+        return await _said(client, view), None
+
+    async def _cancel(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:
+        found = await self._find(command)
+        if found.phase in LIVE | {Phase.ROLLING_BACK}:
+            raise Conflict(texts.CANCEL_TOO_LATE.format(flag=plain_name(found.flag), phase=words(found.phase)))
+        view = await self._services.rollouts.cancel(found.id, actor=asker.person, reason=_reason(command))
         return await _said(client, view), None
 
     async def _kill(self, command: Command, asker: Asker, client: AsyncWebClient) -> Answer:

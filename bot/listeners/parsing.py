@@ -33,6 +33,7 @@ _MEANT = {
     "override": "accept",
     "thaw": "unfreeze",
     "continue": "resume",
+    "drop": "cancel",
     "go": "start",
     "hold": "pause",
     "log": "history",
@@ -45,6 +46,7 @@ _MEANT = {
     "show": "status",
     "stop": "pause",
     "undo": "rollback",
+    "withdraw": "cancel",
 }
 
 
@@ -76,6 +78,7 @@ SHAPES: Mapping[str, Shape] = {
     "pause": Shape(flag=True, options=(ENVIRONMENT, REASON)),
     "resume": Shape(flag=True, options=(ENVIRONMENT,)),
     "rollback": Shape(flag=True, options=(ENVIRONMENT, REASON)),
+    "cancel": Shape(flag=True, options=(ENVIRONMENT, REASON)),
     "kill": Shape(flag=True, options=(ENVIRONMENT, REASON)),
     "history": Shape(flag=True, options=(ENVIRONMENT,)),
     "why": Shape(flag=True, options=(ENVIRONMENT,)),

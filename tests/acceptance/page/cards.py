@@ -42,9 +42,12 @@ from tools.gates import (
 )
 from tools.plans.model import NOT_EXPOSED, Exposure, Mode, Strategy
 from tools.records.log import Event
+from tools.rollouts.acceptances import AcceptanceView
 from tools.rollouts.approvals import Purpose
 from tools.rollouts.events import Happening
+from tools.rollouts.freezes import FreezeView
 from tools.rollouts.phases import Phase
+from tools.rollouts.staleness import SpecState, SpecView
 from tools.rollouts.trace import Point, Trace
 from tools.rollouts.views import BacktestView, CheckView, RolloutView
 
@@ -104,6 +107,32 @@ DRIFTED = replace(
     drift="Control's base rate is 4.3 %, above the 0.26 % to 1.56 % that was planned for.",
     why="Held: both arms fail alike, which proves nothing about treatment.",
 )
+
+
+def _in(**length: float) -> str:
+    return (NOW + timedelta(**length)).isoformat()
+
+
+SALE = FreezeView(
+    id="e" * 32,
+    reason="Black Friday",
+    by=JONAS,
+    made_at=NOW - timedelta(hours=1),
+    start=NOW - timedelta(hours=1),
+    end=NOW + timedelta(days=2),
+    environments=("production",),
+)
+STALE = SpecView(
+    SpecState.CHANGED,
+    "https://github.com/acme/specs/blob/main/checkout-v2.md",
+    "The spec changed after this was planned (from 90be61d5f2aa to 4f1d02c9ab37).",
+    NOW - timedelta(minutes=1),
+    NOW - timedelta(seconds=20),
+)
+ACCEPTED = AcceptanceView(
+    "b" * 32, "errors", NOW + timedelta(hours=20), "Known: the old API counts retries twice.", JONAS, NOW
+)
+GIVEN = {"metric": "errors", "until": _in(hours=20), "reason": ACCEPTED.reason, "far": 4.0}
 IN_SHADOW = stage(10).model_copy(update={"exposure": Exposure(percent=10, mode=Mode.SHADOW)})
 SHADOW = PLAN.model_copy(update={"strategy": Strategy.SHADOW, "stages": (IN_SHADOW, *PLAN.stages)})
 STATES = {
@@ -197,6 +226,50 @@ STATES = {
         (START, UP, _at(0, Happening.SUCCEEDED, why="Every stage was proven safe.")),
         approved=APPROVED,
         harm=False,
+    ),
+    "escalated": State(
+        replace(
+            WAITING,
+            check=_checked(SAFE, SAFE),
+            approval=replace(
+                question(Purpose.PROMOTE, 2, JONAS),
+                at=(NOW - timedelta(hours=15),),
+                escalated_at=NOW - timedelta(hours=2),
+            ),
+        ),
+        decisions=DECIDED,
+        approved=APPROVED,
+    ),
+    "frozen": State(
+        replace(PROGRESSING, check=_checked(SAFE, SAFE), frozen=SALE),
+        decisions=(*DECIDED, _at(2, Happening.FREEZE_HOLDS, reason="Black Friday", by=JONAS, until=_in(days=2))),
+        approved=APPROVED,
+    ),
+    "frozen_start": State(
+        replace(PROPOSED, approval=replace(question(Purpose.START, 0), served=NOT_EXPOSED), frozen=SALE), (PROPOSAL,)
+    ),
+    "stale_spec": State(
+        replace(PROPOSED, approval=None, found=NOT_EXPOSED, spec=STALE),
+        (PROPOSAL, _at(1, Happening.SPEC_CHANGED, why=STALE.why, source=STALE.source)),
+    ),
+    "stale_spec_running": State(
+        replace(PROGRESSING, spec=STALE), outlook=OUTLOOK, decisions=DECIDED, approved=APPROVED
+    ),
+    "accepted": State(
+        replace(PROGRESSING, check=_checked(SUSPECTED, SAFE), acceptances=(ACCEPTED,)),
+        decisions=(*DECIDED, _at(3, Happening.ACCEPTANCE_GIVEN, JONAS, **GIVEN)),
+        approved=APPROVED,
+    ),
+    "setting_in_trouble": State(
+        replace(
+            PROGRESSING,
+            stage=2,
+            stage_since=None,
+            setting=Exposure(percent=50),
+            error="The flag service has not answered within 10 s.",
+        ),
+        decisions=(START, UP, _at(0, Happening.PROMOTED, before="10 %", after="50 %", why="Proven safe at 10 %.")),
+        approved=APPROVED,
     ),
     "cancelled": State(
         replace(PROPOSED, phase=Phase.CANCELLED, approval=None, ended_at=NOW, found=NOT_EXPOSED),

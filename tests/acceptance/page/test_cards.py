@@ -53,6 +53,13 @@ WANTED: dict[str, tuple[str, ...]] = {
     "rolling_back": ("Before: 10 %", "After: 0 %", "Why it is rolled back", "1.41 %", "at most 1.04 %"),
     "rolled_back": ("Before: 10 %", "After: 0 %", "Why it was rolled back", "evidence of harm 81; 50 rolls back", "["),
     "succeeded": ("Done, proven safe", "100 %", "Approved:", "["),
+    "escalated": ("The backup approvers may decide too", "1 of 2 approved by", "(Pause …)"),
+    "frozen": ("Frozen until", "Nothing starts or goes further", "(Pause …)", "(Roll back, danger)"),
+    "frozen_start": ("Frozen until", "(Reject …) (Edit plan …) (Drop the plan)"),
+    "stale_spec": ("The spec is not what this was planned from", "(Plan anew, primary) (The plan stands …)"),
+    "stale_spec_running": ("The spec is not what this was planned from", "Each further step waits"),
+    "accepted": ("evidence of harm 27, accepted", "accepted until", "(Count errors again)"),
+    "setting_in_trouble": ("Setting 50 % has not worked yet", "has not answered within 10 s"),
     "cancelled": ("Cancelled", "Support is at lunch."),
 }
 """What must be seen in each phase, whatever else is."""

@@ -296,7 +296,7 @@ async def test_a_change_by_hand_before_the_start_voids_the_question_at_once(offi
     flag = await office.flag()
     await office.services.flags.write(FlagRef(FLAG, ENVIRONMENT), Exposure(percent=0.5), expected=flag.version)
     await tick(office, 30 / 3600)
-    assert office.buttons() == ["start", "edit"]
+    assert office.buttons() == ["start", "edit", "cancel"]
     assert "changed by hand from 0 % to 0.5 %" in office.thread()[-1]
     assert directs(office, JONAS)[0].text.startswith("✖ No longer asked")
     assert "changed by hand" in directs(office, JONAS)[0].text
@@ -311,7 +311,7 @@ async def test_a_vote_on_what_was_changed_by_hand_since_the_last_look_is_refused
         "This is no longer asked: The flag was changed by hand from 0 % to 0.5 %. The rollout's card shows what can be "
         "done now."
     )
-    assert office.buttons() == ["start", "edit"]
+    assert office.buttons() == ["start", "edit", "cancel"]
     assert (await office.flag()).exposure.percent == 0.5
 
 
@@ -346,7 +346,7 @@ async def test_a_freeze_that_begins_voids_the_question_about_a_start(office: Off
         part._policy = policy
     card, older = office.card(), [dict(block) for block in office.card().blocks]
     await tick(office, 1.01)
-    assert office.buttons() == ["edit"]
+    assert office.buttons() == ["edit", "cancel"]
     assert "The freeze 'sale' lasts until <!date^" in office.thread()[-1]
     card.blocks = older
     assert "This is no longer asked: The freeze 'sale' lasts until" in (await office.press("approve", user=JONAS) or "")

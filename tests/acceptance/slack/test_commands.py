@@ -41,7 +41,7 @@ async def test_plan_puts_one_card_into_the_channel(office: Office) -> None:
     answer = await office.rollout(f"plan {FLAG}")
     assert answer.startswith(f"Planning `{FLAG}` for production.")
     await until(office.cards)
-    assert office.buttons() == ["approve", "reject", "edit"]
+    assert office.buttons() == ["approve", "reject", "edit", "cancel"]
     view = await office.view()
     assert view.phase is Phase.PROPOSED
     assert view.requester == MIRA
@@ -144,6 +144,39 @@ async def test_plan_where_the_app_is_no_member_says_how_to_invite_it(office: Off
     assert await office.services.rollouts.open() == []
 
 
+async def test_who_asked_for_a_plan_can_drop_it_by_command(office: Office) -> None:
+    await office.proposed()
+    assert "Reject" not in await office.rollout(f"cancel {FLAG} the spec was wrong")
+    assert office.private(MIRA)[-1].startswith(f"The plan for `{FLAG}` in production is dropped.")
+    assert "dropped the plan: the spec was wrong" in readable(office.card())
+    assert (await office.view()).phase is Phase.CANCELLED
+
+
+async def test_who_asked_for_a_plan_can_drop_it_with_a_button(office: Office) -> None:
+    await office.proposed()
+    assert await office.press("cancel", user=MIRA) is None
+    assert (await office.view()).phase is Phase.CANCELLED
+    assert office.buttons() == []
+
+
+async def test_what_runs_is_not_dropped_and_the_way_back_is_said(office: Office) -> None:
+    await office.started()
+    said = await office.rollout(f"cancel {FLAG}")
+    assert f"`/rollout rollback {FLAG}` takes it back" in said
+    assert (await office.view()).phase is Phase.PROGRESSING
+
+
+async def test_what_waits_for_an_approval_is_paused_with_a_button(office: Office) -> None:
+    await office.started()
+    await office.live(1)
+    await office.press("promote", user=MIRA)
+    assert (await office.view()).phase is Phase.WAITING_PROMOTION
+    assert "pause" in office.buttons()
+    await office.press("pause", user=MIRA)
+    assert (await office.submit(office.dialog(MIRA), "Support is at lunch", user=MIRA)).ok
+    assert (await office.view()).phase is Phase.PAUSED
+
+
 async def test_start_asks_for_the_approval_that_policy_wants(office: Office) -> None:
     await office.proposed()
     answer = await office.rollout(f"start {FLAG}")
@@ -158,7 +191,7 @@ async def test_start_goes_ahead_where_no_approval_is_needed(office: Office) -> N
     await flags.define(FlagRef(FLAG, "development"), "off", "on")
     await office.rollout(f"plan {FLAG} --env development")
     await until(office.cards)
-    assert office.buttons() == ["start", "edit"]
+    assert office.buttons() == ["start", "edit", "cancel"]
     answer = await office.rollout(f"start {FLAG}")
     assert f"`{FLAG}` in development starts at 1 %." in answer
     assert (await flags.read(FlagRef(FLAG, "development"))).exposure == Exposure(percent=1)

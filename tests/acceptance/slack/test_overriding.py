@@ -64,7 +64,7 @@ async def test_a_freeze_keeps_a_start_back_says_so_everywhere_and_is_lifted_with
     card = readable(office.card())
     assert f"by <@{AIKO}>: The &lt;!channel&gt; sale" in card
     assert "❄ *Frozen until <!date^" in card
-    assert office.buttons() == ["edit"], "nothing that would be refused"
+    assert office.buttons() == ["edit", "cancel"], "nothing that would be refused"
     assert (await office.flag()).exposure.percent == 0
 
     listed = await office.rollout("unfreeze", user=JONAS)
@@ -79,7 +79,7 @@ async def test_a_freeze_keeps_a_start_back_says_so_everywhere_and_is_lifted_with
     await office.services.controller.tick()
     await office.settle()
     assert "Frozen until" not in "\n".join(block_texts(office))
-    assert office.buttons() == ["start", "edit"]
+    assert office.buttons() == ["start", "edit", "cancel"]
     assert await office.press("start", user=MIRA) is None
     assert {"approve", "reject"} <= set(office.buttons())
     log = {event.kind: event for event in await office.events()}
@@ -108,7 +108,7 @@ async def test_a_freeze_of_a_tag_begins_when_it_is_to(tmp_path: Path, office: Of
     await office.services.controller.tick()
     await office.settle()
     assert "❄ *Frozen until <!date^" in readable(office.card())
-    assert office.buttons() == ["edit"]
+    assert office.buttons() == ["edit", "cancel"]
 
 
 def block_texts(office: Office) -> list[str]:

@@ -28,11 +28,11 @@ async def test_the_card_says_it_once_and_the_plan_is_made_anew(office: Office, t
     card = readable(office.card())
     assert "⚠ *The spec is not what this was planned from.* The spec changed after this was planned (from" in card
     check_message_blocks(office.card().blocks, {})
-    assert office.buttons() == ["plan_anew", "keep_plan", "edit"]
+    assert office.buttons() == ["plan_anew", "keep_plan", "edit", "cancel"]
     assert len([line for line in office.thread()[before:] if "The spec changed" in line]) == 1
     assert await office.press("plan_anew", user=MIRA) is None
     await office.settle()
-    assert office.buttons() == ["approve", "reject", "edit"]
+    assert office.buttons() == ["approve", "reject", "edit", "cancel"]
     assert (await office.view()).plan_version == 2
     assert await office.press("approve", user=JONAS) is None
     assert (await office.view()).phase is Phase.PROGRESSING
@@ -47,7 +47,7 @@ async def test_an_approval_of_what_was_planned_before_is_refused_and_somebody_st
     assert (await office.view()).phase is Phase.PROPOSED
     assert await office.press("keep_plan", user=SAM) is None
     assert f"<@{SAM}> said that the plan stands." in readable(office.card())
-    assert office.buttons() == ["approve", "reject", "edit"]
+    assert office.buttons() == ["approve", "reject", "edit", "cancel"]
     assert await office.press("approve", user=JONAS) is None
     assert (await office.view()).phase is Phase.PROGRESSING
 

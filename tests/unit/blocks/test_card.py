@@ -332,21 +332,22 @@ def test_shadow_and_audience_in_words() -> None:
 @pytest.mark.parametrize(
     ("view", "buttons"),
     [
-        (PROPOSED, ["approve", "reject", "edit"]),
-        (replace(PROPOSED, approval=None), ["start", "edit"]),
+        (PROPOSED, ["approve", "reject", "edit", "cancel"]),
+        (replace(PROPOSED, approval=None), ["start", "edit", "cancel"]),
         (PROGRESSING, ["promote", "pause", "edit", "roll_back"]),
+        (replace(PROGRESSING, stage_since=None), ["pause", "edit", "roll_back"]),
         (replace(PROGRESSING, stage=3), ["pause", "edit", "roll_back"]),
-        (WAITING, ["approve", "reject", "edit", "roll_back"]),
+        (WAITING, ["approve", "reject", "pause", "edit", "roll_back"]),
         (PAUSED, ["resume", "edit", "roll_back"]),
         (ROLLING_BACK, []),
         (ROLLED_BACK, []),
-        (replace(PROPOSED, frozen=FREEZE), ["reject", "edit"]),
-        (replace(PROPOSED, approval=None, frozen=FREEZE), ["edit"]),
+        (replace(PROPOSED, frozen=FREEZE), ["reject", "edit", "cancel"]),
+        (replace(PROPOSED, approval=None, frozen=FREEZE), ["edit", "cancel"]),
         (replace(PROGRESSING, frozen=FREEZE), ["pause", "edit", "roll_back"]),
-        (replace(WAITING, frozen=FREEZE), ["reject", "edit", "roll_back"]),
+        (replace(WAITING, frozen=FREEZE), ["reject", "pause", "edit", "roll_back"]),
         (
             replace(WAITING, stage=3, approval=question(Purpose.PROMOTE, 4), frozen=FREEZE),
-            ["approve", "reject", "edit", "roll_back"],
+            ["approve", "reject", "pause", "edit", "roll_back"],
         ),
         (replace(PAUSED, frozen=FREEZE), ["resume", "edit", "roll_back"]),
         (replace(PAUSED, exposure=Exposure(percent=1), frozen=FREEZE), ["edit", "roll_back"]),
@@ -362,7 +363,7 @@ def test_only_the_buttons_that_the_state_allows(view: RolloutView, buttons: list
         assert button["value"] == about, "an id and nothing else"
         assert (button.get("style") == "danger") == (button["action_id"] == "rollout.roll_back")
         assert ("confirm" in button) == (
-            button["action_id"] in ("rollout.roll_back", "rollout.promote", "rollout.resume")
+            button["action_id"] in ("rollout.roll_back", "rollout.promote", "rollout.resume", "rollout.cancel")
         )
 
 
