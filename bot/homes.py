@@ -194,6 +194,7 @@ async def _view(services: Services, client: Publisher, seen: Scene, person: str)
             freezes=seen.freezes,
             health=seen.health,
             links={id_: link for id_, link in links.items() if link is not None},
+            stuck=seen.glance.stuck_for(person),
             newcomer=not waiting and not await services.rollouts.has_taken_part(person),
         )
     )

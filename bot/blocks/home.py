@@ -32,8 +32,9 @@ LINE_CHARACTERS = 220
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """What a person is shown. `asked` are the rollouts whose question they may answer, of `waiting` in all; `links` are
-    the addresses of cards by rollout id; a `newcomer` never asked for a rollout and never answered a question."""
+    """What a person is shown. `asked` are the rollouts whose question they may answer, of `waiting` in all; `stuck` are
+    those that stand still until they or somebody like them acts; `links` are the addresses of cards by rollout id; a
+    `newcomer` never asked for a rollout and never answered a question."""
 
     person: str
     at: datetime
@@ -44,6 +45,7 @@ class Home:
     health: Sequence[Finding]
     links: Mapping[str, str]
     newcomer: bool
+    stuck: Sequence[RolloutView] = ()
 
 
 def home_view(home: Home) -> View:
@@ -69,8 +71,9 @@ def home_view(home: Home) -> View:
 def _summary(home: Home) -> str:
     total = sum(home.glance.phases.values())
     holding = sum(one.holds(home.at) for one in home.freezes)
-    said = [texts.HOME_COUNT_WAITING[min(home.waiting, 2)], texts.HOME_COUNT_OPEN[min(total, 2)]]
-    counts = [home.waiting, total]
+    waiting = home.waiting + len(home.stuck)
+    said = [texts.HOME_COUNT_WAITING[min(waiting, 2)], texts.HOME_COUNT_OPEN[min(total, 2)]]
+    counts = [waiting, total]
     if holding:
         said.append(texts.HOME_COUNT_FROZEN[min(holding, 2)])
         counts.append(holding)
@@ -94,22 +97,37 @@ def _newcomer() -> list[Block]:
 
 def _waiting(home: Home) -> list[Block]:
     others = len(home.glance.asked) - home.waiting
-    if not home.waiting and not others and home.glance.sure:
+    if not home.waiting and not home.stuck and not others and home.glance.sure:
         return []
     blocks: list[Block] = [parts.divider(), parts.section(texts.HOME_WAITING)]
     for view in home.asked:
         if view.approval is not None:
             blocks += [parts.section(_asked(view, view.approval)), _answers(view, view.approval, home.links)]
-    if not home.waiting:
+    blocks += [_with_link(view, home.links, _stuck(view)) for view in home.stuck[:MOST_WAITING]]
+    if not home.waiting and not home.stuck:
         blocks.append(parts.section(texts.HOME_NOTHING_WAITS))
-    notes = []
-    if home.waiting > len(home.asked):
-        notes.append(texts.HOME_MORE_WAIT.format(count=home.waiting - len(home.asked)))
+    notes, rest = [], home.waiting - len(home.asked) + max(0, len(home.stuck) - MOST_WAITING)
+    if rest > 0:
+        notes.append(texts.HOME_MORE_WAIT.format(count=rest))
     if others:
         notes.append(texts.HOME_OTHERS[min(others, 2)].format(count=texts.count(others)))
     if not home.glance.sure:
         notes.append(texts.HOME_UNSURE)
     return [*blocks, *([parts.context(*notes)] if notes else [])]
+
+
+def _stuck(view: RolloutView) -> str:
+    """Why it stands still, and what ends that."""
+    facts = {"flag": name(view.flag), "environment": name(view.environment)}
+    if view.phase is Phase.PAUSED:
+        reason = escape(view.pause_reason or texts.NOT_SAID, LINE_CHARACTERS)
+        ends = escape(view.pause_ends or texts.NOT_SAID, LINE_CHARACTERS)
+        return texts.HOME_PAUSED.format(reason=reason, ends=ends, **facts)
+    if view.blind_since is not None:
+        since, deadline = clock_time(view.blind_since), clock_time(view.blind_since + view.plan.blind_budget)
+        return texts.HOME_BLIND.format(since=since, deadline=deadline, **facts)
+    why = texts.NOT_SAID if view.spec is None else view.spec.why
+    return texts.HOME_STALE.format(why=escape(why, LINE_CHARACTERS), **facts)
 
 
 def _asked(view: RolloutView, approval: ApprovalView) -> str:
@@ -170,8 +188,12 @@ def _rollouts(home: Home) -> list[Block]:
 
 
 def _rollout(view: RolloutView, links: Mapping[str, str]) -> Block:
+    return _with_link(view, links, "\n".join(rollout_lines(view)))
+
+
+def _with_link(view: RolloutView, links: Mapping[str, str], text: str) -> Block:
     see = _see(view, links)
-    return SectionBlock(text=parts.mrkdwn("\n".join(rollout_lines(view))), accessory=see[0] if see else None)
+    return SectionBlock(text=parts.mrkdwn(text), accessory=see[0] if see else None)
 
 
 def rollout_lines(view: RolloutView) -> list[str]:

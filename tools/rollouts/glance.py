@@ -22,7 +22,7 @@ from tools.records.log import Event
 from tools.records.models import Approval, ApprovalVote, LogEvent, PlanVersion, Rollout
 from tools.rollouts.approvals import Status
 from tools.rollouts.events import Happening
-from tools.rollouts.phases import Phase
+from tools.rollouts.phases import LIVE, Phase
 from tools.rollouts.scope import Scope
 from tools.rollouts.views import RolloutView, view
 
@@ -74,19 +74,34 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Stuck:
+    """A rollout that goes no further before a person does something, and the people who can: paused, blind, or with a
+    plan whose spec is not what it was."""
+
+    rollout: RolloutView
+    people: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Glance:
     """How many rollouts are open, by phase; the most pressing of them; the questions, those that expire first before
-    the others; the newest decisions, the newest first. `sure` is False when a group could not be read."""
+    the others; the newest decisions, the newest first. `sure` is False when a group could not be read. `stuck` are
+    those of the most pressing rollouts that stand still."""
 
     phases: Mapping[Phase, int]
     rollouts: tuple[RolloutView, ...]
     asked: tuple[Asked, ...]
     decided: tuple[Event, ...]
     sure: bool
+    stuck: tuple[Stuck, ...] = ()
 
     def waiting_for(self, person: str) -> list[Asked]:
         """The questions that the person may answer."""
         return [one for one in self.asked if person in one.people]
+
+    def stuck_for(self, person: str) -> list[RolloutView]:
+        """The rollouts that the person can get going."""
+        return [one.rollout for one in self.stuck if person in one.people]
 
 
 async def glance(
@@ -100,8 +115,10 @@ async def glance(
         shown = [await view(session, one) for one in pressing[:most]]
         questions = await _questions(session, policy, scope, at)
         decided = await _decided(session, scope)
-    members, sure = await _members(people, [one.names for one in questions], scope.home)
-    asked = [one for question in questions for one in policies.people_in(question.names, members)]
+    held = [(one, _able(policy, one)) for one in shown if is_stuck(one)]
+    names = [*(one.names for one in questions), *(able for _, able in held)]
+    members, sure = await _members(people, names, scope.home)
+    asked = [one for some in names for one in policies.people_in(some, members)]
     outside = [one for one in dict.fromkeys(asked) if policies.must_be_member(policy, one)]
     members[policies.STRANGERS] = await people.strangers(outside, workspace=scope.home)
     return Glance(
@@ -110,7 +127,20 @@ async def glance(
         asked=tuple(one.asked(members) for one in questions),
         decided=tuple(decided),
         sure=sure,
+        stuck=tuple(Stuck(one, frozenset(policies.people_in(able, members))) for one, able in held),
     )
+
+
+def is_stuck(view: RolloutView) -> bool:
+    """Whether it goes no further before a person does something that is no answer to a question."""
+    stale = view.phase is Phase.PROPOSED and view.spec is not None and view.spec.stale
+    return stale or view.phase is Phase.PAUSED or (view.blind_since is not None and view.phase in LIVE)
+
+
+def _able(policy: Policy, view: RolloutView) -> tuple[str, ...]:
+    """Who asked for it, and those who approve it."""
+    rule = policies.rule_of(policy.of(view.workspace), view.plan)
+    return (view.requester, *rule.approvers, *rule.backup)
 
 
 async def has_taken_part(session: AsyncSession, person: str, scope: Scope) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bot import texts
 from bot.blocks.home import MOST_ROLLOUTS, MOST_WAITING, Home, home_view
 from bot.health import Finding, Part
 from bot.homes import digest
@@ -29,8 +30,10 @@ from tests.unit.blocks.homes import WELL, glance, home
 from tools.rollouts.approvals import Purpose
 from tools.rollouts.events import Happening
 from tools.rollouts.freezes import FreezeView
+from tools.rollouts.staleness import SpecState, SpecView
 from tools.rollouts.views import RolloutView
 
+SPEC = SpecView(SpecState.CHANGED, "specs/checkout-v2.md", "The spec changed.", NOW, NOW)
 LINK = "https://acme.slack.com/archives/C1/p1"
 FREEZE = FreezeView(
     id="e" * 32, reason="Black Friday", by=MIRA, made_at=NOW, start=NOW, end=NOW + timedelta(days=1),
@@ -47,6 +50,27 @@ def shown(seen: Home) -> str:
 def buttons(seen: Home) -> list[dict[str, Any]]:
     rows = [block["elements"] for block in home_view(seen).to_dict()["blocks"] if block["type"] == "actions"]
     return [button for row in rows for button in row]
+
+
+def test_what_stands_still_waits_for_who_can_end_it_with_the_way_out_and_the_link() -> None:
+    stale = replace(PROPOSED, id="1" * 32, approval=None, spec=SPEC)
+    blind = replace(PROGRESSING, id="2" * 32, blind_since=NOW)
+    seen = home(PAUSED, stale, blind, link=LINK, stuck=(PAUSED, stale, blind))
+    text = shown(seen)
+    assert "✋ *3 wait for you*" in text
+    assert "is paused\n>errors: harm suspected\n*What ends it:* Resume, or roll back." in text
+    assert "can't be started\n>The spec changed.\n*What ends it:* on its card, plan anew" in text
+    assert "is blind since" in text
+    assert "Nothing waits for you" not in text
+    assert texts.HOME_NOTHING_WAITS not in text
+    links = [one["accessory"]["url"] for one in home_view(seen).to_dict()["blocks"] if "accessory" in one]
+    assert links.count(LINK) == 6, "where they wait, and where they are listed"
+
+
+def test_more_than_there_is_room_for_is_counted() -> None:
+    many = [replace(PAUSED, id=f"{number:032x}") for number in range(MOST_WAITING + 3)]
+    text = shown(home(*many, stuck=many))
+    assert "… and 3 more that wait for you; they follow here as these are settled." in text
 
 
 def test_a_newcomer_reads_what_it_can_do_and_three_things_to_try() -> None:

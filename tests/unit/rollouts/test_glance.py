@@ -6,16 +6,18 @@ from datetime import timedelta
 
 import pytest
 
+from tests.unit.blocks.examples import NOW, PROGRESSING, PROPOSED
 from tests.unit.rollouts.world import AIKO, FLAG, JONAS, MIRA, POLICY, SAM, World, make_plan
 from tools.flags.base import FlagRef
 from tools.people.base import PeopleUnavailable, UnknownGroup
 from tools.plans.policy import ApprovalRule
 from tools.rollouts.events import Happening
 from tools.rollouts.freezes import wish
-from tools.rollouts.glance import glance
+from tools.rollouts.glance import glance, is_stuck
 from tools.rollouts.phases import Phase
 from tools.rollouts.scope import EVERYWHERE
 from tools.rollouts.service import Place
+from tools.rollouts.staleness import SpecState, SpecView
 from tools.rollouts.views import RolloutView
 
 GROUP, GUEST = "S0123ABCDEF", "UGUEST"
@@ -53,6 +55,29 @@ async def test_whoever_wrote_a_version_of_the_plan_or_its_spec_is_out(world: Wor
     )
     [asked] = (await world.service.glance(most=5)).asked
     assert asked.people == frozenset()
+
+
+async def test_what_is_paused_waits_for_who_asked_and_who_approves(world: World) -> None:
+    view = await world.started()
+    assert (await world.service.glance(most=5)).stuck == ()
+    await world.service.pause(view.id, actor=MIRA, reason="support is at lunch")
+    seen = await world.service.glance(most=5)
+    assert [[one.id for one in seen.stuck_for(person)] for person in (MIRA, JONAS, AIKO, SAM)] == [
+        [view.id],
+        [view.id],
+        [view.id],
+        [],
+    ]
+
+
+def test_what_is_blind_or_rests_on_another_spec_stands_still() -> None:
+    stale = SpecView(SpecState.CHANGED, "specs/checkout-v2.md", "The spec changed.", NOW, NOW)
+    assert is_stuck(replace(PROGRESSING, blind_since=NOW))
+    assert is_stuck(replace(PROPOSED, spec=stale))
+    assert not is_stuck(replace(PROPOSED, spec=replace(stale, stands=MIRA)))
+    assert not is_stuck(replace(PROGRESSING, spec=stale)), "approvers are asked about its steps"
+    assert not is_stuck(PROGRESSING)
+    assert not is_stuck(PROPOSED)
 
 
 async def test_what_has_run_out_waits_for_nobody(world: World) -> None:
