@@ -77,18 +77,18 @@ class CardTeller:
         if not posted:
             await self._edit_card(await self._services.rollouts.get(view.id), place)
 
-    async def say_below(self, view: RolloutView, text: str, *, broadcast: bool) -> None:
-        """Post a line in the card's thread, under a new card where there is none any more."""
+    async def say_below(self, view: RolloutView, text: str, *, broadcast: bool) -> str:
+        """Post a line in the card's thread, under a new card where there is none any more; its timestamp."""
         place = place_of(view)
         if place.card_ts is None:
             place, _ = await self._new_card(view.id, instead_of=None)
         try:
-            await post(self._slack, place.channel, text, thread_ts=place.thread_ts, broadcast=broadcast)
+            return await post(self._slack, place.channel, text, thread_ts=place.thread_ts, broadcast=broadcast)
         except SlackApiError as error:
             if code_of(error) not in THREAD_LOST:
                 raise
             place, _ = await self._new_card(view.id, instead_of=place.card_ts)
-            await post(self._slack, place.channel, text, thread_ts=place.thread_ts, broadcast=broadcast)
+            return await post(self._slack, place.channel, text, thread_ts=place.thread_ts, broadcast=broadcast)
 
     async def _edit_card(self, view: RolloutView, place: PlaceView) -> bool:
         """Whether there was a card to edit."""

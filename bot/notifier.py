@@ -173,7 +173,8 @@ class Notifier:
 
     def _way(self, message: OutboxMessage, place: Conversation | None) -> "_Way":
         workspace, slack = self._workspace_of(message, place), self._services.settings.slack
-        if message.kind == Kind.CARD and place is not None and place.card_ts is not None:
+        is_shown = message.kind == Kind.CARD and place is not None and place.card_ts is not None
+        if is_shown or message.kind == Kind.QUESTION:
             return _Way(workspace, edits_in(workspace))
         if message.kind == Kind.DIRECT:
             return _Way(workspace, str(message.payload.get("person")))

@@ -8,6 +8,7 @@ import structlog
 from slack_sdk.errors import SlackApiError
 
 from bot import preferences
+from bot.asked import Asked
 from bot.blocks.answers import card_link
 from bot.blocks.lines import line
 from bot.blocks.mrkdwn import is_mentionable
@@ -65,6 +66,7 @@ class Teller:
         self._news_teller = NewsTeller(services, slack)
         self._names = Names(slack, services.clock)
         self._cards = CardTeller(services, slack, self._names)
+        self._asked = Asked(services, slack, self._names)
 
     async def tell(self, message: OutboxMessage, behind: Sequence[OutboxMessage] = ()) -> list[OutboxMessage]:
         """Say it, a line together with the lines `behind` it in its lane; which messages were said.
@@ -76,6 +78,8 @@ class Teller:
                 await self._cards.show(await self._view(message))
             case Kind.NOTE | Kind.ALERT | Kind.NUDGE:
                 return await self._tell_lines(message, behind)
+            case Kind.QUESTION:
+                await self._asked.show(str(message.payload["approval"]))
             case Kind.DIRECT if "approval" in message.payload:
                 await self._caller.tell(str(message.payload["approval"]), str(message.payload["person"]))
             case Kind.DIRECT if "news_after" in message.payload:
@@ -103,18 +107,22 @@ class Teller:
         called = await self._reachable(news, "" if view is None else view.workspace, at_any_hour=at_any_hour)
         text, broadcast = await self._said(news, called), any(one.broadcast for one in news)
         if view is None:
-            await post(self._slack, self._alerts_channel(message), text)
+            channel = self._alerts_channel(message)
+            await self._asked.keep(news, channel, await post(self._slack, channel, text))
             return told
         waits = broadcast and self._is_quiet_for(view, told)
         broadcast = broadcast and not waits
         try:
-            await self._cards.say_below(view, text, broadcast=broadcast)
+            ts = await self._cards.say_below(view, text, broadcast=broadcast)
+            await self._asked.keep(news, place_of(view).channel, ts)
         except SlackApiError as error:
             if not broadcast or code_of(error) not in CHANNEL_LOST:
                 raise
             logger.warning(MOVED, channel=view.place and view.place.channel, reason=code_of(error))
             channel = self._channel_for(view.environment, view.plan.tags)
-            await post(self._slack, channel, await self._said(news, called, about=(view.flag, view.environment)))
+            about = view.flag, view.environment
+            ts = await post(self._slack, channel, await self._said(news, called, about=about))
+            await self._asked.keep(news, channel, ts, about=about)
         if waits:
             await self._tell_the_channel_later(view, told)
         return told
@@ -156,19 +164,28 @@ class Teller:
         return told, [one for one in news if one is not None]
 
     async def _news_of(self, message: OutboxMessage, view: RolloutView | None) -> News | None:
-        """What a line says and whom it mentions; None for a reminder of a question that was answered meanwhile."""
+        """What a line says and whom it mentions; None for a question that was answered meanwhile."""
         if view is None:
             return await self._news_of_another_channel(message)
         match Kind(message.kind):
+            case Kind.ALERT if await self._is_answered(_asks(message)):
+                return None
             case Kind.ALERT if await self._is_repeated(message):
                 return News(message.created_at, _line(message))
             case Kind.ALERT:
                 people, note = await self._who_must_act(message, view)
-                return News(message.created_at, f"{_line(message)} {note}".rstrip(), tuple(people), broadcast=True)
+                said = f"{_line(message)} {note}".rstrip()
+                return News(message.created_at, said, tuple(people), broadcast=True, asks=_asks(message))
             case Kind.NUDGE:
                 return await self._nudge(message)
             case _:
                 return News(message.created_at, _line(message))
+
+    async def _is_answered(self, approval_id: str | None) -> bool:
+        """Whether it is a question that nobody has to decide any more."""
+        if approval_id is None:
+            return False
+        return (await self._services.rollouts.question(approval_id)).status is not Status.PENDING
 
     async def _is_repeated(self, message: OutboxMessage) -> bool:
         """Whether people were pinged of the same a little while ago, so that the thread and the card are enough."""
@@ -184,15 +201,13 @@ class Teller:
     async def _news_of_another_channel(self, message: OutboxMessage) -> News | None:
         """An alert that stands in no thread, with the way to its card; None for a question that was answered."""
         facts, link = _facts(message), ""
-        if facts.get("approval") is not None and message.payload.get("about") is not None:
-            asked = await self._services.rollouts.question(str(facts["approval"]))
-            if asked.status is not Status.PENDING:
-                return None
+        if await self._is_answered(_asks(message)):
+            return None
         if message.payload.get("about") is not None:
             view = await self._services.rollouts.get(str(message.payload["about"]))
             link = card_link(await permalink(self._slack, view))
         about = str(facts.get("flag", "?")), str(facts.get("environment", "?"))
-        return News(message.created_at, _line(message) + link, about=about, broadcast=True)
+        return News(message.created_at, _line(message) + link, about=about, broadcast=True, asks=_asks(message))
 
     async def _nudge(self, message: OutboxMessage) -> News | None:
         approval_id = str(message.payload["approval"])
@@ -299,6 +314,13 @@ def _is_page(message: OutboxMessage) -> bool:
     """Whether it is told at any hour."""
     payload = message.payload
     return "what" in payload and is_page(Happening(payload["what"]), str(payload["actor"]))
+
+
+def _asks(message: OutboxMessage) -> str | None:
+    """The approval that an alert asks for."""
+    approval_id = _facts(message).get("approval")
+    is_question = message.payload["what"] == Happening.APPROVAL_REQUESTED and approval_id is not None
+    return str(approval_id) if is_question else None
 
 
 def _kind_of_flag(message: OutboxMessage) -> tuple[str, Collection[str]]:

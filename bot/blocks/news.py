@@ -14,7 +14,8 @@ MOST_MENTIONED = 20
 class News:
     """A line of mrkdwn, when it came to be, the people it is for, and whether all of the channel should see it.
 
-    `about` is the flag and its environment where the line stands in no thread of theirs.
+    `about` is the flag and its environment where the line stands in no thread of theirs, `asks` the id of the approval
+    that it asks for.
     """
 
     at: datetime
@@ -22,6 +23,7 @@ class News:
     people: tuple[str, ...] = ()
     broadcast: bool = False
     about: tuple[str, str] | None = None
+    asks: str | None = None
 
 
 def together(news: Sequence[News], *, about: tuple[str, str] | None = None) -> str:
@@ -31,9 +33,9 @@ def together(news: Sequence[News], *, about: tuple[str, str] | None = None) -> s
     """
     people = list(dict.fromkeys(person for one in news for person in one.people))[:MOST_MENTIONED]
     if len(news) == 1:
-        lines = [_placed(news[0], about)]
+        lines = [placed(news[0], about)]
     else:
-        dated = [texts.TOLD_LATE_LINE.format(at=moment_to_the_second(one.at), line=_placed(one, about)) for one in news]
+        dated = [texts.TOLD_LATE_LINE.format(at=moment_to_the_second(one.at), line=placed(one, about)) for one in news]
         lines = [texts.TOLD_LATE.format(count=len(news)), *dated]
     return texts.MENTIONING.format(people=" ".join(map(mention, people)), line="\n".join(lines)).strip()
 
@@ -41,13 +43,14 @@ def together(news: Sequence[News], *, about: tuple[str, str] | None = None) -> s
 def mine(news: Sequence[News], *, before: int = 0) -> str:
     """The message that says it all to who asked for the rollouts, in order; `before` counts what it has no line for."""
     if len(news) + before == 1:
-        return _placed(news[0], None)
-    lines = [texts.TOLD_LATE_LINE.format(at=moment_to_the_second(one.at), line=_placed(one, None)) for one in news]
+        return placed(news[0], None)
+    lines = [texts.TOLD_LATE_LINE.format(at=moment_to_the_second(one.at), line=placed(one, None)) for one in news]
     earlier = [texts.NEWS_BEFORE.format(count=before)] if before else []
     return "\n".join([texts.NEWS_OF_MINE.format(count=len(news) + before), *earlier, *lines])
 
 
-def _placed(news: News, about: tuple[str, str] | None) -> str:
+def placed(news: News, about: tuple[str, str] | None) -> str:
+    """Its line as it stands in the message, where the message is about no flag of its own."""
     place = news.about or about
     if place is None:
         return news.line

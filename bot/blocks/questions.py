@@ -7,6 +7,12 @@ from tools.rollouts.approvals import Electors, Purpose, Status, Vote
 from tools.rollouts.views import ApprovalView, QuestionView, RolloutView
 
 MOST_NAMED = 10
+OUTCOMES = {
+    Status.GRANTED: texts.CALL_GRANTED,
+    Status.REJECTED: texts.CALL_REJECTED,
+    Status.EXPIRED: texts.CALL_EXPIRED,
+    Status.VOID: texts.CALL_VOID,
+}
 
 
 def question(view: RolloutView, approval: ApprovalView) -> str:
@@ -22,21 +28,18 @@ def question(view: RolloutView, approval: ApprovalView) -> str:
 
 def call(asked: QuestionView, who: str, *, backup: bool, link: str | None) -> str:
     """What the person reads: that they are asked, that they answered, or what became of it."""
+    if asked.status is not Status.PENDING:
+        return outcome(asked, link=link)
     own = asked.answers.get(who)
     facts = _facts(asked) | {"link": card_link(link)}
-    match asked.status:
-        case Status.GRANTED:
-            return texts.CALL_GRANTED.format_map(facts)
-        case Status.REJECTED:
-            return texts.CALL_REJECTED.format_map(facts)
-        case Status.EXPIRED:
-            return texts.CALL_EXPIRED.format_map(facts)
-        case Status.VOID:
-            return texts.CALL_VOID.format_map(facts)
-        case Status.PENDING if own is not None:
-            return texts.CALL_ANSWERED.format_map(facts | {"at": moment_of(own.at)})
-        case Status.PENDING:
-            return (texts.CALL_BACKUP if backup else texts.CALL).format_map(facts)
+    if own is not None:
+        return texts.CALL_ANSWERED.format_map(facts | {"at": moment_of(own.at)})
+    return (texts.CALL_BACKUP if backup else texts.CALL).format_map(facts)
+
+
+def outcome(asked: QuestionView, *, link: str | None = None) -> str:
+    """What became of a question that is closed, by whom and when, in one line."""
+    return OUTCOMES[asked.status].format_map(_facts(asked) | {"link": card_link(link)})
 
 
 def nudge(asked: QuestionView) -> str:

@@ -403,6 +403,17 @@ class ApprovalCall(Record):
     ts: Mapped[str | None]
 
 
+class ApprovalPost(Record):
+    """A message in a channel that asks people to decide: its `text`, which calls nobody, and the `line` that asks."""
+
+    __tablename__ = "approval_posts"
+    approval_id: Mapped[str] = mapped_column(ForeignKey("approvals.id"), primary_key=True)
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    ts: Mapped[str] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
+    line: Mapped[str] = mapped_column(Text)
+
+
 class Freeze(Record):
     """A time in which nothing starts and nothing goes further in an environment, made by a person.
 

@@ -1,7 +1,8 @@
 """The outbox: what people are to be told, written in the transaction of what it tells, delivered later by someone else.
 
 Kinds: `card` (bring the rollout's card up to date), `note` (a line in the rollout's thread), `alert` (a line that
-needs a person now), `nudge` (a line that reminds people of an open question), `direct` (to one person only).
+needs a person now), `nudge` (a line that reminds people of an open question), `question` (have the messages that asked
+it say what became of it), `direct` (to one person only).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ class Kind(StrEnum):
     NOTE = "note"
     ALERT = "alert"
     NUDGE = "nudge"
+    QUESTION = "question"
     DIRECT = "direct"
 
 
@@ -105,7 +107,11 @@ async def due(
     ahead = case((Rollout.phase.in_(first), heads.c.urgent), else_=0)
     is_direct = OutboxMessage.kind == Kind.DIRECT
     talk = case((is_direct, OutboxMessage.payload["person"].as_string()), else_=Conversation.channel)
-    is_edit = case((OutboxMessage.kind == Kind.CARD, Conversation.card_ts.is_not(None)), else_=False)
+    is_edit = case(
+        (OutboxMessage.kind == Kind.QUESTION, True),
+        (OutboxMessage.kind == Kind.CARD, Conversation.card_ts.is_not(None)),
+        else_=False,
+    )
     turn = func.row_number().over(
         partition_by=(func.coalesce(talk, OutboxMessage.lane), is_edit),
         order_by=(ahead.desc(), heads.c.urgent.desc(), OutboxMessage.minor, OutboxMessage.id),

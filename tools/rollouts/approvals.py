@@ -14,7 +14,7 @@ from tools.plans import policy as policies
 from tools.plans.model import Exposure, Plan
 from tools.plans.policy import NOT_READ, Decision, Members, Policy
 from tools.records import outbox
-from tools.records.models import Approval, ApprovalCall, ApprovalVote, Rollout
+from tools.records.models import Approval, ApprovalCall, ApprovalPost, ApprovalVote, Rollout
 from tools.rollouts import store
 from tools.rollouts.events import Happening, Tell, happened, lane
 from tools.rollouts.scope import EVERYWHERE, Scope
@@ -308,7 +308,7 @@ async def votes(session: AsyncSession, approval: Approval) -> Sequence[ApprovalV
 async def claim(
     session: AsyncSession, approval: Approval, status: Status, *, at: datetime, why: str | None = None
 ) -> bool:
-    """Close the approval; True for exactly one caller ever. Whoever was asked by direct message hears of it."""
+    """Close the approval; True for exactly one caller ever. Whoever was asked hears of it, in channels too."""
     closed = await session.execute(
         update(Approval)
         .where(Approval.id == approval.id, Approval.status == Status.PENDING)
@@ -318,6 +318,7 @@ async def claim(
     if closed.first() is None:
         return False
     await tell_called(session, approval, at=at)
+    await tell_channels(session, approval.id, at=at)
     return True
 
 
@@ -423,6 +424,27 @@ async def tell_called(session: AsyncSession, approval: Approval, *, at: datetime
     for person in await called(session, approval):
         if only is None or person == only:
             await _tell_directly(session, approval, person, at=at)
+
+
+async def tell_channels(session: AsyncSession, approval_id: str, *, at: datetime, only_closed: bool = False) -> None:
+    """Have the channels that were asked see how the question stands now; `only_closed`: unless it is still asked."""
+    # Locked, so that a message that asks and the end of the question can't miss each other.
+    query = select(Approval).where(Approval.id == approval_id).execution_options(populate_existing=True)
+    approval = await session.scalar(query.with_for_update())
+    if approval is None or (only_closed and approval.status == Status.PENDING):
+        return
+    asked = await session.scalar(select(ApprovalPost.ts).where(ApprovalPost.approval_id == approval_id).limit(1))
+    if asked is not None:
+        name = f"question:{approval_id}"
+        await outbox.put(
+            session,
+            outbox.Kind.QUESTION,
+            lane=name,
+            at=at,
+            payload={"approval": approval_id},
+            rollout_id=approval.rollout_id,
+            replaces=name,
+        )
 
 
 async def _tell_directly(session: AsyncSession, approval: Approval, person: str, *, at: datetime) -> None:
