@@ -26,6 +26,11 @@ PATCH = {"description", "enabled", "condition", "value", "coverage", "hashAttrib
 
 Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
+STALE_BASE = (
+    "Publish blocked by 1 gate(s):\n- [stale-base] This revision was created against an older version. "
+    '(retry with "ignoreWarnings": true, requires the FlagsBypassApprovals permission)'
+)
+
 
 class Refused(Exception):
     """An answer that is no success; GrowthBook's own is 400, also for what is not there."""
@@ -39,13 +44,15 @@ class Refused(Exception):
 class FakeGrowthBook(httpx.AsyncBaseTransport):
     """A transport that is the server. `live` is what it serves, by id, and `drafts` what it does not yet.
 
-    `settled` says what became of drafts. With `approvals` nothing is published that nobody approved.
+    `settled` says what became of drafts. With `approvals` nothing is published that nobody approved, with `fresh_bases`
+    no draft of what is not live any more.
     """
 
     live: dict[str, dict[str, Any]] = field(default_factory=dict)
     drafts: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     settled: dict[tuple[str, int], str] = field(default_factory=dict)
     approvals: bool = False
+    fresh_bases: bool = False
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     went_wrong: list[Answer] = field(default_factory=list)
     requests: int = 0
@@ -208,6 +215,8 @@ class FakeGrowthBook(httpx.AsyncBaseTransport):
         if merged == feature["rules"] and not enabled:
             raise Refused("Cannot publish: no changes detected in this revision")
         self._check_approved()
+        if self.fresh_bases and draft["baseVersion"] != feature["revision"]["version"]:
+            raise Refused(STALE_BASE, 422)
         feature["rules"] = merged
         for name, one in enabled.items():
             feature["environments"][name]["enabled"] = one
@@ -227,7 +236,7 @@ class FakeGrowthBook(httpx.AsyncBaseTransport):
 
     def _check_approved(self) -> None:
         if self.approvals:
-            raise Refused("Publish blocked by 1 gate(s):\n- approval-required: This revision requires approval", 422)
+            raise Refused("Publish blocked by 1 gate(s):\n- [approval-required] This revision requires approval.", 422)
 
     def _draft(self, request: Request, comment: str = "") -> dict[str, Any]:
         feature, version = self._feature(request), request.path_params["version"]

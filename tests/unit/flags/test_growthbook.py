@@ -328,6 +328,24 @@ async def test_approvals_are_named_and_leave_no_draft(server: FakeGrowthBook, se
         await write(service, NOT_EXPOSED)
 
 
+async def test_a_draft_of_what_is_not_live_any_more_is_a_conflict_and_needs_no_approval(
+    server: FakeGrowthBook, service: GrowthBookFlagService
+) -> None:
+    server.fresh_bases = True
+    server.rule(REF.flag, coverage=0.3)
+
+    async def changed_elsewhere_before(request: httpx.Request) -> httpx.Response:
+        server.rule(REF.flag, coverage=0.2, environment="staging")
+        return await server.really(request)
+
+    server.went_wrong = [server.really, server.really, changed_elsewhere_before]
+    with pytest.raises(FlagVersionConflict, match="was changed in GrowthBook while it was being set; read it again"):
+        await write(service, Exposure(percent=50))
+    assert (server.drafts, (await service.read(REF)).exposure) == ({}, Exposure(percent=30))
+    await write(service, Exposure(percent=50))
+    assert (await service.read(REF)).exposure == Exposure(percent=50)
+
+
 async def test_what_others_published_in_between_is_a_conflict(
     server: FakeGrowthBook, service: GrowthBookFlagService
 ) -> None:

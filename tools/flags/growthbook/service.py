@@ -9,6 +9,7 @@ are watched for by whoever asked, and writes of one process to a flag go one aft
 """
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,9 @@ EXEMPT = (
     "that bypasses approvals, for Sluice has approvals of its own and must be able to roll back"
 )
 NOT_THERE = "could not find"
+GATE = re.compile(r"- \[([a-z-]+)\]")
+"""What GrowthBook calls one of several reasons not to publish."""
+STALE_BASE = "stale-base"
 PATIENCE = 0.25
 """Of a call's time, how much a write waits for drafts to be discarded."""
 
@@ -271,9 +275,12 @@ def _explained(ref: FlagRef, refusal: Refusal) -> Exception:
     reason = refusal.reason.rstrip(".")
     if refusal.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         return refusal
-    if refusal.status == httpx.codes.CONFLICT:
+    # A gate that would let somebody pass without approval says so too: what counts is what it is called.
+    gates = GATE.findall(reason)
+    wants_approval = any("approv" in named.casefold() for named in gates or [reason])
+    if refusal.status == httpx.codes.CONFLICT or (STALE_BASE in gates and not wants_approval):
         return FlagVersionConflict(f"Flag {ref} was changed in GrowthBook while it was being set; read it again.")
-    if "approv" in reason.casefold():
+    if wants_approval:
         return ApprovalRequired(f"Flag {ref} can't be set by Sluice: GrowthBook {EXEMPT}.")
     return NotSettable(f"GrowthBook refuses to set flag {ref} ({reason}): see to that there.")
 
