@@ -68,8 +68,9 @@ class Capabilities:
     """What a service can do, so that a plan it can't carry is refused before it starts.
 
     `granularity` is the finest share it can serve, in percent. `late_write_window` is how long after a lost answer a
-    write may still land; it matters only without compare-and-set. `read_back_delay` is how long those who evaluate
-    flags may take to see what is read back. `environments` is what it calls Sluice's environments, where that differs.
+    write may still land; it matters only without `compare_and_set`, which a service has where nothing comes between
+    comparing and writing. `read_back_delay` is how long those who evaluate flags may take to see what is read back.
+    `environments` is what it calls Sluice's environments, where that differs.
     """
 
     compare_and_set: bool
@@ -109,11 +110,13 @@ class FlagService(Protocol):
         ...
 
     async def write(self, ref: FlagRef, exposure: Exposure, *, expected: str) -> None:
-        """Set the exposure, if the flag's version is still `expected` (where the service can compare and set).
+        """Set the exposure, if the flag's version is still `expected`.
 
-        Absolute and idempotent. Where it can compare and set, a write always makes a new version, also when the
-        exposure stays the same, so that it fences off any write prepared before it. Raises FlagNotFound,
-        FlagVersionConflict, FinerThanServed, NotSettable, FlagServiceUnavailable.
+        Absolute and idempotent. Where the service can compare and set, a write always makes a new version, also when
+        the exposure stays the same, so that it fences off any write prepared before it. Where it can't, the version is
+        compared with one that is read right before: what changes in between, or is sent and lands later, is not
+        noticed. Then an exposure of nobody is set whatever the version is. Raises FlagNotFound, FlagVersionConflict,
+        FinerThanServed, NotSettable, FlagServiceUnavailable.
         """
         ...
 
@@ -139,6 +142,17 @@ def check_settable(state: FlagState) -> None:
     """Raise NotSettable for a flag that Sluice can't set as it is built in its service."""
     if state.obstacle:
         raise NotSettable(f"Flag {state.ref} can't be set by Sluice: {state.obstacle}.")
+
+
+def check_unchanged(state: FlagState, exposure: Exposure, expected: str) -> None:
+    """Raise FlagVersionConflict where the flag is not as expected; for services that can't compare and set.
+
+    To expose nobody is right whatever somebody else did meanwhile.
+    """
+    if exposure.percent > 0 and state.version != expected:
+        raise FlagVersionConflict(
+            f"Flag {state.ref} is at version {state.version}, not {expected}; read it again before writing."
+        )
 
 
 async def close(service: FlagService) -> None:

@@ -10,7 +10,11 @@ from tools.plans.model import PERCENT_STEP, Exposure
 
 
 class MemoryFlagService:
-    """Flags in a dictionary. With `compare_and_set=False` the expected version of a write is ignored."""
+    """Flags in a dictionary.
+
+    With `compare_and_set=False` the expected version of a write is ignored, as by a vendor that was sent the write
+    long before it is carried out.
+    """
 
     def __init__(self, *, compare_and_set: bool = True) -> None:
         self._flags: dict[FlagRef, FlagDefinition] = {}

@@ -53,6 +53,9 @@ class Subject:
     """Whether a flag that is made is in each environment."""
     fences: bool = True
     """Whether a write that leaves the exposure as it is makes a new version too."""
+    compares: bool = True
+    """Whether a write that exposes anybody is refused for another version; not where a vendor that carries out writes
+    late is simulated."""
     delete_once_told: Callable[[str], None] | None = None
     """Has a flag deleted by other hands right after the next answer that names it; None where a list is one answer."""
 
@@ -81,7 +84,11 @@ def memory(*, compare_and_set: bool) -> Opener:
     @asynccontextmanager
     async def open_subject(_request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
         service = MemoryFlagService(compare_and_set=compare_and_set)
-        yield Subject(service, lambda ref: service.define(ref, "old", "new"), finest=0.001)
+
+        async def create(ref: FlagRef) -> None:
+            await service.define(ref, "old", "new")
+
+        yield Subject(service, create, finest=0.001, compares=compare_and_set)
 
     return open_subject
 

@@ -120,9 +120,9 @@ async def test_reading_makes_no_new_version(subject: Subject) -> None:
 
 async def test_a_write_prepared_before_another_is_refused(subject: Subject) -> None:
     before = await created(subject)
-    await subject.service.write(REF, NOT_EXPOSED, expected=before.version)
+    await subject.service.write(REF, NOT_EXPOSED if subject.fences else Exposure(percent=5), expected=before.version)
     fenced = await subject.service.read(REF)
-    if not subject.service.capabilities.compare_and_set:
+    if not subject.compares:
         await subject.service.write(REF, HALF, expected=before.version)
         assert (await subject.service.read(REF)).exposure == HALF
         return
@@ -131,10 +131,33 @@ async def test_a_write_prepared_before_another_is_refused(subject: Subject) -> N
     assert await subject.service.read(REF) == fenced
 
 
+async def test_what_a_person_took_back_is_not_raised_by_a_write_prepared_before(subject: Subject) -> None:
+    await subject.service.write(REF, Exposure(percent=10), expected=(await created(subject)).version)
+    seen = await subject.service.read(REF)
+    await subject.service.write(REF, NOT_EXPOSED, expected=seen.version)
+    if not subject.compares:
+        await subject.service.write(REF, HALF, expected=seen.version)
+        return
+    with pytest.raises(FlagVersionConflict, match="read it again before writing"):
+        await subject.service.write(REF, HALF, expected=seen.version)
+    assert (await subject.service.read(REF)).exposure == NOT_EXPOSED
+
+
+async def test_nothing_at_all_is_refused_only_where_it_fences(subject: Subject) -> None:
+    before = await created(subject)
+    await subject.service.write(REF, HALF, expected=before.version)
+    if subject.service.capabilities.compare_and_set:
+        with pytest.raises(FlagVersionConflict):
+            await subject.service.write(REF, NOT_EXPOSED, expected=before.version)
+        return
+    await subject.service.write(REF, NOT_EXPOSED, expected=before.version)
+    assert (await subject.service.read(REF)).exposure == NOT_EXPOSED
+
+
 @pytest.mark.parametrize("expected", ["", "0", "none", "-1", "01", "1.0", "9" * 40, "1 OR 1=1"])
 async def test_a_version_that_never_was_is_refused(subject: Subject, expected: str) -> None:
     state = await created(subject)
-    if subject.service.capabilities.compare_and_set:
+    if subject.compares:
         with pytest.raises(FlagVersionConflict):
             await subject.service.write(REF, HALF, expected=expected)
         assert await subject.service.read(REF) == state
@@ -146,7 +169,7 @@ async def test_of_concurrent_writes_one_wins(subject: Subject) -> None:
     results = await asyncio.gather(*writes, return_exceptions=True)
     final = (await subject.service.read(REF)).exposure.percent
     winners = [percent for percent, result in enumerate(results, start=1) if result is None]
-    if subject.service.capabilities.compare_and_set:
+    if subject.compares:
         assert winners == [final]
         assert [type(result) for result in results if result is not None] == [FlagVersionConflict] * 49
     else:

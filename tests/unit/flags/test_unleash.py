@@ -9,6 +9,7 @@ from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import httpx
 import pytest
@@ -61,7 +62,7 @@ async def service(server: FakeUnleash) -> AsyncIterator[UnleashFlagService]:
 
 
 async def _write(service: UnleashFlagService, exposure: Exposure, ref: FlagRef = REF) -> None:
-    await service.write(ref, exposure, expected="")
+    await service.write(ref, exposure, expected=ANY)
 
 
 async def _by_hand(server: FakeUnleash, method: str, what: str, body: object = None) -> httpx.Response:
@@ -309,11 +310,19 @@ async def test_an_archived_flag_is_not_there(server: FakeUnleash, service: Unlea
     assert server.asked == asked
 
 
-async def test_a_test_operation_is_not_compare_and_set(server: FakeUnleash, service: UnleashFlagService) -> None:
+async def test_what_changes_between_a_writes_read_and_its_change_is_not_noticed(
+    server: FakeUnleash, service: UnleashFlagService
+) -> None:
     assert not service.capabilities.compare_and_set
     await _write(service, Exposure(percent=50))
     state = await service.read(REF)
-    await _write(service, Exposure(percent=20))
+
+    async def then_lowered(request: httpx.Request) -> httpx.Response:
+        answer = await server.really(request)
+        server.environment(REF.flag)["strategies"][0]["parameters"]["rollout"] = "20"
+        return answer
+
+    server.went_wrong = [then_lowered]
     await service.write(REF, Exposure(percent=30), expected=state.version)
     assert (await service.read(REF)).exposure == Exposure(percent=30)
 

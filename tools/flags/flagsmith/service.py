@@ -1,8 +1,9 @@
 """Flagsmith as a flag service, over its Admin API and its endpoint for updating flags.
 
 Flagsmith marks that endpoint (`/api/__future__/`) as experimental; it is the one that sets all variants' weights and
-whether the flag is on in one transaction, with and without its versions of features. There is no compare-and-set: late
-writes are watched for by whoever asked, and writes of one process to a flag go one after another.
+whether the flag is on in one transaction, with and without its versions of features. There is no compare-and-set, so
+what changes between a write's read and its update is not noticed: late writes are watched for by whoever asked, and
+writes of one process to a flag go one after another.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from tools.flags.base import (
     NotSettable,
     check_granularity,
     check_settable,
+    check_unchanged,
 )
 from tools.flags.flagsmith.options import FlagsmithOptions
 from tools.flags.flagsmith.weights import Feature, Flag, Served, change_to, served_by, switched_off, version_of
@@ -125,6 +127,7 @@ class FlagsmithFlagService:
         check_granularity(exposure, self.capabilities)
         async with self._api.writing(ref):
             look = await self._look(ref)
+            check_unchanged(look.state, exposure, expected)
             if look.served.obstacle:
                 await self._lower_foreign(look, exposure)
             else:

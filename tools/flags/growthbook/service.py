@@ -4,8 +4,9 @@ A write is a draft that is made of what is live, changed, and published: the rul
 live together. A draft that was not published, or may not have been, is discarded, also when the write is given up, and
 else with the next one: nobody shall publish it later.
 
-GrowthBook merges a draft with what went live since, where both can be had, so there is no compare-and-set: late writes
-are watched for by whoever asked, and writes of one process to a flag go one after another.
+GrowthBook merges a draft with what went live since, where both can be had, so there is no compare-and-set: what
+changes between a write's read and its publishing may not be noticed, late writes are watched for by whoever asked, and
+writes of one process to a flag go one after another.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ from tools.flags.base import (
     NotSettable,
     check_granularity,
     check_settable,
+    check_unchanged,
 )
 from tools.flags.growthbook.drafts import Drafts, comment_of, path_of
 from tools.flags.growthbook.options import GrowthBookOptions
@@ -125,7 +127,9 @@ class GrowthBookFlagService:
         async with self._api.writing(ref):
             self._drafts.leave(ref)
             try:
-                await self._put(await self._look(ref), exposure)
+                look = await self._look(ref)
+                check_unchanged(look.state, exposure, expected)
+                await self._put(look, exposure)
             except SluiceError:
                 await self._drafts.tidy(ref, room)
                 raise

@@ -3,8 +3,8 @@
 Each write is one JSON Patch that tests the environment's version first, so that nothing is written to a flag that has
 changed: LaunchDarkly applies a patch wholly or not at all, and answers 409 where two come at once. The default rule,
 the rules and whether the flag is on are all in JSON Patch's reach, so that the exposure and the test are one request,
-while a semantic patch knows no test. `compare_and_set = false` has semantic patches instead, and then there is no
-comparing.
+while a semantic patch knows no test. `compare_and_set = false` has semantic patches instead, and then the version
+is only compared with the one that was read right before.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from tools.flags.base import (
     NotSettable,
     check_granularity,
     check_settable,
+    check_unchanged,
 )
 from tools.flags.http import FlagApi, NoSuchThing, Refusal
 from tools.flags.launchdarkly import patches
@@ -81,7 +82,9 @@ class LaunchDarklyFlagService:
         check_granularity(exposure, self.capabilities)
         async with self._api.writing(ref):
             look = await self._project.look(ref)
-            if self._options.compare_and_set and look.state.version != expected:
+            if not self._options.compare_and_set:
+                check_unchanged(look.state, exposure, expected)
+            elif look.state.version != expected:
                 raise _changed(look, expected)
             if look.served.obstacle:
                 await self._lower_foreign(look, exposure)

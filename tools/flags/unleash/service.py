@@ -1,7 +1,8 @@
 """Unleash as a flag service, over its admin API (written for 8.2, open source).
 
 Unleash has no compare-and-set: a JSON Patch's `test` is checked against what was read, not against what is written. So
-late writes are watched for by whoever asked, and writes of one process to a flag go one after another.
+what changes between the read that a write begins with and its last request is not noticed: late writes are watched for
+by whoever asked, and writes of one process to a flag go one after another.
 
 At no moment is anybody exposed who was not before and is not to be: the strategy is set in one step, and only then the
 environment switched on, for `/on` without a strategy makes one for everyone. What it really switched on is read back.
@@ -27,6 +28,7 @@ from tools.flags.base import (
     NotSettable,
     check_granularity,
     check_settable,
+    check_unchanged,
 )
 from tools.flags.http import FlagApi, NoSuchThing
 from tools.flags.unleash.options import UnleashOptions
@@ -100,6 +102,7 @@ class UnleashFlagService:
         check_granularity(exposure, self.capabilities)
         async with self._api.writing(ref):
             environment, state = await self._look(ref)
+            check_unchanged(state, exposure, expected)
             if state.obstacle:
                 await self._lower_foreign(ref, exposure, state)
                 return
