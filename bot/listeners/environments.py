@@ -33,7 +33,11 @@ def named(settings: Settings, workspace: str) -> list[str]:
         *_of_routes(settings.slack.of(workspace)),
         *settings.planning.reachable,
     )
-    return list(dict.fromkeys(found))
+    # Rules find an environment however they capitalise it: what the flag service is asked for is the first of these.
+    first = dict[str, str]()
+    for one in found:
+        first.setdefault(one.casefold(), one)
+    return list(first.values())
 
 
 def names_instead(services: Services, environment: str) -> str:

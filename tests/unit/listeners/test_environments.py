@@ -44,6 +44,12 @@ def test_those_of_every_other_setting_are_known() -> None:
     assert named(settings, TEAM) == ["prod", "staging", "canary", "eu", "sandbox", "us", "asia"]
 
 
+def test_one_that_is_capitalised_in_several_ways_is_offered_once() -> None:
+    rules = [{"environments": ["Staging", "PRODUCTION"], "approvers": [PERSON]}]
+    settings = Settings(ofrep={"environments": ["staging"]}, policy={"approval": rules})
+    assert named(settings, TEAM) == ["production", "staging"]
+
+
 def test_those_of_a_workspace_are_known_in_it_alone() -> None:
     own = {"approvers": [PERSON], "approval": [{"environments": ["theirs"], "approvers": [PERSON]}]}
     settings = Settings(policy={"workspaces": {OTHER: own}})
