@@ -15,7 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.clock import Clock
 from tools.errors import SluiceError
-from tools.flags.base import FlagRef, FlagService, FlagServiceUnavailable, FlagState, FlagVersionConflict
+from tools.flags.base import (
+    ApprovalRequired,
+    FlagRef,
+    FlagService,
+    FlagServiceUnavailable,
+    FlagState,
+    FlagVersionConflict,
+)
 from tools.flags.urgency import urgently
 from tools.observing import Course, Fact, Work, noted, working
 from tools.plans.model import Exposure
@@ -29,6 +36,9 @@ from tools.rollouts.store import RAISING, IntentStatus, Purpose
 WRITES_A_CALL = 4
 BACKOFF_CAP = timedelta(seconds=5)
 PAGE_AFTER = timedelta(seconds=60)
+APPROVE_THERE = (
+    "Approve the change in the flag service, or let Sluice's token bypass approvals there; then Resume. Or roll back."
+)
 
 
 class Result(StrEnum):
@@ -47,10 +57,15 @@ class Executor:
         self._timeout = timeout.total_seconds()
 
     async def carry_out(self, intent_id: str) -> Result:
-        """Try the intent now. An outage leaves it open, due again after a capped backoff."""
+        """Try the intent now. An outage leaves it open, due again after a capped backoff.
+
+        A raise that the flag service wants people to approve there is not tried again: it pauses the rollout.
+        """
         with working(Work.EXPOSURE, about=intent_id) as course:
             try:
                 result = await self._attempt(intent_id, course)
+            except ApprovalRequired as refusal:
+                result = await self._leave_to_people(intent_id, str(refusal))
             except SluiceError as error:
                 result = await self._postpone(intent_id, str(error))
             course.outcome = result.value
@@ -218,19 +233,33 @@ class Executor:
 
         return await store.transact(self._database, act)
 
-    async def _postpone(self, intent_id: str, error: str) -> Result:
+    async def _leave_to_people(self, intent_id: str, refusal: str) -> Result:
+        """The flag service wants people to approve it there: a raise waits for them, all else is tried on."""
+
         async def act(session: AsyncSession) -> Result:
             found = await _open_intent(session, intent_id)
             if found is None:
                 return Result.VOID
             intent, rollout = found
-            at = self._clock.now()
-            intent.attempts += 1
-            intent.error = error
-            intent.due_at = at + backoff(intent.attempts)
-            if not intent.paged and at - intent.created_at >= PAGE_AFTER:
-                intent.paged = True
-                await _page(session, intent, rollout, at=at)
+            at, target = self._clock.now(), Exposure.model_validate(intent.target)
+            if rollout is None or Purpose(intent.purpose) not in RAISING:
+                error = f"Until Sluice is let, only a person can set {target} there. {refusal}"
+                await _put_off(session, intent, rollout, error, at=at, page_after=timedelta(0))
+                return Result.RETRY
+            _close(intent, IntentStatus.VOID, at)
+            if Phase(rollout.phase) in LIVE:
+                reason = f"{target} could not be set. {refusal}"
+                await changes.pause(session, rollout, at=at, reason=reason, ends=APPROVE_THERE, tell=Tell.PERSON)
+            return Result.VOID
+
+        return await store.transact(self._database, act)
+
+    async def _postpone(self, intent_id: str, error: str) -> Result:
+        async def act(session: AsyncSession) -> Result:
+            found = await _open_intent(session, intent_id)
+            if found is None:
+                return Result.VOID
+            await _put_off(session, *found, error, at=self._clock.now(), page_after=PAGE_AFTER)
             return Result.RETRY
 
         return await store.transact(self._database, act)
@@ -329,6 +358,18 @@ def _read_back_after(intent: Intent, rollout: Rollout | None, at: datetime) -> f
 
 def _is_settled(rollout: Rollout, exposure: Exposure) -> bool:
     return rollout.settled is not None and exposure == Exposure.model_validate(rollout.settled)
+
+
+async def _put_off(
+    session: AsyncSession, intent: Intent, rollout: Rollout | None, error: str, *, at: datetime, page_after: timedelta
+) -> None:
+    """Due again after a backoff; people are told once, when that has been going on for `page_after`."""
+    intent.attempts += 1
+    intent.error = error
+    intent.due_at = at + backoff(intent.attempts)
+    if not intent.paged and at - intent.created_at >= page_after:
+        intent.paged = True
+        await _page(session, intent, rollout, at=at)
 
 
 async def _page(session: AsyncSession, intent: Intent, rollout: Rollout | None, *, at: datetime) -> None:

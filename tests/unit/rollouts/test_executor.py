@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from tests.unit.rollouts.world import FLAG, JONAS, POLICY, SAM, World, make_plan, stage
-from tools.flags.base import FlagRef, FlagServiceUnavailable, FlagState, FlagVersionConflict
+from tests.unit.rollouts.world import FLAG, JONAS, POLICY, SAM, World, by_kind, make_plan, stage
+from tools.flags.base import ApprovalRequired, FlagRef, FlagServiceUnavailable, FlagState, FlagVersionConflict
 from tools.plans.model import Exposure
 from tools.records.models import Intent
+from tools.records.outbox import Kind
 from tools.rollouts.controller import Controller
 from tools.rollouts.events import Happening
 from tools.rollouts.phases import Phase
@@ -156,6 +157,90 @@ async def test_a_flag_that_keeps_changing_is_tried_again_later(world: World, mon
     world.clock.advance(5)
     await world.controller.tick()
     assert (await world.service.get(view.id)).phase is Phase.ROLLED_BACK
+
+
+REFUSED = "Flag new-checkout in production can't be set by Sluice: its vendor wants changes to be approved."
+
+
+def refusing(world: World, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Have the flag service want approvals of its own from now on; the percentages that it is asked to serve."""
+    asked: list[float] = []
+
+    async def refuse(_ref: FlagRef, exposure: Exposure, *, expected: str) -> None:
+        asked.append(exposure.percent)
+        raise ApprovalRequired(REFUSED)
+
+    monkeypatch.setattr(world.flags, "write", refuse)
+    return asked
+
+
+async def test_a_raise_that_the_service_wants_approved_pauses_and_is_asked_for_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await world.started()
+    with monkeypatch.context() as approvals:
+        asked = refusing(world, approvals)
+        view = await world.live(view.id, 12)
+        assert (view.phase, view.pause_reason) == (Phase.PAUSED, f"25 % could not be set. {REFUSED}")
+        assert view.pause_ends is not None
+        assert view.pause_ends.startswith("Approve the change in the flag service, or let Sluice's token bypass")
+        assert asked == [25]
+    assert await world.percent() == 5
+    events = by_kind(await world.events(view.id))
+    assert REFUSED in str(events[Happening.PAUSED].payload["reason"])
+    assert Happening.EXPOSURE_STUCK not in events
+    alerts = [message for message in await world.outbox() if message.kind == Kind.ALERT]
+    assert [message.payload["what"] for message in alerts] == [Happening.APPROVAL_REQUESTED, Happening.PAUSED]
+    await world.service.resume(view.id, actor=JONAS)
+    assert await world.percent() == 25
+
+
+async def test_a_start_that_the_service_wants_approved_goes_on_with_what_was_set_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await world.proposed()
+    assert view.approval is not None
+    with monkeypatch.context() as approvals:
+        refusing(world, approvals)
+        view = await world.service.approve(view.approval.id, actor=JONAS)
+    assert (view.phase, await world.percent()) == (Phase.PAUSED, 0)
+    await by_hand(world, 5)
+    view = await world.live(view.id, 1)
+    assert view.phase is Phase.PAUSED
+    assert Happening.CHANGED_BY_HAND not in await world.kinds(view.id)
+    await world.service.resume(view.id, actor=JONAS)
+    assert (await world.live(view.id, 12)).phase is Phase.PROGRESSING
+    assert await world.percent() == 25
+
+
+async def test_a_rollback_that_the_service_wants_approved_pages_at_once_and_is_tried_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await world.started()
+    with monkeypatch.context() as approvals:
+        asked = refusing(world, approvals)
+        await world.service.roll_back(view.id, actor=SAM, reason="enough")
+        [stuck] = [event for event in await world.events(view.id) if event.kind == Happening.ROLLBACK_STUCK]
+        assert stuck.payload["error"] == f"Until Sluice is let, only a person can set 0 % there. {REFUSED}"
+        view = await world.live(view.id, 12)
+        assert (view.phase, len(asked) > 5) == (Phase.ROLLING_BACK, True)
+        assert (await world.kinds(view.id)).count(Happening.ROLLBACK_STUCK) == 1
+    assert (await world.live(view.id, 1)).phase is Phase.ROLLED_BACK
+    assert await world.percent() == 0
+
+
+async def test_a_kill_that_the_service_wants_approved_pages_at_once_and_is_tried_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await by_hand(world, 30)
+    with monkeypatch.context() as approvals:
+        refusing(world, approvals)
+        await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
+        stuck = by_kind(await world.events())[Happening.ROLLBACK_STUCK]
+        assert stuck.payload["error"] == f"Until Sluice is let, only a person can set 0 % there. {REFUSED}"
+    world.clock.advance(5)
+    await world.controller.tick()
+    assert await world.percent() == 0
 
 
 async def test_a_kill_that_is_under_way_is_not_begun_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

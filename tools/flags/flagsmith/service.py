@@ -242,7 +242,7 @@ class FlagsmithFlagService:
         except Refusal as refusal:
             if refusal.status == httpx.codes.CONFLICT:
                 raise ApprovalRequired(
-                    f"Flag {look.ref} can't be set by Sluice: Flagsmith {CHANGE_REQUESTS}."
+                    f"Flag {look.ref} can't be set by Sluice: Flagsmith {CHANGE_REQUESTS}. It says: {refusal.reason}"
                 ) from None
             raise
         return self._understood(look.ref, look.path, look.feature, answer)

@@ -285,7 +285,7 @@ def _explained(ref: FlagRef, refusal: Refusal) -> Exception:
     if refusal.status == httpx.codes.CONFLICT or (STALE_BASE in gates and not wants_approval):
         return FlagVersionConflict(f"Flag {ref} was changed in GrowthBook while it was being set; read it again.")
     if wants_approval:
-        return ApprovalRequired(f"Flag {ref} can't be set by Sluice: GrowthBook {EXEMPT}.")
+        return ApprovalRequired(f"Flag {ref} can't be set by Sluice: GrowthBook {EXEMPT}. It says: {reason}.")
     return NotSettable(f"GrowthBook refuses to set flag {ref} ({reason}): see to that there.")
 
 

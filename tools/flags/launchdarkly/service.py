@@ -166,7 +166,9 @@ class LaunchDarklyFlagService:
     async def _explain(self, look: Look, refusal: Refusal) -> None:
         """Raise what the refusal means, or return where the same may be sent again."""
         if refusal.status == httpx.codes.METHOD_NOT_ALLOWED:
-            raise ApprovalRequired(f"Flag {look.ref} can't be set by Sluice: LaunchDarkly {EXEMPT}.") from None
+            raise ApprovalRequired(
+                f"Flag {look.ref} can't be set by Sluice: LaunchDarkly {EXEMPT}. It says: {refusal.reason}"
+            ) from None
         if refusal.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise refusal
         if self._options.compare_and_set:
