@@ -9,7 +9,7 @@ from agent.desk import NAMES_WITHIN_S, Desk
 from agent.turns import Turn
 from tools.errors import SluiceError
 from tools.flags.base import FlagRef, FlagState
-from tools.plans.model import Value
+from tools.plans.model import NOT_EXPOSED, Value
 from tools.rollouts.phases import words
 from tools.rollouts.views import RolloutView
 
@@ -80,7 +80,7 @@ def _rollout(view: RolloutView) -> dict[str, Any]:
         "environment": view.environment,
         "phase": words(view.phase),
         "stage": f"{(view.stage or 0) + 1} of {len(view.plan.stages)}" if view.stage is not None else "not started",
-        "exposure": str(view.exposure) if view.exposure is not None else "0 %",
+        "exposure": str(view.exposure or view.found or NOT_EXPOSED),
         "plan_version": view.plan_version,
         "stages": [str(stage.exposure) for stage in view.plan.stages],
     }

@@ -192,7 +192,9 @@ async def _keep(card: Locator, name: str, said: str) -> None:
         return
     folder = Path(KEPT)
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    await card.screenshot(path=folder / f"{name}.png", animations="disabled", style=".to-newest { display: none }")
+    # By its property: the page's policy refuses styles that are not its own.
+    await card.page.locator(".to-newest").evaluate_all("found => found.forEach(one => one.style.display = 'none')")
+    await card.screenshot(path=folder / f"{name}.png", animations="disabled")
     await asyncio.to_thread((folder / f"{name.split('-')[0]}.txt").write_text, said + "\n", encoding="utf-8")
 
 
