@@ -162,8 +162,9 @@ class PlanningGraph:
         """The calculators' plan."""
         facts, rules = state["facts"], state["rules"]
         strategy = facts.request.strategy
-        draft = draft_plan(
-            facts.feature, facts.baselines, rules.policy, rules.defaults, strategy, rules.kinds, facts.mixes
+        # In a thread: why a stage can't be proven may take it a second.
+        draft = await asyncio.to_thread(
+            draft_plan, facts.feature, facts.baselines, rules.policy, rules.defaults, strategy, rules.kinds, facts.mixes
         )
         rules.check(draft.plan)
         return {"draft": draft}

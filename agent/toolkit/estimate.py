@@ -14,11 +14,8 @@ from tools.clock import in_words
 from tools.errors import SluiceError
 from tools.flags.base import FlagRef
 from tools.gates import CountTest, Direction
-from tools.gates.calculators import (
-    minimum_sample,
-    smallest_harm,
-    time_to_prove,
-)
+from tools.gates.calculators import minimum_sample, smallest_harm, time_to_prove
+from tools.gates.catching import PATIENCE
 from tools.gates.forecast import catch_in_stage, forecast, forecast_harm
 from tools.metrics.catalogue import MetricKind
 from tools.plans.forecasting import harmless, schedule_of, told
@@ -70,7 +67,8 @@ async def run(context: Context, arguments: Question) -> Result:
         try:
             margin = arguments.margin or margins.get(metric, USUAL_FACTORS[base.kind])
             harm = arguments.harm or margin
-            lines += _lines(base, percent, harm, margin, sharing=len(margins) if metric in margins else 1)
+            sharing = len(margins) if metric in margins else 1
+            lines += await asyncio.to_thread(_lines, base, percent, harm, margin, sharing=sharing)
             if view is not None and arguments.percent is None and metric in margins:
                 lines.append(await _foretold(view.plan, bases, base, harm))
         except SluiceError as error:
@@ -101,7 +99,7 @@ def _margins(stages: Iterable[Stage]) -> dict[str, float]:
 
 
 def _lines(base: Baseline, percent: float, harm: float, margin: float, *, sharing: int) -> list[str]:
-    """`sharing` is how many metrics share the level of a rollback."""
+    """`sharing` is how many metrics share the level of a rollback. It may take a second: call it in a thread."""
     traffic = base.traffic(percent, margin)
     caught = catch_in_stage(traffic, base.direction, harm, weight=1 / sharing)
     prove = time_to_prove(traffic, base.direction, margin)
@@ -133,7 +131,11 @@ def _factor(base: Baseline, factor: float) -> str:
 
 
 def _minutes(minutes: float) -> str:
-    return in_words(timedelta(minutes=min(minutes, 60 * A_DAY)))
+    return (
+        f"more than {in_words(timedelta(minutes=PATIENCE))}"
+        if minutes > PATIENCE
+        else in_words(timedelta(minutes=minutes))
+    )
 
 
 TOOL = Tool(

@@ -20,11 +20,11 @@ from functools import lru_cache
 import numpy as np
 
 from tools.gates import latency, means
-from tools.gates.calculators import LARGEST_FACTOR, BadQuestion, Minutes, level
 from tools.gates.histograms import SMALLEST_SLOPE, Histogram, Layout, layout
 from tools.gates.judging import Direction, safe_prior
 from tools.gates.scores import Tally
 from tools.gates.wealth import Floats, log_sum
+from tools.gates.workload import LARGEST_FACTOR, BadQuestion, Minutes, Traffic, level
 
 # Standard errors by which a mean must be further away than the level says: for half of the rollouts, for nine of ten.
 MEAN_HARM, MEAN_SAFE = (-0.2, 0.9), (-0.1, 1.0)
@@ -88,13 +88,14 @@ class Latencies:
 class MeanTraffic:
     """What a stage has to work with where a mean is compared: `requests_per_minute` are units of both arms together.
 
-    `dispersion` φ as `means.estimate_dispersion` gives it. Raises BadQuestion.
+    `dispersion` φ as `means.estimate_dispersion` gives it; on the `margin` no bet on harm depends. Raises BadQuestion.
     """
 
     requests_per_minute: float
     amounts: Amounts
     share: float
     dispersion: float = 1.0
+    margin: float = means.MeanTest.margin
 
     def __post_init__(self) -> None:
         _check(self.requests_per_minute, self.share, self.dispersion)
@@ -113,10 +114,18 @@ class MeanTraffic:
         """The standard deviation that control's values count with at least."""
         return max(self.amounts.deviation, means.FINEST_SPREAD * self.amounts.mean)
 
-    def caught(self, ratio: float, alpha: float) -> Minutes:
-        """From the e-value of the average. Raises BadQuestion."""
+    def held_to(self, margin: float) -> "MeanTraffic":
+        """The same with another margin."""
+        return replace(self, margin=margin)
+
+    def check(self, ratio: float) -> None:
+        """No mean exceeds the cap. Raises BadQuestion."""
         if ratio * self.amounts.mean > self.amounts.cap:
             raise BadQuestion(f"A mean of {self.amounts.mean:g} can't become {ratio:g} times as high: the cap cuts it.")
+
+    def caught(self, ratio: float, alpha: float) -> Minutes:
+        """From the e-value of the average. Raises BadQuestion."""
+        self.check(ratio)
         needed = level(alpha) - math.log(means.FROM_THE_START)
         return Minutes(*(self._minutes(ratio, 1.0, needed, chance) for chance in MEAN_HARM))
 
@@ -171,6 +180,13 @@ class LatencyTraffic:
     def largest_harm(self, direction: Direction) -> float:
         """Anything may take a hundred times as long."""
         return LARGEST_FACTOR
+
+    def held_to(self, margin: float) -> "LatencyTraffic":
+        """The same with another margin."""
+        return replace(self, margin=margin)
+
+    def check(self, ratio: float) -> None:
+        """Anything may take as long as it does."""
 
     def caught(self, ratio: float, alpha: float) -> Minutes:
         """From the growth of each bet on harm."""
@@ -240,12 +256,14 @@ class LatencyPace:
     """What an average minute does to a gate's bets on latencies, and what chance does, φ counted.
 
     The bets on harm grow by `harm_growth` (G,). Chance moves the first of them, those on the score, by `shift_pull`
-    (S,) for each standard deviation of the score's sum, the others by `tail_pull` (G − S,) with the number of slow
-    requests, and the bets on safety, which grow by `safe_growth` (P,), by `safe_pull` (P,). `mixing` (3, 3) makes
-    these three sums of independent ones. The information is what moves the bets' clocks.
+    (S,) for each standard deviation of the score's sum, at a cost of `shift_cost` (S,) that is in their growth; the
+    others by `tail_pull` (G − S,) with the number of slow requests; and the bets on safety, which grow by `safe_growth`
+    (P,), by `safe_pull` (P,). `mixing` (3, 3) makes these three sums of independent ones. The information is what moves
+    the bets' clocks.
     """
 
     harm_growth: Floats
+    shift_cost: Floats
     shift_pull: Floats
     tail_pull: Floats
     harm_information: float
@@ -270,6 +288,7 @@ def latency_pace(traffic: LatencyTraffic, ratio: float) -> LatencyPace:
     values = harm.score.means if test.sums else at.log_middle
     return LatencyPace(
         harm_growth=harm.log_lr / phi,
+        shift_cost=harm.cost / phi,
         shift_pull=harm.slopes * harm.deviation / math.sqrt(phi),
         tail_pull=np.log(latency.latency_prior(test.margin).factors[shifts:]) * slow / math.sqrt(phi),
         harm_information=float(harm.information) / phi,
@@ -301,6 +320,10 @@ def _mixing(shares: Floats, *scores: Floats) -> Floats:
     # A little apart, so that scores that say the same have a root too.
     np.fill_diagonal(correlations, 1 + TINY)
     return np.asarray(np.linalg.cholesky(correlations))
+
+
+Workload = Traffic | MeanTraffic | LatencyTraffic
+"""What a stage has to work with, whatever is measured, and when the gate that judges it has its answers."""
 
 
 @lru_cache(maxsize=512)

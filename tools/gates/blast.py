@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.gates.calculators import BadQuestion
 from tools.gates.schedule import Schedule, Watched
 from tools.gates.wealth import Floats
+from tools.gates.workload import BadQuestion
 
 
 @dataclass(frozen=True)

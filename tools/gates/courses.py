@@ -12,11 +12,10 @@ from enum import IntEnum
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tools.gates.false_rollback import OVERSHOT
+from tools.gates.lures import Flags, Ints
 from tools.gates.schedule import Schedule, Step
-from tools.gates.walks import Ints, Walk, walk_of
+from tools.gates.walks import Asked, Span, Walk, walk_of
 from tools.gates.wealth import Floats, log_sum
 
 DRAWS, FEW_DRAWS = 800, 200
@@ -24,8 +23,6 @@ DRAWS, FEW_DRAWS = 800, 200
 SEED = 20_000
 # How long a step of the walk is, as parts of the time that is counted so far and of the least that the stage lasts.
 STEP_PART, BAKE_PART = 0.05, 0.02
-
-Flags = NDArray[np.bool_]
 
 
 class Ending(IntEnum):
@@ -97,9 +94,17 @@ class _Walkers:
         return Courses(ending, stage, lengths)
 
     def _fresh(self, step: Step) -> list[Walk]:
+        plan, warmed = self.schedule, 0.0 if step.whole else self.schedule.burn_in
+        level = plan.alpha_rollback * plan.weight
         return [
-            walk_of(one, self.ratios.get(one.name, 1.0), self.draws, self.schedule.alpha_safe)
-            for one in self.schedule.guarding(step)
+            walk_of(
+                one.traffic(0.5),
+                Asked(one.direction, one.margin, level, plan.alpha_safe),
+                self.ratios.get(one.name, 1.0),
+                self.draws,
+                warmed,
+            )
+            for one in plan.guarding(step)
         ]
 
     def _through(self, step: Step, warming: float, book: list[Walk], here: Ints) -> tuple[Floats, Ints]:
@@ -110,12 +115,13 @@ class _Walkers:
         for looked in self._looks(step, warming):
             if not len(staying):
                 break
-            courses, minutes = here[staying], max(looked - max(age, warming), 0.0)
+            courses, span = here[staying], Span(step, max(looked - max(age, warming), 0.0), plan.check_every)
             for walk in book:
-                walk.count(self.rng, step, minutes, courses)
+                walk.count(self.rng, span, courses)
             age = looked
             now = self._evidence(book, courses)
-            harm, safe = (self._between(*both, minutes) for both in zip(before, now, strict=True))
+            unseen = [walk.unseen(span) for walk in book], [span.unseen(raised=False)] * len(book)
+            harm, safe = self._together(*(_lifted(*each) for each in zip(before, now, unseen, strict=True)))
             self.told[courses] |= harm >= -math.log(plan.alpha_pause)
             caught = harm >= -math.log(plan.alpha_rollback)
             passed = ~self.told[courses] & (safe >= -math.log(plan.alpha_safe)) & self._enough(step, warming, age)
@@ -126,26 +132,20 @@ class _Walkers:
             before = now[0][~leaving], now[1][~leaving]
         return lengths, endings
 
-    def _between(self, before: Floats, now: Floats, minutes: float) -> Floats:
-        """The most that the evidence was at a check since the last look, on average, when it is `now`.
-
-        As `tools.gates.false_rollback` has it of a walk that overshoots a level: one that is looked at rarely is above
-        it by less than one that is looked at often would have been.
-        """
-        if minutes <= self.schedule.check_every or len(now) < 2 or not np.isfinite(now).all():
-            return now
-        rarely = OVERSHOT * float(np.std(now - before))
-        return now + rarely * (1 - math.sqrt(self.schedule.check_every / minutes))
-
     def _evidence(self, book: list[Walk], courses: Ints) -> tuple[Floats, Floats]:
-        """The log evidence of harm of all guardrails together, and the least that one has of safety.
+        """The log evidence of harm of each guardrail, and of safety, (n, guardrails)."""
+        none = np.zeros((len(courses), 0))
+        harm, safe = ([walk.harm(courses) for walk in book], [walk.safe(courses) for walk in book])
+        return (np.stack(harm, axis=-1), np.stack(safe, axis=-1)) if book else (none, none)
+
+    def _together(self, harm: Floats, safe: Floats) -> tuple[Floats, Floats]:
+        """The log evidence of harm of all guardrails, and the least that one has of safety, (n,).
 
         Where nothing that is watched guards, there is neither harm nor anything to wait for.
         """
-        if not book:
-            return np.full(len(courses), -math.inf), np.full(len(courses), math.inf)
-        together = log_sum(np.stack([walk.harm(courses) for walk in book], axis=-1))
-        return math.log(self.schedule.weight) + together, np.min([walk.safe(courses) for walk in book], axis=0)
+        if not harm.shape[1]:
+            return np.full(len(harm), -math.inf), np.full(len(harm), math.inf)
+        return math.log(self.schedule.weight) + log_sum(harm), safe.min(axis=1)
 
     def _enough(self, step: Step, warming: float, age: float) -> bool:
         """Whether the stage is old enough and has its samples."""
@@ -163,3 +163,10 @@ class _Walkers:
             edge = next((edge for edge in edges if edge > age), step.limit)
             age = edge if age < warming or ahead >= edge else ahead
             yield age
+
+
+def _lifted(before: Floats, now: Floats, unseen: list[float]) -> Floats:
+    """The evidence as it was at the check at which it was the most, on average; `unseen` are standard deviations."""
+    if len(now) < 2:
+        return now
+    return np.asarray(now + np.array(unseen) * np.std(now - before, axis=0))

@@ -1,7 +1,7 @@
 """What a whole plan's gates will do, before it starts: when they decide, what they miss, what a harm reaches.
 
-Rates, means and latencies, one or several. Closed forms where there are any, else courses sampled from the gate's own
-random walk (`tools.gates.courses`, `tools.gates.walks`); a rollback for nothing: `tools.gates.false_rollback`.
+Rates, means and latencies, one or several, on courses sampled from the gate's own random walk (`tools.gates.courses`,
+`tools.gates.walks`); a rollback for nothing: `tools.gates.false_rollback`.
 """
 
 from dataclasses import dataclass
@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from tools.gates import calculators
+from tools.gates.amounts import Workload
 from tools.gates.blast import BlastRadius, Population, blast_radius
-from tools.gates.calculators import Minutes, Workload
 from tools.gates.counts import CountTest
-from tools.gates.courses import DRAWS, Courses, Ending, Flags, sampled
+from tools.gates.courses import DRAWS, Courses, Ending, sampled
 from tools.gates.false_rollback import Chance, false_rollback
 from tools.gates.judging import Direction
+from tools.gates.lures import Flags
 from tools.gates.schedule import Schedule
 from tools.gates.wealth import Floats
+from tools.gates.workload import Minutes
 
 UNKNOWN = Population()
 
@@ -31,16 +33,14 @@ class Caught:
 
 @dataclass(frozen=True)
 class StageForecast:
-    """A stage of a treatment that does no harm: how long it lasts until it is proven safe, and what it can see.
+    """A stage of a treatment that does no harm: how long it lasts until it is proven safe.
 
     `verdict` is of those courses that are proven; `unproven` is the part of those that come to the stage whose limit
-    comes first, or that are paused for a suspicion. `smallest_harm` is the smallest factor for each metric that nine of
-    ten courses catch within the stage's limit; None where none is, or where nobody is left to compare with.
+    comes first, or that are paused for a suspicion.
     """
 
     verdict: Minutes | None
     unproven: float
-    smallest_harm: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def catch_in_stage(
 ) -> Caught:
     """A harm that is there from the start of a rollout's first stage, as long as that stage lasts. Raises BadQuestion.
 
-    Closed form: `calculators.time_to_catch` after the burn-in, in which only the far worse is caught. `weight` is the
-    metric's part of the level: one over the number of those that share it.
+    `calculators.time_to_catch` after the burn-in, in which only the far worse is caught. `weight` is the metric's part
+    of the level: one over the number of those that share it.
     """
     alpha = CountTest.alpha_rollback * weight
     catch = calculators.time_to_catch(traffic, direction, harm, alpha=alpha, check_minutes=check_every)
@@ -104,7 +104,7 @@ def forecast(schedule: Schedule, draws: int = DRAWS) -> PlanForecast:
     courses = sampled(schedule, {}, draws)
     done = courses.ending == Ending.PROMOTED
     return PlanForecast(
-        stages=tuple(_stage_forecast(schedule, courses, index) for index in range(len(schedule.steps))),
+        stages=tuple(_stage_forecast(courses, index) for index in range(len(schedule.steps))),
         whole=_minutes(courses.minutes[done]),
         unfinished=float(1 - done.mean()),
         false_rollback=false_rollback(schedule, courses.typical_lengths()),
@@ -131,20 +131,10 @@ def forecast_harm(
     )
 
 
-def _stage_forecast(schedule: Schedule, courses: Courses, index: int) -> StageForecast:
-    step = schedule.steps[index]
+def _stage_forecast(courses: Courses, index: int) -> StageForecast:
     came, passed = courses.came(index), courses.passed(index)
-    counted = step.limit - schedule.warming(index)
-    smallest = {
-        one.name: calculators.smallest_harm(
-            one.traffic(step.share), one.direction, counted, alpha=schedule.alpha_rollback * schedule.weight
-        )
-        if step.share < 1 and counted > 0
-        else None
-        for one in schedule.watched
-    }
     unproven = 1 - passed.sum() / came.sum() if came.any() else 1.0
-    return StageForecast(_minutes(courses.lengths[passed, index]), float(unproven), smallest)
+    return StageForecast(_minutes(courses.lengths[passed, index]), float(unproven))
 
 
 def _stage_catch(courses: Courses, caught: Flags, index: int) -> StageCatch:

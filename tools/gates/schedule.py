@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools.gates.amounts import Amounts, Latencies, LatencyTraffic, MeanTraffic
-from tools.gates.calculators import LARGEST_FACTOR, BadQuestion, Traffic
+from tools.gates.amounts import Amounts, Latencies, LatencyTraffic, MeanTraffic, Workload
 from tools.gates.counts import CountTest
 from tools.gates.judging import Direction
+from tools.gates.workload import LARGEST_FACTOR, BadQuestion, Traffic
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Watched:
         if not 1.001 <= self.margin <= LARGEST_FACTOR:
             raise BadQuestion(f"The margin must be a factor between 1.001 and {LARGEST_FACTOR:g}, not {self.margin}.")
 
-    def traffic(self, share: float) -> Traffic | MeanTraffic | LatencyTraffic:
+    def traffic(self, share: float) -> Workload:
         """What a stage of that share (a fraction) has to work with."""
         match self.seen:
             case Amounts() as amounts:
-                return MeanTraffic(self.requests_per_minute, amounts, share, self.dispersion)
+                return MeanTraffic(self.requests_per_minute, amounts, share, self.dispersion, self.margin)
             case Latencies() as latencies:
                 return LatencyTraffic(
                     self.requests_per_minute, latencies.histogram, share, self.margin, self.dispersion
                 )
             case rate:
-                return Traffic(self.requests_per_minute, rate, share, self.dispersion)
+                return Traffic(self.requests_per_minute, rate, share, self.dispersion, self.margin)
 
     @property
     def stands_alone(self) -> bool:

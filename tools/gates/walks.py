@@ -1,47 +1,111 @@
-"""A gate's evidence as a random walk: over many courses of a rollout at once, in steps far longer than a check.
+"""A gate's evidence as a random walk: over many courses of a rollout at once, in steps that may be longer than a check.
 
-Rates. The evidence of a mixture of bets depends on what was counted only through treatment's events X_k and both arms'
-events K_k at each share k,
+Rates. A step is an interval of the gate's own code (`tools.gates.judging.settle`), in which both arms' requests, over
+the dispersion φ as the gate divides its evidence, and the events among them are drawn.
 
-    ln E = ln Σ_δ π(δ) · Π_k (δ/δ₀)^X_k · (1 + θ_k·(δ/δ₀ − 1))^(−K_k),    θ_k = n_c·δ₀/(n_c·δ₀ + n_b)
-
-X and K are Poisson, at rates divided by the dispersion φ, as the gate divides its evidence (and by φ·(1 − p) where
-events are common, which is their variance).
-
-Means. The gate's e-value is a function of the arms' matched sums, which are normal: after the weight w, that is
-n_c·n_b/(n_c + n_b), treatment's has the mean w·μ·ratio and the variance φ·w·σ_c²·n_b/(n_c + n_b), control's likewise.
-The fifth of the money that is on later starts is taken to win nothing.
+Means. The gate's e-value is a function of the arms' matched sums and of their variances. They are drawn for values that
+are gamma-distributed with control's mean and deviation, as many as there are units over φ; the variances are taken to
+be normal, and correlated with the sums as those of such values are.
 
 Latencies. Each bet pays λ·S − cost with S one of three sums of an interval: treatment's excess of the score, its excess
 of slow requests, its mean's distance from the margin. They are taken as normal, with the means and costs that the
 gate's own bets have on an average minute (`tools.gates.amounts`), and correlated as they are from bucket to bucket.
 
-Bets, mixtures and the reserve for late starts are the gates' own code. Left out: the raise of bets near a proof.
+Bets, mixtures, the reserve for late starts and the raise of bets near a rollback are the gates' own code.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tools.gates import latency, means
-from tools.gates.amounts import Amounts, Latencies, LatencyPace, LatencyTraffic, MeanTraffic, latency_pace
+from tools.gates.amounts import LatencyPace, LatencyTraffic, MeanTraffic, Workload, latency_pace
 from tools.gates.ceiling import log_likelihood_ratios as ceiling_ratios
-from tools.gates.counts import COMMON, LARGEST_RATE, log_likelihood_ratios
-from tools.gates.judging import SAFE_LOG_HEADROOM, Direction, harm_prior, safe_prior
-from tools.gates.schedule import Step, Watched
-from tools.gates.wealth import Floats, Prior, advance, log_total
+from tools.gates.counts import COMMON, LARGEST_RATE, Counted
+from tools.gates.judging import (
+    Boosting,
+    Direction,
+    boostable,
+    cap_safety,
+    cut,
+    harm_prior,
+    log_harm_cap,
+    safe_prior,
+    settle,
+)
+from tools.gates.lures import Books, Flags, Ints, Lure
+from tools.gates.schedule import Step
+from tools.gates.wealth import Floats, Ledger, Prior, log_boost, log_sum, log_total
+from tools.gates.workload import Traffic
 
-Ints = NDArray[np.int64]
+# Equally likely sizes of an effect on a mean, in the half-normal mixture of its test.
+SIZES = np.array([NormalDist().inv_cdf(0.5 + (step + 0.5) / 32) for step in range(16)])
+SMALLEST_LED = 0.05
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a gate is held to: its direction and margin, the level of a rollback, and of safety where that is asked."""
+
+    direction: Direction
+    margin: float
+    alpha_rollback: float
+    alpha_safe: float | None = None
+
+    @property
+    def null(self) -> float:
+        """The ratio that safety is proven against."""
+        return float(self.direction.away(np.array(self.margin)))
+
+
+# By how many standard deviations of a step a normal walk overshoots a level (Siegmund, "Sequential Analysis", ch. X).
+OVERSHOT = 0.583
+# Raising bets takes its time: in steps longer than a check only where it is about few events.
+FEW_EVENTS = 8.0
+
+
+@dataclass(frozen=True)
+class Span:
+    """A step of a walk: so many minutes in that stage, with a check after every `check_every`."""
+
+    step: Step
+    minutes: float
+    check_every: float
+
+    @property
+    def one_check(self) -> bool:
+        """Whether there is but one check in it."""
+        return self.minutes <= 1.001 * self.check_every
+
+    def unseen(self, *, raised: bool) -> float:
+        """How many of its standard deviations more evidence was at one of its checks than at the end, on average.
+
+        Evidence that is looked at rarely overshoots a level by more, and so reaches it less often. A gate that raises
+        its bets does not overshoot.
+        """
+        if not self.minutes:
+            return 0.0
+        return OVERSHOT * (1.0 if raised else max(1 - math.sqrt(self.check_every / self.minutes), 0.0))
 
 
 class Walk(Protocol):
     """One metric's evidence over all courses."""
 
-    def count(self, rng: np.random.Generator, step: Step, minutes: float, courses: Ints) -> None:
-        """So many more minutes of those courses in that stage."""
+    @property
+    def lure(self) -> Lure | None:
+        """What leads courses to a harm, where something does."""
+        ...
+
+    def count(self, rng: np.random.Generator, span: Span, courses: Ints) -> None:
+        """So many more minutes of those courses."""
+        ...
+
+    def unseen(self, span: Span) -> float:
+        """By how many standard deviations of that step evidence of harm is to be lifted after it (`Span.unseen`)."""
         ...
 
     def harm(self, courses: Ints) -> Floats:
@@ -49,102 +113,26 @@ class Walk(Protocol):
         ...
 
     def safe(self, courses: Ints) -> Floats:
-        """The log evidence of safety of those courses."""
+        """The log evidence of safety of those courses, where it is asked for."""
         ...
 
 
-def walk_of(one: Watched, ratio: float, courses: int, alpha_safe: float) -> Walk:
-    """Nothing counted yet; treatment's rate, mean or latencies are `ratio` times control's."""
-    cap = SAFE_LOG_HEADROOM - math.log(alpha_safe)
-    match one.seen:
-        case Amounts():
-            return _MeanWalk.start(one, ratio, courses)
-        case Latencies():
-            return _LatencyWalk.start(one, ratio, courses, cap)
-        case rate:
-            return _RateWalk.start(one, rate, ratio, courses, cap)
+def walk_of(traffic: Workload, asked: Asked, ratio: float, courses: int, warmed: float = 0.0) -> Walk:
+    """Nothing counted yet but so many minutes of burn-in; treatment's metric is `ratio` times control's."""
+    match traffic:
+        case Traffic():
+            return RateWalk.start(traffic, asked, ratio, courses, warmed)
+        case MeanTraffic():
+            return MeanWalk.start(traffic, asked, ratio, courses)
+        case LatencyTraffic():
+            return LatencyWalk.start(traffic, asked, ratio, courses)
 
 
-@dataclass
-class _Books:
-    """One question over all courses: the log worth of the bets (courses, G), the reserve, the clock; kept to `cap`."""
-
-    prior: Prior
-    started: Floats
-    reserve: Floats
-    clock: Floats
-    cap: float
-
-    @classmethod
-    def start(cls, prior: Prior, courses: int, cap: float = math.inf) -> "_Books":
-        started = np.tile(prior.log_weights + math.log(prior.at_once), (courses, 1))
-        return cls(prior, started, np.full(courses, math.log1p(-prior.at_once)), np.zeros(courses), cap)
-
-    def advance(self, courses: Ints, log_lr: Floats, information: Floats) -> None:
-        """One step of those courses."""
-        before = self.started[courses], self.reserve[courses], self.clock[courses]
-        started, self.reserve[courses], self.clock[courses] = advance(self.prior, *before, log_lr, information)
-        if self.cap < math.inf:
-            started -= np.maximum(log_total(started, self.reserve[courses]) - self.cap, 0.0)[:, None]
-        self.started[courses] = started
-
-    def log_e(self, courses: Ints) -> Floats:
-        return log_total(self.started[courses], self.reserve[courses])
-
-
-@dataclass
-class _TwoBooks:
-    """Evidence that is kept in books."""
-
-    harm_books: _Books
-    safe_books: _Books
-
-    def harm(self, courses: Ints) -> Floats:
-        return self.harm_books.log_e(courses)
-
-    def safe(self, courses: Ints) -> Floats:
-        return self.safe_books.log_e(courses)
-
-
-@dataclass
-class _RateWalk(_TwoBooks):
-    one: Watched
-    rate: float
-    ratio: float
-
-    @classmethod
-    def start(cls, one: Watched, rate: float, ratio: float, courses: int, cap: float) -> "_RateWalk":
-        books = _Books.start(harm_prior(one.margin), courses), _Books.start(safe_prior(one.margin), courses, cap)
-        return cls(*books, one, rate, ratio)
-
-    def count(self, rng: np.random.Generator, step: Step, minutes: float, courses: Ints) -> None:
-        if minutes:
-            (self._alone if step.whole else self._compared)(rng, step.share, minutes, courses)
-
-    def _compared(self, rng: np.random.Generator, share: float, minutes: float, courses: Ints) -> None:
-        one, away = self.one, self.one.direction.away
-        scale = one.dispersion * spread_of_common(self.rate * (share * self.ratio + 1 - share))
-        base = one.requests_per_minute * self.rate * minutes / scale
-        hits = rng.poisson(base * share * self.ratio, len(courses)).astype(float)
-        events = hits + rng.poisson(base * (1 - share), len(courses)).astype(float)
-        margin = float(away(np.array(one.margin)))
-        harms, proofs = self.harm_books, self.safe_books
-        for books, null, factors in (
-            (harms, 1.0, away(harms.prior.factors)),
-            (proofs, margin, 1 / away(proofs.prior.factors)),
-        ):
-            relative = share * null / (share * null + 1 - share)
-            log_lr = log_likelihood_ratios(factors, np.array(relative), events, hits)
-            books.advance(courses, log_lr, events * relative * (1 - relative))
-
-    def _alone(self, rng: np.random.Generator, share: float, minutes: float, courses: Ints) -> None:
-        one, away = self.one, self.one.direction.away
-        base = share * one.requests_per_minute * self.rate * minutes / one.dispersion
-        hits = rng.poisson(base * self.ratio, len(courses)).astype(float)
-        expected = np.full(len(courses), base * float(away(np.array(one.margin))))
-        harms, proofs = self.harm_books, self.safe_books
-        for books, factors in ((harms, away(harms.prior.factors)), (proofs, 1 / away(proofs.prior.factors))):
-            books.advance(courses, ceiling_ratios(factors, expected, hits), expected)
+def led(traffic: Workload, asked: Asked, rng: np.random.Generator, those: Flags, warmed: float) -> Walk:
+    """The walk of a harmless treatment, but `those` (courses,) are led to harm by its own bets."""
+    walk = walk_of(traffic, asked, 1.0, len(those), warmed)
+    assert isinstance(walk, RateWalk | MeanWalk | LatencyWalk), "one of those above"
+    return replace(walk, lure=Lure.start(walk.bets, rng, those))
 
 
 def spread_of_common(rate: float) -> float:
@@ -153,99 +141,345 @@ def spread_of_common(rate: float) -> float:
 
 
 @dataclass
-class _MeanWalk:
-    """The matched sums of `tools.gates.means`, each (courses,), in parts of control's mean."""
+class RateWalk:
+    """`seen` are the requests and events of both arms so far (2, courses), from which the gate has its rate."""
 
-    one: Watched
+    traffic: Traffic
+    asked: Asked
     ratio: float
-    deviation: float
-    treatment: Floats
-    control: Floats
-    treatment_noise: Floats
-    control_noise: Floats
-    units: Floats
+    books: Books
+    seen: Floats
+    lure: Lure | None = None
 
     @classmethod
-    def start(cls, one: Watched, ratio: float, courses: int) -> "_MeanWalk":
-        traffic = one.traffic(0.5)
-        assert isinstance(traffic, MeanTraffic), "a mean's traffic"
-        return cls(one, ratio, traffic.spread / traffic.amounts.mean, *(np.zeros(courses) for _ in range(5)))
+    def start(cls, traffic: Traffic, asked: Asked, ratio: float, courses: int, warmed: float) -> "RateWalk":
+        priors = [_towards(asked, harm_prior(asked.margin))]
+        if asked.alpha_safe is not None:
+            priors.append(_back(asked, safe_prior(asked.margin)))
+        requests = traffic.requests_per_minute / traffic.dispersion * warmed
+        seen = np.tile(np.array([[requests], [requests * traffic.base_rate]]), courses)
+        return cls(traffic, asked, ratio, Books.start(priors, courses), seen)
 
-    def count(self, rng: np.random.Generator, step: Step, minutes: float, courses: Ints) -> None:
-        units, share = self.one.requests_per_minute * minutes, step.share
-        noises = units * share * (1 - share) ** 2, units * share**2 * (1 - share)
-        spread = self.deviation * math.sqrt(self.one.dispersion)
-        weight = units * share * (1 - share)
-        chance = rng.standard_normal((2, len(courses)))
-        self.treatment[courses] += self.ratio * (weight + spread * math.sqrt(noises[0]) * chance[0])
-        self.control[courses] += weight + spread * math.sqrt(noises[1]) * chance[1]
-        self.treatment_noise[courses] += noises[0]
-        self.control_noise[courses] += noises[1]
-        self.units[courses] += units * share
+    def unseen(self, span: Span) -> float:
+        if not self._raised or span.step.whole:
+            return span.unseen(raised=False)
+        return 0.0 if self._raises(span) else span.unseen(raised=True)
+
+    @property
+    def _raised(self) -> bool:
+        """Whether the gate raises its bets near a rollback."""
+        return self.traffic.dispersion == 1 and self.traffic.base_rate < COMMON
+
+    def _raises(self, span: Span) -> bool:
+        """Whether the walk does it, too."""
+        events = self.traffic.requests_per_minute * self.traffic.base_rate * span.minutes
+        return self._raised and (span.one_check or events <= FEW_EVENTS)
+
+    @property
+    def bets(self) -> Prior:
+        return _towards(self.asked, harm_prior(self.asked.margin))
 
     def harm(self, courses: Ints) -> Floats:
-        own = math.log(means.FROM_THE_START) + self._log_e(courses, 1.0, self.one.direction)
-        return np.logaddexp(own, math.log1p(-means.FROM_THE_START))
+        return self.books.log_e(courses)
 
     def safe(self, courses: Ints) -> Floats:
-        null = float(self.one.direction.away(np.array(self.one.margin)))
-        other = Direction.DECREASE if self.one.direction is Direction.INCREASE else Direction.INCREASE
-        return self._log_e(courses, null, other)
+        return self.books.log_e(courses, 1)
 
-    def _log_e(self, courses: Ints, null: float, direction: Direction) -> Floats:
-        """That treatment's mean lies beyond `null` × control's in that direction."""
-        found, judged = np.zeros(len(courses)), self.units[courses] >= means.SMALLEST_SAMPLE
-        those = courses[judged]
-        if not len(those):
-            return found
-        noise = self.treatment_noise[those] + null**2 * self.control_noise[those]
-        # As the gate takes it: the larger of the arms' variances in both.
-        error = max(1.0, self.ratio) * self.deviation * np.sqrt(self.one.dispersion * noise)
-        sign = 1 if direction is Direction.INCREASE else -1
-        z = sign * (self.treatment[those] - null * self.control[those]) / error
-        weight = self.treatment_noise[those] + self.control_noise[those]
-        found[judged] = _log_e_values(z, means.relative_information(1.0, self.one.dispersion) * weight)
-        return found
+    def count(self, rng: np.random.Generator, span: Span, courses: Ints) -> None:
+        if span.minutes:
+            (self._alone if span.step.whole else self._compared)(rng, span, courses)
+
+    def _compared(self, rng: np.random.Generator, span: Span, courses: Ints) -> None:
+        share, requests = span.step.share, self.traffic.requests_per_minute / self.traffic.dispersion * span.minutes
+        exposures = rng.poisson(np.array([[1 - share], [share]]) * requests, (2, len(courses))).astype(float)
+        rates, bet_on = self._rates(share, courses)
+        events = rng.binomial(exposures.astype(np.int64), rates).astype(float)
+        if self.lure is not None:
+            self._pay(self.lure, courses, share, exposures, events, bet_on)
+        before = self.seen[:, courses]
+        rate = np.divide(before[1], before[0], out=np.zeros(len(courses)), where=before[0] > 0)
+        self.seen[:, courses] += np.stack([exposures.sum(axis=0), events.sum(axis=0)])
+        counted = Counted(rate, (exposures[0], exposures[1]), (events[0], events[1]))
+        books, boosting = self.books.of(courses), None
+        if self._raises(span):
+            levels, none = np.full(len(courses), self.asked.alpha_rollback), np.zeros(len(courses))
+            boosting = Boosting(counted.chances(self.asked.direction), levels, none.__getitem__)
+        nulls = np.array([1.0, self.asked.null])[: books.log_started.shape[1]]
+        settle(books, self.books.prior, nulls, np.ones(len(courses)), counted.likelihood, boosting)
+        self._put(courses, books)
+
+    def _alone(self, rng: np.random.Generator, span: Span, courses: Ints) -> None:
+        requests = self.traffic.requests_per_minute / self.traffic.dispersion * span.minutes
+        base = span.step.share * requests * self.traffic.base_rate
+        hits = rng.poisson(base * self.ratio, len(courses)).astype(float)
+        expected = np.full(len(courses), base * self.asked.null)
+        books, factors = self.books.of(courses), self.books.prior.factors
+        log_lr = np.stack([ceiling_ratios(one, expected, hits) for one in factors], axis=1)
+        books.advance(self.books.prior, log_lr, np.stack([expected] * len(factors), axis=1))
+        self._put(courses, books)
+
+    def _put(self, courses: Ints, books: Ledger) -> None:
+        if self.asked.alpha_safe is not None:
+            cap_safety(books, 1, np.full(len(courses), self.asked.alpha_safe))
+        self.books.put(courses, books)
+
+    def _rates(self, share: float, courses: Ints) -> tuple[Floats, Floats]:
+        """Of both arms (2, n), and where a bet is right (2, G): no more events of both arms than without a harm."""
+        base = self.traffic.base_rate
+        rates = np.tile(base * np.array([[1.0], [self.ratio]]), len(courses))
+        if self.lure is None:
+            return np.minimum(rates, 1.0), rates[:, :0]
+        factors = self.bets.factors
+        control = base / (1 + share * (factors - 1))
+        bet_on = np.minimum(np.stack([control, control * factors]), max(base, LARGEST_RATE))
+        now = self.lure.now(courses)
+        return np.where(now >= 0, bet_on[:, now], rates), bet_on
+
+    def _pay(self, lure: Lure, courses: Ints, share: float, exposures: Floats, events: Floats, bet_on: Floats) -> None:
+        base = self.traffic.base_rate
+        came, stayed = np.log(bet_on / base), np.log1p(-bet_on) - math.log1p(-base)
+        log_lr = events.T @ came + (exposures - events).T @ stayed
+        lure.pay(courses, log_lr, events.sum(axis=0) * share * (1 - share) * (1 - base))
 
 
-_log_e_value = np.frompyfunc(means.log_e_value, 2, 1)
+def _towards(asked: Asked, prior: Prior) -> Prior:
+    return replace(prior, factors=asked.direction.away(prior.factors))
 
 
-def _log_e_values(z: Floats, r: Floats) -> Floats:
-    return np.asarray(_log_e_value(z, r), float)
+def _back(asked: Asked, prior: Prior) -> Prior:
+    return replace(prior, factors=1 / asked.direction.away(prior.factors))
 
 
 @dataclass
-class _LatencyWalk(_TwoBooks):
-    one: Watched
+class MeanWalk:
+    """The matched sums of `tools.gates.means`, in parts of control's mean and units over φ.
+
+    `now` are (6, courses): treatment's and control's sum, their noise, the weight and the units. `starts` are what they
+    were at later starts, and `squares` (2, 2, courses) each arm's units and the sum of its squared deviations.
+    """
+
+    traffic: MeanTraffic
+    asked: Asked
     ratio: float
-    requests: Floats
+    now: Floats
+    squares: Floats
+    starts: list[Floats] = field(default_factory=list)
+    lure: Lure | None = None
+
+    def unseen(self, span: Span) -> float:
+        return span.unseen(raised=False)
 
     @classmethod
-    def start(cls, one: Watched, ratio: float, courses: int, cap: float) -> "_LatencyWalk":
-        harms = _Books.start(latency.latency_prior(one.margin), courses)
-        return cls(harms, _Books.start(safe_prior(one.margin), courses, cap), one, ratio, np.zeros(courses))
+    def start(cls, traffic: MeanTraffic, asked: Asked, ratio: float, courses: int) -> "MeanWalk":
+        return cls(traffic, asked, ratio, np.zeros((6, courses)), np.zeros((2, 2, courses)))
 
-    def count(self, rng: np.random.Generator, step: Step, minutes: float, courses: Ints) -> None:
-        if not minutes:
+    @cached_property
+    def deviation(self) -> float:
+        """Of control's values, in parts of their mean."""
+        return self.traffic.spread / self.traffic.amounts.mean
+
+    @cached_property
+    def bets(self) -> Prior:
+        """Ratios of means."""
+        away = SIZES * self.deviation * math.sqrt(means.relative_information(1.0, 1.0))
+        factors = 1 + away if self.asked.direction is Direction.INCREASE else np.maximum(1 - away, SMALLEST_LED)
+        alike = np.full(len(SIZES), -math.log(len(SIZES)))
+        return Prior(factors, alike, alike, means.FROM_THE_START, 2 * means.MeanTest.tightest_at)
+
+    def count(self, rng: np.random.Generator, span: Span, courses: Ints) -> None:
+        if not span.minutes:
             return
-        self.requests[courses] += self.one.requests_per_minute * step.share * minutes
-        pace = self._pace(step.share)
-        chance = math.sqrt(minutes) * rng.standard_normal((len(courses), 3)) @ pace.mixing.T
-        harm = pace.harm_growth * minutes + np.concatenate(
-            [chance[:, :1] * pace.shift_pull, chance[:, 1:2] * pace.tail_pull], axis=-1
-        )
-        safe = pace.safe_growth * minutes + chance[:, 2:] * pace.safe_pull
-        for books, log_lr, information in (
-            (self.harm_books, harm, pace.harm_information),
-            (self.safe_books, safe, pace.safe_information),
-        ):
-            books.advance(courses, log_lr, np.full(len(courses), information * minutes))
+        share, requests = span.step.share, self.traffic.requests_per_minute * span.minutes
+        parts = np.array([share, 1 - share])
+        units = requests / self.traffic.dispersion * parts[:, None]
+        ratios, bet_on = self._ratios(share, courses)
+        shape = units / self.deviation**2
+        sums = rng.gamma(np.broadcast_to(shape, ratios.shape)) * self.deviation**2 * ratios
+        if self.lure is not None:
+            log_lr = (sums / self.deviation**2).T @ (1 - 1 / bet_on) - (shape * np.log(bet_on)).sum(axis=0)
+            self.lure.pay(courses, log_lr, np.full(len(courses), units.sum() * share * (1 - share)))
+        self._square(rng, units, ratios, sums, courses)
+        noises = units * parts[::-1, None] ** 2
+        grown = np.concatenate([sums * parts[::-1, None], np.broadcast_to(noises, sums.shape)])
+        weight = np.full((1, len(courses)), float(noises.sum()))
+        self.now[:, courses] += np.concatenate([grown, weight, np.full_like(weight, requests * share)])
+        self._begin(courses)
+
+    def _ratios(self, share: float, courses: Ints) -> tuple[Floats, Floats]:
+        """Of treatment's and control's means to control's (2, n), and where a bet is right (2, G)."""
+        ratios = np.tile(np.array([[self.ratio], [1.0]]), len(courses))
+        if self.lure is None:
+            return ratios, ratios[:, :0]
+        away = self.bets.factors - 1
+        bet_on = np.stack([1 + (1 - share) * away, 1 - share * away])
+        now = self.lure.now(courses)
+        return np.where(now >= 0, bet_on[:, now], ratios), bet_on
+
+    def _square(self, rng: np.random.Generator, units: Floats, ratios: Floats, sums: Floats, courses: Ints) -> None:
+        """Adds the squared deviations of gamma-distributed values that have these sums."""
+        own = self.deviation * ratios
+        chance = (sums - units * ratios) / (own * np.sqrt(units))
+        together, alone = 2 * self.deviation, math.sqrt(2 + 2 * self.deviation**2)
+        noise = together * chance + alone * rng.standard_normal(ratios.shape)
+        self.squares[0][:, courses] += units
+        self.squares[1][:, courses] += own**2 * np.maximum(units + np.sqrt(units) * noise, 0.0)
+
+    def _begin(self, courses: Ints) -> None:
+        """Notes what there is at each doubling of the information."""
+        phi = self.traffic.dispersion
+        while len(self.starts) < means.MOST_STARTS:
+            due = means.MeanTest.tightest_at / 2 * 2.0 ** len(self.starts)
+            if not (phi * self.now[4, courses] >= due).any():
+                break
+            self.starts.append(np.full_like(self.now, np.nan))
+        for number, start in enumerate(self.starts):
+            due = means.MeanTest.tightest_at / 2 * 2.0**number
+            begins = courses[(phi * self.now[4, courses] >= due) & np.isnan(start[4, courses])]
+            start[:, begins] = self.now[:, begins]
+
+    def harm(self, courses: Ints) -> Floats:
+        away = self.asked.direction
+        logs = [math.log(means.FROM_THE_START) + self._log_e(courses, self.now[:, courses], 1.0, away)]
+        rest = math.log1p(-means.FROM_THE_START)
+        logs.append(np.full(len(courses), rest - math.log(len(self.starts) + 1)))
+        for number, start in enumerate(self.starts, start=1):
+            since = self.now[:, courses] - np.where(
+                np.isnan(start[:, courses]), self.now[:, courses], start[:, courses]
+            )
+            logs.append(rest - math.log(number * (number + 1)) + self._log_e(courses, since, 1.0, away))
+        return log_sum(np.stack(logs, axis=-1))
 
     def safe(self, courses: Ints) -> Floats:
-        return np.where(self.requests[courses] >= latency.SMALLEST_SAMPLE, super().safe(courses), 0.0)
+        other = Direction.DECREASE if self.asked.direction is Direction.INCREASE else Direction.INCREASE
+        return self._log_e(courses, self.now[:, courses], self.asked.null, other)
 
-    def _pace(self, share: float) -> LatencyPace:
-        traffic = self.one.traffic(share)
-        assert isinstance(traffic, LatencyTraffic), "a latency's traffic"
-        return latency_pace(traffic, self.ratio)
+    def _log_e(self, courses: Ints, matched: Floats, null: float, direction: Direction) -> Floats:
+        """That treatment's mean lies beyond `null` × control's in that direction, from those sums (6, n)."""
+        treatment, control, treatment_noise, control_noise, weight, units = matched
+        judged = units >= means.SMALLEST_SAMPLE
+        variances = self.squares[1][:, courses] / np.maximum(self.squares[0][:, courses], 1e-9)
+        # As the gate takes it: the larger of the arms' variances in both.
+        noise = variances.max(axis=0) * (treatment_noise + null**2 * control_noise)
+        sign = 1 if direction is Direction.INCREASE else -1
+        z = sign * (treatment - null * control) / np.sqrt(np.where(judged, noise, 1.0))
+        return np.where(judged, _log_e_values(z, means.relative_information(1.0, 1.0) * weight), 0.0)
+
+
+def _log_e_values(z: Floats, r: Floats) -> Floats:
+    """`means.log_e_value` of many."""
+    tilted = z * np.sqrt(r / (r + 1))
+    return math.log(2) - np.log1p(r) / 2 + tilted**2 / 2 + _log_normal_cdf(tilted)
+
+
+def _log_normal_cdf(z: Floats) -> Floats:
+    """ln Φ(z), to seven digits (Numerical Recipes, 2nd edition, §6.2)."""
+    x = np.abs(z) / math.sqrt(2)
+    t = 1 / (1 + x / 2)
+    log_tail = np.log(t) - x**2 + np.polyval(TAIL, t) - math.log(2)
+    return np.where(z > 0, np.log1p(-np.exp(log_tail)), log_tail)
+
+
+TAIL = (
+    0.17087277,
+    -0.82215223,
+    1.48851587,
+    -1.13520398,
+    0.27886807,
+    -0.18628806,
+    0.09678418,
+    0.37409196,
+    1.00002368,
+    -1.26551223,
+)
+
+
+@dataclass
+class LatencyWalk:
+    """Two books, with as many bets as each has, and treatment's requests (courses,)."""
+
+    traffic: LatencyTraffic
+    asked: Asked
+    ratio: float
+    harms: Books
+    proofs: Books
+    requests: Floats
+    lure: Lure | None = None
+
+    @classmethod
+    def start(cls, traffic: LatencyTraffic, asked: Asked, ratio: float, courses: int) -> "LatencyWalk":
+        traffic = traffic.held_to(asked.margin)
+        harms = Books.start((latency.latency_prior(asked.margin),), courses)
+        return cls(traffic, asked, ratio, harms, Books.start((safe_prior(asked.margin),), courses), np.zeros(courses))
+
+    def unseen(self, span: Span) -> float:
+        return 0.0 if self._raised else span.unseen(raised=False)
+
+    @property
+    def _raised(self) -> bool:
+        """Whether the gate, and the walk, raises its bets near a rollback."""
+        return self.traffic.dispersion == 1
+
+    @property
+    def bets(self) -> Prior:
+        return latency.latency_prior(self.asked.margin)
+
+    def count(self, rng: np.random.Generator, span: Span, courses: Ints) -> None:
+        step, minutes = span.step, span.minutes
+        if not minutes:
+            return
+        self.requests[courses] += self.traffic.requests_per_minute * step.share * minutes
+        pace = latency_pace(self.traffic.sharing(step.share), self.ratio)
+        chance = rng.standard_normal((len(courses), 3))
+        if self.lure is not None:
+            chance = self._led(self.lure, pace, minutes, courses, chance)
+        chance = math.sqrt(minutes) * chance @ pace.mixing.T
+        log_lr = pace.harm_growth * minutes + np.concatenate(
+            [chance[:, :1] * pace.shift_pull, chance[:, 1:2] * pace.tail_pull], axis=-1
+        )
+        self._settle(pace, minutes, courses, log_lr)
+        if self.asked.alpha_safe is not None:
+            books, safe = self.proofs.of(courses), pace.safe_growth * minutes + chance[:, 2:] * pace.safe_pull
+            books.advance(self.proofs.prior, safe[:, None], np.full((len(courses), 1), pace.safe_information * minutes))
+            cap_safety(books, 0, np.full(len(courses), self.asked.alpha_safe))
+            self.proofs.put(courses, books)
+
+    def _settle(self, pace: LatencyPace, minutes: float, courses: Ints, log_lr: Floats) -> None:
+        books, prior = self.harms.of(courses), self.harms.prior
+        boosts = self._boosts(books, pace, minutes)
+        books.log_started += boosts[:, None, None]
+        books.advance(prior, log_lr[:, None], np.full((len(courses), 1), pace.harm_information * minutes))
+        caps = np.where(boosts > 0, log_harm_cap(self.asked.alpha_rollback, np.zeros(1)), np.inf)
+        books.log_started[:, 0] = cut(books.log_started[:, 0], books.log_reserve[:, 0], caps)
+        self.harms.put(courses, books)
+
+    def _boosts(self, books: Ledger, pace: LatencyPace, minutes: float) -> Floats:
+        """As `latency.boost`, before an interval of so many minutes."""
+        started, reserve = books.log_started[:, 0], books.log_reserve[:, 0]
+        found, cap = np.zeros(len(reserve)), log_harm_cap(self.asked.alpha_rollback, np.zeros(1))
+        (near,) = np.nonzero(boostable(log_total(started, reserve), cap) & self._raised)
+        if len(near):
+            totals = math.sqrt(minutes) * latency.OUTCOMES[:, None]
+            paid = totals * pace.shift_pull - pace.shift_cost * minutes
+            lost = np.full((len(totals), len(pace.tail_pull)), -np.inf)
+            outcomes = np.broadcast_to(
+                np.concatenate([paid, lost], axis=-1), (len(near), len(totals), started.shape[1])
+            )
+            found[near] = log_boost(started[near], reserve[near], cap, latency.OUTCOME_LOG_CHANCES, outcomes)
+        return found
+
+    def _led(self, lure: Lure, pace: LatencyPace, minutes: float, courses: Ints, chance: Floats) -> Floats:
+        """Chance (n, 3), pushed by what each course is led to."""
+        pushes = math.sqrt(minutes) * np.concatenate(
+            [np.outer(pace.shift_pull, pace.mixing[0]), np.outer(pace.tail_pull, pace.mixing[1])]
+        )
+        now = lure.now(courses)
+        pushed = chance + np.where((now >= 0)[:, None], pushes[now], 0.0)
+        log_lr = pushed @ pushes.T - (pushes**2).sum(axis=-1) / 2
+        lure.pay(courses, log_lr, np.full(len(courses), pace.harm_information * minutes))
+        return pushed
+
+    def harm(self, courses: Ints) -> Floats:
+        return self.harms.log_e(courses)
+
+    def safe(self, courses: Ints) -> Floats:
+        return np.where(self.requests[courses] >= latency.SMALLEST_SAMPLE, self.proofs.log_e(courses), 0.0)

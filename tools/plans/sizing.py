@@ -95,12 +95,12 @@ class Baseline:
         pace, share = self.requests_per_minute, percent / 100
         match self.values:
             case Amounts() as amounts:
-                return MeanTraffic(pace, amounts, share, self.dispersion)
+                return MeanTraffic(pace, amounts, share, self.dispersion, margin)
             case Latencies() as latencies:
                 return LatencyTraffic(pace, latencies.histogram, share, margin, self.dispersion)
             case None:
                 assert self.base_rate is not None, "a baseline has one or the other"
-                return Traffic(pace, self.base_rate, share, self.dispersion)
+                return Traffic(pace, self.base_rate, share, self.dispersion, margin)
 
     @property
     def pace(self) -> str:
@@ -350,7 +350,7 @@ def first_exposure(
     patient = [defaults.stage_budget]
     for budget in patient if risks(policy, tags) else [defaults.stage_budget * QUICK_PART, *patient]:
         for percent in able:
-            if not doubts(rails, percent, budget):
+            if _provable(rails, percent, budget):
                 traffic = max(rails, key=lambda rail: _needed(rail.length(percent, budget, len(rails)))).baseline
                 pace = f"{traffic.pace} of {traffic.metric}"
                 why = f"{percent:g} % is the smallest step that {pace} prove within {in_words(budget)}"
@@ -370,6 +370,10 @@ def shadow_share(defaults: PlanningDefaults, otherwise: float) -> tuple[float, B
     share = max([percent for percent in defaults.stages if percent < 100], default=otherwise)
     why = "users still get control's answer in shadow, so the share is as large as the comparison allows"
     return share, basis(Source.DEFAULT, Facet.EXPOSURE, why)
+
+
+def _provable(rails: Sequence[Rail], percent: float, budget: timedelta) -> bool:
+    return not any(isinstance(rail.length(percent, budget, len(rails)), Unprovable) for rail in rails)
 
 
 def doubts(rails: Sequence[Rail], percent: float, budget: timedelta) -> list[str]:

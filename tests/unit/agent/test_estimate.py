@@ -13,7 +13,8 @@ from agent.evals.world import CHANNEL, WORKSPACE, Traffic, World, open_world
 from agent.model import ModelOptions
 from agent.planner import PlanRequest
 from agent.scripted import ScriptedModel
-from tools.gates import Direction, calculators
+from tools.clock import in_words
+from tools.gates import Direction
 from tools.gates.forecast import catch_in_stage
 from tools.metrics.catalogue import MetricDefinition, MetricKind
 from tools.metrics.memory import Observation
@@ -115,8 +116,9 @@ async def test_the_level_is_shared_by_what_guards_other_stages_too(asked: World)
     only_errors = tuple(rail for rail in first.guardrails if rail.metric == METRIC.name)
     plan = plan.model_copy(update={"stages": (first.model_copy(update={"guardrails": only_errors}), *others)})
     await asked.rollouts.propose(plan, requester=MIRA, place=Place(WORKSPACE, CHANNEL), reason="-")
-    traffic = calculators.Traffic(3000, 0.01, first.exposure.percent / 100)
-    alone, shared = (catch_in_stage(traffic, Direction.INCREASE, 3.0, weight=weight) for weight in (1, 1 / 2))
     said = await answered(asked)
-    assert f"about {shared.requests.median:,.0f} requests" in said
-    assert f"about {alone.requests.median:,.0f} requests" not in said
+    base = await asked.agent.desk.planner.traffic(FLAG, "production", METRIC.name)
+    traffic = base.traffic(first.exposure.percent, only_errors[0].margin)
+    alone, shared = (catch_in_stage(traffic, Direction.INCREASE, 3.0, weight=weight) for weight in (1, 1 / 2))
+    assert f"caught after about {in_words(timedelta(minutes=shared.minutes.median))} " in said
+    assert f"caught after about {in_words(timedelta(minutes=alone.minutes.median))} " not in said

@@ -22,9 +22,10 @@ from tools.gates import (
 )
 from tools.gates.amounts import Amounts, Latencies
 from tools.gates.combined import shared
-from tools.gates.courses import Ending, Flags
+from tools.gates.courses import Ending
 from tools.gates.histograms import Histogram
 from tools.gates.latency import LatencyEvidence, LatencyTest
+from tools.gates.lures import Flags
 from tools.gates.means import MeanEvidence, MeanTest, Sums
 from tools.gates.schedule import Schedule, Step, Watched
 from tools.gates.wealth import Floats, log_sum

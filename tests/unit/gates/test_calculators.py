@@ -19,8 +19,9 @@ from tools.gates import (
     time_to_catch,
     time_to_prove,
 )
-from tools.gates.calculators import unevenness
+from tools.gates.catching import FEW_COURSES, times_to_catch
 from tools.gates.wealth import Floats
+from tools.gates.workload import unevenness
 
 SMALL = Traffic(600, 0.005, 0.05)
 UP, DOWN = Direction.INCREASE, Direction.DECREASE
@@ -62,7 +63,7 @@ def test_the_truth_says_nothing_against_itself() -> None:
 
 
 def test_worse_harms_are_caught_sooner() -> None:
-    times = [time_to_catch(SMALL, UP, harm) for harm in (1.2, 1.5, 2.0, 5.0, 50.0)]
+    times = [time_to_catch(SMALL, UP, harm, check_minutes=0.05) for harm in (1.2, 1.5, 2.0, 5.0, 50.0)]
     assert [time.median for time in times] == sorted((time.median for time in times), reverse=True)
     assert all(time.median < time.p90 for time in times)
 
@@ -78,7 +79,9 @@ def test_the_smallest_harm_is_just_caught_in_time(direction: Direction) -> None:
     traffic = replace(SMALL, share=0.2, base_rate=0.05)
     harm = smallest_harm(traffic, direction, 60)
     assert harm is not None
-    assert time_to_catch(traffic, direction, harm).p90 <= 60 < time_to_catch(traffic, direction, harm - 0.02).p90
+    ratios = [float(direction.away(np.array(factor))) for factor in (harm, harm - 0.03)]
+    just, late = (times_to_catch(traffic, direction, ratio, 0.02, patience=60, courses=FEW_COURSES) for ratio in ratios)
+    assert just.p90 <= 60 < late.p90
 
 
 def test_no_harm_is_caught_where_traffic_is_too_thin() -> None:

@@ -56,7 +56,7 @@ def first(evidence: Floats, enough: float) -> Floats:
 def test_times_for_common_events_hold_within_a_quarter(base_rate: float, direction: Direction) -> None:
     world, test = World(requests=60, share=0.2, base_rate=base_rate), CountTest(direction, 1.2)
     harmed = replace(world, ratio=float(direction.away(np.array(1.2))))
-    caught, proven = (ask(traffic_of(world), direction, 1.2) for ask in (time_to_catch, time_to_prove))
+    caught, proven = (ask(traffic_of(world).held_to(1.2), direction, 1.2) for ask in (time_to_catch, time_to_prove))
     for truth, rule, predicted in ((harmed, Rule.harm(test, 0.02), caught), (world, Rule.safe(test), proven)):
         agree(answers(rule, simulate(truth, streams=500, intervals=math.ceil(predicted.p90 * 2), seed=41)), predicted)
 
