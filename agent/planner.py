@@ -105,7 +105,10 @@ class Planner:
         """
         plan, rules = view.plan, self._rules
         baselines, missing = await self._archive.remeasure(plan, changes.add_metrics)
-        draft = revise_plan(plan, changes, baselines, rules.policy, rules.defaults, words=words, kinds=rules.kinds)
+        # In a thread: why a stage can't be proven may take it a second.
+        draft = await asyncio.to_thread(
+            revise_plan, plan, changes, baselines, rules.policy, rules.defaults, words=words, kinds=rules.kinds
+        )
         rules.check(draft.plan)
         spec, outdated = await self._archive.spec_behind(plan, _source_of(view))
         return _proposal(await foretold(draft, baselines), spec, (*outdated, *missing))
