@@ -81,13 +81,13 @@ class State:
         columns = (func.count(), func.min(Rollout.rollback_since))
         unconfirmed = (await session.execute(select(*columns).where(back, Rollout.verify_until.is_(None)))).one()
         verifying = await session.scalar(select(func.count()).where(back, Rollout.verify_until.is_not(None)))
-        kills = select(func.count(), func.min(Intent.created_at)).where(
-            Intent.status == IntentStatus.OPEN, Intent.rollout_id.is_(None)
-        )
-        killing = (await session.execute(kills)).one()
-        self._to.rollbacks.labels(UNCONFIRMED).set(unconfirmed[0] + killing[0])
-        self._to.rollbacks.labels(VERIFYING).set(verifying or 0)
-        self._to.rollback_age.set(max(age(unconfirmed[1], now), age(killing[1], now)))
+        kills = (
+            await session.scalars(select(Intent).where(Intent.status == IntentStatus.OPEN, Intent.rollout_id.is_(None)))
+        ).all()
+        killing = [kill.created_at for kill in kills if kill.read_back is None]
+        self._to.rollbacks.labels(UNCONFIRMED).set(unconfirmed[0] + len(killing))
+        self._to.rollbacks.labels(VERIFYING).set((verifying or 0) + len(kills) - len(killing))
+        self._to.rollback_age.set(max(age(unconfirmed[1], now), age(min(killing, default=None), now)))
 
     async def _outbox(self, session: AsyncSession, now: datetime) -> None:
         query = (

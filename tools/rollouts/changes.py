@@ -24,6 +24,7 @@ async def start(
     check_room(plan, known_good)
     plain = known_good.model_dump(mode="json")
     store.move(rollout, Phase.PROGRESSING, at=at, stage=0, stage_since=None, known_good=plain, settled=plain, due_at=at)
+    await store.end_kill_watches(session, rollout.flag, rollout.environment, at=at)
     store.intend(session, rollout, plan.stages[0].exposure, store.Purpose.START, at=at)
     await happened(
         session,

@@ -105,6 +105,8 @@ class Executor:
             intent, rollout = found
             ref, purpose = FlagRef(intent.flag, intent.environment), Purpose(intent.purpose)
             course.of = purpose.value
+            if rollout is None and _is_watched(intent, rollout) and self._is_long_over(intent):
+                return await self._end_watch(intent_id)
             state = await self._read_for(purpose, ref)
             target = Exposure.model_validate(intent.target)
             if purpose in RAISING:
@@ -114,7 +116,7 @@ class Executor:
                     return await self._give_way(intent_id, state)
             else:
                 target = lower_of(state.exposure, target)
-                if rollout is not None and rollout.verify_until is not None and state.exposure == target:
+                if _is_watched(intent, rollout) and state.exposure == target:
                     return await self._confirm(intent_id, state)
             # Read after the version and before the write: a rollback since then has a newer version or a newer epoch.
             if await self._read_intent(intent_id) is None:
@@ -149,11 +151,11 @@ class Executor:
             intent, rollout = found
             at = self._clock.now()
             took_s = _read_back_after(intent, rollout, at)
+            known = intent.read_back is not None
             intent.attempts += 1
             intent.read_back = state.exposure.model_dump(mode="json")
             if rollout is None:
-                _close(intent, IntentStatus.DONE, at)
-                await _flag_happened(session, intent, Happening.KILLED, at=at, actor=intent.requester)
+                await self._confirm_kill(session, intent, at, known=known)
             elif Purpose(intent.purpose) in RAISING:
                 _close(intent, IntentStatus.DONE, at)
                 await confirm_stage(session, rollout, state, at)
@@ -167,6 +169,32 @@ class Executor:
         if took_s is not None:
             noted(Fact.READ_BACK, took_s)
         return result
+
+    async def _confirm_kill(self, session: AsyncSession, intent: Intent, at: datetime, *, known: bool) -> None:
+        """A flag without a rollout is at 0 %, which is told once; the start of one ends the watch for late writes."""
+        if not known:
+            await _flag_happened(session, intent, Happening.KILLED, at=at, actor=intent.requester)
+        if not self._flags.capabilities.compare_and_set and at < self._killed_for_good(intent):
+            intent.due_at = at + BACKOFF_CAP
+            return
+        _close(intent, IntentStatus.DONE, at)
+
+    def _killed_for_good(self, intent: Intent) -> datetime:
+        """When no write can land any more that was about to be sent as the kill was ordered, where none is compared."""
+        return intent.created_at + timedelta(seconds=self._timeout) + self._flags.capabilities.late_write_window
+
+    def _is_long_over(self, intent: Intent) -> bool:
+        """Whether nobody looked for so long that what a killed flag serves now may be what people want."""
+        return self._clock.now() >= self._killed_for_good(intent) + PAGE_AFTER
+
+    async def _end_watch(self, intent_id: str) -> Result:
+        async def act(session: AsyncSession) -> Result:
+            found = await _open_intent(session, intent_id)
+            if found is not None:
+                _close(found[0], IntentStatus.DONE, self._clock.now())
+            return Result.VOID
+
+        return await store.transact(self._database, act)
 
     async def _confirm_rollback(
         self, session: AsyncSession, rollout: Rollout, intent: Intent, state: FlagState, at: datetime
@@ -350,10 +378,15 @@ def _read_back_after(intent: Intent, rollout: Rollout | None, at: datetime) -> f
     """How many seconds a rollback or kill took until now, which is when it is read back; None for what was before."""
     if Purpose(intent.purpose) not in (Purpose.ROLL_BACK, Purpose.KILL):
         return None
-    if rollout is not None and rollout.verify_until is not None:
+    if _is_watched(intent, rollout):
         return None
     since = intent.created_at if rollout is None else rollout.rollback_since or intent.created_at
     return max((at - since).total_seconds(), 0.0)
+
+
+def _is_watched(intent: Intent, rollout: Rollout | None) -> bool:
+    """Whether the lower exposure was read back already, and a late write may still undo it."""
+    return intent.read_back is not None if rollout is None else rollout.verify_until is not None
 
 
 def _is_settled(rollout: Rollout, exposure: Exposure) -> bool:

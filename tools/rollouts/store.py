@@ -171,6 +171,20 @@ async def is_lowering(session: AsyncSession, rollout_id: str) -> bool:
     return any(intent.purpose == Purpose.LOWER for intent in await open_intents(session, rollout_id))
 
 
+async def end_kill_watches(session: AsyncSession, flag: str, environment: str, *, at: datetime) -> None:
+    """A flag that was killed without a rollout is watched for late writes no more, where the kill was read back."""
+    kills = select(Intent).where(
+        Intent.rollout_id.is_(None),
+        Intent.flag == flag,
+        Intent.environment == environment,
+        Intent.status == IntentStatus.OPEN,
+    )
+    for intent in await session.scalars(kills):
+        if intent.read_back is not None:
+            intent.status = IntentStatus.DONE
+            intent.ended_at = at
+
+
 async def void_intents(session: AsyncSession, rollout_id: str, *, at: datetime) -> None:
     """Nothing that was still to be set shall be set any more."""
     await session.execute(

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from tests.unit.rollouts.world import FLAG, JONAS, POLICY, SAM, World, by_kind, make_plan, stage
+from tests.unit.rollouts.world import FLAG, JONAS, POLICY, SAM, World, by_kind, make_plan, running_world, stage
 from tools.flags.base import ApprovalRequired, FlagRef, FlagServiceUnavailable, FlagState, FlagVersionConflict
 from tools.plans.model import Exposure
 from tools.records.models import Intent
@@ -241,6 +241,49 @@ async def test_a_kill_that_the_service_wants_approved_pages_at_once_and_is_tried
     world.clock.advance(5)
     await world.controller.tick()
     assert await world.percent() == 0
+
+
+async def test_a_late_write_does_not_undo_a_kill_without_a_rollout() -> None:
+    async with running_world(compare_and_set=False) as world:
+        await by_hand(world, 30)
+        await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
+        assert await world.percent() == 0
+        for _ in range(6):
+            await by_hand(world, 30)
+            world.clock.advance(10)
+            await world.controller.tick()
+            assert await world.percent() == 0
+        assert [event.kind for event in await world.events()] == [Happening.KILL_ORDERED, Happening.KILLED]
+        assert await intents(world) == [("kill", IntentStatus.OPEN)]
+        world.clock.advance(10)
+        await world.controller.tick()
+        assert await intents(world) == [("kill", IntentStatus.DONE)]
+        await by_hand(world, 30)
+        world.clock.advance(10)
+        await world.controller.tick()
+        assert await world.percent() == 30
+
+
+async def test_what_people_want_long_after_a_kill_is_not_taken_for_a_late_write() -> None:
+    async with running_world(compare_and_set=False) as world:
+        await by_hand(world, 30)
+        await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
+        # Nobody was there to watch.
+        world.clock.advance(3600)
+        await by_hand(world, 30)
+        await world.controller.tick()
+        assert await world.percent() == 30
+        assert await intents(world) == [("kill", IntentStatus.DONE)]
+
+
+async def test_a_rollout_that_starts_after_a_kill_is_not_taken_for_a_late_write() -> None:
+    async with running_world(compare_and_set=False) as world:
+        await by_hand(world, 30)
+        await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
+        view = await world.started()
+        assert await intents(world) == [("kill", IntentStatus.DONE), ("start", IntentStatus.DONE)]
+        view = await world.live(view.id, 2)
+        assert (view.phase, await world.percent()) == (Phase.PROGRESSING, 5)
 
 
 async def test_a_kill_that_is_under_way_is_not_begun_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What is told of a rollout: as series, by the numbers; and as spans."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import generate_latest
 
 from bot.telemetry import observer
-from tests.unit.rollouts.world import FLAG
+from tests.unit.rollouts.world import FLAG, SAM
 from tests.unit.telemetry.story import STUCK_S, told
 from tools.observing import trace_headers
 from tools.rollouts.phases import Phase
@@ -58,6 +59,30 @@ async def test_each_thing_that_happens_is_told_when_it_does(tmp_path: Path) -> N
         assert story.value("rollbacks", state="unconfirmed") == story.value("rollback_oldest_seconds") == 0
         assert story.value("rollback_read_back_seconds_count") == 1
         assert story.value("rollback_read_back_seconds_sum") >= STUCK_S
+
+
+async def test_a_kill_that_is_watched_for_late_writes_is_no_rollback_that_does_not_work(tmp_path: Path) -> None:
+    async with told(tmp_path) as story:
+        story.flags._capabilities = replace(story.flags.capabilities, compare_and_set=False)
+        world = story.desk.world
+
+        async def later(_rollout_id: str | None) -> None:
+            """Nobody carries it out at once."""
+
+        world.service.wake = later
+        await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
+        world.clock.advance(20)
+        await story.state.turn()
+        assert story.value("rollbacks", state="unconfirmed") == 1
+        assert story.value("rollback_oldest_seconds") == 20
+        await world.controller.tick()
+        await story.state.turn()
+        assert story.value("rollbacks", state="unconfirmed") == story.value("rollback_oldest_seconds") == 0
+        assert story.value("rollbacks", state="verifying") == 1
+        world.clock.advance(60)
+        await world.controller.tick()
+        await story.state.turn()
+        assert story.value("rollbacks", state="verifying") == 0
 
 
 async def test_what_recurs_the_parts_and_the_model_are_told_too(tmp_path: Path) -> None:
