@@ -64,7 +64,7 @@ async def test_a_button_of_an_older_plan_is_refused_and_the_card_is_fresh(office
     )
     assert (await office.view()).phase is Phase.PROPOSED
     assert [block["type"] for block in office.card().blocks] == [block["type"] for block in fresh]
-    assert office.buttons() == ["approve", "reject", "edit"]
+    assert office.buttons() == ["approve", "reject", "edit", "cancel"]
     assert await office.press("approve", user=JONAS) is None
     assert (await office.view()).phase is Phase.PROGRESSING
 
@@ -97,16 +97,16 @@ async def test_start_asks_again_after_an_approval_expired(office: Office) -> Non
     office.clock.advance(25 * 3600)
     await office.services.controller.tick()
     await office.settle()
-    assert office.buttons() == ["start", "edit"]
+    assert office.buttons() == ["start", "edit", "cancel"]
     assert await office.press("start", user=MIRA) is None
-    assert office.buttons() == ["approve", "reject", "edit"]
+    assert office.buttons() == ["approve", "reject", "edit", "cancel"]
 
 
 async def test_promote_now_needs_an_approver_who_did_not_ask(office: Office) -> None:
     await office.started()
     await office.live(3)
     assert await office.press("promote", user=MIRA) is None
-    assert office.buttons() == ["approve", "reject", "edit", "roll_back"]
+    assert office.buttons() == ["approve", "reject", "pause", "edit", "roll_back"]
     assert await office.press("approve", user=AIKO) is None
     view = await office.view()
     assert (view.phase, view.stage) == (Phase.PROGRESSING, 1)
