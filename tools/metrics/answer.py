@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tools.metrics.base import BadMetricAnswer, Reading, Sample, TooManyUnits, UnitSample
@@ -88,9 +89,12 @@ def units_of(
 
 def _checked_columns(
     definition: MetricDefinition, columns: Sequence[str], more: Collection[str] = frozenset()
-) -> list[str]:
-    names = [name.lower() for name in columns]
-    required = REQUIRED.union(more) | REQUIRED_BY_KIND[definition.kind] | (SUMS if definition.sums else set())
+) -> Sequence[str]:
+    given = tuple(columns)
+    if (known := _usual_columns(definition.kind, definition.sums, given)) is not None and not more:
+        return known
+    names = [name.lower() for name in given]
+    required = _required(definition.kind, definition.sums).union(more)
     for name in sorted(required - set(names)):
         who = "assignments need" if definition.kind is MetricKind.ASSIGNMENTS else f"a {definition.kind} needs"
         raise _bad(definition, name, f"is missing; {who} {', '.join(sorted(required))}")
@@ -100,6 +104,19 @@ def _checked_columns(
         if names.count(name) > 1:
             raise _bad(definition, name, "is there twice")
     return names
+
+
+def _required(kind: MetricKind, sums: bool) -> frozenset[str]:
+    return frozenset(REQUIRED | REQUIRED_BY_KIND[kind] | (SUMS if sums else set()))
+
+
+# Thousands of answers a tick have the same columns.
+@lru_cache(maxsize=64)
+def _usual_columns(kind: MetricKind, sums: bool, columns: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The columns, where there is nothing to say about them."""
+    names, required = set(columns), _required(kind, sums)
+    right = required <= names <= required | OPTIONAL and len(names) == len(columns)
+    return columns if right else None
 
 
 def _refuse_duplicates(definition: MetricDefinition, rows: Iterable[_Row]) -> None:
@@ -242,6 +259,8 @@ class _Reader:
         except (TypeError, ValueError, ArithmeticError, OSError):
             expected = self._definition.time_format
             raise self._bad(column, f"is {_shown(value)}, not a time in the format {expected}") from None
+        if moment.tzinfo is UTC:
+            return moment
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
     def _bad(self, column: str, problem: str) -> BadMetricAnswer:
@@ -251,7 +270,13 @@ class _Reader:
 def _from_epoch(value: Any) -> datetime:
     if type(value) is not float and (isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal)):
         raise TypeError
-    return datetime.fromtimestamp(float(value), UTC)
+    return _since_epoch(float(value))
+
+
+# What is scraped at once has one moment.
+@lru_cache(maxsize=256)
+def _since_epoch(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _from_database(value: Any) -> datetime:

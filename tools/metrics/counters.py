@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -32,6 +32,8 @@ _PLACEHOLDER = re.compile(r"\$(\w+)")
 BEFORE = timedelta(hours=1)
 """How long before a window the last sample of a counter may be. One that was silent for longer is taken for a new one,
 and all that it ever counted for what came in the window."""
+KEYS_KEPT = 4096
+"""Of how many flags and environments the words are remembered."""
 
 Key = tuple[str, ...]
 """The values of the open labels in one question, by which its part of an answer is found."""
@@ -125,9 +127,18 @@ class CounterTemplate(Generic[S]):
 
     def shown(self, query: MetricQuery, key: Key, window: str) -> str:
         """What is counted for one question, in few lines: checks keep it. `window` is what `spoken` says of it."""
-        values = {label: (value,) for (label, _), value in zip(self.open, key, strict=True)}
-        lines = [f"{column}: {selector.text(values)}\n" for column, selector in self.selectors.items()]
-        return f"{''.join(lines)}# {query.flag!r} in {query.environment!r} by {self._by}, {window}"
+        return f"{self._counted(key)}# {query.flag!r} in {query.environment!r} by {self._by}, {window}"
+
+    @cached_property
+    def _counted(self) -> Callable[[Key], str]:
+        """The lines of a key, which are the same at each tick."""
+
+        @lru_cache(maxsize=KEYS_KEPT)
+        def lines(key: Key) -> str:
+            values = {label: (value,) for (label, _), value in zip(self.open, key, strict=True)}
+            return "".join(f"{column}: {selector.text(values)}\n" for column, selector in self.selectors.items())
+
+        return lines
 
     @cached_property
     def _by(self) -> str:

@@ -134,7 +134,7 @@ class CounterSource(ABC, Generic[S]):
 
     def _can_have(self, value: str) -> bool:
         """Whether a label can have that value there: half a surrogate pair is no text that can be sent."""
-        return not any("\ud800" <= sign <= "\udfff" for sign in value)
+        return value.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in value)
 
     def _require_names(self, key: Key) -> None:
         for value in key:

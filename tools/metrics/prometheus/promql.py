@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import lru_cache
 
 from tools.metrics.catalogue import MetricDefinition, MetricKind
 from tools.metrics.cells import KNOWN, NEWEST
@@ -57,7 +58,7 @@ class SeriesSelector:
 
     def text(self, values: Mapping[str, Sequence[str]]) -> str:
         """The selector with the open labels' matchers."""
-        opened = [_one_of(label, values[label]) for label, _ in self.open if label in values]
+        opened = [_one_of(label, tuple(values[label])) for label, _ in self.open if label in values]
         matchers = [*self.fixed, *opened]
         if self.name and not re.fullmatch(_NAME, self.name):
             return f"{{{', '.join([quoted(self.name), *matchers])}}}"
@@ -198,7 +199,9 @@ def _at(moment: int) -> str:
     return f"{(moment - 1) / 1000:.3f}"
 
 
-def _one_of(label: str, values: Sequence[str]) -> str:
+# A tick asks for the same flags as the one before.
+@lru_cache(maxsize=64)
+def _one_of(label: str, values: tuple[str, ...]) -> str:
     if len(values) == 1:
         return f"{_spelt(label)}={quoted(values[0])}"
     return f"{_spelt(label)}=~{quoted('|'.join(re.escape(_writable(value)) for value in values))}"
