@@ -14,6 +14,7 @@ from statistics import median
 import httpx
 import pytest
 
+from bot.serve import spare_collections
 from tests.benchmarks.conftest import Figures
 from tests.prometheus import Series, running
 from tools.metrics.base import MetricQuery, Reading, Window
@@ -62,7 +63,7 @@ async def test_a_tick_of_many_rollouts(tmp_path: Path, figures: Figures) -> None
         metrics = Metrics(Catalogue(DEFINITIONS), {"prometheus": source})
         # As `sluice serve` does once it is up; for both.
         gc.collect()
-        gc.freeze()
+        spare_collections()
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
             bare, ours = list[float](), list[float]()
             for number in range(ROUNDS + 1):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from operator import is_
 from typing import Any, NamedTuple
 
 from tools.metrics.base import BadMetricAnswer, Reading, Sample, TooManyUnits, UnitSample
@@ -63,8 +64,8 @@ def reading_of(
     names = _checked_columns(definition, columns)
     if len(rows) > MAX_ROWS:
         raise _bad(definition, "variant", f"has more than {MAX_ROWS} rows; {_grouped(definition)}")
-    raw = [dict(zip(names, row, strict=True)) for row in rows]
-    parsed = [_Reader(definition, row).row("bucket" in names) for row in raw]
+    raw, has_buckets = [dict(zip(names, row, strict=True)) for row in rows], "bucket" in names
+    parsed = [_Reader(definition, row).row(has_buckets) for row in raw]
     if definition.kind is not MetricKind.MIX:
         # Labels that were cut may be alike; they are added up.
         _refuse_duplicates(definition, parsed)
@@ -73,7 +74,7 @@ def reading_of(
         by_variant=_by_variant(parsed, mixed=definition.kind is MetricKind.MIX),
         query=query,
         newest=max(moments, default=None),
-        raw=[{name: _plain(value) for name, value in row.items()} for row in raw],
+        raw=[_plain_row(row) for row in raw],
     )
 
 
@@ -147,11 +148,11 @@ def _sample(rows: Sequence[_Row], *, mixed: bool) -> Sample:
     for row in rows if mixed else ():
         segments[row.segment] = segments.get(row.segment, 0) + row.exposures
     return Sample(
-        exposures=sum(row.exposures for row in rows),
-        events=sum(row.events for row in rows),
-        total=math.fsum(row.total for row in rows),
-        total_squares=math.fsum(row.total_squares for row in rows),
-        buckets=tuple(sorted((row.bucket, row.exposures) for row in rows if row.bucket is not None)),
+        exposures=sum([row.exposures for row in rows]),
+        events=sum([row.events for row in rows]),
+        total=math.fsum([row.total for row in rows]),
+        total_squares=math.fsum([row.total_squares for row in rows]),
+        buckets=tuple(sorted([(row.bucket, row.exposures) for row in rows if row.bucket is not None])),
         segments=tuple(sorted(segments.items(), key=lambda pair: str(pair[0]))),
     )
 
@@ -164,8 +165,9 @@ class _Reader:
         self._values = values
 
     def row(self, has_buckets: bool) -> _Row:
-        exposures, events = self._count("exposures"), self._count("events")
-        total_squares = self._number("total_squares")
+        given = self._values
+        exposures, events = self._count("exposures"), self._count("events") if "events" in given else 0
+        total_squares = self._number("total_squares") if "total_squares" in given else 0.0
         if total_squares < 0:
             self._refuse_negative("total_squares", total_squares)
         if events > exposures:
@@ -175,10 +177,10 @@ class _Reader:
             bucket=self._number("bucket", infinite=True) if has_buckets else None,
             exposures=exposures,
             events=events,
-            total=self._number("total"),
+            total=self._number("total") if "total" in given else 0.0,
             total_squares=total_squares,
             newest=self._moment("newest"),
-            segment=self._segment(),
+            segment=self._segment() if SEGMENT in given else None,
         )
 
     def unit_sample(self) -> UnitSample:
@@ -204,7 +206,7 @@ class _Reader:
         return label
 
     def _segment(self) -> str | None:
-        label = self._values.get(SEGMENT)
+        label = self._values[SEGMENT]
         if label is None:
             return None
         if isinstance(label, bool) or not isinstance(label, str | int | uuid.UUID):
@@ -214,7 +216,7 @@ class _Reader:
         return text if len(text) <= MAX_SEGMENT else f"{text[: MAX_SEGMENT - 1]}…"
 
     def _count(self, column: str) -> int:
-        value = self._values.get(column, 0)
+        value = self._values[column]
         # Thousands of rows a tick: what is usual is looked at once.
         if type(value) is int and 0 <= value <= LARGEST_PLAIN:
             return value
@@ -225,15 +227,13 @@ class _Reader:
         return int(value)
 
     def _number(self, column: str, *, infinite: bool = False) -> float:
-        if column not in self._values:
-            return 0.0
         value = float(self._numeric(column))
         if math.isnan(value) or (math.isinf(value) and not infinite):
             raise self._bad(column, f"is {value}, not a number that can be added up")
         return value
 
     def _numeric(self, column: str) -> Any:
-        value = self._values.get(column, 0)
+        value = self._values[column]
         if type(value) is float or (type(value) is int and abs(value) <= LARGEST_PLAIN):
             return value
         if value is None:
@@ -290,11 +290,21 @@ _MOMENTS: Mapping[TimeFormat, Callable[[Any], datetime]] = {
 }
 
 
+def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
+    # What can be kept as it is needs no copy.
+    plain = [_plain(value) for value in row.values()]
+    return row if all(map(is_, plain, row.values())) else dict(zip(row, plain, strict=True))
+
+
 def _plain(value: Any) -> Any:
     """`value` as JSON can keep it."""
+    # Ten thousands of values a tick: what is usual goes first.
+    kind = type(value)
+    if kind is int or value is None or (kind is float and math.isfinite(value)):
+        return value
     if isinstance(value, str):
         # PostgreSQL keeps no NUL.
-        return value.replace("\0", "\ufffd")
+        return value.replace("\0", "\ufffd") if "\0" in value else value
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, uuid.UUID):

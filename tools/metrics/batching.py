@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 from tools.metrics.base import BatchSource, MetricQuery, Reading, Window
 
-LINGER_S = 0.01
-"""How long a question waits for others."""
+LINGER_S = 0.002
+"""How long a question waits for others; who comes later and was to be expected waits for the same answer."""
 
 KEPT_S = 10.0
 """How long an answer waits for its question."""

@@ -5,7 +5,6 @@ same metric and window are one query, whatever number of flags they name, and a 
 restarted in the window.
 """
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+from pydantic_core import from_json
 
 from tools.errors import SluiceError
 from tools.metrics.base import BadMetricAnswer, MetricSourceUnavailable, Window
@@ -94,7 +94,8 @@ class PrometheusMetricSource(CounterSource[SeriesSelector]):
 
     def _json(self, answered: Answered) -> dict[str, Any]:
         try:
-            found = json.loads(answered.body) if "json" in answered.content_type else None
+            # In about half of the time that json takes, for megabytes a tick.
+            found = from_json(answered.body) if "json" in answered.content_type else None
         except ValueError:
             found = None
         if not isinstance(found, dict):
