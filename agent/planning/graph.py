@@ -189,7 +189,7 @@ class PlanningGraph:
         try:
             sketch = read_sketch(state["answer"])
             await self._measure_added(sketch, state)
-            draft = draw(sketch, state["frame"], [*state["talk"].added.values()])
+            draft = await asyncio.to_thread(draw, sketch, state["frame"], [*state["talk"].added.values()])
         except InvalidInput as fault:
             return {"fault": "\n".join(fault.problems) if isinstance(fault, InvalidPlan) else str(fault)}
         return {"fault": None, "draft": Draft(draft.plan, (wording.sketched(self._talker.options), *draft.notes))}
