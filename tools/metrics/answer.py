@@ -12,11 +12,10 @@ import hashlib
 import math
 import numbers
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
-from operator import is_
 from typing import Any, NamedTuple
 
 from tools.metrics.base import BadMetricAnswer, Reading, Sample, TooManyUnits, UnitSample
@@ -46,6 +45,10 @@ UNIT_DIGITS = 16
 """Hex digits of SHA-256 that stand for a unit's id."""
 
 
+_Values = Mapping[str, Any]
+"""One row's values by column."""
+
+
 class _Row(NamedTuple):
     variant: str | None
     bucket: float | None
@@ -64,8 +67,8 @@ def reading_of(
     names = _checked_columns(definition, columns)
     if len(rows) > MAX_ROWS:
         raise _bad(definition, "variant", f"has more than {MAX_ROWS} rows; {_grouped(definition)}")
-    raw, has_buckets = [dict(zip(names, row, strict=True)) for row in rows], "bucket" in names
-    parsed = [_Reader(definition, row).row(has_buckets) for row in raw]
+    raw, reader = [dict(zip(names, row, strict=True)) for row in rows], _Reader(definition, buckets="bucket" in names)
+    parsed = list(map(reader.row, raw))
     if definition.kind is not MetricKind.MIX:
         # Labels that were cut may be alike; they are added up.
         _refuse_duplicates(definition, parsed)
@@ -85,7 +88,8 @@ def units_of(
     names = _checked_columns(definition, columns, {UNIT})
     if len(rows) > MAX_UNIT_ROWS:
         raise TooManyUnits(f"{definition.name} has more than {MAX_UNIT_ROWS:,} units in one piece of its history.")
-    return tuple(_Reader(definition, dict(zip(names, row, strict=True))).unit_sample() for row in rows)
+    reader = _Reader(definition, buckets=False)
+    return tuple(reader.unit_sample(dict(zip(names, row, strict=True))) for row in rows)
 
 
 def _checked_columns(
@@ -120,8 +124,11 @@ def _usual_columns(kind: MetricKind, sums: bool, columns: tuple[str, ...]) -> tu
     return columns if right else None
 
 
-def _refuse_duplicates(definition: MetricDefinition, rows: Iterable[_Row]) -> None:
-    seen: set[tuple[str | None, float | None]] = set()
+def _refuse_duplicates(definition: MetricDefinition, rows: Sequence[_Row]) -> None:
+    seen = {(row.variant, row.bucket) for row in rows}
+    if len(seen) == len(rows):
+        return
+    seen.clear()
     for row in rows:
         if (row.variant, row.bucket) in seen:
             raise _bad(definition, "variant", f"has two rows for {row.variant!r}; group by variant")
@@ -144,51 +151,55 @@ def _by_variant(rows: Sequence[_Row], *, mixed: bool) -> Mapping[str | None, Sam
 def _sample(rows: Sequence[_Row], *, mixed: bool) -> Sample:
     if len(rows) == 1 and rows[0].bucket is None and not mixed:
         return Sample(rows[0].exposures, rows[0].events, rows[0].total, rows[0].total_squares)
+    _, edges, exposures, events, totals, squares, _, labels = zip(*rows, strict=True)
     segments = dict[str | None, int]()
-    for row in rows if mixed else ():
-        segments[row.segment] = segments.get(row.segment, 0) + row.exposures
+    for label, count in zip(labels, exposures, strict=True) if mixed else ():
+        segments[label] = segments.get(label, 0) + count
     return Sample(
-        exposures=sum([row.exposures for row in rows]),
-        events=sum([row.events for row in rows]),
-        total=math.fsum([row.total for row in rows]),
-        total_squares=math.fsum([row.total_squares for row in rows]),
-        buckets=tuple(sorted([(row.bucket, row.exposures) for row in rows if row.bucket is not None])),
+        exposures=sum(exposures),
+        events=sum(events),
+        total=math.fsum(totals),
+        total_squares=math.fsum(squares),
+        buckets=() if edges[0] is None else tuple(sorted(zip(edges, exposures, strict=True))),
         segments=tuple(sorted(segments.items(), key=lambda pair: str(pair[0]))),
     )
 
 
 class _Reader:
-    """Takes one row's values for what they are meant to be."""
+    """Takes the values of an answer's rows, by column, for what they are meant to be.
 
-    def __init__(self, definition: MetricDefinition, values: Mapping[str, Any]) -> None:
+    Thousands of rows a tick: a value that is usual is looked at once.
+    """
+
+    def __init__(self, definition: MetricDefinition, *, buckets: bool) -> None:
         self._definition = definition
-        self._values = values
+        self._buckets = buckets
+        self._last: tuple[Any, datetime | None] = (None, None)
 
-    def row(self, has_buckets: bool) -> _Row:
-        given = self._values
-        exposures, events = self._count("exposures"), self._count("events") if "events" in given else 0
-        total_squares = self._number("total_squares") if "total_squares" in given else 0.0
-        if total_squares < 0:
-            self._refuse_negative("total_squares", total_squares)
+    def row(self, given: _Values) -> _Row:
+        exposures = self._count(given, "exposures")
+        events = self._count(given, "events") if "events" in given else 0
         if events > exposures:
             raise self._bad("events", f"is {events}, more than the {exposures} exposures; count each exposure once")
+        total_squares = self._number(given, "total_squares") if "total_squares" in given else 0.0
+        self._refuse_negative("total_squares", total_squares)
         return _Row(
-            variant=self._variant(),
-            bucket=self._number("bucket", infinite=True) if has_buckets else None,
-            exposures=exposures,
-            events=events,
-            total=self._number("total") if "total" in given else 0.0,
-            total_squares=total_squares,
-            newest=self._moment("newest"),
-            segment=self._segment() if SEGMENT in given else None,
+            self._variant(given),
+            self._edge(given) if self._buckets else None,
+            exposures,
+            events,
+            self._number(given, "total") if "total" in given else 0.0,
+            total_squares,
+            self._newest(given) if "newest" in given else None,
+            self._segment(given) if SEGMENT in given else None,
         )
 
-    def unit_sample(self) -> UnitSample:
-        row = self.row(has_buckets=False)
-        return UnitSample(self._unit(), row.variant, row.exposures, row.events, row.total, row.total_squares)
+    def unit_sample(self, given: _Values) -> UnitSample:
+        row = self.row(given)
+        return UnitSample(self._unit(given), row.variant, row.exposures, row.events, row.total, row.total_squares)
 
-    def _unit(self) -> str | None:
-        unit = self._values[UNIT]
+    def _unit(self, given: _Values) -> str | None:
+        unit = given[UNIT]
         if unit is None:
             return None
         if isinstance(unit, bool) or not isinstance(unit, str | int | uuid.UUID):
@@ -197,16 +208,16 @@ class _Reader:
         # Half a surrogate pair may come from a database that does not check its text.
         return hashlib.sha256(str(unit).encode("utf-8", "surrogatepass")).hexdigest()[:UNIT_DIGITS]
 
-    def _variant(self) -> str | None:
-        label = self._values["variant"]
+    def _variant(self, given: _Values) -> str | None:
+        label = given["variant"]
         if label is not None and not isinstance(label, str):
             raise self._bad("variant", f"is {_shown(label)}; it must be text, or NULL for rows without a variant")
         if label is not None and len(label) > MAX_LABEL:
             raise self._bad("variant", f"has a label of {len(label)} characters; at most {MAX_LABEL} are allowed")
         return label
 
-    def _segment(self) -> str | None:
-        label = self._values[SEGMENT]
+    def _segment(self, given: _Values) -> str | None:
+        label = given[SEGMENT]
         if label is None:
             return None
         if isinstance(label, bool) or not isinstance(label, str | int | uuid.UUID):
@@ -215,25 +226,31 @@ class _Reader:
         text = str(label).replace("\0", "\ufffd").encode("utf-8", "replace").decode()
         return text if len(text) <= MAX_SEGMENT else f"{text[: MAX_SEGMENT - 1]}…"
 
-    def _count(self, column: str) -> int:
-        value = self._values[column]
-        # Thousands of rows a tick: what is usual is looked at once.
+    def _count(self, given: _Values, column: str) -> int:
+        value = given[column]
         if type(value) is int and 0 <= value <= LARGEST_PLAIN:
             return value
-        value = self._numeric(column)
+        value = self._numeric(column, value)
         if type(value) is not int and (not math.isfinite(value) or value != int(value)):
             raise self._bad(column, f"is {_shown(value)}, not a whole number")
         self._refuse_negative(column, value)
         return int(value)
 
-    def _number(self, column: str, *, infinite: bool = False) -> float:
-        value = float(self._numeric(column))
-        if math.isnan(value) or (math.isinf(value) and not infinite):
+    def _number(self, given: _Values, column: str) -> float:
+        value = float(self._numeric(column, given[column]))
+        if not math.isfinite(value):
             raise self._bad(column, f"is {value}, not a number that can be added up")
         return value
 
-    def _numeric(self, column: str) -> Any:
-        value = self._values[column]
+    def _edge(self, given: _Values) -> float:
+        value = given["bucket"]
+        if type(value) is not float:
+            value = float(self._numeric("bucket", value))
+        if math.isnan(value):
+            raise self._bad("bucket", f"is {value}, not a number that can be added up")
+        return value
+
+    def _numeric(self, column: str, value: Any) -> Any:
         if type(value) is float or (type(value) is int and abs(value) <= LARGEST_PLAIN):
             return value
         if value is None:
@@ -250,8 +267,14 @@ class _Reader:
         if value < 0:
             raise self._bad(column, f"is {value}, less than zero")
 
-    def _moment(self, column: str) -> datetime | None:
-        value = self._values.get(column)
+    def _newest(self, given: _Values) -> datetime | None:
+        value = given["newest"]
+        # What is scraped at once has one moment.
+        if self._last[0] is not value:
+            self._last = (value, self._moment("newest", value))
+        return self._last[1]
+
+    def _moment(self, column: str, value: Any) -> datetime | None:
         if value is None:
             return None
         try:
@@ -292,16 +315,16 @@ _MOMENTS: Mapping[TimeFormat, Callable[[Any], datetime]] = {
 
 def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
     # What can be kept as it is needs no copy.
-    plain = [_plain(value) for value in row.values()]
-    return row if all(map(is_, plain, row.values())) else dict(zip(row, plain, strict=True))
+    for value in row.values():
+        kind = type(value)
+        usual = kind is int or value is None or (kind is float and math.isfinite(value))
+        if not (usual or (kind is str and "\0" not in value)):
+            return {name: _plain(value) for name, value in row.items()}
+    return row
 
 
 def _plain(value: Any) -> Any:
     """`value` as JSON can keep it."""
-    # Ten thousands of values a tick: what is usual goes first.
-    kind = type(value)
-    if kind is int or value is None or (kind is float and math.isfinite(value)):
-        return value
     if isinstance(value, str):
         # PostgreSQL keeps no NUL.
         return value.replace("\0", "\ufffd") if "\0" in value else value

@@ -44,11 +44,9 @@ class Batching:
 
     async def read(self, query: MetricQuery) -> Reading:
         """The metric over the window, to whole grains. Raises what the source does."""
-        start, end = self._grains(query.window.start), self._grains(query.window.end)
-        alike = (query.metric, query.environment, start, end)
-        self._ended[query.metric, query.environment][query.flag] = end
-        if (found := self._taken(alike, query.flag)) is not None:
+        if (found := self.take(query)) is not None:
             return found
+        alike = self._alike(query)
         answer: Answer = asyncio.get_running_loop().create_future()
         if query.flag in self._asked.get(alike, {}):
             self._asked[alike][query.flag].append(answer)
@@ -59,6 +57,12 @@ class Batching:
             task.add_done_callback(self._under_way.discard)
         self._waiting.setdefault(alike, {}).setdefault(query.flag, []).append(answer)
         return await answer
+
+    def take(self, query: MetricQuery) -> Reading | None:
+        """The answer that was read ahead, once and while it is fresh."""
+        alike = self._alike(query)
+        self._ended[query.metric, query.environment][query.flag] = alike[3]
+        return self._read_ahead(alike).pop(query.flag, None)
 
     async def close(self) -> None:
         """Ask nothing more."""
@@ -108,10 +112,6 @@ class Batching:
         ended = self._ended[metric, environment]
         return [flag for flag, last in ended.items() if last == start and flag not in known]
 
-    def _taken(self, alike: Alike, flag: str) -> Reading | None:
-        """The answer that was read ahead, once and while it is fresh."""
-        return self._read_ahead(alike).pop(flag, None)
-
     def _read_ahead(self, alike: Alike) -> dict[str, Reading]:
         """What was, and is fresh still."""
         at, found = self._ahead.get(alike, (0.0, {}))
@@ -128,6 +128,10 @@ class Batching:
         for subject, ended in self._ended.items():
             oldest = max(ended.values(), default=0) - FORGOTTEN // self._source.grain
             self._ended[subject] = {flag: last for flag, last in ended.items() if last >= oldest}
+
+    def _alike(self, query: MetricQuery) -> Alike:
+        window = query.window
+        return query.metric, query.environment, self._grains(window.start), self._grains(window.end)
 
     def _grains(self, moment: datetime) -> int:
         return (moment - EPOCH) // self._source.grain

@@ -1,9 +1,7 @@
 """The measurements of a check: every guardrail's window is asked for at once, and an error is an answer too."""
 
-import asyncio
 import itertools
 import json
-from datetime import datetime
 from typing import Any
 
 import structlog
@@ -27,28 +25,41 @@ async def measure(inputs: Inputs, plan: Plan, metrics: Metrics) -> tuple[Answer,
     """Ask for every guardrail's window at once, and then every mix's; an error is an answer too."""
     asked = [(item.guardrail.metric, item.start, item.end, item.error) for item in inputs.guardrails]
     asked += [(item.expected.metric, item.start, item.end, item.error) for item in inputs.mixes]
-    found = await asyncio.gather(*(_ask(plan, metrics, *one) for one in asked))
+    variants = (plan.control, plan.treatment)
+    queries = [
+        MetricQuery(metric, plan.flag, plan.environment, Window(start, end), variants)
+        for metric, start, end, error in asked
+        if error is None
+    ]
+    read = zip(queries, await metrics.read_together(queries), strict=True)
+    found = [
+        Answer(metric=metric, query="", error=error) if error is not None else _answer(*next(read))
+        for metric, _, _, error in asked
+    ]
     rails = len(inputs.guardrails)
     mixes = (_folded(answer, item) for answer, item in zip(found[rails:], inputs.mixes, strict=True))
     return (*found[:rails], *mixes)
 
 
-async def _ask(plan: Plan, metrics: Metrics, metric: str, start: datetime, end: datetime, error: str | None) -> Answer:
-    if error is not None:
-        return Answer(metric=metric, query="", error=error)
-    query = MetricQuery(metric, plan.flag, plan.environment, Window(start, end), (plan.control, plan.treatment))
+def _answer(query: MetricQuery, found: Reading | Exception) -> Answer:
     try:
-        return _answer(metric, await metrics.read(query))
-    except SluiceError as error:
-        return Answer(metric=metric, query=str(query), error=str(error))
-    except Exception:
-        # A driver's fault must count as blindness; it must never stop the watch.
-        reference = new_id()[:8]
-        logger.exception("metric.faulty", metric=metric, reference=reference)
-        return Answer(metric=metric, query=str(query), error=f"Reading {metric} failed (reference {reference}).")
+        return _read(query.metric, found) if isinstance(found, Reading) else _unread(query, found)
+    except Exception as fault:  # noqa: BLE001 - said, with a reference
+        return _unread(query, fault)
 
 
-def _answer(metric: str, reading: Reading) -> Answer:
+def _unread(query: MetricQuery, why: Exception) -> Answer:
+    if isinstance(why, SluiceError):
+        return Answer(metric=query.metric, query=str(query), error=str(why))
+    # A driver's fault must count as blindness; it must never stop the watch.
+    reference = new_id()[:8]
+    logger.error("metric.faulty", metric=query.metric, reference=reference, exc_info=why)
+    return Answer(
+        metric=query.metric, query=str(query), error=f"Reading {query.metric} failed (reference {reference})."
+    )
+
+
+def _read(metric: str, reading: Reading) -> Answer:
     variants = sorted(reading.by_variant.items(), key=lambda pair: str(pair[0]))
     raw, raw_cut = _bounded(reading.raw)
     return Answer(

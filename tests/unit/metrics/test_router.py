@@ -1,11 +1,14 @@
 """What the door to all metrics adds to its sources: variants by their own names, however a source spells them."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tools.metrics.base import BadMetricAnswer, MetricQuery, Sample, Window
+from tools.errors import SluiceError
+from tools.metrics.base import BadMetricAnswer, MetricQuery, Reading, Sample, UnknownMetric, Window
 from tools.metrics.catalogue import Catalogue, MetricDefinition
 from tools.metrics.memory import MemoryMetricSource, Observation
 from tools.metrics.router import Metrics
@@ -79,3 +82,51 @@ async def test_variants_that_a_source_can_not_tell_apart_are_refused_before_it_i
         await ours.read(named)
     with pytest.raises(BadMetricAnswer, match=problem):
         await anext(ours.read_slices(named, timedelta(seconds=30)))
+
+
+class Asked(MemoryMetricSource):
+    """Answers many at once, and counts how often it was asked."""
+
+    grain = timedelta(seconds=1)
+    times = 0
+
+    async def read_together(self, queries: Sequence[MetricQuery]) -> Sequence[Reading | SluiceError]:
+        self.times += 1
+        return [await self.read(query) for query in queries]
+
+
+async def test_what_was_read_ahead_is_answered_together_without_asking_again_and_by_the_variants_names() -> None:
+    minute = timedelta(minutes=1)
+    next_window = Window(NOON + minute, NOON + 2 * minute)
+    source = Asked([ERRORS])
+    for flag in ("f", "g"):
+        source.add("errors", flag, "production", Observation("on", NOON + minute, 7, 0))
+    ours = Metrics(Catalogue([ERRORS]), {"m": source})
+    both = [replace(QUERY, flag=flag) for flag in ("f", "g")]
+    await ours.read_together(both)
+    first, second = (replace(one, window=next_window) for one in both)
+    (found,) = await ours.read_together([first])
+    assert source.times == 2
+    (ahead,) = await ours.read_together([second])
+    assert source.times == 2, "it came with its companion's"
+    assert isinstance(found, Reading)
+    assert isinstance(ahead, Reading)
+    assert found.by_variant == ahead.by_variant == {"on": Sample(7)}
+    await ours.close()
+
+
+async def test_of_what_is_read_together_each_has_its_own_error() -> None:
+    ours = metrics(SmallLetters([ERRORS]), "classic")
+    unknown = replace(QUERY, metric="unheard")
+    alike = replace(QUERY, variants=("Classic", "classic"))
+    found = await ours.read_together([QUERY, unknown, alike])
+    assert [type(one) for one in found] == [Reading, UnknownMetric, BadMetricAnswer]
+
+
+async def test_who_reads_together_and_is_told_to_stop_stops() -> None:
+    class Stopping(MemoryMetricSource):
+        async def read(self, query: MetricQuery) -> Reading:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await metrics(Stopping([ERRORS]), "classic").read_together([QUERY])
