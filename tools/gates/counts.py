@@ -281,18 +281,22 @@ def log_chances(direction: Direction, control: Floats, treatment: Floats, events
     mean = events * treatment / everyone
     spread = np.sqrt(mean * control / everyone)
     wanted = min(MOST_OUTCOMES, 2 + int(np.max(np.minimum(DEVIATIONS * (1 + spread), events), initial=0)))
-    if direction is Direction.INCREASE:
-        outcomes = np.ceil(mean)[..., None] + np.arange(wanted)
+    upwards = direction is Direction.INCREASE
+    first = np.ceil(mean) if upwards else np.floor(mean)
+    outcomes = first[..., None] + (1 if upwards else -1) * np.arange(wanted)
+    if upwards:
         possible = outcomes <= np.minimum(events, treatment)[..., None]
     else:
-        outcomes = np.floor(mean)[..., None] - np.arange(wanted)
         possible = outcomes >= np.maximum(0, events - control)[..., None]
     hits = np.where(possible, outcomes, np.rint(mean)[..., None])
-    chances = (
-        _log_choose(treatment[..., None], hits)
-        + _log_choose(control[..., None], events[..., None] - hits)
-        - _log_choose(everyone, events)[..., None]
-    )
+    chance = _log_choose(treatment, first) + _log_choose(control, events - first) - _log_choose(everyone, events)
+    # Each by how much less likely it is than the one before: a step takes one logarithm, a chance takes many.
+    lower = (outcomes if upwards else outcomes - 1)[..., :-1]
+    more = (treatment[..., None] - lower) * (events[..., None] - lower)
+    less = (lower + 1) * ((control - events)[..., None] + lower + 1)
+    ratios = np.divide(*((more, less) if upwards else (less, more)), out=np.ones_like(more), where=possible[..., 1:])
+    chances = np.broadcast_to(chance[..., None], outcomes.shape).copy()
+    chances[..., 1:] += np.cumsum(np.log(ratios), axis=-1)
     return hits, np.where(possible, chances, -np.inf)
 
 

@@ -63,9 +63,8 @@ def _expected(schedule: Schedule, minutes: tuple[float, ...], book: str) -> floa
             # Evidence that reaches the level grew by about as much in each minute, and its variance by twice that.
             deviation = math.sqrt(2 * level * span.minutes / looked)
             harm = log_sum(np.stack([walk.harm(here) + deviation * walk.unseen(span) for walk in walks], axis=-1))
-            odds = _odds(walks, here)
             caught = harm >= level
-            chance[here[caught]] = np.exp(-odds[caught])
+            chance[here[caught]] = np.exp(-_odds(walks, here[caught]))
             here, age = here[~caught], looked
     return float(chance.mean())
 

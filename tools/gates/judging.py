@@ -319,22 +319,44 @@ def settle(
 
 def _boost(ledger: Ledger, boosting: Boosting, dispersion: Floats, prior: Prior) -> Floats:
     """Raises the bets on harm, and gives the logs of what they may hold afterwards (N,): infinity where none rose."""
-    chances, reach = boosting.chances, _reach(boosting.chances.variance)
-    log_e = log_total(ledger.log_started[:, 0], ledger.log_reserve[:, 0])
+    started, reserve = ledger.log_started[:, 0], ledger.log_reserve[:, 0]
     # Where events come in bursts, what the null would bring is not known.
-    known, found = chances.known & (dispersion == 1), np.full(len(log_e), np.inf)
-    (near,) = np.nonzero(known & (log_e > -reach - np.log(boosting.levels)))
-    if not len(near):
-        return found
-    log_caps = log_harm_cap(boosting.levels[near], boosting.burn_in_log_e(near))
-    worth = boostable(log_e[near], log_caps, reach[near])
-    near, log_caps = near[worth], log_caps[worth]
-    if len(near):
-        outcomes = chances.of(near, prior.factors[0])
-        boosts = log_boost(ledger.log_started[near, 0], ledger.log_reserve[near, 0], log_caps, *outcomes)
-        ledger.log_started[near, 0] += boosts[:, None]
-        found[near] = np.where(boosts > 0, log_caps, np.inf)
+    raised, boosts, log_caps = boosts_of(
+        boosting,
+        log_total(started, reserve),
+        dispersion == 1,
+        prior.factors[0],
+        lambda near: (started[near], reserve[near]),
+    )
+    ledger.log_started[raised, 0] += boosts[:, None]
+    found = np.full(len(started), np.inf)
+    found[raised] = log_caps
     return found
+
+
+def boosts_of(
+    boosting: Boosting,
+    log_e: Floats,
+    steady: NDArray[np.bool_],
+    factors: Floats,
+    bets: Callable[[NDArray[np.intp]], tuple[Floats, Floats]],
+) -> tuple[NDArray[np.intp], Floats, Floats]:
+    """Which of N tests' bets on harm are raised, by how much, and what they may hold afterwards, both as logs.
+
+    `log_e` (N,) is their evidence of harm, only `steady` ones are raised, and `bets` gives the logs of what some tests'
+    bets (n, G) on these `factors` and their reserves (n,) are worth.
+    """
+    chances, reach = boosting.chances, _reach(boosting.chances.variance)
+    (near,) = np.nonzero(chances.known & steady & (log_e > -reach - np.log(boosting.levels)))
+    if len(near):
+        log_caps = log_harm_cap(boosting.levels[near], boosting.burn_in_log_e(near))
+        worth = boostable(log_e[near], log_caps, reach[near])
+        near, log_caps = near[worth], log_caps[worth]
+    if not len(near):
+        return near, log_e[near], log_e[near]
+    boosts = log_boost(*bets(near), log_caps, *chances.of(near, factors))
+    raised = boosts > 0
+    return near[raised], boosts[raised], log_caps[raised]
 
 
 def _reach(variance: Floats) -> Floats:
@@ -343,7 +365,12 @@ def _reach(variance: Floats) -> Floats:
 
 def cap_safety(ledger: Ledger, question: int, levels: Floats) -> None:
     """Keeps evidence of safety to what proofs at these `levels` (N,) need and e³ times that."""
-    ledger.cap(question, SAFE_LOG_HEADROOM - np.log(levels))
+    ledger.cap(question, log_safe_cap(levels))
+
+
+def log_safe_cap(level: float | Floats) -> Floats:
+    """The log of what evidence of safety is kept to."""
+    return np.asarray(SAFE_LOG_HEADROOM - np.log(level))
 
 
 def cut(log_started: Floats, log_reserve: Floats, log_caps: Floats) -> Floats:

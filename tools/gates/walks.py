@@ -25,21 +25,20 @@ import numpy as np
 from tools.gates import latency, means
 from tools.gates.amounts import LatencyPace, LatencyTraffic, MeanTraffic, Workload, latency_pace
 from tools.gates.ceiling import log_likelihood_ratios as ceiling_ratios
-from tools.gates.counts import COMMON, LARGEST_RATE, Counted
+from tools.gates.counts import COMMON, LARGEST_RATE, Counted, compare
 from tools.gates.judging import (
     Boosting,
     Direction,
     boostable,
-    cap_safety,
-    cut,
+    boosts_of,
     harm_prior,
     log_harm_cap,
+    log_safe_cap,
     safe_prior,
-    settle,
 )
 from tools.gates.lures import Books, Flags, Ints, Lure
 from tools.gates.schedule import Step
-from tools.gates.wealth import Floats, Ledger, Prior, log_boost, log_sum, log_total
+from tools.gates.wealth import Floats, Prior, log_boost, log_sum
 from tools.gates.workload import Traffic
 
 # Equally likely sizes of an effect on a mean, in the half-normal mixture of its test.
@@ -147,18 +146,19 @@ class RateWalk:
     traffic: Traffic
     asked: Asked
     ratio: float
-    books: Books
+    harms: Books
+    proofs: Books | None
     seen: Floats
     lure: Lure | None = None
 
     @classmethod
     def start(cls, traffic: Traffic, asked: Asked, ratio: float, courses: int, warmed: float) -> "RateWalk":
-        priors = [_towards(asked, harm_prior(asked.margin))]
+        harms, proofs = Books.start(_towards(asked, harm_prior(asked.margin)), courses), None
         if asked.alpha_safe is not None:
-            priors.append(_back(asked, safe_prior(asked.margin)))
+            proofs = Books.start(_back(asked, safe_prior(asked.margin)), courses)
         requests = traffic.requests_per_minute / traffic.dispersion * warmed
         seen = np.tile(np.array([[requests], [requests * traffic.base_rate]]), courses)
-        return cls(traffic, asked, ratio, Books.start(priors, courses), seen)
+        return cls(traffic, asked, ratio, harms, proofs, seen)
 
     def unseen(self, span: Span) -> float:
         if not self._raised or span.step.whole:
@@ -177,13 +177,14 @@ class RateWalk:
 
     @property
     def bets(self) -> Prior:
-        return _towards(self.asked, harm_prior(self.asked.margin))
+        return self.harms.prior
 
     def harm(self, courses: Ints) -> Floats:
-        return self.books.log_e(courses)
+        return self.harms.log_e(courses)
 
     def safe(self, courses: Ints) -> Floats:
-        return self.books.log_e(courses, 1)
+        assert self.proofs is not None, "safety is asked for"
+        return self.proofs.log_e(courses)
 
     def count(self, rng: np.random.Generator, span: Span, courses: Ints) -> None:
         if span.minutes:
@@ -191,37 +192,59 @@ class RateWalk:
 
     def _compared(self, rng: np.random.Generator, span: Span, courses: Ints) -> None:
         share, requests = span.step.share, self.traffic.requests_per_minute / self.traffic.dispersion * span.minutes
-        exposures = rng.poisson(np.array([[1 - share], [share]]) * requests, (2, len(courses))).astype(float)
         rates, bet_on = self._rates(share, courses)
-        events = rng.binomial(exposures.astype(np.int64), rates).astype(float)
+        # Of independent requests those with an event and those without are independent, too.
+        expected = np.array([[1 - share], [share]]) * requests
+        events = rng.poisson(expected * rates).astype(float)
+        exposures = events + rng.poisson(expected * (1 - rates)).astype(float)
         if self.lure is not None:
             self._pay(self.lure, courses, share, exposures, events, bet_on)
         before = self.seen[:, courses]
         rate = np.divide(before[1], before[0], out=np.zeros(len(courses)), where=before[0] > 0)
-        self.seen[:, courses] += np.stack([exposures.sum(axis=0), events.sum(axis=0)])
-        counted = Counted(rate, (exposures[0], exposures[1]), (events[0], events[1]))
-        books, boosting = self.books.of(courses), None
-        if self._raises(span):
-            levels, none = np.full(len(courses), self.asked.alpha_rollback), np.zeros(len(courses))
-            boosting = Boosting(counted.chances(self.asked.direction), levels, none.__getitem__)
-        nulls = np.array([1.0, self.asked.null])[: books.log_started.shape[1]]
-        settle(books, self.books.prior, nulls, np.ones(len(courses)), counted.likelihood, boosting)
-        self._put(courses, books)
+        self.seen[:, courses] = before + np.stack([exposures.sum(axis=0), events.sum(axis=0)])
+        self._settle(
+            Counted(rate, (exposures[0], exposures[1]), (events[0], events[1])), courses, raises=self._raises(span)
+        )
+
+    def _settle(self, counted: Counted, courses: Ints, *, raises: bool) -> None:
+        """One interval of the bets, as `judging.settle` has it."""
+        raised, log_caps = self._raise(counted, courses) if raises else (courses[:0], np.zeros(0))
+        self._bet(self.harms, 1.0, counted, courses)
+        self.harms.cut(raised, log_caps)
+        if self.proofs is not None:
+            self._bet(self.proofs, self.asked.null, counted, courses)
+            self._cap(self.proofs, courses)
+
+    def _raise(self, counted: Counted, courses: Ints) -> tuple[Ints, Floats]:
+        """Raises bets on harm, and says whose and what they may hold afterwards."""
+        levels, none = np.full(len(courses), self.asked.alpha_rollback), np.zeros(len(courses))
+        boosting = Boosting(counted.chances(self.asked.direction), levels, none.__getitem__)
+        near, boosts, log_caps = boosts_of(
+            boosting, self.harm(courses), none == 0, self.bets.factors, lambda near: self.harms.logs(courses[near])
+        )
+        self.harms.scale(courses[near], np.exp(boosts))
+        return courses[near], log_caps
+
+    @staticmethod
+    def _bet(books: Books, null: float, counted: Counted, courses: Ints) -> None:
+        # With the bets first: so they are multiplied many courses at a time.
+        log_lr, information = compare(null, _first(books.prior), counted.rate, counted.exposures, counted.events)
+        books.advance(courses, log_lr[..., 0], information)
 
     def _alone(self, rng: np.random.Generator, span: Span, courses: Ints) -> None:
         requests = self.traffic.requests_per_minute / self.traffic.dispersion * span.minutes
         base = span.step.share * requests * self.traffic.base_rate
         hits = rng.poisson(base * self.ratio, len(courses)).astype(float)
-        expected = np.full(len(courses), base * self.asked.null)
-        books, factors = self.books.of(courses), self.books.prior.factors
-        log_lr = np.stack([ceiling_ratios(one, expected, hits) for one in factors], axis=1)
-        books.advance(self.books.prior, log_lr, np.stack([expected] * len(factors), axis=1))
-        self._put(courses, books)
+        expected = np.array(base * self.asked.null)
+        for books in (self.harms, self.proofs):
+            if books is not None:
+                books.advance(courses, ceiling_ratios(_first(books.prior), expected, hits)[..., 0], float(expected))
+        if self.proofs is not None:
+            self._cap(self.proofs, courses)
 
-    def _put(self, courses: Ints, books: Ledger) -> None:
-        if self.asked.alpha_safe is not None:
-            cap_safety(books, 1, np.full(len(courses), self.asked.alpha_safe))
-        self.books.put(courses, books)
+    def _cap(self, proofs: Books, courses: Ints) -> None:
+        assert self.asked.alpha_safe is not None, "a proof is asked for"
+        proofs.cap(courses, log_safe_cap(self.asked.alpha_safe))
 
     def _rates(self, share: float, courses: Ints) -> tuple[Floats, Floats]:
         """Of both arms (2, n), and where a bet is right (2, G): no more events of both arms than without a harm."""
@@ -238,8 +261,13 @@ class RateWalk:
     def _pay(self, lure: Lure, courses: Ints, share: float, exposures: Floats, events: Floats, bet_on: Floats) -> None:
         base = self.traffic.base_rate
         came, stayed = np.log(bet_on / base), np.log1p(-bet_on) - math.log1p(-base)
-        log_lr = events.T @ came + (exposures - events).T @ stayed
+        log_lr = came.T @ events + stayed.T @ (exposures - events)
         lure.pay(courses, log_lr, events.sum(axis=0) * share * (1 - share) * (1 - base))
+
+
+def _first(prior: Prior) -> Floats:
+    """The factors as the first axis, before those of courses and of one question (G, 1, 1)."""
+    return prior.factors[:, None, None]
 
 
 def _towards(asked: Asked, prior: Prior) -> Prior:
@@ -296,7 +324,7 @@ class MeanWalk:
         shape = units / self.deviation**2
         sums = rng.gamma(np.broadcast_to(shape, ratios.shape)) * self.deviation**2 * ratios
         if self.lure is not None:
-            log_lr = (sums / self.deviation**2).T @ (1 - 1 / bet_on) - (shape * np.log(bet_on)).sum(axis=0)
+            log_lr = (1 - 1 / bet_on).T @ (sums / self.deviation**2) - (shape * np.log(bet_on)).sum(axis=0)[:, None]
             self.lure.pay(courses, log_lr, np.full(len(courses), units.sum() * share * (1 - share)))
         self._square(rng, units, ratios, sums, courses)
         noises = units * parts[::-1, None] ** 2
@@ -408,8 +436,8 @@ class LatencyWalk:
     @classmethod
     def start(cls, traffic: LatencyTraffic, asked: Asked, ratio: float, courses: int) -> "LatencyWalk":
         traffic = traffic.held_to(asked.margin)
-        harms = Books.start((latency.latency_prior(asked.margin),), courses)
-        return cls(traffic, asked, ratio, harms, Books.start((safe_prior(asked.margin),), courses), np.zeros(courses))
+        harms = Books.start(latency.latency_prior(asked.margin), courses)
+        return cls(traffic, asked, ratio, harms, Books.start(safe_prior(asked.margin), courses), np.zeros(courses))
 
     def unseen(self, span: Span) -> float:
         return 0.0 if self._raised else span.unseen(raised=False)
@@ -421,7 +449,7 @@ class LatencyWalk:
 
     @property
     def bets(self) -> Prior:
-        return latency.latency_prior(self.asked.margin)
+        return self.harms.prior
 
     def count(self, rng: np.random.Generator, span: Span, courses: Ints) -> None:
         step, minutes = span.step, span.minutes
@@ -429,52 +457,47 @@ class LatencyWalk:
             return
         self.requests[courses] += self.traffic.requests_per_minute * step.share * minutes
         pace = latency_pace(self.traffic.sharing(step.share), self.ratio)
-        chance = rng.standard_normal((len(courses), 3))
+        chance = rng.standard_normal((len(courses), 3)).T
         if self.lure is not None:
             chance = self._led(self.lure, pace, minutes, courses, chance)
-        chance = math.sqrt(minutes) * chance @ pace.mixing.T
-        log_lr = pace.harm_growth * minutes + np.concatenate(
-            [chance[:, :1] * pace.shift_pull, chance[:, 1:2] * pace.tail_pull], axis=-1
+        chance = math.sqrt(minutes) * pace.mixing @ chance
+        log_lr = (pace.harm_growth * minutes)[:, None] + np.concatenate(
+            [np.outer(pace.shift_pull, chance[0]), np.outer(pace.tail_pull, chance[1])]
         )
         self._settle(pace, minutes, courses, log_lr)
         if self.asked.alpha_safe is not None:
-            books, safe = self.proofs.of(courses), pace.safe_growth * minutes + chance[:, 2:] * pace.safe_pull
-            books.advance(self.proofs.prior, safe[:, None], np.full((len(courses), 1), pace.safe_information * minutes))
-            cap_safety(books, 0, np.full(len(courses), self.asked.alpha_safe))
-            self.proofs.put(courses, books)
+            safe = (pace.safe_growth * minutes)[:, None] + np.outer(pace.safe_pull, chance[2])
+            self.proofs.advance(courses, safe, pace.safe_information * minutes)
+            self.proofs.cap(courses, log_safe_cap(self.asked.alpha_safe))
 
     def _settle(self, pace: LatencyPace, minutes: float, courses: Ints, log_lr: Floats) -> None:
-        books, prior = self.harms.of(courses), self.harms.prior
-        boosts = self._boosts(books, pace, minutes)
-        books.log_started += boosts[:, None, None]
-        books.advance(prior, log_lr[:, None], np.full((len(courses), 1), pace.harm_information * minutes))
-        caps = np.where(boosts > 0, log_harm_cap(self.asked.alpha_rollback, np.zeros(1)), np.inf)
-        books.log_started[:, 0] = cut(books.log_started[:, 0], books.log_reserve[:, 0], caps)
-        self.harms.put(courses, books)
+        cap = log_harm_cap(self.asked.alpha_rollback, np.zeros(1))
+        raised = self._raise(pace, minutes, courses, cap)
+        self.harms.advance(courses, log_lr, pace.harm_information * minutes)
+        self.harms.cut(raised, cap)
 
-    def _boosts(self, books: Ledger, pace: LatencyPace, minutes: float) -> Floats:
-        """As `latency.boost`, before an interval of so many minutes."""
-        started, reserve = books.log_started[:, 0], books.log_reserve[:, 0]
-        found, cap = np.zeros(len(reserve)), log_harm_cap(self.asked.alpha_rollback, np.zeros(1))
-        (near,) = np.nonzero(boostable(log_total(started, reserve), cap) & self._raised)
-        if len(near):
-            totals = math.sqrt(minutes) * latency.OUTCOMES[:, None]
-            paid = totals * pace.shift_pull - pace.shift_cost * minutes
-            lost = np.full((len(totals), len(pace.tail_pull)), -np.inf)
-            outcomes = np.broadcast_to(
-                np.concatenate([paid, lost], axis=-1), (len(near), len(totals), started.shape[1])
-            )
-            found[near] = log_boost(started[near], reserve[near], cap, latency.OUTCOME_LOG_CHANCES, outcomes)
-        return found
+    def _raise(self, pace: LatencyPace, minutes: float, courses: Ints, cap: Floats) -> Ints:
+        """Raises bets on harm as `latency.boost`, before an interval of so many minutes, and says whose."""
+        near = courses[boostable(self.harm(courses), cap) & self._raised]
+        if not len(near):
+            return near
+        totals = math.sqrt(minutes) * latency.OUTCOMES[:, None]
+        paid = totals * pace.shift_pull - pace.shift_cost * minutes
+        lost = np.full((len(totals), len(pace.tail_pull)), -np.inf)
+        started, reserve = self.harms.logs(near)
+        outcomes = np.broadcast_to(np.concatenate([paid, lost], axis=-1), (len(near), len(totals), started.shape[1]))
+        boosts = log_boost(started, reserve, cap, latency.OUTCOME_LOG_CHANCES, outcomes)
+        self.harms.scale(near, np.exp(boosts))
+        return near[boosts > 0]
 
     def _led(self, lure: Lure, pace: LatencyPace, minutes: float, courses: Ints, chance: Floats) -> Floats:
-        """Chance (n, 3), pushed by what each course is led to."""
+        """Chance (3, n), pushed by what each course is led to."""
         pushes = math.sqrt(minutes) * np.concatenate(
             [np.outer(pace.shift_pull, pace.mixing[0]), np.outer(pace.tail_pull, pace.mixing[1])]
         )
         now = lure.now(courses)
-        pushed = chance + np.where((now >= 0)[:, None], pushes[now], 0.0)
-        log_lr = pushed @ pushes.T - (pushes**2).sum(axis=-1) / 2
+        pushed = chance + np.where(now >= 0, pushes[now].T, 0.0)
+        log_lr = pushes @ pushed - (pushes**2).sum(axis=-1)[:, None] / 2
         lure.pay(courses, log_lr, np.full(len(courses), pace.harm_information * minutes))
         return pushed
 

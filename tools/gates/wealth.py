@@ -116,7 +116,8 @@ def log_total(log_started: Floats, log_reserve: Floats) -> Floats:
 def log_sum(logs: Floats) -> Floats:
     """The log of the sum of exp(`logs`) over the last axis."""
     peak = logs.max(axis=-1)
-    return np.asarray(peak + np.log(np.exp(logs - peak[..., None]).sum(axis=-1)))
+    parts = logs - peak[..., None]
+    return np.asarray(peak + np.log(np.exp(parts, out=parts).sum(axis=-1)))
 
 
 def advance(
