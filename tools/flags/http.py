@@ -170,7 +170,8 @@ class FlagApi:
             return await self._client.request(method, path, json=body, params=query, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise _Again(self._unreachable(error)) from None
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except (httpx.TransportError, httpx.DecodingError, httpx.InvalidURL) as error:
+            # A redirect's address is read also where it is not followed.
             raise self._perhaps(self._unreachable(error), repeatable) from None
 
     def _answer(self, response: httpx.Response, repeatable: bool) -> Any:

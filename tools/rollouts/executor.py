@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.clock import Clock
@@ -27,7 +28,7 @@ from tools.flags.urgency import urgently
 from tools.observing import Course, Fact, Work, noted, working
 from tools.plans.model import Exposure
 from tools.records.database import Database
-from tools.records.models import Intent, Rollout
+from tools.records.models import Intent, Rollout, new_id
 from tools.rollouts import changes, store
 from tools.rollouts.events import SLUICE, Happening, Tell, flag_happened, happened
 from tools.rollouts.phases import LIVE, Phase
@@ -39,6 +40,8 @@ PAGE_AFTER = timedelta(seconds=60)
 APPROVE_THERE = (
     "Approve the change in the flag service, or let Sluice's token bypass approvals there; then Resume. Or roll back."
 )
+
+logger = structlog.get_logger(__name__)
 
 
 class Result(StrEnum):
@@ -57,7 +60,7 @@ class Executor:
         self._timeout = timeout.total_seconds()
 
     async def carry_out(self, intent_id: str) -> Result:
-        """Try the intent now. An outage leaves it open, due again after a capped backoff.
+        """Try the intent now. An outage, and a fault too, leaves it open, due again after a capped backoff.
 
         A raise that the flag service wants people to approve there is not tried again: it pauses the rollout.
         """
@@ -68,6 +71,8 @@ class Executor:
                 result = await self._leave_to_people(intent_id, str(refusal))
             except SluiceError as error:
                 result = await self._postpone(intent_id, str(error))
+            except Exception as fault:  # noqa: BLE001 - said, with a reference: a rollback is tried on, and pages
+                result = await self._postpone(intent_id, _fault_of(intent_id, fault))
             course.outcome = result.value
             return result
 
@@ -96,6 +101,11 @@ class Executor:
                 yield
         except TimeoutError:
             raise FlagServiceUnavailable(f"The flag service did not answer within {self._timeout:g} s.") from None
+        except SluiceError:
+            raise
+        except Exception as fault:
+            # What is thought of no flag service must not end a look at metrics, or a rollback.
+            raise FlagServiceUnavailable(_fault_of("the flag service", fault)) from fault
 
     async def _attempt(self, intent_id: str, course: Course) -> Result:
         for _ in range(WRITES_A_CALL):
@@ -372,6 +382,13 @@ def lower_of(current: Exposure, target: Exposure) -> Exposure:
 def backoff(attempts: int) -> timedelta:
     """The pause before the next attempt: 0.25 s, doubled each time, at most 5 s."""
     return min(timedelta(seconds=0.125 * 2.0 ** min(attempts, 10)), BACKOFF_CAP)
+
+
+def _fault_of(about: str, fault: Exception) -> str:
+    """What people are told of a fault, whose rest is in the log."""
+    reference = new_id()[:8]
+    logger.error("exposure.faulty", of=about, reference=reference, exc_info=fault)
+    return f"That failed by a fault of Sluice; the log has it under {reference}."
 
 
 def _read_back_after(intent: Intent, rollout: Rollout | None, at: datetime) -> float | None:

@@ -167,3 +167,12 @@ async def test_a_key_that_the_service_repeats_is_not_shown() -> None:
     assert "hunter2" not in f"{refused.value} {refused.value.reason}"
     assert "no such key: ***" in str(refused.value)
     await api.close()
+
+
+@pytest.mark.parametrize("location", ["login:8080/x", "https:login"])
+async def test_a_redirect_to_no_address_is_as_good_as_no_answer(location: str) -> None:
+    transport = httpx.MockTransport(lambda _request: httpx.Response(302, headers={"Location": location}))
+    api = FlagApi("Flags", "https://f.example", {}, timeout=timedelta(seconds=1), fixes={}, transport=transport)
+    without_waiting(api)
+    await refused(api.call("GET", "/", repeatable=True), r"Flags can't be reached \(InvalidURL\)")
+    await api.close()

@@ -319,3 +319,57 @@ async def test_a_kill_that_is_under_way_is_not_begun_twice(world: World, monkeyp
     await controller.close()
     assert await world.percent() == 0
     await controller.close()
+
+
+async def test_a_rollback_that_fails_by_a_fault_is_tried_on_and_paged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def faulty(_ref: FlagRef) -> FlagState:
+        raise ZeroDivisionError("secret-of-a-fault")
+
+    view = await world.started()
+    with monkeypatch.context() as fault:
+        fault.setattr(world.flags, "read", faulty)
+        view = await world.service.roll_back(view.id, actor=SAM, reason="enough")
+        assert view.phase is Phase.ROLLING_BACK
+        assert view.error is not None
+        assert "fault of Sluice" in view.error
+        assert "secret" not in view.error
+        for _ in range(7):
+            world.clock.advance(10)
+            await world.controller.tick()
+        [stuck] = [event for event in await world.events(view.id) if event.kind == Happening.ROLLBACK_STUCK]
+        assert "fault of Sluice" in str(stuck.payload["error"])
+    world.clock.advance(5)
+    await world.controller.tick()
+    assert (await world.service.get(view.id)).phase is Phase.ROLLED_BACK
+
+
+async def test_a_kill_that_fails_by_a_fault_is_tried_on_and_paged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def faulty(*_args: object, **_options: object) -> None:
+        raise ZeroDivisionError
+
+    await by_hand(world, 30)
+    with monkeypatch.context() as fault:
+        fault.setattr(world.flags, "write", faulty)
+        await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
+        for _ in range(7):
+            world.clock.advance(10)
+            await world.controller.tick()
+        assert Happening.ROLLBACK_STUCK in by_kind(await world.events())
+    world.clock.advance(5)
+    await world.controller.tick()
+    assert await world.percent() == 0
+
+
+async def test_a_look_that_is_cut_short_is_no_fault(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cancelled(_ref: FlagRef) -> FlagState:
+        raise asyncio.CancelledError
+
+    view = await world.started()
+    monkeypatch.setattr(world.flags, "read", cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        await world.service.roll_back(view.id, actor=SAM, reason="enough")
+    assert (await world.service.get(view.id)).error is None
