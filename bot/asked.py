@@ -44,6 +44,8 @@ class Asked:
             return
         text = together([replace(one, people=()) for one in news], about=about)
         async with self._services.database.write() as session:
+            # Before anything refers to them: two that each held a part would wait for one another.
+            await approvals.hold(session, [one.asks for one in asking if one.asks is not None])
             for one in asking:
                 assert one.asks is not None
                 post = ApprovalPost(approval_id=one.asks, channel=channel, ts=ts, text=text, line=placed(one, about))

@@ -29,8 +29,8 @@ that those who wait for them go on. A URL's own `options` win:
 ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
-LOCK_NOT_AVAILABLE = "55P03"
-"""PostgreSQL's code for a lock that was not free in time."""
+BUSY = frozenset({"55P03", "40P01", "40001"})
+"""PostgreSQL's codes for a lock that was not free in time, for a deadlock, and for a change that another overtook."""
 
 
 def parse_url(given: str) -> URL:
@@ -148,8 +148,8 @@ async def _closed(connection: aiosqlite.Connection) -> None:
 
 
 def is_busy(error: OperationalError) -> bool:
-    """Whether somebody else held what was to be written for longer than anyone waits."""
-    return getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE or _is_sqlite_busy(error.orig)
+    """Whether somebody else held what was to be written, for longer than anyone waits or while waiting for this."""
+    return getattr(error.orig, "sqlstate", None) in BUSY or _is_sqlite_busy(error.orig)
 
 
 def _is_sqlite_busy(error: BaseException | None) -> bool:

@@ -426,6 +426,12 @@ async def tell_called(session: AsyncSession, approval: Approval, *, at: datetime
             await _tell_directly(session, approval, person, at=at)
 
 
+async def hold(session: AsyncSession, approval_ids: Collection[str]) -> None:
+    """Lock the questions until the transaction ends."""
+    query = select(Approval.id).where(Approval.id.in_(approval_ids)).order_by(Approval.id)
+    await session.execute(query.with_for_update())
+
+
 async def tell_channels(session: AsyncSession, approval_id: str, *, at: datetime, only_closed: bool = False) -> None:
     """Have the channels that were asked see how the question stands now; `only_closed`: unless it is still asked."""
     # Locked, so that a message that asks and the end of the question can't miss each other.

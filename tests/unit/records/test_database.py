@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError, OperationalError
@@ -61,6 +62,22 @@ async def test_who_waits_too_long_for_another_process_can_be_told_from_who_is_wr
     assert not is_busy(wrong.value)
     await one.close()
     await other.close()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "busy"),
+    [
+        (psycopg.errors.LockNotAvailable, True),
+        (psycopg.errors.DeadlockDetected, True),
+        (psycopg.errors.SerializationFailure, True),
+        (psycopg.errors.DiskFull, False),
+        (psycopg.errors.AdminShutdown, False),
+    ],
+)
+def test_what_postgresql_refuses_for_others_hold_it_may_be_tried_again(
+    refusal: type[psycopg.Error], busy: bool
+) -> None:
+    assert is_busy(OperationalError("UPDATE x", None, refusal("refused"))) is busy
 
 
 @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
