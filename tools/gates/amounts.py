@@ -27,9 +27,10 @@ from tools.gates.wealth import Floats, log_sum
 from tools.gates.workload import LARGEST_FACTOR, BadQuestion, Minutes, Traffic, level
 
 # Standard errors by which a mean must be further away than the level says: for half of the rollouts, for nine of ten.
-MEAN_HARM, MEAN_SAFE = (-0.2, 0.9), (-0.1, 1.0)
-# Nats beyond ln 1/α for latencies, as those of the count calculators.
-LATENCY_HARM, LATENCY_SAFE = (0.0, 4.0), (-0.25, 3.5)
+MEAN_HARM, MEAN_SAFE = (-0.2, 0.9), (-0.15, 1.0)
+# Nats beyond ln 1/α for latencies, as those of the count calculators; of a proof, what chance adds goes with the
+# unevenness of its evidence.
+LATENCY_HARM, LATENCY_SAFE_MEDIAN, LATENCY_SAFE_CHANCE = (0.0, 4.0), -0.2, 3.6
 # Buckets that fewer requests than this come to in a minute are left out of a typical one.
 RARE = 0.5
 # How much of control is known when a minute is judged.
@@ -134,9 +135,9 @@ class MeanTraffic:
         return Minutes(*(self._minutes(ratio, null, level(alpha), chance) for chance in MEAN_SAFE))
 
     def sample(self, null: float, alpha: float) -> int:
-        """From the e-value of the average; never below what the gate asks for."""
-        minutes = self._minutes(1.0, null, level(alpha), 0.0)
-        return max(means.SMALLEST_SAMPLE, math.ceil(minutes * self.requests_per_minute * self.share))
+        """Treatment's units by which half of the rollouts are proven; never below what the gate asks for."""
+        minutes = self.proven(1.0, null, alpha).median
+        return max(means.SMALLEST_SAMPLE, math.ceil(round(minutes * self.requests_per_minute * self.share, 6)))
 
     def _minutes(self, ratio: float, null: float, needed: float, chance: float) -> float:
         """When the e-value reaches e^`needed`, at `chance` standard errors less than the average."""
@@ -196,13 +197,14 @@ class LatencyTraffic:
     def proven(self, ratio: float, null: float, alpha: float) -> Minutes:
         """From the growth of each bet on safety."""
         least = latency.SMALLEST_SAMPLE / (self.requests_per_minute * self.share)
-        growth = _safe_growth(self, ratio, null)
-        return Minutes(*(max(_reached(*growth, level(alpha) + chance), least) for chance in LATENCY_SAFE))
+        growth, uneven = _safe_growth(self, ratio, null), _unevenness(latency_pace(self.held_to(null), ratio))
+        chances = LATENCY_SAFE_MEDIAN, LATENCY_SAFE_CHANCE * uneven
+        return Minutes(*(max(_reached(*growth, level(alpha) + chance), least) for chance in chances))
 
     def sample(self, null: float, alpha: float) -> int:
-        """From the growth of each bet on safety; never below what the gate asks for."""
-        minutes = _reached(*_safe_growth(self, 1.0, null), level(alpha))
-        return max(latency.SMALLEST_SAMPLE, math.ceil(minutes * self.requests_per_minute * self.share))
+        """Treatment's requests by which half of the rollouts are proven; never below what the gate asks for."""
+        minutes = self.proven(1.0, null, alpha).median
+        return max(latency.SMALLEST_SAMPLE, math.ceil(round(minutes * self.requests_per_minute * self.share, 6)))
 
     def test(self, margin: float) -> latency.LatencyTest:
         """The gate's."""
@@ -297,6 +299,16 @@ def latency_pace(traffic: LatencyTraffic, ratio: float) -> LatencyPace:
         safe_information=float(safe.information) / phi,
         mixing=_mixing(known.shares, harm.score.by_bucket, harm.slow, values),
     )
+
+
+def _unevenness(pace: LatencyPace) -> float:
+    """By how much evidence of safety varies: its variance over twice its mean, of the bet that grows fastest.
+
+    1 where the gate knows how much chance there is; less where it takes it for more (without sums).
+    """
+    best = int(np.argmax(pace.safe_growth))
+    growth = float(pace.safe_growth[best])
+    return float(pace.safe_pull[best]) ** 2 / (2 * growth) if growth > 0 else 1.0
 
 
 def _deviation_of_means(test: latency.LatencyTest, control: Tally, treatment: Tally) -> float:

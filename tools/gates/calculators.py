@@ -209,7 +209,7 @@ def _rounded(factor: float) -> float:
 
 
 def minimum_sample(traffic: Workload, direction: Direction, margin: float, *, alpha: float = 0.05) -> int:
-    """Treatment exposures after which the evidence for a treatment equal to control suffices on average.
+    """Treatment exposures after which the evidence for a treatment equal to control suffices in half of the rollouts.
 
     A proof on fewer is a lucky one. Raises BadQuestion.
     """
@@ -232,14 +232,13 @@ def stage_length(
 
 
 def _smallest(enough: Callable[[float], bool], largest: float) -> float | None:
-    """The smallest factor in (1, `largest`] that is `enough`, rounded up to a hundredth; larger ones must be too."""
-    low, high = 100, math.floor(largest * 100)
-    if high <= low or not enough(high / 100):
+    """The smallest factor in (1, `largest`] that is `enough`, as `_rounded`; larger ones must be too."""
+    low, high = 1.0, largest
+    if not enough(high):
         return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle / 100) else (middle, high)
-    return high / 100
+    while low < (middle := _rounded((low + high) / 2)) < high:
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
 def _seen(data: Minutes, check_minutes: float) -> Minutes:

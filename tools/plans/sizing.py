@@ -48,8 +48,9 @@ QUICK_PART = 1 / 6
 # A stage may last this many times what nine of ten rollouts need before it pauses and asks.
 PATIENCE = 2
 SMALLEST_SAMPLE = 100
-# Nats for the proof at 100 %: ln 1/0.05 and what chance costs in nine of ten rollouts.
-WATCH_NATS = math.log(20) + 3.5
+# Nats beyond ln 1/α for the proof at 100 %: what chance costs in nine of ten rollouts goes with the root of how uneven
+# the evidence is (its variance over twice its mean).
+WATCH_CHANCE = 3.8
 
 
 class CannotBeProven(InvalidInput):
@@ -214,8 +215,11 @@ class Rail:
         base = self.baseline
         assert base.base_rate is not None, "only rates are watched without a control"
         null = self.margin if base.direction is Direction.INCREASE else 1 / self.margin
-        nats = base.requests_per_minute * base.base_rate * (null - 1 - math.log(null)) / base.dispersion
-        return timedelta(minutes=math.ceil(WATCH_NATS / nats))
+        an_event = null - 1 - math.log(null)
+        uneven = (1 - base.base_rate) * math.log(null) ** 2 / (2 * an_event)
+        nats = base.requests_per_minute * base.base_rate * an_event / base.dispersion
+        needed = -math.log(CountTest.alpha_safe) + WATCH_CHANCE * math.sqrt(uneven)
+        return timedelta(minutes=math.ceil(needed / nats))
 
     def summary(self, window: timedelta) -> str:
         """The telemetry and the limit in a sentence."""

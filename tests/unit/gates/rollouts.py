@@ -89,7 +89,7 @@ class Arms:
         requests = self.one.requests_per_minute * number
         exposures = rng.poisson(requests * (1 - shares)).astype(float), rng.poisson(requests * shares).astype(float)
         events = tuple(
-            _events(rng, exposed, rate, self.one.dispersion)
+            events_of(rng, exposed, rate, self.one.dispersion)
             for exposed, rate in zip(exposures, (self.rate, self.rate * self.ratio), strict=True)
         )
         rate = np.divide(self.events, self.exposures, out=np.zeros(len(shares)), where=self.exposures > 0)
@@ -263,7 +263,7 @@ def _numbers(step: Step) -> tuple[float, float, float]:
     return step.share, step.bake, step.limit
 
 
-def _events(rng: np.random.Generator, exposed: Floats, rate: float, dispersion: float) -> Floats:
+def events_of(rng: np.random.Generator, exposed: Floats, rate: float, dispersion: float) -> Floats:
     """Binomial, or bursts of geometric sizes whose counts have that variance over their mean."""
     if dispersion == 1:
         return rng.binomial(exposed.astype(np.int64), rate).astype(float)
