@@ -107,6 +107,15 @@ class LinkedSpecs(Protocol):
 
 
 @runtime_checkable
+class ListedSpecs(Protocol):
+    """A source that knows what stands beside a document that it finds by itself."""
+
+    def lists(self, address: str, flag: str) -> bool:
+        """Whether the source finds what is at that address by itself, as far as can be told without asking."""
+        ...
+
+
+@runtime_checkable
 class Closing(Protocol):
     """A source with connections of its own."""
 
@@ -117,18 +126,6 @@ async def close(source: SpecSource) -> None:
     """Let go of the source's connections, where it holds any."""
     if isinstance(source, Closing):
         await source.close()
-
-
-async def listed_at(source: SpecSource, address: str, flag: str) -> Spec | None:
-    """The spec that the source itself has for the flag, where the document at that address is of it.
-
-    Raises SpecSourceUnavailable.
-    """
-    try:
-        found = await source.read(flag)
-    except (SpecNotFound, InvalidSpec):
-        return None
-    return found if address in (found.source, *found.beside) else None
 
 
 async def read_linked(source: SpecSource, address: str, flag: str) -> Spec:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from tools.specs.base import LinkedSpecs, Spec, SpecNotFound, SpecSource, SpecSourceUnavailable, close, listed_at
+from tools.specs.base import LinkedSpecs, ListedSpecs, Spec, SpecNotFound, SpecSource, SpecSourceUnavailable, close
 
 NOT_LISTED = "specs_not_listed"
 
@@ -53,29 +53,20 @@ class SpecSources:
     async def read_at(self, address: str, flag: str) -> Spec:
         """The flag's spec at that address, by the first source that has such. Raises as `read`."""
         holders = [one for one in self.sources.values() if isinstance(one, LinkedSpecs) and one.has(address)]
+        # Of sources that can all read it, another may be the one that knows what stands beside it.
+        holders.sort(key=lambda one: not (isinstance(one, ListedSpecs) and one.lists(address, flag)))
         missing = list[str]()
         for source in holders:
             try:
-                found = await source.read_at(address, flag)
+                return await source.read_at(address, flag)
             except SpecNotFound as error:
                 missing.append(str(error))
-                continue
-            # Of sources that can all read it, another may be the one that knows what stands beside it.
-            own = await _first_listed(holders, found.source, flag) if len(holders) > 1 else None
-            return own or found
         raise SpecNotFound(" ".join(missing) or "No spec source has documents at such an address.")
 
     async def close(self) -> None:
         """Let go of every source's connections."""
         for source in self.sources.values():
             await close(source)
-
-
-async def _first_listed(sources: Sequence[SpecSource], address: str, flag: str) -> Spec | None:
-    for source in sources:
-        if (own := await listed_at(source, address, flag)) is not None:
-            return own
-    return None
 
 
 async def _listed(source: SpecSource) -> Sequence[str] | SpecSourceUnavailable:

@@ -32,6 +32,11 @@ def is_readable(path: str) -> bool:
     return pure.suffix.lower() in _BY_ENDING and not any(part.startswith(".") for part in pure.parts)
 
 
+def may_be_api(path: str) -> bool:
+    """Whether a document of that name may be an OpenAPI; what has no such ending may be anything."""
+    return _BY_ENDING.get(PurePosixPath(path).suffix.lower(), API[0]) in API
+
+
 def document_of(
     source: str, content: bytes, *, media_type: str = "", path: str = "", title: str | None = None, fenced: bool = False
 ) -> Document | None:

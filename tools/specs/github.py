@@ -19,7 +19,7 @@ from tools.specs.fetching import Fetcher
 from tools.specs.markdown import Document
 from tools.specs.options import SpecSourceOptions
 from tools.specs.remote import check_count, parsed, read_as
-from tools.specs.repository import Blobs, File, check_scope, documents_of, file_named, path_below, unpacked
+from tools.specs.repository import Blobs, File, check_scope, documents_of, file_named, lists_file, path_below, unpacked
 
 PUBLIC_API, PUBLIC_PAGES = "https://api.github.com", "https://github.com"
 VERSION = "2022-11-28"
@@ -103,6 +103,20 @@ class GitHubLibrary:
         if self._options.label is not None:
             found += map(_of_issue, await self._labelled(self._options.label))
         return found
+
+    def lists(self, address: httpx.URL) -> bool:
+        """Whether it is such a file, or, beside files, an issue or a pull request, which may be labelled as a spec."""
+        kind, *rest = path_below(address, self._pages, self._repository) or ("",)
+        if kind in ("issues", "pull"):
+            return self._options.path is not None and self._options.label is not None
+        return kind == "blob" and lists_file(self._options, rest)
+
+    async def apis(self) -> Sequence[Document]:
+        """Every file that may be an OpenAPI."""
+        if self._options.path is None:
+            return []
+        files = await self._files()
+        return await documents_of(files, self._options.path, self.place, self._blobs, self._blob, apis=True)
 
     async def document(self, address: httpx.URL) -> Document:
         """The file, issue or pull request at that address."""

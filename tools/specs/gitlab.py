@@ -18,7 +18,7 @@ from tools.specs.fetching import Fetcher
 from tools.specs.markdown import Document
 from tools.specs.options import SpecSourceOptions
 from tools.specs.remote import JSON, check_count, read_as
-from tools.specs.repository import Blobs, File, check_scope, documents_of, file_named, path_below, unpacked
+from tools.specs.repository import Blobs, File, check_scope, documents_of, file_named, lists_file, path_below, unpacked
 
 PUBLIC = "https://gitlab.com"
 PER_PAGE = 100
@@ -85,6 +85,20 @@ class GitLabLibrary:
             for kind in ("issues", "merge_requests"):
                 found += map(_of_issue, await self._listed(_Issue, f"/{kind}", query))
         return found
+
+    def lists(self, address: httpx.URL) -> bool:
+        """Whether it is such a file, or, beside files, an issue or a merge request, which may be labelled as a spec."""
+        kind, *rest = self._named(address) or ("",)
+        if kind in (*ISSUES, "merge_requests"):
+            return self._options.path is not None and self._options.label is not None
+        return kind == "blob" and lists_file(self._options, rest)
+
+    async def apis(self) -> Sequence[Document]:
+        """Every file that may be an OpenAPI."""
+        if self._options.path is None:
+            return []
+        files = await self._files(self._options.path)
+        return await documents_of(files, self._options.path, self.place, self._blobs, self._blob, apis=True)
 
     async def document(self, address: httpx.URL) -> Document:
         """The file, issue or merge request at that address."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import httpx
 
-from tools.specs.documents import READABLE, document_read
+from tools.specs.base import SpecNotFound, SpecSourceUnavailable
+from tools.specs.documents import READABLE, document_read, may_be_api
 from tools.specs.fetching import Fetcher
 from tools.specs.markdown import Document
 from tools.specs.options import BadSpecSource, SpecSourceOptions
@@ -40,6 +41,21 @@ class PageLibrary:
     async def documents(self, _flag: str | None) -> Sequence[Document]:
         """Every page that is named."""
         return await named_documents(self, self._pages)
+
+    def lists(self, address: httpx.URL) -> bool:
+        """Whether it is a page that is named."""
+        return address in map(parsed, self._pages)
+
+    async def apis(self) -> Sequence[Document]:
+        """Every page that is not by its name something else than an OpenAPI; one that can't be read is a problem."""
+
+        async def one(page: str) -> Document:
+            try:
+                return await self.document(httpx.URL(page))
+            except (SpecNotFound, SpecSourceUnavailable) as error:
+                return Document(str(httpx.URL(page)), problem=str(error).rstrip("."))
+
+        return await all_of(one(page) for page in self._pages if may_be_api(httpx.URL(page).path))
 
     async def document(self, address: httpx.URL) -> Document:
         """The document at that address."""

@@ -13,9 +13,10 @@ from pydantic import BaseModel, ValidationError
 
 from tools.clock import Clock
 from tools.specs.addresses import stays
-from tools.specs.base import InvalidSpec, Spec, SpecNotFound, SpecSourceUnavailable, listed_at
+from tools.specs.base import InvalidSpec, Spec, SpecNotFound, SpecSourceUnavailable
 from tools.specs.fetching import Fetcher
 from tools.specs.markdown import Document, pick, shelve
+from tools.specs.neighbours import Listing, Neighbours
 
 READING_S = 90.0
 """How long all requests of one look at a library may take."""
@@ -65,19 +66,19 @@ class RemoteSpecSource:
         self._flags = dict(flags)
         self._clock = clock
         self._listed: tuple[datetime, list[str]] | None = None
+        self._neighbours = Neighbours(library, clock, self._within) if isinstance(library, Listing) else None
 
     async def read(self, flag: str) -> Spec:
         """The spec of a flag. Raises SpecNotFound, InvalidSpec, SpecSourceUnavailable."""
         if flag in self._flags:
-            return await self._alone(self._flags[flag], flag)
-        shelf = shelve(await self._within(self._library.documents(flag)))
-        return pick(flag, shelf, place=self._library.place)
+            return self._alone(await self._document(self._flags[flag]), flag)
+        return pick(flag, shelve(await self._documents(flag)), place=self._library.place)
 
     async def list(self) -> Sequence[str]:
         """The flags that have a spec, by name, as they were a minute ago at most."""
         now = self._clock.now()
         if self._listed is None or not now - LISTED_FOR < self._listed[0] <= now:
-            shelf = shelve(await self._within(self._library.documents(None)))
+            shelf = shelve(await self._documents(None))
             for sentence in shelf.broken:
                 log.warning(SPEC_NOT_UNDERSTOOD, problem=sentence)
             self._listed = now, sorted({*shelf.by_flag, *self._flags})
@@ -95,25 +96,58 @@ class RemoteSpecSource:
         url = parsed(address)
         return url is not None and self._library.has(url)
 
+    def lists(self, address: str, flag: str) -> bool:
+        """Whether a look through the library finds what is at that address, as far as can be told without asking."""
+        url = parsed(address)
+        if flag in self._flags:
+            return url == parsed(self._flags[flag])
+        return url is not None and isinstance(self._library, Listing) and self._library.lists(url)
+
     async def read_at(self, address: str, flag: str) -> Spec:
         """The flag's spec at that address. Raises SpecNotFound, InvalidSpec, SpecSourceUnavailable."""
-        found = await self._alone(address, flag)
+        document = await self._document(address)
+        found = self._alone(document, flag)
         # What the settings name for a flag is all of its spec.
-        own = None if flag in self._flags else await listed_at(self, found.source, flag)
-        return own or found
+        if flag in self._flags or not self.lists(found.source, flag):
+            return found
+        return await self._with_neighbours(document, flag) or found
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._neighbours is not None:
+            await self._neighbours.close()
         await self._fetcher.close()
 
-    async def _alone(self, address: str, flag: str) -> Spec:
+    async def _documents(self, flag: str | None) -> Sequence[Document]:
+        documents = await self._within(self._library.documents(flag))
+        if self._neighbours is not None:
+            self._neighbours.note(documents)
+        return documents
+
+    async def _document(self, address: str) -> Document:
         url = parsed(address)
         if url is None or not self._library.has(url):
             raise SpecNotFound(f"{self._library.place} has no documents at such an address.")
-        document = await self._within(self._library.document(url))
+        return await self._within(self._library.document(url))
+
+    def _alone(self, document: Document, flag: str) -> Spec:
         if document.problem is not None:
             raise InvalidSpec(f"{document.source}: {document.problem}.")
         return pick(flag, shelve([replace(document, flag=flag)]), place=self._library.place)
+
+    async def _with_neighbours(self, document: Document, flag: str) -> Spec | None:
+        """The spec of which the document is a part; None where it is none, or nothing else is of it."""
+        if self._neighbours is None or flag not in shelve([document]).by_flag:
+            return None
+        addresses = await self._neighbours.of(document, flag)
+        others = [address for address in addresses if address != document.source]
+        found = await self._within(named_documents(self._library, others))
+        # Of several OpenAPI documents the one that is listed first is the spec.
+        found.insert(addresses.index(document.source) if document.source in addresses else 0, document)
+        try:
+            return pick(flag, shelve(found), place=self._library.place)
+        except InvalidSpec:
+            return None
 
     async def _within(self, reading: Awaitable[Read]) -> Read:
         try:

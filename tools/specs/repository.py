@@ -10,7 +10,7 @@ import httpx
 
 from tools.specs.addresses import parts_of
 from tools.specs.answers import Contents
-from tools.specs.documents import document_read, is_readable
+from tools.specs.documents import document_read, is_readable, may_be_api
 from tools.specs.markdown import Document
 from tools.specs.options import BadSpecSource, SpecSourceOptions
 from tools.specs.remote import all_of, check_count
@@ -43,21 +43,37 @@ class Blobs:
 
 
 async def documents_of(
-    files: Iterable[File], below: str, place: str, blobs: Blobs, fetch: Callable[[str], Awaitable[bytes]]
+    files: Iterable[File],
+    below: str,
+    place: str,
+    blobs: Blobs,
+    fetch: Callable[[str], Awaitable[bytes]],
+    *,
+    apis: bool = False,
 ) -> list[Document]:
-    """The files below a folder that may be specs, as documents."""
-    folder = below.strip("/")
-    wanted = [
-        file
-        for file in files
-        if is_readable(file.path) and (not folder or file.path == folder or file.path.startswith(f"{folder}/"))
-    ]
+    """The files below a folder that may be specs, as documents; with `apis` those that may be OpenAPI alone."""
+    wanted = [file for file in files if is_wanted(file.path, below) and (may_be_api(file.path) or not apis)]
     check_count(len(wanted), place)
 
     async def read(file: File) -> Document | None:
         return await document_read(file.address, await blobs.read(file.blob, fetch), path=file.path)
 
     return [document for document in await all_of(map(read, wanted)) if document is not None]
+
+
+def is_wanted(path: str, below: str) -> bool:
+    """Whether it is a file below that folder, and may be a spec by its name."""
+    folder = below.strip("/")
+    return is_readable(path) and (not folder or path == folder or path.startswith(f"{folder}/"))
+
+
+def lists_file(options: SpecSourceOptions, parts: Sequence[str]) -> bool:
+    """Whether the file that the parts after `blob/` name is among those that the settings want."""
+    named = file_named(parts, options.ref)
+    if named is None or options.path is None:
+        return False
+    ref, path = named
+    return ref == (options.ref or "HEAD") and is_wanted(path, options.path)
 
 
 def unpacked(content: str) -> bytes | None:

@@ -156,6 +156,22 @@ async def test_a_page_with_an_openapi_beside_it_stays_the_same_until_either_chan
         assert state_of(await looked(world, view)) is SpecState.CHANGED
 
 
+async def test_another_page_that_can_not_be_read_keeps_no_approved_plan_from_starting() -> None:
+    root, words = "https://specs.example.com", "---\nflag: {}\n---\n# Checkout\n"
+    pages = {"/mine": ("text/markdown", words.format(FLAG.flag)), "/other": ("text/markdown", words.format("other"))}
+    server = FakePages(pages=pages)
+    source = remote(server, type="https", url=root, pages=[f"{root}{path}" for path in pages])
+    async with running_world(specs=source) as world:
+        spec = await source.read(FLAG.flag)
+        plan = make_plan(spec_sha256=spec.sha256)
+        view = await world.service.propose(plan, requester=MIRA, place=PLACE, reason="asked", spec=spec)
+        # What is no document is as bad as none.
+        server.pages["/other"] = "image/png", ""
+        world.clock.advance(301)
+        assert view.approval is not None
+        assert (await world.service.approve(view.approval.id, actor=JONAS)).phase is Phase.PROGRESSING
+
+
 async def test_a_plan_made_anew_rests_on_the_new_spec(world: World, shelf: Shelf) -> None:
     view = await proposed(world, shelf)
     shelf.says("Two pages.")
