@@ -24,7 +24,7 @@ COURSES, FEW_COURSES, SEED = 600, 300, 40_000
 PATIENCE = 60.0 * 24 * 60
 """Minutes after which nobody waits for an answer any more."""
 # How long a step of the walk is, as a part of the time that is counted so far.
-STEP_PART = 0.05
+STEP_PART = 0.08
 # Courses within so many nats of the level tell how uneven evidence is there, if they are no fewer than that.
 NEAR, FEWEST = 2.5, 20
 
@@ -44,7 +44,7 @@ def times_to_catch(
     return Minutes(float(median), float(p90))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _caught(
     traffic: Workload,
     direction: Direction,

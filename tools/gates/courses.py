@@ -67,7 +67,7 @@ def sampled(schedule: Schedule, ratios: dict[str, float], draws: int = DRAWS) ->
     return _sampled(schedule, tuple(sorted(ratios.items())), draws)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _sampled(schedule: Schedule, ratios: tuple[tuple[str, float], ...], draws: int) -> Courses:
     return _Walkers(schedule, dict(ratios), draws, np.zeros(draws, bool)).walked()
 

@@ -20,11 +20,11 @@ from tools.gates.schedule import Schedule, Step, counted
 from tools.gates.walks import Asked, Span, Walk, led
 from tools.gates.wealth import Floats, log_sum
 
-COURSES, SEED = 1_500, 30_000
+COURSES, SEED = 1_000, 30_000
 # The part of the courses that is not led, so that what no bet leads to is seen too and no alarm counts for much.
 UNLED, NONE = 0.25, -1
 # How long a step of the walk is, as a part of the time that is counted so far.
-STEP_PART = 0.03
+STEP_PART = 0.05
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def false_rollback(schedule: Schedule, minutes: Sequence[float]) -> Chance:
     return Chance(min(bound, 1.0), min(expected, bound, 1.0))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def _expected(schedule: Schedule, minutes: tuple[float, ...], book: str) -> float:
     rng, here = np.random.default_rng(SEED), np.arange(COURSES)
     # Most courses are led to a harm, in one of the metrics.
