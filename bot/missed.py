@@ -19,12 +19,15 @@ import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import func, select
+from sqlalchemy.exc import InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.clients import NotInstalled, without_retries
 from bot.listeners.messages import Ears
 from bot.services import Services
 from bot.slack import NETWORK_ERRORS, code_of, is_trouble_of_slack, retry_after
 from bot.vault import KeyLost
+from tools.errors import Unavailable
 from tools.records.models import Conversation, Message, Rollout
 
 LOOK_BACK = timedelta(minutes=30)
@@ -39,6 +42,8 @@ LOOKED_AT_EVERY_S = 1.0
 AGAIN_AFTER_S = 15.0
 MOST_TRIES = 3
 """How often a message is tried that can't be heard: what is wrong may pass, and may be the message itself."""
+NO_FAULT_OF_THE_MESSAGE = (Unavailable, OperationalError, InternalError, PoolTimeout)
+"""What passes, as a database does that is full, locked or only to be read: tried until the message is too old."""
 CALL_TIMEOUT_S = 30
 DIRECT = "D"
 
@@ -242,6 +247,10 @@ class Missed:
             await self._hear(place, app, message)
         except (SlackApiError, *NETWORK_ERRORS):
             raise
+        except NO_FAULT_OF_THE_MESSAGE as error:
+            reason = type(error).__name__
+            logger.warning(NOT_HEARD, channel=place.channel, ts=str(message["ts"]), reason=reason)
+            return False
         except Exception:
             ts = str(message["ts"])
             self._tries[place, ts] += 1

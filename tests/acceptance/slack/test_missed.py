@@ -1,14 +1,18 @@
 """What people write while no connection is open is looked up once there is one again, and answered once."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from sqlalchemy.exc import InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from structlog.testing import capture_logs
 
 from bot import missed as missed_module
@@ -24,6 +28,7 @@ from bot.workspace import running_workspace
 from tests.acceptance.slack.office import RELEASES, SAM, Office, open_office, until
 from tests.acceptance.slack.talking import Told, answers
 from tools.rollouts.phases import Phase
+from tools.rollouts.store import DatabaseBusy
 
 PRIVATE = "DSAM00001"
 DEPARTED = "TLEFT0001"
@@ -214,15 +219,16 @@ async def test_a_workspace_that_the_app_left_keeps_no_other_from_being_read(offi
 class Breaking(Ears):
     """Ears that break at what has those words, so many times."""
 
-    def __init__(self, services: Services, words: str, times: int) -> None:
+    def __init__(self, services: Services, words: str, times: int, error: Exception | None = None) -> None:
         super().__init__(services)
         self._words = words
+        self._error = error or ZeroDivisionError()
         self.left = times
 
     async def hear(self, body: Mapping[str, Any], event: Mapping[str, Any], myself: str | None, *, asked: bool) -> None:
         if self._words in str(event.get("text")) and self.left:
             self.left -= 1
-            raise ZeroDivisionError
+            raise self._error
         await super().hear(body, event, myself, asked=asked)
 
 
@@ -263,6 +269,32 @@ async def test_a_message_that_can_not_be_heard_keeps_no_other_from_being_heard(o
         assert await missed.turn() > 0
         assert await missed.turn() == 0, "it is not tried for ever"
     assert await threads.knows(team, PRIVATE, poison.ts) is (times < MOST_TRIES)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("INSERT", None, sqlite3.OperationalError("database or disk is full")),
+        InternalError("INSERT", None, psycopg.errors.ReadOnlySqlTransaction("read-only")),
+        PoolTimeout("all connections are in use"),
+        DatabaseBusy("Someone else holds this for very long."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_no_message_is_given_up_for_what_is_no_fault_of_its_own(office: Office, error: Exception) -> None:
+    people, team = office.running.people, office.running.settings.team_id
+    threads = Threads(office.services.database, office.services.clock)
+    first = people.say(PRIVATE, "sam", "Hello?")
+    await threads.hear(Heard(team, PRIVATE, first.ts, first.ts, SAM, "Hello?"))
+    late = people.say(PRIVATE, "sam", "roll it back", thread_ts=first.ts)
+    missed = Missed(office.services, Line())
+    missed._ears = Breaking(office.services.of_nobody(), "roll it back", 2 * MOST_TRIES, error)
+    for _ in range(2 * MOST_TRIES):
+        with pytest.raises(NotHeard):
+            await missed.turn()
+    assert await missed.turn() > 0
+    assert await threads.knows(team, PRIVATE, late.ts)
+    assert await missed.turn() == 0
 
 
 def looked_back_to(office: Office) -> datetime:
