@@ -451,11 +451,11 @@ CALL_BACKUP = (
     "Asked by {requester} · expires {expires}.{link}"
 )
 CALL_ANSWERED = (
-    "✔ You approved *{flag}* in {environment} at {at}: {question} {have} of {needed} approved, so it waits for others."
+    "✔ You approved *{flag}* in {environment} {at}: {question} {have} of {needed} approved, so it waits for others."
     "{link}"
 )
-CALL_GRANTED = "✔ Approved by {people} at {at}: *{flag}* in {environment}, {question} Nothing is left to do.{link}"
-CALL_REJECTED = "✖ Rejected by {people} at {at}: *{flag}* in {environment}, {question} The reason: {why}{link}"
+CALL_GRANTED = "✔ Approved by {people} {at}: *{flag}* in {environment}, {question} Nothing is left to do.{link}"
+CALL_REJECTED = "✖ Rejected by {people} {at}: *{flag}* in {environment}, {question} The reason: {why}{link}"
 CALL_EXPIRED = "⏱ Nobody decided in time: *{flag}* in {environment}, {question} It is no longer asked.{link}"
 CALL_VOID = "✖ No longer asked: *{flag}* in {environment}, {question} {why}{link}"
 REMINDER = "⏱ Still open, {have} of {needed} approved: {question} Expires {expires}."
@@ -686,7 +686,7 @@ EDIT_NOT_JUDGED = "◌ Not judged yet."
 EDIT_FAULT = "✖ {fault}"
 EDIT_FAULT_OF = "Stage {number}: {fault}"
 EDIT_MARGIN = "{metric}: margin, × control"
-EDIT_IN_ALL = "*In all* about {usual} when all is well, at most {longest} before it pauses and asks."
+EDIT_IN_ALL = "*In all* {usual} or less in nine rollouts of ten, at most {longest} before it pauses and asks."
 EDIT_IN_ALL_UNKNOWN = "*In all* it can't be told yet how long it takes."
 EDIT_REASON, EDIT_REASON_HINT = "Why?", "Everyone in the thread reads it beside what changed."
 EDIT_WORDS = "the table of stages"

@@ -134,7 +134,7 @@ def _asked(view: RolloutView, approval: ApprovalView) -> str:
     return texts.HOME_APPROVAL.format(
         flag=name(view.flag),
         environment=name(view.environment),
-        question=question(view, approval),
+        question=question(view.plan, approval),
         have=len(approval.by),
         needed=approval.needed,
         requester=person(approval.requester),

@@ -3,8 +3,9 @@
 from bot import texts
 from bot.blocks.answers import card_link
 from bot.blocks.mrkdwn import escape, moment_of, name, person
+from tools.plans.model import Plan
 from tools.rollouts.approvals import Electors, Purpose, Status, Vote
-from tools.rollouts.views import ApprovalView, QuestionView, RolloutView
+from tools.rollouts.views import ApprovalView, QuestionView
 
 MOST_NAMED = 10
 OUTCOMES = {
@@ -15,14 +16,14 @@ OUTCOMES = {
 }
 
 
-def question(view: RolloutView, approval: ApprovalView) -> str:
-    """What is asked: `start at 5 %?`, and from where when something is served already."""
-    if approval.to_stage >= len(view.plan.stages):
+def question(plan: Plan, approval: ApprovalView) -> str:
+    """What is asked about the plan: `start at 5 %?`, and from where when something is served already."""
+    if approval.to_stage >= len(plan.stages):
         return texts.QUESTION_FINISH
     asked = texts.QUESTION_START if approval.purpose is Purpose.START else texts.QUESTION_PROMOTE
     if approval.purpose is Purpose.START and approval.served is not None and approval.served.percent:
         asked = texts.QUESTION_START_FROM
-    after = escape(view.plan.stages[approval.to_stage].exposure, 80)
+    after = escape(plan.stages[approval.to_stage].exposure, 80)
     return asked.format(to_exposure=after, before=escape(approval.served, 80))
 
 
@@ -65,7 +66,7 @@ def _facts(asked: QuestionView) -> dict[str, object]:
     return {
         "flag": name(view.flag),
         "environment": name(view.environment),
-        "question": question(view, approval),
+        "question": question(asked.plan, approval),
         "requester": person(approval.requester),
         "have": len(approval.by),
         "needed": approval.needed,

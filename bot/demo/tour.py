@@ -31,7 +31,7 @@ def tour(flag: str, break_switch: str) -> tuple[TourStep, ...]:
         ),
         TourStep(
             "Watch the gate.",
-            "10 % of customers have it now. The card counts the evidence and goes on once it is proven safe.",
+            "The first customers have it now. The card counts the evidence and goes on once it is proven safe.",
             JONAS,
             RELEASES,
             "message",

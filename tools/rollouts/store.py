@@ -13,7 +13,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from tools.errors import Conflict, NotFound, Unavailable
 from tools.plans.model import Exposure, Plan
 from tools.records.database import Database, is_busy
-from tools.records.models import GateCheck, Intent, PlanVersion, Rollout
+from tools.records.models import Approval, GateCheck, Intent, PlanVersion, Rollout
 from tools.rollouts.phases import OPEN, Phase, check_transition
 from tools.rollouts.scope import EVERYWHERE, Scope, taken
 
@@ -112,6 +112,15 @@ async def plan_version(session: AsyncSession, rollout: Rollout) -> PlanVersion:
 async def plan_of(session: AsyncSession, rollout: Rollout) -> Plan:
     """The plan in force."""
     return Plan.model_validate((await plan_version(session, rollout)).body)
+
+
+async def plan_asked_about(session: AsyncSession, approval: Approval) -> Plan:
+    """The plan that people were asked about, which need not be in force any more."""
+    same = select(PlanVersion).where(
+        PlanVersion.rollout_id == approval.rollout_id, PlanVersion.sha256 == approval.plan_sha256
+    )
+    version = (await session.scalars(same.order_by(PlanVersion.version.desc()).limit(1))).one()
+    return Plan.model_validate(version.body)
 
 
 async def askers(session: AsyncSession, rollout: Rollout) -> frozenset[str]:

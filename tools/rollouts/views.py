@@ -133,9 +133,11 @@ class RolloutView:
 
 @dataclass(frozen=True, slots=True)
 class QuestionView:
-    """A question and what became of it. `status` is expired as soon as its time is over; `answers` are by person."""
+    """A question about `plan` and what became of it. `status` is expired as soon as its time is over; `answers` are by
+    person."""
 
     rollout: RolloutView
+    plan: Plan
     approval: ApprovalView
     status: approvals.Status
     decided_at: datetime | None
@@ -150,6 +152,7 @@ async def question_view(session: AsyncSession, approval: Approval, *, at: dateti
     votes = await approvals.votes(session, approval)
     return QuestionView(
         rollout=await view(session, await store.load(session, approval.rollout_id, lock=False)),
+        plan=await store.plan_asked_about(session, approval),
         approval=await _shown(session, approval),
         status=approvals.Status.EXPIRED if overdue else status,
         decided_at=approval.decided_at,

@@ -70,8 +70,8 @@ def test_before_the_start_it_says_what_is_served_all_the_same() -> None:
     assert "Never started: nothing was changed · it served 0.5 % when people were last asked" in read(card(ended))
     moved = replace(ASKED, approval=None)
     assert "Not started: nothing was changed yet · it served 0.5 % when people were last asked" in read(card(moved))
-    assert ask(ASKED, replace(question(Purpose.START, 0), served=ALREADY)) == "start at 1 %, from 0.5 %?"
-    assert ask(ASKED, replace(question(Purpose.START, 0), served=NOT_EXPOSED)) == "start at 1 %?"
+    assert ask(ASKED.plan, replace(question(Purpose.START, 0), served=ALREADY)) == "start at 1 %, from 0.5 %?"
+    assert ask(ASKED.plan, replace(question(Purpose.START, 0), served=NOT_EXPOSED)) == "start at 1 %?"
 
 
 def test_what_nobody_looked_at_is_not_called_unexposed() -> None:

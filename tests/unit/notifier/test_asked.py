@@ -11,6 +11,7 @@ from tests.unit.rollouts.world import AIKO, JONAS
 from tools.flags.base import FlagRef
 from tools.plans.model import Exposure
 from tools.records.outbox import Kind
+from tools.rollouts.service import Place
 from tools.rollouts.views import RolloutView
 
 Act = Callable[[Desk, RolloutView], Awaitable[object]]
@@ -39,6 +40,13 @@ async def withdraw(desk: Desk, view: RolloutView) -> None:
     await desk.world.controller.reconcile(view.id)
 
 
+async def revise(desk: Desk, view: RolloutView) -> None:
+    first, *rest = view.plan.stages
+    smaller = first.model_copy(update={"exposure": Exposure(percent=first.exposure.percent / 2)})
+    plan = view.plan.model_copy(update={"stages": (smaller, *rest)})
+    await desk.services.rollouts.propose(plan, requester=JONAS, place=Place("T1", "C1"), reason="start smaller")
+
+
 def asking(desk: Desk, channel: str = "C1") -> Said:
     """The message that asked the channel, as it was posted."""
     [found] = [said for said in desk.slack.of("post") if said.channel == channel and "Please decide" in said.text]
@@ -54,8 +62,8 @@ def now_says(desk: Desk, asked: Said) -> list[str]:
 @pytest.mark.parametrize(
     ("act", "said"),
     [
-        (approve, "✔ Approved by Jonas at "),
-        (reject, "✖ Rejected by Aiko at "),
+        (approve, "✔ Approved by Jonas <!date^"),
+        (reject, "✖ Rejected by Aiko <!date^"),
         (expire, "⏱ Nobody decided in time: *flag-0* in production"),
         (withdraw, "✖ No longer asked: *flag-0* in production"),
     ],
@@ -76,6 +84,18 @@ async def test_the_broadcast_question_says_what_became_of_it(desk: Desk, act: Ac
     assert "\n" not in text
     await desk.deliver(seconds=60)
     assert len(now_says(desk, asked)) == 1
+
+
+async def test_a_plan_that_was_changed_is_no_longer_asked_about_as_it_was(desk: Desk) -> None:
+    view = await desk.rollout()
+    assert str(view.plan.stages[0].exposure.percent) == "5.0"
+    await desk.deliver()
+    asked = asking(desk)
+    await revise(desk, view)
+    await desk.deliver()
+    assert now_says(desk, asked) == [
+        "✖ No longer asked: *flag-0* in production, start at 5 %? The plan has a newer version."
+    ]
 
 
 async def test_every_channel_that_was_asked_sees_it(desk: Desk) -> None:

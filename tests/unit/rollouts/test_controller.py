@@ -245,6 +245,8 @@ def test_every_phase_has_words_and_its_steps(phase: Phase) -> None:
     if phase in (Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.CANCELLED):
         with pytest.raises(IllegalTransition):
             check_transition(phase, Phase.PROGRESSING)
+    with pytest.raises(IllegalTransition, match=f"is {words(phase)} already"):
+        check_transition(phase, phase)
 
 
 async def test_an_unknown_rollout_is_said_to_be_gone(world: World) -> None:
