@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 import aiohttp
+import structlog
 from pydantic import SecretStr
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
@@ -51,6 +53,9 @@ from tools.specs.composite import SpecSources
 MAX_SKEW = timedelta(seconds=10)
 PATIENCE_S = 20.0
 SLACK_TIMEOUT_S = 10
+LOOK_FAILED = "doctor.look_failed"
+
+log = structlog.get_logger(__name__)
 
 SLACK_ERRORS = {
     "invalid_auth": "the token is not one of Slack's: copy it again",
@@ -124,7 +129,15 @@ async def _look(what: str, look: Awaitable[str | Finding], patience_s: float = P
         return Finding(what, State.FAIL, f"no answer within {patience_s:g} s: see whether it is up and reachable")
     except SluiceError as error:
         return Finding(what, State.FAIL, str(error))
+    except Exception:  # noqa: BLE001 - one look's fault keeps no other from being made
+        return _fault(what)
     return said if isinstance(said, Finding) else Finding(what, State.OK, said)
+
+
+def _fault(what: str) -> Finding:
+    reference = secrets.token_hex(4)
+    log.exception(LOOK_FAILED, of=what, reference=reference)
+    return Finding(what, State.FAIL, f"looking failed by a fault of Sluice; the log has it under {reference}")
 
 
 def _settings(settings: Settings) -> Finding:
@@ -263,6 +276,9 @@ async def _installed(settings: Settings, database: Database) -> AsyncIterator[Fi
         found = {one.workspace: one for one in await installations.all()}
     except (SluiceError, SQLAlchemyError):
         yield Finding("slack workspaces", State.FAIL, "not known: see the line on the database")
+        return
+    except Exception:  # noqa: BLE001 - as in every look
+        yield _fault("slack workspaces")
         return
     for workspace in sorted({*found, *settings.slack.allowed_workspaces}):
         yield await _look(f"slack {workspace}", _workspace(installations, workspace, found.get(workspace), where))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
-from tools.errors import ConfigurationError, InvalidInput, NotFound, SluiceError, Unavailable
+from tools.errors import ConfigurationError, InvalidInput, NotFound, Unavailable
 
 
 class UnknownMetric(NotFound):
@@ -165,7 +165,7 @@ class BatchSource(Protocol):
 
     grain: timedelta
 
-    async def read_together(self, queries: Sequence[MetricQuery]) -> Sequence[Reading | SluiceError]:
+    async def read_together(self, queries: Sequence[MetricQuery]) -> Sequence[Reading | Exception]:
         """Each question's answer, or why there is none, in their order."""
         ...
 

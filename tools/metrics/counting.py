@@ -56,12 +56,15 @@ class CounterSource(ABC, Generic[S]):
     async def read(self, query: MetricQuery) -> Reading:
         """The metric over the window. Raises UnknownMetric, BadMetricAnswer, MetricSourceUnavailable."""
         (found,) = await self.read_together([query])
-        if isinstance(found, SluiceError):
+        if isinstance(found, Exception):
             raise found
         return found
 
-    async def read_together(self, queries: Sequence[MetricQuery]) -> Sequence[Reading | SluiceError]:
-        """Each question's answer, or why there is none; those of one metric and window by one query."""
+    async def read_together(self, queries: Sequence[MetricQuery]) -> Sequence[Reading | Exception]:
+        """Each question's answer, or why there is none; those of one metric and window by one query.
+
+        A fault of one such query is an answer too: it is no reason to know nothing of other metrics.
+        """
         alike = defaultdict[tuple[str, Window], list[int]](list)
         for place, query in enumerate(queries):
             alike[query.metric, query.window].append(place)
@@ -106,18 +109,22 @@ class CounterSource(ABC, Generic[S]):
     async def _ever(self, template: CounterTemplate[S], window: Window) -> bool:
         """Whether there were any events at all, of whatever flag, as far back from the window's end as is looked."""
 
-    async def _read_alike(self, queries: Sequence[MetricQuery]) -> Sequence[Reading | SluiceError]:
-        window = queries[0].window
+    async def _read_alike(self, queries: Sequence[MetricQuery]) -> Sequence[Reading | Exception]:
         try:
-            template = self._templates[self._catalogue.get(queries[0].metric).name]
-            keys = [template.key(query) for query in queries]
-            there = [key for key in dict.fromkeys(keys) if all(map(self._can_have, key))]
-            cells = await self._count(template, there, window) if there else ()
-            rows = Rows(template, window, cells, own_edges=self.own_edges)
-            if rows.lacks_events:
-                await self._require_events(template, window)
-        except SluiceError as error:
-            return [error] * len(queries)
+            return await self._answers(queries)
+        except Exception as fault:  # noqa: BLE001 - raised again to everybody who asked
+            return [fault] * len(queries)
+
+    async def _answers(self, queries: Sequence[MetricQuery]) -> Sequence[Reading | SluiceError]:
+        """Each question's answer, of one metric and window. Raises SluiceError where there is none of them all."""
+        window = queries[0].window
+        template = self._templates[self._catalogue.get(queries[0].metric).name]
+        keys = [template.key(query) for query in queries]
+        there = [key for key in dict.fromkeys(keys) if all(map(self._can_have, key))]
+        cells = await self._count(template, there, window) if there else ()
+        rows = Rows(template, window, cells, own_edges=self.own_edges)
+        if rows.lacks_events:
+            await self._require_events(template, window)
         said = spoken(window)
         return [
             self._reading(query, rows, key, template.shown(query, key, said))

@@ -217,6 +217,13 @@ class HttpApi:
             raise _Again(
                 f"can't be reached ({type(error).__name__}): see whether it is up, and the source's url"
             ) from None
+        except httpx.DecodingError:
+            raise MetricSourceUnavailable(
+                f"{self.place} answered in an encoding that can't be unpacked: see what is between it and Sluice."
+            ) from None
+        except httpx.InvalidURL:
+            # The client looks at where a redirect leads even though it does not follow it.
+            raise self._elsewhere() from None
         await self._note_limit(response)
         if response.status_code in PASSING:
             why = f"is busy or away (status {response.status_code}{self._said_in(body)}): see how it does"
@@ -281,11 +288,14 @@ class HttpApi:
 
     def _refuse_door(self, response: httpx.Response) -> None:
         if response.is_redirect:
-            raise MetricSourceUnavailable(f"{self.place} sends elsewhere, which is not followed: correct the url.")
+            raise self._elsewhere()
         if response.status_code in (401, 403):
             raise MetricSourceUnavailable(
                 f"{self.place} refuses the credentials (status {response.status_code}): set {self._keys}."
             )
+
+    def _elsewhere(self) -> MetricSourceUnavailable:
+        return MetricSourceUnavailable(f"{self.place} sends elsewhere, which is not followed: correct the url.")
 
 
 def _pause(state: RetryCallState) -> float:

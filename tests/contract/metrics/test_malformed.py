@@ -2,7 +2,8 @@
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, cast
 
 import httpx
@@ -14,6 +15,7 @@ from tests.contract.metrics.fake_influxdb import InfluxApi
 from tests.contract.metrics.fake_newrelic import NerdGraph
 from tests.contract.metrics.fake_prometheus import PrometheusApi
 from tools.errors import SluiceError
+from tools.metrics.base import MetricSourceUnavailable, Reading, Window
 from tools.metrics.counting import CounterSource
 
 BENCHES = {
@@ -24,6 +26,24 @@ BENCHES = {
 }
 JUNK: tuple[Any, ...] = (None, True, -1, 10**400, "x", "1e999", [], {}, [None], [[1]], {"a": 1})
 Path = tuple[str | int, ...]
+ABSENT = object()
+"""No value: the field is not there."""
+
+UNASKED = ("warnings", "infos", "error", "errorType", "errors", "message", "meta", "extensions")
+"""Fields that an answer may have besides."""
+
+NO_ADDRESSES = (
+    "http://[",
+    "//\x7f",
+    "http://a:99999999",
+    "https:///x",
+    "\\\\x",
+    "::::",
+    "http://%zz",
+    "mailto:x@y",
+    "",
+)
+ENCODINGS = ("gzip", "deflate", "zstd", "gzip, gzip", "nonsense")
 
 
 class Mangling(httpx.AsyncBaseTransport):
@@ -63,7 +83,10 @@ def replaced(value: Any, path: Path, junk: Any) -> Any:
     inner = whole
     for name in path[:-1]:
         inner = inner[name]
-    inner[path[-1]] = junk
+    if junk is ABSENT:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = junk
     return whole
 
 
@@ -91,7 +114,51 @@ async def test_what_is_not_as_its_api_has_it_is_a_reading_or_an_error_of_ours(ve
         assert whole or not events
         answers = [*mangling.answers]
         for number, answer in enumerate(answers):
-            for path in places(answer):
-                for junk in JUNK:
+            more = [(name,) for name in UNASKED] if isinstance(answer, dict) else []
+            for path in [*places(answer), *more]:
+                for junk in (*JUNK, *([ABSENT] if path and path not in more else [])):
                     mangling.mangle(number, path, junk)
                     await answered(bench)
+
+
+def always(response: Callable[[], httpx.Response]) -> httpx.MockTransport:
+    return httpx.MockTransport(lambda _request: response())
+
+
+@pytest.mark.parametrize("vendor", BENCHES)
+async def test_what_is_no_http_is_an_error_of_ours(vendor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.metrics.http_api.random.uniform", lambda *_bounds: 0.0)
+    kind = {"content-type": "application/json"}
+    async with BENCHES[vendor]() as bench:
+        client = bench.source._api._client  # type: ignore[attr-defined]
+        for encoding in ENCODINGS:
+            headers = kind | {"content-encoding": encoding}
+            client._transport = always(partial(httpx.Response, 200, headers=headers, stream=httpx.ByteStream(b"junk")))
+            assert not await answered(bench)
+            with pytest.raises(MetricSourceUnavailable):
+                await bench.source.check()
+        for address in NO_ADDRESSES:
+            client._transport = always(partial(httpx.Response, 302, headers={"location": address}))
+            # What is no address at all the client takes for no answer.
+            with pytest.raises(MetricSourceUnavailable, match=r"elsewhere|can't be reached"):
+                await bench.source.check()
+
+
+async def test_a_query_that_is_answered_badly_is_no_reason_to_know_nothing_of_others() -> None:
+    async with series_bench(PrometheusApi()) as bench:
+        await bench.seen("control", 1, 3, 1)
+        source = bench.source
+        assert isinstance(source, CounterSource)
+        count = source._count
+
+        async def odd(template: Any, keys: Any, window: Window) -> Any:
+            if window == query(0, 5).window:
+                raise ZeroDivisionError
+            return await count(template, keys, window)
+
+        source._count = odd  # type: ignore[method-assign]
+        well, badly = await source.read_together([query(0, 10), query(0, 5)])
+        assert isinstance(well, Reading)
+        assert isinstance(badly, ZeroDivisionError)
+        with pytest.raises(ZeroDivisionError):
+            await source.read(query(0, 5))

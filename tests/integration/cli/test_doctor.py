@@ -1,6 +1,7 @@
 """The doctor, against a Slack workspace on this machine."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from functools import partial
@@ -13,6 +14,7 @@ import pytest
 from cryptography.fernet import Fernet
 from langchain_core.messages import AIMessage
 from slack_sdk.oauth.installation_store.models.installation import Installation
+from structlog.testing import capture_logs
 
 from agent.scripted import ScriptedModel
 from bot.doctor import Finding, State, examine, healthy
@@ -28,6 +30,7 @@ from tests.contract.specs.fakes import FakeServer
 from tests.integration.cli.conftest import Sluice
 from tools.clock import ManualClock, SystemClock
 from tools.flags.registry import FACTORIES
+from tools.metrics.sql.source import SqlMetricSource
 from tools.records.database import Database
 from tools.records.migrate import migrate
 from tools.specs.base import close
@@ -87,6 +90,24 @@ async def test_all_is_well(well: dict[str, Any]) -> None:
     assert [finding for finding in findings.values() if finding.state is not State.OK] == []
     assert "sluice in Acme" in findings["slack bot token"].says
     assert findings["metrics shop"].says == "answers: errors"
+
+
+async def test_a_look_that_fails_by_a_fault_is_a_finding_and_the_others_are_made(
+    well: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def odd(_source: SqlMetricSource) -> None:
+        raise ZeroDivisionError("hunter2")
+
+    monkeypatch.setattr(SqlMetricSource, "check", odd)
+    with capture_logs() as logs:
+        findings = await found(well)
+    reference = re.search(r"under ([0-9a-f]{8})$", findings["metrics shop"].says)
+    assert reference is not None
+    assert "hunter2" not in str(findings)
+    assert [(one["reference"], one["of"]) for one in logs if one["log_level"] == "error"] == [
+        (reference[1], "metrics shop")
+    ]
+    assert [what for what, finding in findings.items() if finding.state is not State.OK] == ["metrics shop"]
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,9 @@ class PrometheusMetricSource(CounterSource[SeriesSelector]):
         if answer.get("status") != "success":
             raise self._refusal(answered.status, str(answer.get("errorType")), self._api.reason(answer.get("error")))
         # Thanos and remote reads warn of stores that did not answer: what they hold is missing.
-        warnings = [one for one in answer.get("warnings") or () if not str(one).startswith("PromQL info")]
+        said = answer.get("warnings") or []
+        said = said if isinstance(said, list) else [said]
+        warnings = [one for one in said if not str(one).startswith("PromQL info")]
         if warnings:
             raise MetricSourceUnavailable(f"{self._api.place} answered only a part ({self._api.reason(warnings[0])}).")
         data = answer.get("data")
