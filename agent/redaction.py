@@ -7,8 +7,8 @@ from typing import Any
 HIDDEN = "[hidden]"
 SHORTEST = len("://:p@")
 """No shorter text holds a secret."""
-USUAL_KEY, USUAL_TEXT = 64, 200
-"""Characters: no longer key names anything, and longer texts are seldom looked at twice."""
+USUAL_KEY, USUAL_TEXT, LONGEST_KEPT = 64, 200, 20_000
+"""Characters: no longer key names anything, longer texts are kept only for a while, and the longest not at all."""
 
 _SECRETS = re.compile(
     r"xox[abeoprs]-[\w-]{8,}|xapp-[\w-]{8,}"
@@ -64,12 +64,20 @@ def redacted(text: str) -> str:
     """The text without what looks like a token, a key or a password."""
     if len(text) < SHORTEST:
         return text
-    return _short(text) if len(text) <= USUAL_TEXT else _searched(text)
+    if len(text) <= USUAL_TEXT:
+        return _short(text)
+    return _long(text) if len(text) <= LONGEST_KEPT else _searched(text)
 
 
 @lru_cache(maxsize=4096)
 def _short(text: str) -> str:
     """The same; rows have the same short texts over and over, such as what a tool's argument is."""
+    return _searched(text)
+
+
+@lru_cache(maxsize=128)
+def _long(text: str) -> str:
+    """The same; each row of a conversation has all that was said in it before."""
     return _searched(text)
 
 
