@@ -126,8 +126,10 @@ class Executor:
                     return await self._give_way(intent_id, state)
             else:
                 target = lower_of(state.exposure, target)
-                if _is_watched(intent, rollout) and state.exposure == target:
-                    return await self._confirm(intent_id, state)
+                if _is_watched(intent, rollout):
+                    if state.exposure == target:
+                        return await self._confirm(intent_id, state)
+                    await self._note_undone(intent_id, state)
             # Read after the version and before the write: a rollback since then has a newer version or a newer epoch.
             if await self._read_intent(intent_id) is None:
                 return Result.VOID
@@ -180,6 +182,16 @@ class Executor:
             noted(Fact.READ_BACK, took_s)
         return result
 
+    async def _note_undone(self, intent_id: str, state: FlagState) -> None:
+        """What was read back is served no longer: from now on it is stuck if it can't be set again."""
+
+        async def act(session: AsyncSession) -> None:
+            found = await _open_intent(session, intent_id)
+            if found is not None:
+                found[0].read_back = state.exposure.model_dump(mode="json")
+
+        await store.transact(self._database, act)
+
     async def _confirm_kill(self, session: AsyncSession, intent: Intent, at: datetime, *, known: bool) -> None:
         """A flag without a rollout is at 0 %, which is told once; the start of one ends the watch for late writes."""
         if not known:
@@ -194,8 +206,8 @@ class Executor:
         return intent.created_at + timedelta(seconds=self._timeout) + self._flags.capabilities.late_write_window
 
     def _is_long_over(self, intent: Intent) -> bool:
-        """Whether nobody looked for so long that what a killed flag serves now may be what people want."""
-        return self._clock.now() >= self._killed_for_good(intent) + PAGE_AFTER
+        """Whether nobody even tried to look for so long that what a killed flag serves may be what people want."""
+        return self._clock.now() >= max(self._killed_for_good(intent), intent.due_at) + PAGE_AFTER
 
     async def _end_watch(self, intent_id: str) -> Result:
         async def act(session: AsyncSession) -> Result:
@@ -406,6 +418,14 @@ def _is_watched(intent: Intent, rollout: Rollout | None) -> bool:
     return intent.read_back is not None if rollout is None else rollout.verify_until is not None
 
 
+def _is_as_read_back(intent: Intent) -> bool:
+    """Whether the last that was read is the lower exposure that was asked for."""
+    if intent.read_back is None:
+        return False
+    found = Exposure.model_validate(intent.read_back)
+    return lower_of(found, Exposure.model_validate(intent.target)) == found
+
+
 def _is_settled(rollout: Rollout, exposure: Exposure) -> bool:
     return rollout.settled is not None and exposure == Exposure.model_validate(rollout.settled)
 
@@ -413,22 +433,35 @@ def _is_settled(rollout: Rollout, exposure: Exposure) -> bool:
 async def _put_off(
     session: AsyncSession, intent: Intent, rollout: Rollout | None, error: str, *, at: datetime, page_after: timedelta
 ) -> None:
-    """Due again after a backoff; people are told once, when that has been going on for `page_after`."""
+    """Due again after a backoff; people are told once, when that has been going on for `page_after`.
+
+    A kill that was read back is no more than watched, and a rollback too until its watch should have ended.
+    """
     intent.attempts += 1
     intent.error = error
     intent.due_at = at + backoff(intent.attempts)
-    if not intent.paged and at - intent.created_at >= page_after:
+    since = _stuck_since(intent, rollout)
+    if not intent.paged and since is not None and at - since >= page_after:
         intent.paged = True
-        await _page(session, intent, rollout, at=at)
+        await _page(session, intent, rollout, since, at=at)
 
 
-async def _page(session: AsyncSession, intent: Intent, rollout: Rollout | None, *, at: datetime) -> None:
+def _stuck_since(intent: Intent, rollout: Rollout | None) -> datetime | None:
+    """When it should have been done; None where it is, as far as anybody knows."""
+    if not _is_watched(intent, rollout) or not _is_as_read_back(intent):
+        return intent.created_at
+    return None if rollout is None else rollout.verify_until
+
+
+async def _page(
+    session: AsyncSession, intent: Intent, rollout: Rollout | None, since: datetime, *, at: datetime
+) -> None:
     """Tell a person that an exposure can't be set; trying goes on."""
     raising = Purpose(intent.purpose) in RAISING
     back = Purpose(intent.purpose) in (Purpose.ROLL_BACK, Purpose.KILL)
     what = Happening.ROLLBACK_STUCK if back else Happening.EXPOSURE_STUCK
     facts: dict[str, Any] = {
-        "since": intent.created_at.isoformat(),
+        "since": since.isoformat(),
         "error": intent.error,
         "target": str(Exposure.model_validate(intent.target)),
     }

@@ -276,6 +276,66 @@ async def test_what_people_want_long_after_a_kill_is_not_taken_for_a_late_write(
         assert await intents(world) == [("kill", IntentStatus.DONE)]
 
 
+async def away(*_args: object, **_options: object) -> FlagState:
+    raise FlagServiceUnavailable("It can't be reached.")
+
+
+async def ticks(world: World, seconds: int) -> None:
+    for _ in range(seconds // 5):
+        world.clock.advance(5)
+        await world.controller.tick()
+
+
+async def test_a_kill_is_watched_until_it_was_looked_at_after_the_last_late_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running_world(compare_and_set=False) as world:
+        await by_hand(world, 30)
+        await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
+        await ticks(world, 20)
+        await by_hand(world, 30)
+        with monkeypatch.context() as outage:
+            outage.setattr(world.flags, "read", away)
+            await ticks(world, 600)
+            assert await intents(world) == [("kill", IntentStatus.OPEN)]
+        await ticks(world, 10)
+        assert await world.percent() == 0
+        assert await intents(world) == [("kill", IntentStatus.DONE)]
+        assert [event.kind for event in await world.events()] == [Happening.KILL_ORDERED, Happening.KILLED]
+
+
+@pytest.mark.parametrize("call", ["read", "write"])
+async def test_only_a_kill_that_is_known_to_be_undone_is_stuck(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    async with running_world(compare_and_set=False) as world:
+        await by_hand(world, 30)
+        await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
+        await by_hand(world, 30)
+        with monkeypatch.context() as outage:
+            outage.setattr(world.flags, call, away)
+            await ticks(world, 120)
+        kinds = [event.kind for event in await world.events()]
+        assert kinds.count(Happening.ROLLBACK_STUCK) == (call == "write")
+        await ticks(world, 10)
+        assert await world.percent() == 0
+
+
+async def test_a_rollback_that_was_read_back_is_stuck_only_where_its_watch_does_not_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running_world(compare_and_set=False) as world:
+        view = await world.started()
+        await world.service.roll_back(view.id, actor=SAM, reason="enough")
+        await ticks(world, 30)
+        with monkeypatch.context() as outage:
+            outage.setattr(world.flags, "read", away)
+            await ticks(world, 80)
+            assert Happening.ROLLBACK_STUCK not in await world.kinds(view.id)
+            await ticks(world, 15)
+            assert (await world.kinds(view.id)).count(Happening.ROLLBACK_STUCK) == 1
+        await ticks(world, 10)
+        assert (await world.service.get(view.id)).phase is Phase.ROLLED_BACK
+
+
 async def test_a_rollout_that_starts_after_a_kill_is_not_taken_for_a_late_write() -> None:
     async with running_world(compare_and_set=False) as world:
         await by_hand(world, 30)
