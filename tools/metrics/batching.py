@@ -1,5 +1,7 @@
 """What is asked at about the same time is asked together, so that cost grows with metrics and not with rollouts.
 
+What is alike, of one metric and window, is one question, and answered as soon as its own answer is there.
+
 Windows are moved to whole grains, which leaves side by side what was. Besides what is asked, a batch asks for the flags
 whose last window ended where this one starts: they are due at the same tick, and will ask for the same in a moment.
 Whoever asks for what a batch under way asks for already waits for that one.
@@ -7,7 +9,7 @@ Whoever asks for what a batch under way asks for already waits for that one.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from tools.metrics.base import BatchSource, MetricQuery, Reading, Window
@@ -71,37 +73,40 @@ class Batching:
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _ask(self) -> None:
+        """Ask for all that waits, what is alike by one question; each is answered when its own answer is there."""
         await asyncio.sleep(LINGER_S)
         batch, self._waiting = self._waiting, {}
         for alike, flags in batch.items():
             flags.update({flag: [] for flag in self._companions(alike, flags)})
             self._asked.setdefault(alike, {}).update(flags)
-        asked = [(alike, flag) for alike, flags in batch.items() for flag in flags]
-        windows = {alike: self._window(alike) for alike in batch}
-        queries = [MetricQuery(alike[0], flag, alike[1], windows[alike]) for alike, flag in asked]
+        await asyncio.gather(*(self._ask_alike(alike, flags) for alike, flags in batch.items()))
+
+    async def _ask_alike(self, alike: Alike, flags: Mapping[str, list[Answer]]) -> None:
+        window = self._window(alike)
         answers: Sequence[Reading | Exception]
         try:
-            answers = await self._source.read_together(queries)
+            answers = await self._source.read_together(
+                [MetricQuery(alike[0], flag, alike[1], window) for flag in flags]
+            )
         except Exception as fault:  # noqa: BLE001 - raised again to everybody who asked
-            answers = [fault] * len(queries)
+            answers = [fault] * len(flags)
         finally:
-            self._no_longer_asked(asked)
-        ahead = defaultdict[Alike, dict[str, Reading]](dict)
-        for (alike, flag), found in zip(asked, answers, strict=True):
-            waiting = batch[alike][flag]
+            self._no_longer_asked(alike, flags)
+        ahead = dict[str, Reading]()
+        for (flag, waiting), found in zip(flags.items(), answers, strict=True):
             for answer in waiting:
                 _settle(answer, found)
             # What went wrong for a companion may go right when it is asked for.
             if not waiting and isinstance(found, Reading):
-                ahead[alike][flag] = found
-        self._keep(ahead)
+                ahead[flag] = found
+        self._keep(alike, ahead)
 
-    def _no_longer_asked(self, questions: Sequence[tuple[Alike, str]]) -> None:
-        for alike, flag in questions:
-            flags = self._asked[alike]
-            del flags[flag]
-            if not flags:
-                del self._asked[alike]
+    def _no_longer_asked(self, alike: Alike, flags: Iterable[str]) -> None:
+        asked = self._asked[alike]
+        for flag in flags:
+            del asked[flag]
+        if not asked:
+            del self._asked[alike]
 
     def _companions(self, alike: Alike, asked: Mapping[str, object]) -> list[str]:
         """Who will be asked about next: those whose last window ended where this one starts."""
@@ -117,17 +122,18 @@ class Batching:
         at, found = self._ahead.get(alike, (0.0, {}))
         return found if asyncio.get_running_loop().time() - at <= KEPT_S else {}
 
-    def _keep(self, more: Mapping[Alike, dict[str, Reading]]) -> None:
+    def _keep(self, alike: Alike, more: Mapping[str, Reading]) -> None:
         now = asyncio.get_running_loop().time()
-        for alike, (at, found) in list(self._ahead.items()):
+        for other, (at, found) in list(self._ahead.items()):
             if not found or now - at > KEPT_S:
-                del self._ahead[alike]
-        for alike, readings in more.items():
+                del self._ahead[other]
+        if more:
             at, found = self._ahead.get(alike, (now, {}))
-            self._ahead[alike] = (at, found | readings)
-        for subject, ended in self._ended.items():
-            oldest = max(ended.values(), default=0) - FORGOTTEN // self._source.grain
-            self._ended[subject] = {flag: last for flag, last in ended.items() if last >= oldest}
+            self._ahead[alike] = (at, {**found, **more})
+        subject = alike[:2]
+        ended = self._ended[subject]
+        oldest = max(ended.values(), default=0) - FORGOTTEN // self._source.grain
+        self._ended[subject] = {flag: last for flag, last in ended.items() if last >= oldest}
 
     def _alike(self, query: MetricQuery) -> Alike:
         window = query.window

@@ -22,13 +22,17 @@ class Source:
         self.asked: list[list[MetricQuery]] = []
         self.fails: Callable[[MetricQuery], bool] = lambda _query: False
         self.fault: Exception | None = None
+        self.faulty: set[str] | None = None
+        self.slow: set[str] | None = None
         self.answers = asyncio.Event()
         self.answers.set()
 
     async def read_together(self, queries: Sequence[MetricQuery]) -> Sequence[Reading | SluiceError]:
         self.asked.append(list(queries))
-        await self.answers.wait()
-        if self.fault is not None:
+        metrics = {one.metric for one in queries}
+        if self.slow is None or metrics & self.slow:
+            await self.answers.wait()
+        if self.fault is not None and (self.faulty is None or metrics & self.faulty):
             raise self.fault
         return [MetricSourceUnavailable(one.flag) if self.fails(one) else _reading(one) for one in queries]
 
@@ -45,14 +49,39 @@ def query(flag: int, start_s: float = 0, end_s: float = 15, metric: str = "error
     return MetricQuery(metric, str(flag), "production", window)
 
 
-async def test_a_ticks_questions_are_one() -> None:
+async def test_a_ticks_questions_are_one_a_metric() -> None:
     source = Source()
     batching = Batching(source)
     metrics = ("errors", "latency", "revenue")
     queries = [query(flag, metric=metric) for flag in range(1000) for metric in metrics]
     found = await asyncio.gather(*map(batching.read, queries))
     assert [one.by_variant["new"].exposures for one in found] == [int(one.flag) for one in queries]
-    assert [len(asked) for asked in source.asked] == [3000]
+    assert [(len(asked), {one.metric for one in asked}) for asked in source.asked] == [
+        (1000, {metric}) for metric in metrics
+    ]
+
+
+async def test_a_metric_that_takes_long_keeps_nobody_from_anothers_answer() -> None:
+    source = Source()
+    source.slow, batching = {"slow"}, Batching(source)
+    source.answers.clear()
+    slow = asyncio.create_task(batching.read(query(1, metric="slow")))
+    assert (await batching.read(query(1))).by_variant == {"new": Sample(1)}
+    later = asyncio.create_task(batching.read(query(2, metric="slow")))
+    assert (await batching.read(query(2, 15, 30))).by_variant == {"new": Sample(2)}
+    assert not slow.done()
+    source.answers.set()
+    assert [(await one).by_variant for one in (slow, later)] == [{"new": Sample(1)}, {"new": Sample(2)}]
+
+
+async def test_a_fault_of_one_metric_reaches_nobody_who_asked_for_another() -> None:
+    source = Source()
+    source.fault, source.faulty, batching = ZeroDivisionError("a fault of ours"), {"odd"}, Batching(source)
+    ill, well = await asyncio.gather(
+        batching.read(query(1, metric="odd")), batching.read(query(1)), return_exceptions=True
+    )
+    assert isinstance(ill, ZeroDivisionError)
+    assert isinstance(well, Reading)
 
 
 async def test_windows_within_a_grain_are_the_same_and_stay_side_by_side() -> None:
