@@ -274,6 +274,15 @@ class LatencyPace:
     safe_information: float
     mixing: Floats
 
+    @property
+    def fair_growth(self) -> Floats:
+        """What the bets on harm grow by where there is none (G,), for chance that is taken as normal.
+
+        Totals of few requests are skewed, for which the gate's bets pay: what they cost is more than normal totals
+        would bring. A bet that is fair to the gate's own totals is to be fair to those of a walk.
+        """
+        return -(np.concatenate([self.shift_pull, self.tail_pull]) ** 2) / 2
+
 
 @lru_cache(maxsize=512)
 def latency_pace(traffic: LatencyTraffic, ratio: float) -> LatencyPace:

@@ -10,6 +10,7 @@ be normal, and correlated with the sums as those of such values are.
 Latencies. Each bet pays λ·S − cost with S one of three sums of an interval: treatment's excess of the score, its excess
 of slow requests, its mean's distance from the margin. They are taken as normal, with the means and costs that the
 gate's own bets have on an average minute (`tools.gates.amounts`), and correlated as they are from bucket to bucket.
+Without harm a bet on it is fair, as it is to the gate's own sums, which are skewed where there are few requests.
 
 Bets, mixtures, the reserve for late starts and the raise of bets near a rollback are the gates' own code.
 """
@@ -461,7 +462,8 @@ class LatencyWalk:
         if self.lure is not None:
             chance = self._led(self.lure, pace, minutes, courses, chance)
         chance = math.sqrt(minutes) * pace.mixing @ chance
-        log_lr = (pace.harm_growth * minutes)[:, None] + np.concatenate(
+        growth = pace.harm_growth if self.ratio != 1 else pace.fair_growth
+        log_lr = (growth * minutes)[:, None] + np.concatenate(
             [np.outer(pace.shift_pull, chance[0]), np.outer(pace.tail_pull, chance[1])]
         )
         self._settle(pace, minutes, courses, log_lr)

@@ -1,6 +1,6 @@
 """Harmless rollouts made to raise alarms, with the product's own gates: importance sampling.
 
-In half of the rollouts treatment is tilted by one of several factors, from some time on, and an alarm counts as one
+In four of five rollouts treatment is tilted by one of several factors, from some time on, and an alarm counts as one
 over how much likelier all of that makes its data. The mean over all rollouts is how often a harmless treatment
 is rolled back.
 """
@@ -25,7 +25,7 @@ from tools.gates.wealth import Floats, log_sum
 
 BURN_IN_LEFT, LARGEST = math.log(0.97), 500.0
 # The part of the rollouts without a tilt; when the others' begins, as parts of the whole time, and how often.
-UNTILTED = 0.5
+UNTILTED = 0.2
 ONSETS, CHANCES = np.array([0.0, 0.1, 0.25, 0.5]), np.array([0.7, 0.1, 0.1, 0.1])
 
 
