@@ -75,9 +75,12 @@ class Window:
         """Become somebody else."""
         await self.page.get_by_role("radiogroup", name="You are").get_by_role("radio", name=name).click()
 
-    async def barriers(self) -> list[str]:
-        """What axe finds on the page that keeps people out: rule, element and reason of every grave fault."""
-        violations: list[dict[str, Any]] = (await Axe().run(self.page)).response["violations"]
+    async def barriers(self, within: str | None = None) -> list[str]:
+        """What axe finds that keeps people out, on the page or `within` what that selects.
+
+        Rule, element and reason of every grave fault.
+        """
+        violations: list[dict[str, Any]] = (await Axe().run(self.page, within)).response["violations"]
         return [
             f"{violation['id']}: {node['html']} ({node['failureSummary']})"
             for violation in violations
