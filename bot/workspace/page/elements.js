@@ -6,6 +6,7 @@ import { follow, h, icon } from "/page/dom.js";
 import { menuButton } from "/page/menu.js";
 import { textObject, unescape } from "/page/mrkdwn.js";
 import { conversations, state, titleOf } from "/page/store.js";
+import { fromWallTime, wallTime } from "/page/time.js";
 
 /** `input`: the element of an input block, which reports only when the view is submitted, unless dispatch_action is set. */
 export function elementNode(block, element, surface, { input = false, id = null } = {}) {
@@ -249,14 +250,9 @@ const BUILD = {
   datepicker: picked("date", "initial_date"),
   timepicker: picked("time", "initial_time"),
   datetimepicker: (c) => {
-    const pad = (n) => String(n).padStart(2, "0");
-    const local = (seconds) => {
-      const d = new Date(seconds * 1000);
-      return `${d.getFullYear()}-${pad(d.getMonth() + 1)}-${pad(d.getDate())}T${pad(d.getHours())}:${pad(d.getMinutes())}`;
-    };
     const draft = c.draft(c.element.initial_date_time ?? null);
-    const node = h("input", { type: "datetime-local", id: c.id, value: draft ? local(draft) : "" });
-    node.addEventListener("change", () => c.change(node.value ? Math.floor(new Date(node.value).getTime() / 1000) : null));
+    const node = h("input", { type: "datetime-local", id: c.id, value: draft ? wallTime(draft) : "" });
+    node.addEventListener("change", () => c.change(node.value ? fromWallTime(node.value) : null));
     return node;
   },
 };

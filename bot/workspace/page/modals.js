@@ -33,6 +33,8 @@ function open() {
     event.preventDefault();
     close();
   });
+  // Browsers let a page stay open after one Escape, not after the next: what they closed stands until its view is gone.
+  dialog.addEventListener("close", () => { if (shown?.dialog === dialog) dialog.showModal(); });
   document.getElementById("dialogs").append(dialog);
   dialog.showModal();
   return { dialog, opener };

@@ -2,12 +2,32 @@
 
 import { zone } from "/page/store.js";
 
+const DAY = 86_400;
+
 function format(date, options) {
   return new Intl.DateTimeFormat("en-GB", { timeZone: zone(), ...options }).format(date);
 }
 
 export function fromTs(ts) {
   return new Date(Number(ts) * 1000);
+}
+
+/** What a clock on the acting person's wall shows at a moment (in seconds), as a field takes it: 2026-03-03T09:00. */
+export function wallTime(seconds) {
+  // Swedes write dates as ISO does.
+  const format = new Intl.DateTimeFormat("sv-SE", { timeZone: zone(), dateStyle: "short", timeStyle: "short" });
+  return format.format(new Date(seconds * 1000)).replace(" ", "T");
+}
+
+/**
+ * When that clock shows this, in seconds. Where it is put back, so that a time comes twice, the first of both; where it
+ * is put forward and leaves a time out, when it would have come.
+ */
+export function fromWallTime(text) {
+  const inSeconds = (wall) => Math.floor(Date.parse(`${wall}Z`) / 1000);
+  const shown = inSeconds(text);
+  const candidates = [-DAY, DAY].map((away) => shown - (inSeconds(wallTime(shown + away)) - shown - away));
+  return candidates.find((at) => inSeconds(wallTime(at)) === shown) ?? candidates[0];
 }
 
 export function clockTime(date) {

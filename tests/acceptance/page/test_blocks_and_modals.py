@@ -1,11 +1,11 @@
 """What an app may send, as people see and use it in a real browser."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 from playwright.async_api import expect
 
-from tests.acceptance.page.conftest import SOON, Window
+from tests.acceptance.page.conftest import SOON, Window, open_window
 from tests.acceptance.page.gallery import LINK, UNTIL, Gallery, options, plain
 from tests.contract.workspace.conftest import until
 
@@ -72,10 +72,9 @@ async def test_a_modal_takes_every_input_and_says_what_is_wrong_where(gallery: G
     await modal.get_by_role("radio", name="Gate by gate").check()
     await modal.get_by_role("checkbox", name="the team").check()
     await modal.get_by_role("combobox", name="Second approver").select_option("Aiko Lindqvist")
-    noon, later = [datetime.fromtimestamp(at).strftime("%Y-%m-%dT%H:%M") for at in (UNTIL, UNTIL + 5400)]  # noqa: DTZ006
     until_when = modal.get_by_label("Until (optional)")
-    await expect(until_when).to_have_value(noon)
-    await until_when.fill(later)
+    await expect(until_when).to_have_value("2026-03-03T13:00")
+    await until_when.fill("2026-03-03T14:30")
     why = modal.get_by_role("textbox", name="Why?")
     await why.fill("short")
     await modal.get_by_role("button", name="Start", exact=True).click()
@@ -99,6 +98,43 @@ async def test_a_modal_takes_every_input_and_says_what_is_wrong_where(gallery: G
     assert show.complaints == []
 
 
+TYPED = (
+    ("Aiko", "2026-03-03T09:00", datetime(2026, 3, 3, 0, 0, tzinfo=UTC)),
+    ("Sam", "2026-03-08T01:59", datetime(2026, 3, 8, 6, 59, tzinfo=UTC)),
+    # Of an hour that is left out as if it were not; of one that comes twice the first.
+    ("Sam", "2026-03-08T02:30", datetime(2026, 3, 8, 7, 30, tzinfo=UTC)),
+    ("Sam", "2026-03-08T03:00", datetime(2026, 3, 8, 7, 0, tzinfo=UTC)),
+    ("Sam", "2026-11-01T01:30", datetime(2026, 11, 1, 5, 30, tzinfo=UTC)),
+    ("Sam", "2026-11-01T02:00", datetime(2026, 11, 1, 7, 0, tzinfo=UTC)),
+)
+
+
+async def test_times_are_typed_in_the_acting_persons_zone_wherever_the_browser_is(
+    gallery: Gallery, chromium: str
+) -> None:
+    await gallery.post()
+    async with open_window(chromium, gallery.running.url, timezone_id="Pacific/Chatham") as window:
+        page = window.page
+        until_when = page.get_by_label("Until (optional)")
+        acting = ""
+        for person, typed, meant in TYPED:
+            if person != acting:
+                await page.keyboard.press("Escape")
+                await expect(page.get_by_role("dialog")).to_have_count(0)
+                await window.act_as(acting := person)
+                await page.get_by_role("button", name="Start …").click()
+                await expect(until_when).to_have_value({"Aiko": "2026-03-03T21:00", "Sam": "2026-03-03T07:00"}[person])
+            await until_when.fill(typed)
+            await page.get_by_role("button", name="Edit the stages …").click()
+            stages = page.get_by_role("dialog", name="Stages")
+            await expect(stages).to_be_visible()
+            state = gallery.got[-1]["view"]["state"]["values"]
+            assert state["until"]["until"]["selected_date_time"] == int(meant.timestamp()), (person, typed)
+            await page.keyboard.press("Escape")
+            await expect(stages).to_have_count(0)
+        assert window.complaints == []
+
+
 async def test_modals_stack_change_while_one_types_and_close_with_escape(gallery: Gallery, show: Window) -> None:
     page = show.page
     await page.get_by_role("button", name="Shortcuts").first.click()
@@ -120,6 +156,23 @@ async def test_modals_stack_change_while_one_types_and_close_with_escape(gallery
         assert await page.evaluate("document.activeElement.closest('#app') === null")
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("dialog")).to_have_count(0)
+    assert show.complaints == []
+
+
+async def test_escape_closes_the_upper_modal_each_time_and_leaves_the_lower(gallery: Gallery, show: Window) -> None:
+    """A browser lets a page stay open after one Escape, and closes it by itself after the next."""
+    page = show.page
+    await page.get_by_role("button", name="Shortcuts").first.click()
+    await page.get_by_role("menuitem", name="Start a rollout").click()
+    first, second = (page.get_by_role("dialog", name=name) for name in ("Start a rollout", "Stages"))
+    for _ in range(3):
+        await first.get_by_role("button", name="Edit the stages …").click()
+        await expect(second).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(second).to_have_count(0)
+        await expect(first).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("dialog")).to_have_count(0)
     assert show.complaints == []
 
 
