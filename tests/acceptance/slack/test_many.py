@@ -18,7 +18,7 @@ from tests.unit.notifier.desk import Desk, open_desk
 from tools.records.models import Conversation, Record, Rollout
 from tools.records.outbox import Status
 from tools.rollouts import changes
-from tools.rollouts.events import Happening, happened
+from tools.rollouts.events import Happening, Tell, happened
 from tools.rollouts.phases import Phase
 from tools.rollouts.store import plan_version
 
@@ -48,7 +48,9 @@ class Crowd:
                     await changes.roll_back(session, rollout, actor=MIRA, at=now, reason=f"of {number}.")
                 else:
                     rollout.phase = Phase.PAUSED
-                    await happened(session, rollout, Happening.PAUSED, at=now, reason=f"of {number}.")
+                    reason = f"of {number}."
+                    # As urgent as a rollback is, for somebody must act.
+                    await happened(session, rollout, Happening.PAUSED, at=now, tell=Tell.PERSON, reason=reason)
 
     async def deliver_until_nothing_is_left(self) -> None:
         for _ in range(ITS_OWN):
