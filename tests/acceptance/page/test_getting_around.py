@@ -94,6 +94,7 @@ async def test_a_long_conversation_shows_its_newest_and_the_rest_on_demand(galle
     await expect(page.get_by_text("number 41", exact=True)).to_be_in_viewport()
     await page.get_by_role("button", name="Newest").click()
     await expect(page.get_by_text("one more", exact=True)).to_be_in_viewport()
+    assert show.complaints == []
 
 
 async def test_on_a_narrow_screen_the_sidebar_is_a_drawer(gallery: Gallery, chromium: str) -> None:
@@ -147,3 +148,4 @@ async def test_trouble_with_slack_is_switched_on_seen_and_ended(gallery: Gallery
     await expect(banner).to_have_count(0)
     await expect(twice).not_to_be_checked()
     assert (faults.copies, faults.outage) == (1, None)
+    assert show.complaints == []
