@@ -48,9 +48,9 @@ WATCHED = LIVE | {Phase.ROLLING_BACK, Phase.PROPOSED}
 
 def check_transition(current: Phase, following: Phase) -> None:
     """Raise IllegalTransition unless `current` may be followed by `following`."""
-    if current is following:
-        raise IllegalTransition(f"The rollout is {words(current)} already.")
     if following not in TRANSITIONS[current]:
+        if current is following:
+            raise IllegalTransition(f"The rollout is {words(current)} already.")
         raise IllegalTransition(
             f"The rollout is {words(current)}, so it can't become {words(following)}. Look at its card and try again."
         )
