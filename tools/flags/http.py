@@ -1,7 +1,8 @@
 """Calls to a flag service over HTTP: bounded in time, tried again where that does no harm, errors as the port has them.
 
 What is tried again: a request that surely was not carried out (no connection, 429), and one that may have been (no
-answer in time, 5xx) only where carrying it out twice, and late, is no different from once.
+answer in time, 5xx) only where carrying it out twice, and late, is no different from once. Where it is not, no stated
+wait is waited out either: what the flag was compared with before may have changed by then.
 
 A 429 that says for how long holds for all requests until then: none is sent but what takes exposure back, and writes.
 """
@@ -128,7 +129,7 @@ class FlagApi:
         `content_type` is the body's, where it is not plain JSON. Raises NoSuchThing for 404, Refusal where the service
         would not do it, and FlagServiceUnavailable.
         """
-        await self._wait_for_limit()
+        await self._wait_for_limit(repeatable=repeatable)
         attempts = AsyncRetrying(
             stop=_stop_after(ATTEMPTS, self._timeout_s),
             wait=_wait,
@@ -145,15 +146,18 @@ class FlagApi:
             raise last.error from None
         raise AssertionError("an attempt answers or raises")
 
-    async def _wait_for_limit(self) -> None:
-        """Ask nothing that would be refused; what is urgent waits where time is left to be sent, and else does not."""
+    async def _wait_for_limit(self, *, repeatable: bool) -> None:
+        """Ask nothing that would be refused; what is urgent waits where time is left to be sent, and else does not.
+
+        What is not repeatable does not wait either.
+        """
         left = self._closed_until - asyncio.get_running_loop().time()
         urgent = is_urgent()
         if left > LONGEST_PAUSE_S and not urgent:
             raise FlagServiceUnavailable(
                 f"{self._name} wants no more requests for {math.ceil(left)} s (429); Sluice asks again by itself then."
             )
-        if 0 < left <= (self._timeout_s / 2 if urgent else LONGEST_PAUSE_S):
+        if repeatable and 0 < left <= (self._timeout_s / 2 if urgent else LONGEST_PAUSE_S):
             await self._sleep(left)
 
     async def _sent(
@@ -183,7 +187,8 @@ class FlagApi:
         message = f"{self._name} {self._fix(response)}"
         error = FlagServiceUnavailable(message)
         if status == httpx.codes.TOO_MANY_REQUESTS:
-            raise _Again(error, self._noted(_retry_after(response)))
+            after_s = self._noted(_retry_after(response))
+            raise _Again(error, after_s) if repeatable or after_s is None else error
         if response.is_server_error:
             raise self._perhaps(error, repeatable, _retry_after(response))
         raise Refusal(message, status, self._reason(response))

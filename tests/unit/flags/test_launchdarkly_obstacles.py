@@ -224,12 +224,33 @@ BUSY = answers(409, code="optimistic_locking_error", message="Conflict. Optimist
 async def test_a_patch_that_came_at_the_same_time_as_another_is_sent_again(
     server: FakeLaunchDarkly, service: LaunchDarklyFlagService
 ) -> None:
-    looks = [server.really] if service.capabilities.compare_and_set else []
-    server.went_wrong = [server.really, server.really, BUSY, *looks, BUSY, *looks]
+    server.went_wrong = [server.really, server.really, BUSY, server.really, BUSY, server.really]
     await write(service, Exposure(percent=5))
-    server.went_wrong = [server.really, server.really, *[BUSY, *looks] * 3]
+    server.went_wrong = [server.really, server.really, *[BUSY, server.really] * 3]
     with pytest.raises(FlagServiceUnavailable, match="all the time"):
         await write(service, Exposure(percent=6))
+
+
+@pytest.mark.parametrize(("percent", "left"), [(50, 1), (0, 0)])
+async def test_a_hand_that_came_at_the_same_time_is_respected_but_for_nobody(
+    server: FakeLaunchDarkly, percent: float, left: float
+) -> None:
+    async with opened(server, compare_and_set=False) as service, opened(server) as hand:
+        await service.write(REF, Exposure(percent=5), expected=ANY)
+        version = (await service.read(REF)).version
+
+        async def a_hand(request: httpx.Request) -> httpx.Response:
+            await hand.write(REF, Exposure(percent=1), expected=version)
+            return await BUSY(request)
+
+        server.went_wrong = [server.really, a_hand]
+        written = service.write(REF, Exposure(percent=percent), expected=version)
+        if percent:
+            with pytest.raises(FlagVersionConflict, match=f"not {version}; read it again"):
+                await written
+        else:
+            await written
+        assert (await service.read(REF)).exposure == Exposure(percent=left)
 
 
 async def test_a_lost_answer_is_asked_for_again_where_the_version_is_tested(server: FakeLaunchDarkly) -> None:

@@ -22,6 +22,7 @@ from tools.errors import ConfigurationError
 from tools.flags.base import FlagNotFound, FlagRef, FlagServiceUnavailable, NotSettable
 from tools.flags.unleash.options import UnleashOptions
 from tools.flags.unleash.service import UnleashFlagService
+from tools.flags.urgency import urgently
 from tools.plans.model import NOT_EXPOSED, Audience, Exposure, Mode
 
 REF = FlagRef("checkout", "production")
@@ -498,6 +499,21 @@ async def test_what_was_never_sent_is_sent_again(
     server.went_wrong = [server.really, _fails(httpx.ConnectError), _answers(429)]
     await _write(service, Exposure(percent=50))
     assert server.asked == ["POST strategies", "POST on"]
+
+
+@pytest.mark.parametrize("percent", [50, 0])
+async def test_only_nobody_is_still_set_after_a_wait_in_which_the_flag_may_change(
+    server: FakeUnleash, service: UnleashFlagService, no_waiting: list[float], percent: float
+) -> None:
+    await _write(service, Exposure(percent=5))
+    server.went_wrong = [server.really, _answers(429, {"Retry-After": "4"})]
+    if percent:
+        with pytest.raises(FlagServiceUnavailable, match=r"wants fewer requests \(429\)"):
+            await _write(service, Exposure(percent=percent))
+    else:
+        await _write(service, NOT_EXPOSED)
+    with urgently():
+        assert (await service.read(REF)).exposure == Exposure(percent=5 if percent else 0)
 
 
 async def test_nobody_is_harmed_by_taking_back_twice(

@@ -144,7 +144,7 @@ class LaunchDarklyFlagService:
             except NoSuchThing:
                 raise FlagNotFound(f"There is no flag {look.ref} any more: it was deleted in LaunchDarkly.") from None
             except Refusal as refusal:
-                await self._explain(look, refusal)
+                await self._explain(look, refusal, nobody=nobody)
                 continue
             # LaunchDarkly need not answer with the environments.
             return self._project.understood(look.ref, answer) or await self._project.look(look.ref)
@@ -163,7 +163,7 @@ class LaunchDarklyFlagService:
             content_type=None if compared else patches.SEMANTIC,
         )
 
-    async def _explain(self, look: Look, refusal: Refusal) -> None:
+    async def _explain(self, look: Look, refusal: Refusal, *, nobody: bool) -> None:
         """Raise what the refusal means, or return where the same may be sent again."""
         if refusal.status == httpx.codes.METHOD_NOT_ALLOWED:
             raise ApprovalRequired(
@@ -171,11 +171,13 @@ class LaunchDarklyFlagService:
             ) from None
         if refusal.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise refusal
-        if self._options.compare_and_set:
+        at_the_same_time = refusal.status == httpx.codes.CONFLICT
+        # To expose nobody is right whatever the other has set.
+        if self._options.compare_and_set or (at_the_same_time and not nobody):
             now = await self._project.look(look.ref)
             if now.environment.version != look.environment.version:
                 raise _changed(now, look.state.version) from None
-        if refusal.status != httpx.codes.CONFLICT:
+        if not at_the_same_time:
             raise NotSettable(
                 f"LaunchDarkly refuses to set flag {look.ref} ({refusal.reason.rstrip('.')}): where a scheduled change "
                 "or somebody's request for approval waits for it, see to that first."
