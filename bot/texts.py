@@ -45,12 +45,12 @@ def count(number: int) -> str:
 
 
 def evidence(e_value: float) -> str:
-    """An e-value: `0.4`, `3.2`, `18`, `over 1,000`."""
+    """An e-value: `0.4`, `3.2`, `18`, `2,015`, `over a million`."""
     if math.isnan(e_value):
         return "?"
-    if e_value >= 1000:
-        return "over 1,000"
-    return f"{e_value:.1f}" if e_value < 10 else f"{math.floor(e_value)}"
+    if e_value > 1e6:
+        return "over a million"
+    return f"{e_value:.1f}" if e_value < 10 else f"{math.floor(e_value):,}"
 
 
 def duration(length: timedelta) -> str:

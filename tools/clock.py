@@ -69,9 +69,10 @@ def _short_name(moment: datetime) -> str:
 
 
 def in_words(duration: timedelta) -> str:
-    """A duration for people, in the largest unit that there are two of: `90 s`, `45 min`, `2.5 h`, `14 d`."""
+    """A duration for people, rounded, in the largest unit that there are two of: `90 s`, `45 min`, `2.5 h`, `14 d`."""
     seconds = duration.total_seconds()
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
+            units = seconds / size
+            return f"{units:.2g} {unit}" if units < 9.95 else f"{units:.0f} {unit}"
     return f"{seconds:.0f} s"

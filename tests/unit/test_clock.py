@@ -41,7 +41,18 @@ async def test_who_wants_to_decide_how_it_sleeps_may() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 s"), (90, "90 s"), (120, "2 min"), (45 * 60, "45 min"), (2.5 * 3600, "2.5 h"), (14 * 86400, "14 d")],
+    [
+        (0, "0 s"),
+        (90, "90 s"),
+        (120, "2 min"),
+        (45 * 60, "45 min"),
+        (2.5 * 3600, "2.5 h"),
+        (122, "2 min"),
+        (238.8, "4 min"),
+        (3570, "60 min"),
+        (9.99 * 60, "10 min"),
+        (14 * 86400, "14 d"),
+    ],
 )
 def test_durations_for_people(seconds: float, words: str) -> None:
     assert in_words(timedelta(seconds=seconds)) == words

@@ -250,7 +250,7 @@ def test_means_and_latencies_are_given_in_their_unit_and_splits_in_words_of_thei
     [
         (ERRORS, (20.0, 50.0), "50 rolls back"),
         (ERRORS, (40.0, 100.0), "100 rolls back"),
-        (SPLIT, (1000.0, None), "over 1,000 pauses"),
+        (SPLIT, (1000.0, None), "1,000 pauses"),
         (ERRORS.model_copy(update={"on_fail": OnFail.PAUSE}), (20.0, 50.0), "20 pauses"),
     ],
 )

@@ -25,7 +25,16 @@ def test_percentages(share: float, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("e_value", "said"),
-    [(0.04, "0.0"), (3.21, "3.2"), (9.96, "10.0"), (19.99, "19"), (1e6, "over 1,000"), (float("inf"), "over 1,000")],
+    [
+        (0.04, "0.0"),
+        (3.21, "3.2"),
+        (9.96, "10.0"),
+        (19.99, "19"),
+        (2015.4, "2,015"),
+        (1e6, "1,000,000"),
+        (1.1e6, "over a million"),
+        (float("inf"), "over a million"),
+    ],
 )
 def test_evidence_is_never_rounded_up_to_a_proof(e_value: float, said: str) -> None:
     assert texts.evidence(e_value) == said

@@ -4,11 +4,12 @@ import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 
 import numpy as np
 import pytest
 
-from bot.chart import described, drawn
+from bot.chart import described, drawn, figure
 from bot.style import PALETTES, Theme
 from tools.gates import CountEvidence, Counts, CountTest, Direction, Outcome, Verdict, judge, no_data, update
 from tools.gates.verdict import NoData
@@ -44,6 +45,12 @@ def course(
     return Trace("new-checkout", "production", Guardrail(metric="errors"), tuple(points))
 
 
+def with_levels(trace: Trace, **levels: float) -> Trace:
+    """The same with other evidence from which on it pauses and rolls back."""
+    points = tuple(replace(point, verdict=replace(point.verdict, **levels)) for point in trace.points)
+    return replace(trace, points=points)
+
+
 def size(picture: bytes) -> tuple[int, int]:
     """Width and height of a PNG."""
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
@@ -57,6 +64,34 @@ def test_it_is_a_picture_for_slacks_width(theme: Theme, ratio: float) -> None:
     picture = drawn(course(ratio), theme)
     assert size(picture) == ((1360, 980) if theme is Theme.CARD else (1600, 1080))
     assert len(picture) < 500_000
+
+
+CROWDED: dict[str, Trace] = {
+    "safe": course(1.0),
+    "harmed": course(4.0, harmful_from=100),
+    "harmed at once": course(4.0),
+    "two stages proven soon after each other": course(1.0, stages=((0, 5.0), (60, 10.0), (80, 25.0))),
+    "proven near the left end and soon after": course(1.0, minutes=90, stages=((0, 25.0), (26, 50.0), (60, 75.0))),
+    "proven before harm": course(4.0, minutes=90, harmful_from=60, stages=((0, 25.0), (40, 50.0))),
+    "pauses, promotes and rolls back apart": with_levels(course(1.0), pause_from=40.0, rollback_from=100.0),
+    "harmed, and levels apart": with_levels(course(4.0, harmful_from=100), pause_from=40.0, rollback_from=100.0),
+}
+
+
+@pytest.mark.parametrize("theme", [Theme.CARD, Theme.LIGHT])
+@pytest.mark.parametrize("trace", CROWDED.values(), ids=CROWDED)
+def test_no_word_stands_on_another_or_on_the_evidence(trace: Trace, theme: Theme) -> None:
+    picture = figure(trace, theme)
+    picture.draw_without_rendering()
+    rates, evidence = picture.axes
+    boxes = [(text.get_text(), text.get_window_extent()) for axes in (rates, evidence) for text in axes.texts]
+    assert {"control", "treatment", "limit", "of safety", "of harm"} <= {said for said, _ in boxes}
+    on_words = [(one, other) for (one, box), (other, its) in combinations(boxes, 2) if box.overlaps(its)]
+    assert on_words == []
+    lines = [line.get_transform().transform_path(line.get_path()) for line in evidence.lines]
+    inside = [(said, box) for said, box in boxes if box.overlaps(evidence.bbox)]
+    on_lines = [said for said, box in inside if any(line.intersects_bbox(box, filled=False) for line in lines)]
+    assert on_lines == []
 
 
 def test_its_text_says_how_safety_was_proven() -> None:
@@ -207,5 +242,5 @@ def test_the_levels_are_the_verdicts() -> None:
     assert "(40 pauses, 100 rolls back); of safety it is 2.0 of 20." in described(told(Numbers(), rail, shared, shared))
     only_pauses = replace(shared, pause_from=1000.0, rollback_from=None)
     trace = told(SPLIT, Guardrail(metric="split", of_split=True), only_pauses, only_pauses)
-    assert "Evidence of harm was at most 3.0 (over 1,000 pauses).\n" in described(trace)
+    assert "Evidence of harm was at most 3.0 (1,000 pauses).\n" in described(trace)
     assert size(drawn(trace)) == (1600, 1080)
