@@ -336,3 +336,46 @@ async def test_an_empty_file_has_no_flags(files: FlagFiles, service: FileFlagSer
 
 def test_its_services_look_once_a_minute() -> None:
     assert GoFeatureFlagOptions().sdk_refresh.total_seconds() == 60
+
+
+OTHER = "other:  # of search\n  variations: {old: a, new: b}\n  defaultRule: {variation: old}\n"
+SERVES_HALF = "  variations: {old: a, new: b}\n  defaultRule: {percentage: {new: 50, old: 50}}\n"
+KEPT_LINES = "  metadata:\n    description: |+\n      The text\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "beside"),
+    [
+        (f"checkout:\n{KEPT_LINES}{SERVES_HALF}{OTHER}", OTHER),
+        (f"checkout:\n{SERVES_HALF}{KEPT_LINES}{OTHER}", OTHER),
+        (f"checkout:\n{SERVES_HALF}{OTHER}".replace("\n", "\r"), "# of search"),
+        (f"checkout: !!map &a\n{SERVES_HALF}other: *a\n", "other:"),
+        (f"? checkout\n: !!map &a\n{SERVES_HALF}other: *a\n", "other:"),
+        (
+            f"checkout:\n{SERVES_HALF}  more: &b\n    ? deep\n    : [!!str x]\nother:\n{SERVES_HALF}  more: *b\n",
+            "other:",
+        ),
+    ],
+    ids=[
+        "kept lines amid it",
+        "kept lines at its end",
+        "lone returns",
+        "lent with a tag",
+        "named by ?",
+        "lent in part",
+    ],
+)
+async def test_a_flag_can_be_taken_to_nobody_however_its_file_is_written(
+    tmp_path: Path, text: str, beside: str
+) -> None:
+    files = FlagFiles(tmp_path, ".yaml", GoFeatureFlag)
+    files.path().write_bytes(text.encode())
+    others = files.document()["other"]
+    service = files.service(control="old", treatment="new")
+    state = await service.read(REF)
+    assert state.exposure == Exposure(percent=50)
+    await service.write(REF, NOT_EXPOSED, expected=state.version)
+    assert (await service.read(REF)).exposure == NOT_EXPOSED
+    assert files.document()["other"] == others
+    assert beside in files.path().read_text()
+    await service.close()

@@ -41,6 +41,9 @@ class JsonText:
     def apart(self, text: str, path: Sequence[str]) -> str:
         return text
 
+    def rewritten(self, text: str, path: Sequence[str], value: Mapping[str, Any]) -> Iterable[str]:
+        return ()
+
     def doubtful(self, text: str, path: Sequence[str]) -> frozenset[str]:
         return frozenset()
 

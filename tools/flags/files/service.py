@@ -33,7 +33,7 @@ from tools.flags.files.entries import BadEntry, Entry, NotOurs, Served
 from tools.flags.files.json_text import JsonText
 from tools.flags.files.options import PLACE, FileOptions
 from tools.flags.files.store import FlagFile
-from tools.flags.files.text import NotEditable, NotReadable, Syntax, edited, edited_apart
+from tools.flags.files.text import NotEditable, NotReadable, Syntax, edited, edited_at_any_price
 from tools.flags.files.yaml_text import YamlText
 from tools.flags.urgency import is_urgent, urgently
 from tools.plans.model import PERCENT_STEP, Audience, Exposure
@@ -225,7 +225,8 @@ class FileFlagService:
             if not lowers:
                 raise _not_settable(ref, reason) from None
         try:
-            return edited_apart(self._syntax, text, self._format.place(ref.flag), self._switched_off(entry))
+            # Who takes exposure back gives up comments rather than to leave people exposed.
+            return edited_at_any_price(self._syntax, text, self._format.place(ref.flag), self._switched_off(entry))
         except NotEditable as reason:
             raise _not_settable(ref, reason) from None
 

@@ -1,6 +1,6 @@
 """Text of a file as data, and the same text with one value changed: every other character stays as people wrote it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 Change = tuple[int, int, str]
@@ -33,6 +33,13 @@ class Syntax(Protocol):
         """The same data, where nothing else uses parts of the value at `path`: what did has a copy of its own."""
         ...
 
+    def rewritten(self, text: str, path: Sequence[str], value: Mapping[str, Any]) -> Iterable[str]:
+        """Ways to write the text with `value` at `path`, the one that changes fewest characters first.
+
+        Comments may get lost, and what each reads as is for the caller to see.
+        """
+        ...
+
     def doubtful(self, text: str, path: Sequence[str]) -> frozenset[str]:
         """Which members of the mapping at `path` `edited` may refuse to change; it changes all others."""
         ...
@@ -49,11 +56,7 @@ def edited(syntax: Syntax, text: str, path: Sequence[str], value: Mapping[str, A
         result += text[done:start] + replacement
         done = end
     result += text[done:]
-    try:
-        same = syntax.parsed(result) == wanted
-    except NotReadable:
-        same = False
-    if not same:
+    if not _reads_as(syntax, result, wanted):
         raise NotEditable(
             f"{path[-1]!r} shares parts with other values, or is written in a way that can't be edited; write it out "
             "by itself"
@@ -70,6 +73,25 @@ def edited_apart(syntax: Syntax, text: str, path: Sequence[str], value: Mapping[
         if separate == text or syntax.parsed(separate) != syntax.parsed(text):
             raise
     return edited(syntax, separate, path, value)
+
+
+def edited_at_any_price(syntax: Syntax, text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
+    """As `edited_apart`, and where that refuses comments and ways of writing are given up, but no other value."""
+    try:
+        return edited_apart(syntax, text, path, value)
+    except NotEditable:
+        wanted = _with(syntax.parsed(text), path, value)
+        for candidate in syntax.rewritten(text, path, value):
+            if _reads_as(syntax, candidate, wanted):
+                return candidate
+        raise
+
+
+def _reads_as(syntax: Syntax, text: str, wanted: Any) -> bool:
+    try:
+        return bool(syntax.parsed(text) == wanted)
+    except NotReadable:
+        return False
 
 
 def _with(document: Any, path: Sequence[str], value: Any) -> Any:

@@ -104,6 +104,16 @@ class YamlText:
             done = end
         return result + body[done:]
 
+    def rewritten(self, text: str, path: Sequence[str], value: Mapping[str, Any]) -> Iterable[str]:
+        body = text.removeprefix(BYTE_ORDER_MARK)
+        mark = text[: len(text) - len(body)]
+        for one in (body, _LONE_RETURN.sub("\n", body)):
+            yield mark + _with_block(one, path, value)
+        whole = self.parsed(body)
+        around = _value_at(whole, path[:-1])
+        around[path[-1]] = dict(value)
+        yield mark + "\n".join([*_block(whole, 0), ""])
+
     def doubtful(self, text: str, path: Sequence[str]) -> frozenset[str]:
         if _UNUSUAL.search(text) is None:
             return frozenset()
@@ -129,6 +139,20 @@ def _entry_differences(text: str, path: Sequence[str], document: Any, value: Map
     if parent.flow_style:
         return [(*_alias(text, name.end_mark.index), _flowing(value))]
     return _replacement(text, (name, node), present, value, name.start_mark.column)
+
+
+def _with_block(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
+    """The text in which the member at `path` is written anew as a whole, and all else stays."""
+    parent = _node_at(yaml.compose(text, Loader=_Loader), path[:-1])
+    member = _members(parent).get(path[-1])
+    if member is None:
+        return text
+    name, node = member
+    start, end = name.start_mark.index, _end(text, node, name.end_mark.index)
+    if parent.flow_style:
+        return f"{text[:start]}{_flowing(path[-1])}: {_flowing(value)}{text[end:]}"
+    block = _newline(text).join(_block({path[-1]: value}, name.start_mark.column)).lstrip(" ")
+    return text[:start] + block + text[end:]
 
 
 def _node_at(node: Any, path: Sequence[str]) -> Any:
