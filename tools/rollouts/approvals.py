@@ -359,15 +359,18 @@ async def void_if_moved(
 # -- questions that stay open ---------------------------------------------------------------------------------------
 
 
-async def mind(session: AsyncSession, rollout: Rollout, *, at: datetime) -> list[Approval]:
-    """Close what ran out of time, remind people of the rest once, ask the backup once; what is still asked."""
+async def mind(session: AsyncSession, rollout: Rollout, *, at: datetime, tell: Tell) -> list[Approval]:
+    """Close what ran out of time, remind people of the rest once, ask the backup once; what is still asked.
+
+    `tell`: who hears that nobody answered in time.
+    """
     waiting = []
     for approval in await pending(session, rollout.id):
         if approval.expires_at > at:
             waiting.append(approval)
             await _nudge(session, rollout, approval, at=at)
         elif await claim(session, approval, Status.EXPIRED, at=at):
-            await happened(session, rollout, Happening.APPROVAL_EXPIRED, at=at, approval=approval.id)
+            await happened(session, rollout, Happening.APPROVAL_EXPIRED, at=at, tell=tell, approval=approval.id)
     return waiting
 
 

@@ -39,7 +39,7 @@ async def mind_start(
     elif served is not None:
         for approval in await approvals.pending(session, rollout.id):
             await approvals.void_if_moved(session, rollout, approval, served, at=at)
-    waiting = await approvals.mind(session, rollout, at=at)
+    waiting = await approvals.mind(session, rollout, at=at, tell=Tell.PERSON)
     if waiting:
         rollout.due_at = min(at + raising.LOOKS_AT_THE_FLAG_EVERY, *map(approvals.due_next, waiting))
     elif freeze is not None:
@@ -58,9 +58,9 @@ async def mind_promotion(
         # Asked anew as soon as the gate passes after the freeze.
         await _withdraw(session, rollout, freeze, at=at)
         store.move(rollout, Phase.PROGRESSING, at=at)
-    elif not await approvals.mind(session, rollout, at=at):
-        ends = "Resume to ask again, or roll back."
-        await changes.pause(session, rollout, at=at, reason="Nobody approved the promotion in time.", ends=ends)
+    elif not await approvals.mind(session, rollout, at=at, tell=Tell.NOBODY):
+        why, ends = "Nobody approved the promotion in time.", "Resume to ask again, or roll back."
+        await changes.pause(session, rollout, at=at, reason=why, ends=ends, tell=Tell.PERSON)
 
 
 async def remember(

@@ -9,7 +9,7 @@ from tools.errors import Conflict, InvalidInput
 from tools.plans.model import NOT_EXPOSED, Exposure
 from tools.records.models import Intent, Rollout
 from tools.rollouts import approvals, changes, store
-from tools.rollouts.events import Happening, flag_happened, happened
+from tools.rollouts.events import Happening, Tell, flag_happened, happened
 from tools.rollouts.phases import LIVE, Phase, words
 from tools.rollouts.scope import EVERYWHERE, Scope
 
@@ -30,11 +30,13 @@ async def pause(session: AsyncSession, rollout: Rollout, *, actor: str, reason: 
     await changes.pause(session, rollout, actor=actor, at=at, reason=reason, ends="Resume, or roll back.")
 
 
-async def cancel(session: AsyncSession, rollout: Rollout, *, actor: str, reason: str, at: datetime) -> None:
+async def cancel(
+    session: AsyncSession, rollout: Rollout, *, actor: str, reason: str, at: datetime, tell: Tell = Tell.THREAD
+) -> None:
     """Drop a plan that has not started. Raises IllegalTransition."""
     await approvals.void_pending(session, rollout, at=at, why=reason)
     store.move(rollout, Phase.CANCELLED, at=at)
-    await happened(session, rollout, Happening.CANCELLED, at=at, actor=actor, reason=reason)
+    await happened(session, rollout, Happening.CANCELLED, at=at, actor=actor, tell=tell, reason=reason)
 
 
 async def roll_back(session: AsyncSession, rollout: Rollout, *, actor: str, reason: str, at: datetime) -> None:

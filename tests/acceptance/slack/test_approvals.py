@@ -197,6 +197,44 @@ async def test_a_direct_message_is_never_stale(office: Office, end: str) -> None
     assert len(later) == (end == "plan"), "the newer version is a question of its own"
 
 
+def called(office: Office, user: str) -> list[str]:
+    """The lines in the card's thread that mention the person."""
+    return [line for line in office.thread() if line.startswith(f"<@{user}>")]
+
+
+@pytest.mark.parametrize("rejected", [False, True])
+async def test_whoever_asked_for_a_start_is_called_when_it_comes_to_nothing(office: Office, rejected: bool) -> None:
+    await office.proposed()
+    assert called(office, MIRA) == []
+    await come_to_nothing(office, rejected=rejected)
+    [line] = called(office, MIRA)
+    assert ("dropped the plan: The start was rejected: not now" if rejected else "Nobody decided in time") in line
+    await tick(office, 1)
+    assert called(office, MIRA) == [line]
+
+
+@pytest.mark.parametrize("rejected", [False, True])
+async def test_whoever_asked_for_a_promotion_is_called_when_it_comes_to_nothing(
+    office: Office, rejected: bool
+) -> None:
+    await office.started()
+    await office.live(3)
+    await office.press("promote", user=MIRA)
+    assert called(office, MIRA) == []
+    await come_to_nothing(office, rejected=rejected)
+    assert (await office.view()).phase is Phase.PAUSED
+    [line] = called(office, MIRA)
+    assert ("The promotion was rejected: not now" if rejected else "Nobody approved the promotion in time.") in line
+
+
+async def come_to_nothing(office: Office, *, rejected: bool) -> None:
+    if rejected:
+        await office.press("reject", user=JONAS)
+        assert (await office.submit(office.dialog(JONAS), "not now", user=JONAS)).ok
+    else:
+        await tick(office, 25)
+
+
 async def test_nobody_is_written_directly_where_that_is_switched_off(tmp_path: Path, blank: Path) -> None:
     async with (
         running_workspace() as running,

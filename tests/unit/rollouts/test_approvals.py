@@ -386,6 +386,38 @@ async def test_a_promotion_that_stays_open_is_said_once_more_and_then_to_the_bac
     assert (view.phase, view.stage) == (Phase.PROGRESSING, 1)
 
 
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("rejected", [False, True])
+async def test_a_question_that_comes_to_nothing_needs_its_requester_once(
+    world: World, begun: bool, rejected: bool
+) -> None:
+    view = await waiting(world) if begun else await world.proposed(PLAN)
+    before = max(one.id for one in await world.outbox())
+    if rejected:
+        await world.service.reject(approval_of(view), actor=JONAS, reason="not before the sale")
+    else:
+        world.clock.advance(timedelta(hours=25).total_seconds())
+        await world.controller.reconcile(view.id)
+    ends = {
+        (False, False): Happening.APPROVAL_EXPIRED,
+        (False, True): Happening.CANCELLED,
+        (True, False): Happening.PAUSED,
+        (True, True): Happening.PAUSED,
+    }
+    told = await told_after(world, before, set(ends.values()))
+    assert told == [(outbox.Kind.ALERT, ends[begun, rejected])], "in one line"
+    for _ in range(2):
+        world.clock.advance(3600)
+        await world.controller.reconcile(view.id)
+    assert await told_after(world, before, set(ends.values())) == told
+
+
+async def told_after(world: World, message_id: int, kinds: set[Happening]) -> list[tuple[str, str]]:
+    """What people are told of such since that message."""
+    later = [one for one in await world.outbox() if one.id > message_id and one.payload.get("what") in kinds]
+    return [(one.kind, one.payload["what"]) for one in later]
+
+
 async def test_people_are_asked_directly_once_and_hear_of_the_end(grouped: World) -> None:
     approval = approval_of(await grouped.proposed())
     await grouped.service.call(approval, [JONAS, AIKO])

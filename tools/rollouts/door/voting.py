@@ -102,11 +102,12 @@ async def reject(context: Context, approval_id: str, *, actor: str, reason: str)
             reason=reason,
         )
         if approval.purpose == Purpose.START:
-            await lowering.cancel(session, rollout, actor=actor, reason=f"The start was rejected: {reason}", at=at)
+            why = f"The start was rejected: {reason}"
+            await lowering.cancel(session, rollout, actor=actor, reason=why, at=at, tell=Tell.PERSON)
         else:
             ends = "Resume to ask again once that is settled, or roll back."
             why = f"The promotion was rejected: {reason}"
-            await changes.pause(session, rollout, actor=actor, at=at, reason=why, ends=ends)
+            await changes.pause(session, rollout, actor=actor, at=at, reason=why, ends=ends, tell=Tell.PERSON)
         return rollout.id
 
     return await reading.get(context, await store.transact(context.database, act))
