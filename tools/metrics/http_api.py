@@ -5,13 +5,13 @@ Limits are respected: what a server says by 429 with Retry-After, or by X-RateLi
 """
 
 import asyncio
+import base64
 import json
 import math
 import random
 import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -40,6 +40,8 @@ CONNECTIONS = 8
 LARGEST_REASON = 4096
 """Bytes of an answer in which a reason is looked for."""
 LONGEST_REASON, LONGEST_LINE = 300, 200
+MOST_SECRETS = 100
+"""How many of the latest that were sent are kept from being shown; a file's may be replaced at any time."""
 PASSING = frozenset({429, 502, 503, 504})
 """Statuses after which the same request may succeed."""
 
@@ -144,7 +146,7 @@ class HttpApi:
         self._closed_until = 0.0
         self._timeout_s = access.timeout.total_seconds()
         self.place = str(url.copy_with(username=None, password=None)).rstrip("/")
-        self._password = url.password
+        self._sent = dict.fromkeys(_spellings(url.username, url.password))
         self._auth = httpx.BasicAuth(url.username, url.password) if url.username or url.password else None
         if self._auth is not None and any(one.value or one.file for one in self._credentials):
             raise BadSource("A source has a password in its url or a token, not both: remove one.", field="url")
@@ -206,7 +208,7 @@ class HttpApi:
         await self._wait_for_limit()
         headers = trace_headers() | request["headers"]
         for credential in self._credentials:
-            headers |= credential.read()
+            headers |= self._noted(credential, credential.read())
         url, more = f"{self.place}{path}", {name: value for name, value in request.items() if name != "headers"}
         try:
             async with self._client.stream(method, url, headers=headers, auth=self._auth, **more) as response:
@@ -240,22 +242,24 @@ class HttpApi:
         lines = self._hidden(str(said)).strip().splitlines()
         return (lines[0] if lines else "no reason given")[:LONGEST_REASON]
 
+    def _noted(self, credential: Credential, header: dict[str, str]) -> dict[str, str]:
+        """The header, of which is remembered what must not be shown: a file may have another by the answer."""
+        for value in header.values():
+            if secret := value.removeprefix(credential.scheme).strip():
+                self._sent.pop(secret, None)
+                self._sent[secret] = None
+        while len(self._sent) > MOST_SECRETS:
+            del self._sent[next(iter(self._sent))]
+        return header
+
     def _hidden(self, words: str) -> str:
-        for secret in sorted(self._secrets(), key=len, reverse=True):
+        for secret in sorted(self._sent, key=len, reverse=True):
             words = words.replace(secret, "***")
         return words
 
     def _said_in(self, body: bytes) -> str:
         text = body[:LARGEST_REASON].decode("utf-8", "replace").strip()
         return f", {self.reason(text)[:LONGEST_LINE]}" if text else ""
-
-    def _secrets(self) -> Iterator[str]:
-        for credential in self._credentials:
-            # Of a file that went away meanwhile nothing was sent.
-            with suppress(MetricSourceUnavailable):
-                yield from (value.removeprefix(credential.scheme).strip() for value in credential.read().values())
-        if self._password:
-            yield self._password
 
     async def _wait_for_limit(self) -> None:
         """Ask nothing that would be refused, and would count against the limit all the same."""
@@ -296,6 +300,12 @@ class HttpApi:
 
     def _elsewhere(self) -> MetricSourceUnavailable:
         return MetricSourceUnavailable(f"{self.place} sends elsewhere, which is not followed: correct the url.")
+
+
+def _spellings(name: str, password: str) -> list[str]:
+    """What of a name and a password in a url must not be shown, in each form in which it is sent (RFC 7617)."""
+    sent = base64.b64encode(f"{name}:{password}".encode()).decode()
+    return [sent, sent.rstrip("="), password or name] if name or password else []
 
 
 def _pause(state: RetryCallState) -> float:

@@ -1,8 +1,11 @@
 """What a metric server says of its limits, and keys that no server can be sent."""
 
 import asyncio
+import base64
 import time
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -98,6 +101,7 @@ def test_nothing_is_in_the_url_after_its_path(more: str) -> None:
     [
         (Access(URL, token="hunter2-very-secret"), "hunter2-very-secret"),
         (Access("https://reader:hunter2-very-secret@metrics.example.com"), "reader:hunter2-very-secret"),
+        (Access("https://hunter2-very-secret@metrics.example.com"), "hunter2-very-secret"),
     ],
 )
 async def test_what_lets_in_is_not_shown_though_the_server_repeats_it(access: Access, said: str) -> None:
@@ -109,3 +113,51 @@ async def test_what_lets_in_is_not_shown_though_the_server_repeats_it(access: Ac
     assert api.reason(f"{'x' * 290} {said}").startswith("x" * 290)
     assert "hunter2" not in api.reason(f"{'x' * 290} {said}")
     assert api.reason("  \n ") == "no reason given"
+
+
+def repeating(after: Callable[[], object] = lambda: None) -> httpx.MockTransport:
+    """A server that is busy, and says what it was sent."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        after()
+        return httpx.Response(503, text=f"upstream down; auth was {request.headers.get('Authorization')}.")
+
+    return httpx.MockTransport(answer)
+
+
+async def refused(api: HttpApi) -> str:
+    with pytest.raises(MetricSourceUnavailable) as caught:
+        await api.get("/")
+    return str(caught.value)
+
+
+async def test_a_name_and_a_password_are_not_shown_as_they_were_sent() -> None:
+    api = HttpApi(Access("https://reader:hunter2@metrics.example.com"), transport=repeating())
+    sent = base64.b64encode(b"reader:hunter2").decode()
+    for said in (await refused(api), api.reason(f"it was {sent}"), api.reason(f"it was {sent.rstrip('=')}")):
+        assert sent.rstrip("=") not in said
+        assert "***" in said
+
+
+@pytest.mark.parametrize("becomes", ["new-token", None])
+async def test_a_token_that_is_replaced_while_the_server_answers_is_not_shown(
+    becomes: str | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("old-token")
+
+    def rotate() -> None:
+        file.write_text(becomes) if becomes else file.unlink(missing_ok=True)
+
+    api = HttpApi(Access(URL, token_file=file), transport=repeating(rotate))
+    said = await refused(api) + api.reason("old-token, new-token")
+    assert "old-token" not in said
+    assert becomes is None or "new-token" not in said
+
+
+@pytest.mark.parametrize("token", [None, "", " "])
+async def test_where_nothing_lets_in_nothing_is_hidden(token: str | None) -> None:
+    api = HttpApi(Access(URL, token=token), transport=repeating())
+    said = await refused(api)
+    assert "upstream down" in said
+    assert "***" not in said
