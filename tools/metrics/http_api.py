@@ -122,7 +122,7 @@ class HttpApi:
     """Requests to one server, with `credentials`: by default the token, if there is one. `keys` are what to set.
 
     `passing` says of an answer with a good status why another may follow all the same, as the rest of a sentence that
-    begins with the server; the request is then tried again.
+    begins with the server, of whose words it takes what `reason` leaves; the request is then tried again.
     Raises BadSource for an address, a file or a combination that can't be used.
     """
 
@@ -132,7 +132,7 @@ class HttpApi:
         *,
         credentials: Sequence[Credential] | None = None,
         keys: str = "the source's token, its token_file, or the name and password in its url",
-        passing: Callable[[Answered], str | None] = lambda _answered: None,
+        passing: Callable[[Answered, Callable[[Any], str]], str | None] = lambda _answered, _reason: None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         url = _parsed(access.url, keys)
@@ -232,8 +232,8 @@ class HttpApi:
             raise _Again(why, _asked_to_wait(response))
         self._refuse_door(response)
         answered = Answered(response.status_code, response.headers.get("content-type", ""), body)
-        if passes := self._passing(answered):
-            raise _Again(self._hidden(passes))
+        if passes := self._passing(answered, self.reason):
+            raise _Again(passes)
         return answered
 
     def reason(self, said: Any) -> str:

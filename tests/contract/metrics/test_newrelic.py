@@ -13,7 +13,7 @@ from tests.contract.metrics.tills import NewRelicTill, Request
 from tools.errors import ConfigurationError, SluiceError
 from tools.metrics.base import BadMetricAnswer, MetricSourceUnavailable, Sample
 from tools.metrics.catalogue import BadDefinition
-from tools.metrics.http_api import Access
+from tools.metrics.http_api import LONGEST_REASON, Access
 from tools.metrics.newrelic.nrql import parse_nrql
 from tools.metrics.newrelic.source import NewRelicMetricSource
 
@@ -178,6 +178,14 @@ class TestErrors:
         with pytest.raises(MetricSourceUnavailable, match=says):
             await source(graph).read(TEN_S)
         assert graph.requests == 3
+
+    async def test_a_reason_is_cut_and_shows_no_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tools.metrics.http_api.FIRST_PAUSE_S", 0.0)
+        words = f"{'x' * (LONGEST_REASON - 3)} {NerdGraph().key} {'y' * 1_000_000}"
+        (answer,) = failed(words, "SERVER_ERROR").answers
+        with pytest.raises(MetricSourceUnavailable, match=r"x \*\*\): see how New Relic does\.$") as refused:
+            await source(NerdGraph(answers=[answer] * 3)).read(TEN_S)
+        assert len(str(refused.value)) < LONGEST_REASON + 120
 
     @pytest.mark.parametrize(
         ("errors", "kind"),

@@ -289,6 +289,7 @@ class TestErrors:
             (failed(400, "bad_data", "parse error"), BadMetricAnswer, r"does not understand the query \(parse error\)"),
             (failed(422, "execution", "too many"), BadMetricAnswer, r"can't run the query \(too many\)"),
             (failed(500, "internal", "oh"), MetricSourceUnavailable, r"status 500, internal: oh"),
+            (failed(500, "k" * 1_000, "oh"), MetricSourceUnavailable, r"status 500, k{300}: oh"),
             (httpx.Response(404, text="404 page not found"), MetricSourceUnavailable, "has no Prometheus API"),
             (httpx.Response(405, text="Method Not Allowed"), MetricSourceUnavailable, "has no Prometheus API"),
             (httpx.Response(200, html="<html>"), MetricSourceUnavailable, "has no Prometheus API"),

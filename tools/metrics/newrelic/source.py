@@ -5,7 +5,7 @@ is one request, whatever number of flags it names. NerdGraph answers errors with
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -162,7 +162,7 @@ class NewRelicMetricSource(CounterSource[Selection]):
         return MetricSourceUnavailable(f"{place} refused ({why}): see the source's account, and what its key may read.")
 
 
-def _passing(answered: Answered) -> str | None:
+def _passing(answered: Answered, reason: Callable[[Any], str]) -> str | None:
     """Why the same request may be answered the next time, where all that was wrong passes."""
     # Answers can be large, and are read once more.
     if b'"errors"' not in answered.body:
@@ -175,7 +175,7 @@ def _passing(answered: Answered) -> str | None:
     if kind not in PASSING or SYNTAX in why:
         return None
     said = "takes no more queries for now" if kind == LIMITED else "could not answer"
-    return f"{said} ({kind}: {why}): {PASSING[kind]}"
+    return f"{said} ({kind}: {reason(why)}): {PASSING[kind]}"
 
 
 def _worst(errors: Any) -> tuple[str, str]:

@@ -82,7 +82,8 @@ class PrometheusMetricSource(CounterSource[SeriesSelector]):
         answered = await self._api.post(API, form={"query": expression, "time": f"{at.timestamp():.3f}"})
         answer = self._json(answered)
         if answer.get("status") != "success":
-            raise self._refusal(answered.status, str(answer.get("errorType")), self._api.reason(answer.get("error")))
+            kind, why = self._api.reason(answer.get("errorType")), self._api.reason(answer.get("error"))
+            raise self._refusal(answered.status, kind, why)
         # Thanos and remote reads warn of stores that did not answer: what they hold is missing.
         said = answer.get("warnings") or []
         said = said if isinstance(said, list) else [said]
