@@ -8,7 +8,9 @@ A 429 that says for how long holds for all requests until then: none is sent but
 """
 
 import asyncio
+import json
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,6 +18,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import httpx
+import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
@@ -33,7 +36,11 @@ LONGEST_PAUSE_S = 2.0
 LONGEST_CLOSED_S = 300.0
 """Then it is asked again, whatever it said."""
 
+ANSWERED_OTHERWISE = "flags.answered_otherwise"
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _JITTERED = wait_exponential_jitter(multiplier=0.1, max=2, jitter=0.2)
+
+logger = structlog.get_logger(__name__)
 
 Fixes = Mapping[int, str]
 """What to do about an answer, by its status: the rest of a sentence that begins with the service's name."""
@@ -95,13 +102,22 @@ class FlagApi:
 
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
-        """Bound everything inside by the timeout. Raises FlagServiceUnavailable when it is over."""
+        """Bound everything inside by the timeout. Raises FlagServiceUnavailable when it is over.
+
+        And where something in an answer makes no sense that nobody foresaw: who asks is never left with a fault.
+        """
         try:
             async with asyncio.timeout(self._timeout_s):
                 yield
         except TimeoutError:
             raise FlagServiceUnavailable(
                 f"{self._name} did not answer within {self._timeout_s:g} s; see whether it is up and how busy it is."
+            ) from None
+        except (ValueError, ArithmeticError) as fault:
+            logger.warning(ANSWERED_OTHERWISE, service=self._name, fault=type(fault).__name__, exc_info=fault)
+            raise FlagServiceUnavailable(
+                f"{self._name} answered otherwise than its API does; see whether its address is that of its API, and "
+                "look at the flag there."
             ) from None
 
     @asynccontextmanager
@@ -226,11 +242,12 @@ class FlagApi:
 
     def _json(self, response: httpx.Response) -> Any:
         try:
-            return response.json()
-        except ValueError:
+            found = response.json()
+        except (ValueError, RecursionError):
             raise FlagServiceUnavailable(
                 f"{self._name} did not answer in JSON; see whether its address is that of its API."
             ) from None
+        return _without_lone_surrogates(found) if _SURROGATE.search(response.content) else found
 
     def _unreachable(self, error: Exception) -> FlagServiceUnavailable:
         return FlagServiceUnavailable(
@@ -240,6 +257,12 @@ class FlagApi:
     @staticmethod
     def _perhaps(error: FlagServiceUnavailable, repeatable: bool, after_s: float | None = None) -> Exception:
         return _Again(error, after_s) if repeatable else error
+
+
+def _without_lone_surrogates(found: Any) -> Any:
+    """The same JSON, in which a text that was cut amid a character can be written elsewhere."""
+    text = json.dumps(found, ensure_ascii=False)
+    return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -210,5 +210,5 @@ def _share(feature: Feature, state: Default) -> float:
     if not feature.multivariate_options:
         # Without variants the flag is a switch, and so for everyone.
         return 100.0
-    total = sum(share.weight for share in state.variants)
-    return min(100.0, math.ceil(total * 1000 - 1e-6) / 1000)
+    total = sum(max(0.0, share.weight) for share in state.variants)
+    return math.ceil(min(100.0, total) * 1000 - 1e-6) / 1000

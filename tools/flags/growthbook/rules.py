@@ -186,7 +186,7 @@ def _share(rule: Rule) -> float:
     """The percentage that a rule serves at most, in tenths; a kind that is not known may serve everyone."""
     if rule.type not in ("force", "rollout") or rule.coverage is None:
         return 100.0
-    return min(100.0, max(0.0, math.ceil(rule.coverage * 1000 - 1e-6) / 10))
+    return max(0.0, math.ceil(min(1.0, rule.coverage) * 1000 - 1e-6) / 10)
 
 
 def _condition(audience: Audience, options: GrowthBookOptions) -> str:

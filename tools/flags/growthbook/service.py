@@ -21,7 +21,6 @@ from urllib.parse import quote
 import httpx
 from pydantic import ValidationError
 
-from tools.errors import SluiceError
 from tools.flags.base import (
     ApprovalRequired,
     Capabilities,
@@ -130,7 +129,7 @@ class GrowthBookFlagService:
                 look = await self._look(ref)
                 check_unchanged(look.state, exposure, expected)
                 await self._put(look, exposure)
-            except SluiceError:
+            except Exception:
                 await self._drafts.tidy(ref, room)
                 raise
             except asyncio.CancelledError:

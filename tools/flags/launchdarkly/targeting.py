@@ -199,7 +199,7 @@ def _most(environment: Environment, control: int | None) -> Exposure:
     if any(target.values and target.variation != control for target in targeted):
         return Exposure(percent=100)
     carriers = (*environment.rules, environment.fallthrough)
-    return Exposure(percent=min(100.0, max(_share(carrier, control) for carrier in carriers) / IN_A_PERCENT))
+    return Exposure(percent=min(WHOLE, max(_share(carrier, control) for carrier in carriers)) / IN_A_PERCENT)
 
 
 def _share(carrier: Carrier, control: int) -> int:
