@@ -51,8 +51,9 @@ class Reach:
 class BlastRadius:
     """What a harm has reached when it is found: parts of all users and of all tenants, requests served by treatment.
 
-    `harmed` is what control would not have had: events beyond its own (failed orders, say), or the amounts by which a
-    mean's units fell short or went beyond; None of latencies. `money` is the requests' value where it is known.
+    `harmed` is what so many requests have on average and control would not have had: events beyond its own (failed
+    orders, say), or the amounts by which a mean's units fell short or went beyond; None of latencies. `money` is the
+    requests' value where it is known.
     """
 
     users: Reach
