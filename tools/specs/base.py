@@ -44,9 +44,9 @@ class Spec(BaseModel):
     `owner` may be a person or a team. `author` is the person who wrote it, and so never approves it: a user id, None
     when it is not known. `source` says where it was read: an address where it is one; `beside` where the OpenAPI
     documents that stand beside it were. `content` is the text as it was read, of which `visible` is what its readers
-    see; `sha256` is of its bytes, so that a change is noticed, and of an OpenAPI document of its front matter and
-    operations. `operations` are those of such documents, each with its hash, by route: `POST /checkout`. `notes` are
-    sentences on how it was read that people should know.
+    see; `sha256` is of its bytes, so that a change is noticed, and of an OpenAPI document of its front matter, its
+    words that are shown, and its operations. `operations` are those of such documents, each with its hash, by route:
+    `POST /checkout`. `notes` are sentences on how it was read that people should know.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

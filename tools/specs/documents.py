@@ -85,8 +85,8 @@ def page_read(source: str, page: Page, *, title: str | None) -> Document:
 def _api_document(source: str, content: bytes, *, title: str | None) -> Document | None:
     """An OpenAPI as a document: its front matter, its words and its operations with their hashes.
 
-    Its own hash is of the front matter and the operations: it changes when what a client may notice does, or what the
-    rollout rests on, and not when it is only written in another way or people are told about it in other words.
+    Its own hash is of the front matter, the words that a plan is made from and the operations: it changes when what a
+    client may notice does, or what the rollout rests on, and not when it is only written in another way.
     """
     if len(content) > LARGEST_API:
         if not is_marked(content.decode("utf-8-sig", "replace")):
@@ -104,5 +104,6 @@ def _api_document(source: str, content: bytes, *, title: str | None) -> Document
         head = f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n"
     hashes = "\n".join(f"{route} {digest}" for route, digest in api.operations.items())
     text = f"{head}{api.text}\n\n```operations\n{hashes}\n```\n"
-    counts = f"{yaml.safe_dump(api.front_matter or {}, sort_keys=True)}{hashes}"
+    front_matter = yaml.safe_dump({"title": api.title, **(api.front_matter or {})}, sort_keys=True)
+    counts = f"{front_matter}{api.text}\n{hashes}"
     return Document(source, content=text.encode(), title=title or api.title, api=api.operations, counts=counts.encode())

@@ -1,8 +1,9 @@
 """An OpenAPI document as a spec: its operations, and which of them changed since the one before. Pure.
 
 `x-sluice` at its root is the front matter: flag, owner, tags and all that a Markdown spec has. An operation is told
-by its route, `POST /checkout`, and by a hash of everything that a client may notice: parameters, bodies, answers,
-security, and all that it refers to; words for people are left out. Source: OpenAPI 3.1, 3.0 and 2.0.
+by its route, `POST /checkout`, and by a hash of everything that a client may notice: servers, parameters, bodies,
+answers, security with its schemes, and all that it refers to; words for people are left out. Source: OpenAPI 3.1, 3.0
+and 2.0.
 """
 
 import hashlib
@@ -25,6 +26,20 @@ LONGEST_SUMMARY = 120
 _FOR_PEOPLE = frozenset(
     {"summary", "description", "externalDocs", "example", "examples", "tags", "operationId", "x-sluice"}
 )
+_OF_NAMES = frozenset(
+    {
+        *("properties", "patternProperties", "dependentSchemas", "dependentRequired", "dependencies", "definitions"),
+        *("$defs", "responses", "headers", "content", "encoding", "links", "callbacks", "variables", "mapping"),
+        *("parameters", "schemas"),
+    }
+)
+"""Of these the keys are names of the document's own, and may well be called "description"."""
+_DATA = frozenset({"default", "const", "enum"})
+"""These are what they are, whatever their keys are called."""
+_INHERITED = ("security", "servers", "host", "basePath", "schemes", "consumes", "produces")
+"""What a document says of all operations that say nothing else, nor what is around them."""
+_SCHEMES = ("components/securitySchemes", "securityDefinitions")
+"""Where schemes of security are, by version."""
 FRONT_MATTER = "x-sluice"
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _MARKS = ("openapi", "swagger")
@@ -143,7 +158,6 @@ def _operations(root: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not isinstance(paths, dict):
         return
     reader, count = _Reader(root), 0
-    everywhere = reader.digest(root.get("security"))
     for path, item in paths.items():
         if not isinstance(item, dict) or not isinstance(path, str):
             continue
@@ -153,8 +167,10 @@ def _operations(root: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 count += 1
                 if count > MOST_OPERATIONS:
                     raise NotOpenApi(f"it has more than {MOST_OPERATIONS} operations")
-                security = everywhere if "security" not in item[method] else None
-                yield f"{method.upper()} {path}", _hashed([reader.digest(item[method]), around, security])
+                operation = item[method]
+                inherited = tuple(key for key in _INHERITED if key not in operation and key not in item)
+                parts = (reader.digest(operation), around, reader.inherited(inherited), reader.schemes(operation))
+                yield f"{method.upper()} {path}", _hashed(parts)
 
 
 class _Reader:
@@ -168,6 +184,21 @@ class _Reader:
         self._nodes = 0
         self._own: dict[str, tuple[str, list[str]]] = {}
         self._whole: dict[str, str] = {}
+        self._inherited: dict[Sequence[str], str] = {}
+
+    def inherited(self, keys: Sequence[str]) -> str:
+        """The hash of what the document says under these keys of all operations."""
+        if keys not in self._inherited:
+            found = {key: self._root[key] for key in keys if key in self._root}
+            self._inherited[keys] = _hashed([self.digest(found), self.schemes(found)])
+        return self._inherited[keys]
+
+    def schemes(self, part: Mapping[str, Any]) -> str:
+        """The hash of the schemes that the part's security names."""
+        security = part.get("security")
+        wanted = [one for one in security if isinstance(one, dict)] if isinstance(security, list) else []
+        names = sorted({str(name).replace("~", "~0").replace("/", "~1") for one in wanted for name in one})
+        return self.digest([{"$ref": f"#/{place}/{name}"} for name in names for place in _SCHEMES])
 
     def digest(self, part: Any) -> str:
         """The hash of what a client may notice of `part`."""
@@ -228,21 +259,41 @@ class _Reader:
         return self._without_words(part, due), sorted(due)
 
     def _without_words(self, part: Any, due: set[str], *, names: bool = False) -> Any:
-        self._nodes += 1
-        if self._nodes > MOST_NODES:
-            raise NotOpenApi("it is larger than an API for people to read")
+        if not isinstance(part, dict | list):
+            return self._plain(part)
+        self._count()
         if isinstance(part, list):
             return [self._without_words(one, due) for one in part]
-        if not isinstance(part, dict):
-            return part if isinstance(part, str | int | float | bool | None) else str(part)
         if isinstance(reference := part.get("$ref"), str) and reference.startswith("#/"):
             due.add(reference)
-        # The keys of these are names of the document's own, and may well be called "description".
         return {
-            str(key): self._without_words(value, due, names=key in ("properties", "patternProperties", "responses"))
+            str(key): self._kept(str(key), value, due) if not names else self._without_words(value, due)
             for key, value in part.items()
             if names or key not in _FOR_PEOPLE
         }
+
+    def _kept(self, key: str, value: Any, due: set[str]) -> Any:
+        """What is kept under a keyword."""
+        if key in _DATA:
+            return self._plain(value)
+        if key == "scopes" and isinstance(value, dict):
+            # What each is for is told to people.
+            return self._plain(sorted(map(str, value)))
+        return self._without_words(value, due, names=key in _OF_NAMES)
+
+    def _plain(self, value: Any) -> Any:
+        """Data as it is, in what JSON has."""
+        self._count()
+        if isinstance(value, list):
+            return [self._plain(one) for one in value]
+        if isinstance(value, dict):
+            return {str(key): self._plain(one) for key, one in value.items()}
+        return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+    def _count(self) -> None:
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            raise NotOpenApi("it is larger than an API for people to read")
 
 
 def _popped(stack: list[str], last: str) -> list[str]:

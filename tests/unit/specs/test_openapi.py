@@ -103,6 +103,118 @@ def test_words_for_people_are_none(path: str, value: object) -> None:
     assert changed(path, value) == {}
 
 
+ALL: dict[str, Any] = {
+    "openapi": "3.1.0",
+    "servers": [{"url": "https://a.example.com/{at}", "variables": {"at": {"default": "v1", "description": "words"}}}],
+    "security": [{"key": []}],
+    "paths": {
+        "/pay": {
+            "post": {
+                "requestBody": {
+                    "content": {
+                        "application/json": {
+                            "schema": {
+                                "type": "object",
+                                "default": {"description": "a", "tags": ["x"]},
+                                "const": {"summary": "a", "$ref": "#/nowhere"},
+                                "enum": [{"example": "a"}],
+                                "$defs": {"description": {"type": "string"}},
+                                "properties": {"properties": {"type": "string", "description": "words"}},
+                            }
+                        }
+                    }
+                },
+                "responses": {
+                    "default": {
+                        "description": "words",
+                        "headers": {"tags": {"description": "words", "schema": {"type": "string"}}},
+                        "links": {"summary": {"operationId": "x", "parameters": {"description": "$request.body"}}},
+                    }
+                },
+                "callbacks": {"description": {"{$request.body#/url}": {"post": {"responses": {"200": {}}}}}},
+            },
+            "get": {"security": [{"oauth": ["read"]}, {}], "servers": [{"url": "https://get.example.com"}]},
+        },
+        "/free": {"servers": [{"url": "https://free.example.com"}], "get": {"security": []}},
+    },
+    "components": {
+        "securitySchemes": {
+            "key": {"type": "http", "scheme": "bearer", "description": "words"},
+            "oauth": {"type": "oauth2", "flows": {"implicit": {"authorizationUrl": "/", "scopes": {"read": "words"}}}},
+            "unused": {"type": "http", "scheme": "basic"},
+        }
+    },
+}
+SCHEMA = "paths>/pay>post>requestBody>content>application/json>schema"
+DEFAULT = "paths>/pay>post>responses>default"
+SCHEMES = "components>securitySchemes"
+PAY, GET, FREE = "POST /pay", "GET /pay", "GET /free"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (f"{SCHEMES}>key", {"type": "apiKey", "in": "query", "name": "k"}, {PAY}),
+        (f"{SCHEMES}>oauth>flows>implicit>authorizationUrl", "/other", {GET}),
+        (f"{SCHEMES}>oauth>flows>implicit>scopes", {"write": "words"}, {GET}),
+        (f"{SCHEMES}>oauth>flows>implicit>scopes", {"write": "words", "read": "words"}, {GET}),
+        (f"{SCHEMES}>oauth>flows>implicit>scopes>read", "other words", set()),
+        (f"{SCHEMES}>key>description", "other words", set()),
+        (f"{SCHEMES}>unused>scheme", "digest", set()),
+        ("servers", [{"url": "https://b.example.com/v1"}], {PAY}),
+        ("servers>0>variables>at>default", "v2", {PAY}),
+        ("servers>0>variables>at>description", "other words", set()),
+        ("servers>0>description", "words", set()),
+        ("paths>/free>servers>0>url", "https://other.example.com", {FREE}),
+        ("security", [{"unused": []}], {PAY}),
+        (f"{SCHEMA}>default>description", "b", {PAY}),
+        (f"{SCHEMA}>default>tags", ["y"], {PAY}),
+        (f"{SCHEMA}>const>summary", "b", {PAY}),
+        (f"{SCHEMA}>enum", [{"example": "b"}], {PAY}),
+        (f"{SCHEMA}>$defs>description>type", "integer", {PAY}),
+        (f"{SCHEMA}>properties>properties>description", "other words", set()),
+        (f"{DEFAULT}>headers>tags>schema>type", "integer", {PAY}),
+        (f"{DEFAULT}>headers>tags>description", "other words", set()),
+        (f"{DEFAULT}>links>summary>parameters>description", "$request.path", {PAY}),
+        (f"{DEFAULT}>description", "other words", set()),
+        ("paths>/pay>post>callbacks>description", {}, {PAY}),
+    ],
+)
+def test_names_and_values_of_the_documents_own_are_no_words_for_people(
+    path: str, value: object, expected: set[str]
+) -> None:
+    found = changes(operations(ALL), operations(with_value(path, value, ALL)))
+    assert found == dict.fromkeys(expected, Change.CHANGED)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("host", "b.example.com", {PAY, GET}),
+        ("basePath", "/v2", {PAY, GET}),
+        ("schemes", ["http"], {GET}),
+        ("consumes", ["text/plain"], {PAY, GET}),
+        ("securityDefinitions", {"key": {"type": "basic"}}, {PAY, GET}),
+    ],
+)
+def test_what_version_2_says_of_all_is_of_each_that_says_nothing_else(
+    key: str, value: object, expected: set[str]
+) -> None:
+    definitions = {"key": {"type": "apiKey", "in": "header", "name": "k"}}
+    paths = {"/pay": {"post": {"schemes": ["https"]}, "get": {}}}
+    before = {"swagger": "2.0", "security": [{"key": []}], "securityDefinitions": definitions, "paths": paths}
+    assert changes(operations(before), operations(before | {key: value})) == dict.fromkeys(expected, Change.CHANGED)
+
+
+@pytest.mark.parametrize("odd", [None, "x", 1, [], {}, [None], [[]], [{"a": 1}], ["key"], [{1: []}], {"key": []}])
+@pytest.mark.parametrize("key", ["security", "servers", "components", "securityDefinitions"])
+def test_odd_parts_of_all_keep_no_operation_from_being_read(key: str, odd: object) -> None:
+    content = yaml.safe_dump(ALL | {key: odd})
+    found = read_api(content)
+    assert found is not None
+    assert found.operations.keys() == {PAY, GET, FREE}
+
+
 def test_what_is_new_and_what_is_gone_is_named() -> None:
     after = deepcopy(API)
     del after["paths"]["/cart/{id}"]
@@ -125,13 +237,13 @@ def test_a_document_is_the_spec_of_the_flag_that_it_names() -> None:
     assert spec.operations["POST /checkout"] not in spec.visible
 
 
-def with_value(path: str, value: object) -> dict[str, Any]:
+def with_value(path: str, value: object, api: dict[str, Any] = API) -> dict[str, Any]:
     """The API with another value at that path."""
-    after = deepcopy(API)
+    after = deepcopy(api)
     *steps, last = path.split(">")
-    part = after
+    part: Any = after
     for step in steps:
-        part = part[step]
+        part = part[int(step) if isinstance(part, list) else step]
     part[last] = value
     return after
 
@@ -149,12 +261,12 @@ def spec_of(*contents: str) -> Spec:
         yaml.safe_dump(API),
         json.dumps({key: API[key] for key in reversed(API)}),
         json.dumps(API | {"paths": {path: API["paths"][path] for path in reversed(API["paths"])}}),
-        json.dumps(with_value("paths>/checkout>post>summary", "Pay now")),
-        json.dumps(with_value("info", {"title": "Store", "version": "2", "description": "Other words."})),
+        json.dumps(with_value("paths>/checkout>post>description", "Words that no plan is made from.")),
+        json.dumps(with_value("info>version", "2")),
     ],
-    ids=["indented", "yaml", "keys", "paths", "summary", "info"],
+    ids=["indented", "yaml", "keys", "paths", "words", "version"],
 )
-def test_its_hash_is_the_same_however_it_is_written_and_whatever_people_are_told(content: str) -> None:
+def test_its_hash_is_the_same_however_it_is_written_and_whatever_nobody_plans_by(content: str) -> None:
     assert spec_of(content).sha256 == spec_of(json.dumps(API)).sha256
     other = json.dumps(API | {"paths": {"/orders": {"get": {}}}})
     assert spec_of(other, content).sha256 == spec_of(json.dumps(API), other).sha256
@@ -167,9 +279,12 @@ def test_its_hash_is_the_same_however_it_is_written_and_whatever_people_are_told
         ("paths>/checkout>get", None),
         ("x-sluice>tags", []),
         ("x-sluice>owner", "checkout"),
+        ("info>title", "Store"),
+        ("info>description", "Other words."),
+        ("paths>/checkout>post>summary", "Pay now"),
     ],
 )
-def test_its_hash_is_another_when_a_client_or_a_gate_may_notice(path: str, value: object) -> None:
+def test_its_hash_is_another_when_a_client_a_gate_or_a_planner_may_notice(path: str, value: object) -> None:
     content = json.dumps(with_value(path, value))
     assert spec_of(content).sha256 != spec_of(json.dumps(API)).sha256
     other = json.dumps(API | {"paths": {"/orders": {"get": {}}}})
