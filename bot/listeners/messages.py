@@ -15,7 +15,7 @@ from agent.orders import may_order
 from agent.turns import Said, Turn
 from bot.agent_sessions import AgentSession, Manners, Spot
 from bot.listeners import conversing
-from bot.listeners.handling import handle
+from bot.listeners.handling import handle, handle_once
 from bot.listeners.hearing import is_for_another, words_of
 from bot.listeners.replies import workspace_of
 from bot.services import Services
@@ -56,8 +56,8 @@ def register(app: AsyncApp, services: Services) -> None:
 
     @app.event("agent_session_stopped", matchers=[_is_of_a_thread])
     async def stopped(body: dict[str, Any], event: dict[str, Any], client: AsyncWebClient) -> None:
-        with services.underway.tracked():
-            await handle(client, body, lambda: ears.stop(body, event, client))
+        # Each once: a copy that comes late would stop whoever waited behind the run that was meant.
+        await handle_once(services, client, body, lambda: ears.stop(body, event, client))
 
 
 class Ears:

@@ -269,6 +269,29 @@ class TestStopping:
         office.running.people.stop(RELEASES, "mira", said.ts)
         await answered(office, 2)
 
+    async def test_a_stop_that_comes_twice_spares_who_waited_behind_the_stopped_run(self, opened: Open) -> None:
+        model, pressed = Told.to_say("Never said.", "Two are paused.", held=True), list[Any]()
+        office = await opened(model)
+        said = say(office, "@sluice what is going on?")
+        channel = office.running.workspace.channel(RELEASES)
+        await until(lambda: model.thinking, 15)
+        await until(lambda: office.running.workspace.can_be_stopped(channel, said.ts))
+        say(office, "@sluice and what is paused?", user="sam", thread=said.ts)
+        await heard(office)
+        tell = office.running.courier.tell
+        office.running.courier.tell = lambda payload: (pressed.append(payload), tell(payload))[-1]  # type: ignore[method-assign]
+        office.running.people.stop(RELEASES, "mira", said.ts)
+        async with asyncio.timeout(15):
+            while len(await runs(office)) < 2 or not model.thinking:
+                await asyncio.sleep(0.02)
+        [stop] = [one for one in pressed if one["event"]["type"] == "agent_session_stopped"]
+        tell(stop)
+        await heard(office)
+        model.release()
+        await until(lambda: len(answers(office)) == 2, 15)
+        await office.settle()
+        assert [(run.requester, run.outcome) for run in await runs(office)] == [(MIRA, "stopped"), (SAM, "answered")]
+
     async def test_a_stop_where_nothing_goes_on_leaves_the_session(self, opened: Open) -> None:
         office = await opened(Told.to_say("Hello."))
         said = say(office, "@sluice hello")
