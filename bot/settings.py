@@ -43,7 +43,7 @@ from tools.metrics.http_api import Access
 from tools.metrics.routes import each_route
 from tools.plans.defaults import PlanningDefaults
 from tools.plans.model import Name
-from tools.plans.policy import ApprovalRule, Approving, Policy
+from tools.plans.policy import ApprovalRule, Approving, Policy, is_among
 from tools.records.database import parse_url
 from tools.specs.options import SpecSourceOptions
 
@@ -140,7 +140,7 @@ class RouteSettings(Section):
     def holds(self, environment: str, tags: Iterable[str]) -> bool:
         """Whether it is meant for a flag with those tags there."""
         named = {tag.casefold() for tag in self.tags}
-        there = self.environment in (None, environment)
+        there = self.environment is None or is_among(environment, [self.environment])
         return there and (not named or any(tag.casefold() in named for tag in tags))
 
 

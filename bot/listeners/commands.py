@@ -29,6 +29,7 @@ from bot.services import Services
 from tools.errors import Conflict, NotFound
 from tools.flags.base import FlagNotFound
 from tools.plans.model import Strategy
+from tools.plans.policy import is_among
 from tools.records import log
 from tools.rollouts.phases import LIVE, Phase, words
 from tools.rollouts.views import RolloutView
@@ -208,7 +209,7 @@ class Subcommands:
         environment, at = command.environment or command.flag, self._services.clock.now()
         found = await self._services.rollouts.freezes()
         if environment:
-            found = [one for one in found if not one.environments or environment in one.environments]
+            found = [one for one in found if is_among(environment, one.environments)]
         if environment and not found:
             said = texts.FREEZES_NONE_THERE.format(environment=name(environment))
             return f"{said} {names_instead(self._services, environment)}".strip(), None

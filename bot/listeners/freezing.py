@@ -20,6 +20,7 @@ from bot.listeners.replies import channel_of, person_of, reply, workspace_of
 from bot.listeners.sending import whole
 from bot.services import Services
 from tools.errors import NotFound, SluiceError
+from tools.plans.policy import is_among
 from tools.rollouts import freezes
 
 ID = re.compile(r"[0-9a-f]{32}")
@@ -56,7 +57,8 @@ def begun(services: Services, workspace: str, command: Command) -> Filled:
     if command.environment is not None:
         return Filled(environment=command.environment, flag=command.flag)
     known = named(services.settings, workspace)
-    return Filled(environment=command.flag) if command.flag in known else Filled(known[0], command.flag)
+    meant = next((one for one in known if is_among(command.flag, [one])), None)
+    return Filled(known[0], command.flag) if meant is None else Filled(environment=meant)
 
 
 async def open_freeze(services: Services, client: AsyncWebClient, body: Mapping[str, Any], filled: Filled) -> None:

@@ -303,10 +303,9 @@ async def _announce(session: AsyncSession, what: Happening, freeze: FreezeView, 
 
 async def _look_at(session: AsyncSession, freeze: FreezeView, *, at: datetime) -> None:
     """Have the controller look now at every open rollout that the freeze may be meant for."""
-    query = select(Rollout).where(
-        Rollout.environment.in_(freeze.environments), Rollout.phase.in_((Phase.PROPOSED, *LIVE))
-    )
+    query = select(Rollout).where(Rollout.phase.in_((Phase.PROPOSED, *LIVE)))
     if freeze.flag is not None:
         query = query.where(Rollout.flag == freeze.flag)
     for rollout in (await session.scalars(query)).all():
-        store.change(rollout, at=at, due_at=at)
+        if policies.is_among(rollout.environment, freeze.environments):
+            store.change(rollout, at=at, due_at=at)

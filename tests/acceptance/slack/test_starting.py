@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 
 from bot import texts
-from bot.blocks import starting
+from bot.blocks import freezing, starting
 from bot.blocks.dialogs import REFUSAL
 from bot.listeners.starting import filled_dialog
 from bot.settings import RouteSettings
 from bot.workspace import running_workspace
-from tests.acceptance.slack.office import ALERTS, ENVIRONMENT, FLAG, MIRA, RELEASES, Office, open_office, until
+from tests.acceptance.slack.office import ALERTS, ENVIRONMENT, FLAG, JONAS, MIRA, RELEASES, Office, open_office, until
 from tools.errors import NotFound, Unavailable
 from tools.flags.base import FlagRef, FlagServiceUnavailable
 from tools.flags.embedded import EmbeddedFlagService
 from tools.plans.model import Strategy
+from tools.rollouts.freezes import Wish
 
 SHORTCUT = "rollout_start"
 UNKNOWN = (
@@ -130,6 +131,18 @@ async def test_every_other_command_names_the_environments_that_there_are(office:
 async def test_what_is_not_frozen_in_an_environment_is_said_of_it(office: Office) -> None:
     said = await office.rollout("unfreeze stagging")
     assert "Nothing is frozen in stagging. Environments that I know: `production`." in said
+
+
+async def test_environments_are_found_however_they_are_capitalised(office: Office) -> None:
+    view = await opened(office, "freeze Production")
+    by_id = {block["block_id"]: block["element"] for block in view.blocks if "element" in block}
+    assert by_id[freezing.ENVIRONMENT]["initial_option"]["value"] == ENVIRONMENT
+    assert not by_id[freezing.FLAG].get("initial_value")
+    assert not by_id[freezing.FLAG].get("initial_option")
+    workspace = office.running.settings.team_id
+    wish = Wish(environment="production", reason="The sale", workspace=workspace)
+    await office.services.of(workspace).rollouts.freeze(wish, actor=JONAS)
+    assert "everything in production" in await office.rollout("unfreeze Production")
 
 
 async def test_flags_are_offered_as_one_types(office: Office) -> None:

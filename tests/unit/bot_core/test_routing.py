@@ -32,6 +32,7 @@ LATE = datetime(2026, 1, 14, 23, tzinfo=UTC)
     [
         ("production", ("payments", "mobile"), "CPAY"),
         ("production", ("mobile",), "CPROD"),
+        ("Production", ("PAYMENTS",), "CPAY"),
         ("staging", ("mobile",), "CMOBILE"),
         ("staging", (), None),
     ],

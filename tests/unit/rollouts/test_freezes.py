@@ -279,6 +279,13 @@ async def test_an_approver_freezes_and_another_lifts_it(world: World) -> None:
     assert log["freeze.lifted"].actor == AIKO
 
 
+async def test_a_rollout_is_looked_at_when_its_environment_is_frozen_in_capitals(world: World) -> None:
+    view = await world.proposed()
+    made = await world.service.freeze(SALE.model_copy(update={"environment": "PRODUCTION"}), actor=MIRA)
+    await world.controller.tick()
+    assert (await world.service.get(view.id)).frozen == made
+
+
 async def test_a_freeze_withdraws_an_awaited_promotion_which_is_asked_anew_after_it(world: World) -> None:
     view = await world.started(make_plan(stage(5, limit=86400), stage(80)))
     view = await world.live(view.id, 40, **GOOD)
