@@ -17,7 +17,7 @@ KNOWN_FOR = timedelta(minutes=5)
 TRIED_FOR = timedelta(minutes=1)
 """How long a library is left alone that could not be looked through, or not at all of it."""
 PATIENCE_S = 2.0
-"""How long a reading waits for a look through a library, which then goes on for those that come."""
+"""How long a reading waits to know better; the look then goes on for those that come."""
 NOT_LOOKED_THROUGH = "specs_not_looked_through"
 
 log = structlog.get_logger(__name__)
@@ -53,13 +53,14 @@ class Neighbours:
         self._clock = clock
         self._within = within
         self._is_api = dict[str, dict[str, bool]]()
+        self._known = set[bool]()
         self._due = dict[bool, datetime]()
         self._looks = dict[bool, asyncio.Task[None]]()
 
     async def of(self, document: Document, flag: str) -> list[str]:
         """The addresses of the flag's documents, for one that people wrote only of OpenAPI documents.
 
-        What was known before, where the library can't be looked through in time.
+        What was known before, where the library can't be looked through, or not in time.
         """
         whole = document.api is not None
         if self._clock.now() >= self._due.get(whole, self._clock.now()):
@@ -80,7 +81,9 @@ class Neighbours:
                     found.setdefault(flag, {}).setdefault(address, is_api)
         self._is_api = found
         due = self._clock.now() + (TRIED_FOR if unread else KNOWN_FOR)
-        self._due |= {True: due, False: due} if whole else {False: due}
+        kinds = (True, False) if whole else (False,)
+        self._due |= dict.fromkeys(kinds, due)
+        self._known.update(kinds)
 
     async def close(self) -> None:
         """Look no further."""
@@ -93,7 +96,8 @@ class Neighbours:
         if task is None or task.done():
             task = self._looks[whole] = asyncio.create_task(self._look(whole))
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            # Before the first look nobody knows, and a document for which that matters would seem to have changed.
+            async with asyncio.timeout(PATIENCE_S if whole in self._known else None):
                 await asyncio.shield(task)
         except TimeoutError:
             log.warning(NOT_LOOKED_THROUGH, reason=f"it takes longer than {PATIENCE_S:g} s")

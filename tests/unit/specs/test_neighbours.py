@@ -10,7 +10,7 @@ from tests.contract.specs.conftest import remote
 from tests.contract.specs.fakes import FakeGitHub
 from tools.clock import ManualClock
 from tools.specs import neighbours
-from tools.specs.base import LinkedSpecs, SpecSource, SpecSourceUnavailable
+from tools.specs.base import LinkedSpecs, SpecSource, SpecSourceUnavailable, close
 from tools.specs.composite import SpecSources
 from tools.specs.options import SpecSourceOptions
 from tools.specs.registry import SpecParts, create_spec_source
@@ -115,28 +115,46 @@ async def test_pages_are_looked_through_once_in_a_while_and_not_at_every_look() 
     assert (await source.read_at(f"{ROOT}/f7", "f7")).operations.keys() == {"GET /pay", "PUT /pay"}
 
 
-async def test_nobody_waits_long_for_a_slow_look_and_it_is_one_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_waits_long_to_know_better_and_a_look_is_one_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "PATIENCE_S", 0.01)
+    server = Server({"/mine": words("mine"), "/slow": words("slow"), "/api": api("mine")})
+    source = linked(server.source())
+    first = await source.read_at(f"{ROOT}/mine", "mine")
+    server.slow = {"/slow"}
+    server.clock.advance(301)
+    server.asked.clear()
+    for _ in range(2):
+        assert await source.read_at(f"{ROOT}/mine", "mine") == first
+    assert server.asked.count("/slow") == 1
+    server.pages["/slow"] = api("mine", "put")
+    server.go.set()
+    monkeypatch.setattr(neighbours, "PATIENCE_S", 5)
+    assert (await source.read_at(f"{ROOT}/mine", "mine")).operations.keys() == {"GET /pay", "PUT /pay"}
+    assert server.asked.count("/slow") == 2, "once to look, once to read it"
+
+
+async def test_a_first_look_goes_on_when_who_waits_for_it_gives_up() -> None:
     server = Server({"/mine": words("mine"), "/slow": words("slow"), "/api": api("mine")})
     server.slow = {"/slow"}
     source = linked(server.source())
     for _ in range(2):
-        assert (await source.read_at(f"{ROOT}/mine", "mine")).title == "Words"
-    assert server.asked.count("/slow") == 1
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await source.read_at(f"{ROOT}/mine", "mine")
     server.go.set()
-    monkeypatch.setattr(neighbours, "PATIENCE_S", 5)
     assert (await source.read_at(f"{ROOT}/mine", "mine")).operations.keys() == {"GET /pay"}
     assert server.asked.count("/slow") == 1
 
 
-async def test_a_closed_source_looks_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "PATIENCE_S", 0.01)
+async def test_a_closed_source_looks_no_further() -> None:
     server = Server({"/mine": words("mine"), "/slow": words("slow")})
     server.slow = {"/slow"}
     source = server.source()
-    await linked(source).read_at(f"{ROOT}/mine", "mine")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await linked(source).read_at(f"{ROOT}/mine", "mine")
     before = asyncio.all_tasks()
-    await source.close()  # type: ignore[attr-defined]
+    await close(source)
     assert not {task for task in before if not task.done()} - {asyncio.current_task()}
 
 
