@@ -120,10 +120,12 @@ class _Walkers:
                 walk.count(self.rng, span, courses)
             age = looked
             now = self._evidence(book, courses)
-            unseen = [walk.unseen(span) for walk in book], [span.unseen(raised=False)] * len(book)
-            harm, safe = self._together(*(_lifted(*each) for each in zip(before, now, unseen, strict=True)))
+            even = [span.unseen(raised=False)] * len(book)
+            harm, safe = self._together(*(_lifted(*each, even) for each in zip(before, now, strict=True)))
+            # Bets are raised towards a rollback, not towards a suspicion.
             self.told[courses] |= harm >= -math.log(plan.alpha_pause)
-            caught = harm >= -math.log(plan.alpha_rollback)
+            raised = _lifted(before[0], now[0], [walk.unseen(span) for walk in book])
+            caught = self._together(raised, now[1])[0] >= -math.log(plan.alpha_rollback)
             passed = ~self.told[courses] & (safe >= -math.log(plan.alpha_safe)) & self._enough(step, warming, age)
             leaving = caught | passed
             lengths[staying[leaving]] = age

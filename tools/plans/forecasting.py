@@ -15,6 +15,8 @@ from tools.plans.sizing import Baseline, CannotBeProven
 
 SELDOM = 0.01
 """A part of the rollouts that few courses can't tell from none."""
+OFTEN = 0.3
+"""A part that few courses tell to within a quarter."""
 LARGEST_COMPARED = 0.99
 """The share that is reckoned with where an audience is exposed as a whole, so that others are left to compare with."""
 
@@ -74,8 +76,10 @@ def as_a_whole(plan: Plan, baselines: Sequence[Baseline]) -> str | None:
 
 def _missed(schedule: Schedule, one: Watched) -> float:
     """The part of the rollouts that come to their end with a harm as large as the margin, or as large as can be."""
-    largest = one.traffic(0.5).largest_harm(one.direction)
-    return forecast_harm(schedule, one.name, min(one.margin, largest), draws=FEW_DRAWS).missed
+    harm = min(one.margin, one.traffic(0.5).largest_harm(one.direction))
+    few = forecast_harm(schedule, one.name, harm, draws=FEW_DRAWS).missed
+    # A small part of few courses is mostly chance.
+    return forecast_harm(schedule, one.name, harm).missed if 0 < few < OFTEN else few
 
 
 def harmless(found: PlanForecast) -> str:
