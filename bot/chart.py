@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bot import texts
-from bot.style import MARGIN_IN, PALETTES, TITLE_POINTS, Palette, Theme, plain, png
+from bot.style import MARGIN_IN, NAME_POINTS, PALETTES, TITLE_POINTS, Palette, Theme, plain, png
 from tools.gates import CountTest, Direction, Harm, Outcome, Verdict
 from tools.gates.intervals import rate_interval
 from tools.metrics.catalogue import MetricKind
@@ -25,15 +25,17 @@ if TYPE_CHECKING:
 PROMOTES = 1 / CountTest.alpha_safe
 SURENESS = f"{100 * (1 - CountTest.alpha_safe):g} %"
 LEAST_EVIDENCE, MOST_EVIDENCE = 0.1, 1e4
-LEAST_STAGE, LEAST_APART = 0.06, 0.27
-"""How near two names of stages or of verdicts may stand, in parts of the width, before one of them is left out."""
+LEAST_STAGE, WORD_WIDTH = 0.12, 0.27
+"""How near two names of stages may stand, and how wide a verdict's word is, in parts of the width."""
+NAME_HEIGHT_IN = 0.21
+"""How high a name at the end of a line is."""
 
 SIZES_IN = {Theme.LIGHT: (8.0, 5.4), Theme.DARK: (8.0, 5.4), Theme.CARD: (6.8, 4.9)}
 
 
 def drawn(trace: Trace, theme: Theme = Theme.LIGHT) -> bytes:
     """The chart as a PNG, 200 dots an inch. It takes a fraction of a second of a processor: call it in a thread."""
-    return png(lambda: _figure(trace, PALETTES[theme], SIZES_IN[theme]))
+    return png(lambda: figure(trace, theme))
 
 
 def described(trace: Trace) -> str:
@@ -57,13 +59,15 @@ def described(trace: Trace) -> str:
     return "\n".join(lines)
 
 
-def _figure(trace: Trace, palette: Palette, size_in: tuple[float, float]) -> "Figure":
+def figure(trace: Trace, theme: Theme = Theme.LIGHT) -> "Figure":
+    """The chart, as matplotlib is to draw it."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    palette, size_in = PALETTES[theme], SIZES_IN[theme]
     layout = ConstrainedLayoutEngine(w_pad=MARGIN_IN, h_pad=MARGIN_IN)
-    figure = Figure(figsize=size_in, facecolor=palette.ground, layout=layout)
-    rates, evidence = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    drawing = Figure(figsize=size_in, facecolor=palette.ground, layout=layout)
+    rates, evidence = drawing.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     for axes in (rates, evidence):
         plain(axes, palette)
     _draw_rates(rates, trace, palette)
@@ -71,10 +75,10 @@ def _figure(trace: Trace, palette: Palette, size_in: tuple[float, float]) -> "Fi
     _draw_stages(rates, evidence, trace, palette)
     _draw_events(rates, trace, palette)
     title = f"{trace.guardrail.metric} · {trace.flag}, {trace.environment}"
-    figure.suptitle(
+    drawing.suptitle(
         title, color=palette.text, fontsize=TITLE_POINTS, fontweight="bold", x=MARGIN_IN / size_in[0], ha="left"
     )
-    return figure
+    return drawing
 
 
 def _draw_rates(axes: "Axes", trace: Trace, palette: Palette) -> None:
@@ -112,31 +116,12 @@ def _draw_evidence(axes: "Axes", trace: Trace, palette: Palette) -> None:
     axes.plot(times, harm, color=palette.limit, linestyle="-.", linewidth=2.2)
     for level, _ in levels:
         axes.axhline(level, color=palette.faint, linestyle=(0, (1, 2)), linewidth=1.2)
-    _name_levels(axes, levels, palette)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_ylabel("evidence", color=palette.faint, fontsize=11)
     axes.minorticks_off()
     axes.set_xlabel(f"{_unit(trace)[1]} since the first check", color=palette.faint, fontsize=11)
-    _label_ends(axes, [(safe[-1], "of safety", palette.safe), (harm[-1], "of harm", palette.limit)])
-
-
-def _name_levels(axes: "Axes", levels: Sequence[tuple[float, str]], palette: Palette) -> None:
-    """The lowest below its line, the others in one line above the highest: they stand too near for a line each."""
-    *upper, (lowest, lowest_said) = sorted(levels, reverse=True)
-    named = [(lowest, lowest_said, -2, "top")]
-    if upper:
-        named.append((upper[0][0], " · ".join(said for _, said in upper), 2, "bottom"))
-    for level, said, apart, side in named:
-        axes.annotate(
-            said,
-            (0.0, level),
-            xycoords=("axes fraction", "data"),
-            xytext=(2, apart),
-            textcoords="offset points",
-            va=side,
-            color=palette.faint,
-            fontsize=10,
-        )
+    named = [(safe[-1], "of safety", palette.safe), (harm[-1], "of harm", palette.limit)]
+    _label_ends(axes, [*named, *((level, said, palette.faint) for level, said in levels)])
 
 
 def _draw_stages(rates: "Axes", evidence: "Axes", trace: Trace, palette: Palette) -> None:
@@ -162,7 +147,7 @@ def _draw_stages(rates: "Axes", evidence: "Axes", trace: Trace, palette: Palette
 
 def _draw_events(axes: "Axes", trace: Trace, palette: Palette) -> None:
     """The first check of each kind of verdict that means something, with its word where there is room for it."""
-    width, named = max(_times(trace)[-1], 1e-9), list[float]()
+    width, named = max(_times(trace)[-1], 1e-9), list[tuple[float, float]]()
     # The gravest is named first, whatever stands beside it.
     for point in sorted(_events(trace), key=lambda point: (-point.verdict.outcome.severity, point.at)):
         rate, _ = _values(trace, point)
@@ -171,10 +156,10 @@ def _draw_events(axes: "Axes", trace: Trace, palette: Palette) -> None:
         word, marker, colour = _mark(point, palette)
         at = _elapsed(trace, point)
         axes.plot([at], [rate], marker=marker, markersize=10, color=colour, linestyle="none", zorder=5)
-        if any(abs(at - other) / width < LEAST_APART for other in named):
+        left, side = _room_for_a_word(at / width)
+        if any(left < end and start < left + WORD_WIDTH for start, end in named):
             continue
-        named.append(at)
-        side = "right" if at / width > 1 - LEAST_APART / 2 else "left" if at / width < LEAST_APART / 2 else "center"
+        named.append((left, left + WORD_WIDTH))
         axes.annotate(
             word,
             (at, rate),
@@ -186,6 +171,15 @@ def _draw_events(axes: "Axes", trace: Trace, palette: Palette) -> None:
             fontweight="bold",
             bbox={"facecolor": palette.ground, "alpha": 0.75, "edgecolor": "none", "pad": 1.0},
         )
+
+
+def _room_for_a_word(at: float) -> tuple[float, str]:
+    """Where a verdict's word begins, in parts of the width, and how it is aligned with its mark there."""
+    if at < WORD_WIDTH / 2:
+        return at, "left"
+    if at > 1 - WORD_WIDTH / 2:
+        return at - WORD_WIDTH, "right"
+    return at - WORD_WIDTH / 2, "center"
 
 
 def _mark(point: Point, palette: Palette) -> tuple[str, str, str]:
@@ -204,13 +198,11 @@ def _label_ends(axes: "Axes", ends: Sequence[tuple[float, str, str]]) -> None:
 
     def height(value: float) -> float:
         value = min(max(value, low), high)
-        share = math.log(value / low) / math.log(high / low) if is_log else (value - low) / (high - low)
-        return min(max(share, 0.03), 0.97)
+        return math.log(value / low) / math.log(high / low) if is_log else (value - low) / (high - low)
 
-    least, previous = 0.13, -1.0
-    for value, name, colour in sorted(ends):
-        at = max(height(value), previous + least)
-        previous = at
+    inches = axes.bbox.height / axes.figure.dpi
+    heights = _apart([height(value) for value, _, _ in sorted(ends)], NAME_HEIGHT_IN / inches)
+    for (_, name, colour), at in zip(sorted(ends), heights, strict=True):
         axes.annotate(
             name,
             (1.0, at),
@@ -219,9 +211,21 @@ def _label_ends(axes: "Axes", ends: Sequence[tuple[float, str, str]]) -> None:
             textcoords="offset points",
             va="center",
             color=colour,
-            fontsize=12,
+            fontsize=NAME_POINTS,
             annotation_clip=False,
         )
+
+
+def _apart(heights: Sequence[float], least: float) -> list[float]:
+    """Those heights, from the lowest to the highest, moved as little up or down as keeps them `least` apart."""
+    placed = list[float]()
+    for height in heights:
+        placed.append(max(height, placed[-1] + least) if placed else max(height, least / 4))
+    top = 1 - least / 4
+    for index in reversed(range(len(placed))):
+        placed[index] = min(placed[index], top)
+        top = placed[index] - least
+    return placed
 
 
 def _interval(trace: Trace, point: Point, arm: str) -> tuple[float | None, float | None]:
