@@ -148,10 +148,16 @@ function walk(event) {
   messages[Math.max(0, Math.min(messages.length - 1, at + step))]?.focus();
 }
 
-/** A button that leads to the end of a list, shown while one is elsewhere in it. */
+/** Whether the newest message is to be seen, or a part of it. */
+function newestInSight(list) {
+  const newest = [...list.querySelectorAll(".message")].at(-1);
+  return !newest || newest.getBoundingClientRect().top < list.getBoundingClientRect().bottom;
+}
+
+/** A button that leads to the end of a list, shown while its newest message is out of sight. */
 export function toNewest(list) {
   const button = h("button", { type: "button", class: "to-newest", hidden: true, onclick: () => { list.scrollTop = list.scrollHeight; } },
     icon("down"), "Newest");
-  list.addEventListener("scroll", () => { button.hidden = atEnd(list); }, { passive: true });
+  list.addEventListener("scroll", () => { button.hidden = atEnd(list) || newestInSight(list); }, { passive: true });
   return button;
 }

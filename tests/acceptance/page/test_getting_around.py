@@ -97,6 +97,22 @@ async def test_a_long_conversation_shows_its_newest_and_the_rest_on_demand(galle
     assert show.complaints == []
 
 
+async def test_no_button_to_the_newest_covers_it_while_it_is_partly_seen(gallery: Gallery, show: Window) -> None:
+    page = show.page
+    for number in range(30):
+        gallery.running.people.say("releases", "sam", f"number {number}")
+    await gallery.post()
+    messages, newest = page.get_by_role("region", name="Messages"), page.get_by_role("button", name="Newest")
+    card = page.get_by_role("article", name="Sluice").last
+    await expect(card.get_by_role("button", name="Bad answer")).to_be_in_viewport()
+    await messages.evaluate("list => { list.scrollTop -= 200; }")
+    await expect(card.get_by_role("button", name="Bad answer")).not_to_be_in_viewport()
+    await expect(newest).to_be_hidden()
+    await messages.evaluate("list => { list.scrollTop = 0; }")
+    await expect(newest).to_be_visible()
+    assert show.complaints == []
+
+
 async def test_on_a_narrow_screen_the_sidebar_is_a_drawer(gallery: Gallery, chromium: str) -> None:
     async with open_window(chromium, gallery.running.url, viewport=NARROW) as narrow:
         page = narrow.page
