@@ -71,15 +71,19 @@ async def remember(
     assessment: checks.Assessment,
     *,
     flag_seen: bool,
+    asked_at: datetime,
     at: datetime,
 ) -> None:
-    """Keep the evidence that the check carries on, and when the next one is due; show both on the card."""
+    """Keep the evidence that the check carries on, and when the next one is due; show both on the card.
+
+    `asked_at` is when the look began: it is blind from then on, however long it took to find that.
+    """
     blind = decisions.is_blind(assessment.verdict) or not flag_seen
     as_before = rollout.last_check_id is not None and blind is (rollout.blind_since is not None)
     if not blind and rollout.blind_paged:
         await happened(session, rollout, Happening.METRICS_BACK, at=at, why=assessment.verdict.why)
     await drifts.tell(session, rollout, assessment, at=at)
-    blind_since = (rollout.blind_since or at) if blind else None
+    blind_since = (rollout.blind_since or asked_at) if blind else None
     blind_for = None if blind_since is None else at - blind_since
     store.change(
         rollout,
@@ -88,15 +92,22 @@ async def remember(
         last_check_id=check.id,
         blind_since=blind_since,
         blind_paged=rollout.blind_paged and blind,
-        due_at=at + decisions.next_check(plan, Phase(rollout.phase), assessment.verdict, blind_for=blind_for),
+        due_at=at
+        + decisions.next_check(plan, Phase(rollout.phase), assessment.verdict, blind_for=blind_for, took=at - asked_at),
     )
     await refresh_card(session, rollout, at=at, minor=as_before)
 
 
 def decide(
-    rollout: Rollout, plan: Plan, assessment: checks.Assessment, *, flag_seen: bool, at: datetime
+    rollout: Rollout,
+    plan: Plan,
+    assessment: checks.Assessment,
+    *,
+    flag_seen: bool,
+    asked_at: datetime,
+    at: datetime,
 ) -> decisions.Action:
-    """What the check calls for, as the rollout is now. Pure."""
+    """What the check calls for, as the rollout is now; `asked_at` is when its look began. Pure."""
     assert rollout.stage is not None
     stage = plan.stages[rollout.stage]
     return decisions.decide(
@@ -114,6 +125,7 @@ def decide(
             harm_accepted=rollout.harm_accepted,
             exposed=Exposure.model_validate(rollout.settled).percent > 0,
             flag_seen=flag_seen,
+            took=at - asked_at,
         )
     )
 

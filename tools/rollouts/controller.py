@@ -7,7 +7,7 @@ any point and run again by anyone.
 import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -232,7 +232,7 @@ class Controller:
         await store.transact(self._database, act)
 
     async def _watch(self, snapshot: Snapshot) -> None:
-        ref = FlagRef(snapshot.rollout.flag, snapshot.rollout.environment)
+        ref, asked_at = FlagRef(snapshot.rollout.flag, snapshot.rollout.environment), self._clock.now()
         flag = await self._read_flag(ref)
         if flag is not None and not _is_settled(snapshot, flag) and not snapshot.lowering:
             await self._settle(snapshot, flag)
@@ -249,7 +249,8 @@ class Controller:
             answers = await measuring.measure(inputs, snapshot.plan, self._metrics)
         assessment = assessing.assess(inputs, answers)
         concerns = await self._concerns(snapshot, assessment)
-        if await self._write_check(snapshot, inputs, answers, assessment, concerns, flag_seen=flag is not None):
+        seen = flag is not None
+        if await self._write_check(snapshot, inputs, answers, assessment, concerns, flag_seen=seen, asked_at=asked_at):
             await self.carry_out(snapshot.rollout.id)
         noted(Fact.VERDICT, of=assessment.verdict.outcome.value)
 
@@ -303,6 +304,7 @@ class Controller:
         concerns: Sequence[str] | None,
         *,
         flag_seen: bool,
+        asked_at: datetime,
     ) -> bool:
         """Keep the check and act on it in one transaction; whether an exposure is now to be set."""
 
@@ -318,14 +320,16 @@ class Controller:
             check = checks.record(rollout, plan, inputs, answers, assessment)
             session.add(check)
             await session.flush()
-            await consequences.remember(session, rollout, plan, check, assessment, flag_seen=flag_seen, at=at)
+            await consequences.remember(
+                session, rollout, plan, check, assessment, flag_seen=flag_seen, asked_at=asked_at, at=at
+            )
             if await store.is_lowering(session, rollout.id):
                 # Nothing else takes it up again, and it must not wait as long as a gate may.
                 rollout.due_at = min(rollout.due_at or at, at + BACKOFF_CAP)
             await acceptances.expire(session, rollout, at=at)
             freeze = await consequences.note_freeze(session, rollout, plan, self._policy, at=at)
             await consequences.mind_promotion(session, rollout, plan, freeze, at=at)
-            action = consequences.decide(rollout, plan, assessment, flag_seen=flag_seen, at=at)
+            action = consequences.decide(rollout, plan, assessment, flag_seen=flag_seen, asked_at=asked_at, at=at)
             await consequences.follow(session, rollout, plan, self._policy, check, action, concerns, at=at)
             return bool(await store.open_intents(session, rollout.id))
 

@@ -21,7 +21,7 @@ class Situation:
 
     `by_guardrail` pairs the stage's guardrails with their verdicts; `verdict` is the gate's, the worst of them.
     `limit_from` is None while the stage's exposure is not confirmed. `exposed`: somebody gets treatment; `flag_seen`:
-    the flag service could be read; `harm_accepted` has a `Harm` by metric.
+    the flag service could be read; `harm_accepted` has a `Harm` by metric; `took` is how long the look took.
     """
 
     plan: Plan
@@ -37,6 +37,7 @@ class Situation:
     harm_accepted: Mapping[str, str]
     exposed: bool
     flag_seen: bool
+    took: timedelta = timedelta(0)
 
     def accepted(self, guardrail: Guardrail) -> Harm:
         """How much harm a person accepted for this guardrail."""
@@ -91,17 +92,21 @@ def page_after(plan: Plan) -> timedelta:
     return min(PAGE_WHEN_BLIND_FOR, plan.blind_budget / 2)
 
 
-def next_check(plan: Plan, phase: Phase, verdict: Verdict, *, blind_for: timedelta | None) -> timedelta:
+def next_check(
+    plan: Plan, phase: Phase, verdict: Verdict, *, blind_for: timedelta | None, took: timedelta = timedelta(0)
+) -> timedelta:
     """How long until the gate is looked at again; `blind_for` is None while it sees.
 
     A paused rollout has nothing to prove, so it waits PAUSED_SLOWER times as long as the plan says, but at most a
     quarter of its blind budget, and only while all is well: blind, or with harm in sight, it is looked at as often as
     any other. A blind one is looked at too when a person is to be paged and when its budget is spent, however seldom
-    the plan has it checked.
+    the plan has it checked; to page in time, so early that a look that hangs as this one did, for `took`, is over then.
     """
     if blind_for is not None:
-        waits = (limit - blind_for for limit in (page_after(plan), plan.blind_budget))
-        return min([plan.check_every, *(wait for wait in waits if wait > timedelta(0))])
+        waits = [limit - blind_for for limit in (page_after(plan), plan.blind_budget) if limit > blind_for]
+        if page_after(plan) > blind_for:
+            waits[0] = max(waits[0] - took, timedelta(0))
+        return min([plan.check_every, *waits])
     if phase is not Phase.PAUSED or verdict.harm is not Harm.NONE:
         return plan.check_every
     return max(plan.check_every, min(PAUSED_SLOWER * plan.check_every, plan.blind_budget / 4, LONGEST_PAUSE))
@@ -134,7 +139,7 @@ def _on_blindness(situation: Situation) -> Action | None:
             return RollBack(reason)
         if situation.phase is not Phase.PAUSED:
             return Pause(reason, "Resume when the metrics are back, or roll back.")
-    if blind_for >= page_after(situation.plan) and not situation.blind_paged:
+    if _is_to_page(situation, blind_for):
         return Page(situation.verdict.why)
     return Hold()
 
@@ -142,9 +147,15 @@ def _on_blindness(situation: Situation) -> Action | None:
 def _on_an_unseen_flag(situation: Situation) -> Action | None:
     """The metrics are there but the flag can't be read: nothing is promoted, and people are told."""
     blind_for = situation.at - (situation.blind_since or situation.at)
-    if situation.flag_seen or situation.blind_paged or blind_for < page_after(situation.plan):
+    if situation.flag_seen or not _is_to_page(situation, blind_for):
         return None
     return Page("The flag service can't be read, so nothing is promoted and no hand-made change is noticed.")
+
+
+def _is_to_page(situation: Situation, blind_for: timedelta) -> bool:
+    """Now, or as another look that takes as long would only be over when it is late."""
+    limit = page_after(situation.plan)
+    return not situation.blind_paged and (blind_for >= limit or blind_for + situation.took > limit)
 
 
 def _rolls_back_blind(situation: Situation) -> bool:

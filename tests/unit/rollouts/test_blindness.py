@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.rollouts.world import World, make_plan, stage
+from tools.metrics.base import MetricQuery, MetricSourceUnavailable, Reading
 from tools.rollouts.phases import Phase
 
 A_MINUTE = 60.0
@@ -44,6 +45,44 @@ async def blind_after(world: World, *, check_every: float, seeing: float) -> str
 async def test_with_checks_as_often_as_by_default_within_a_minute(world: World, seeing: float) -> None:
     rollout_id = await blind_after(world, check_every=15, seeing=seeing)
     assert await seconds_until(world, rollout_id, "metrics.blind") <= A_MINUTE
+
+
+def hang(world: World, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Have each reading take so long from now on, to no avail."""
+
+    async def hung(_query: MetricQuery) -> Reading:
+        world.clock.advance(seconds)
+        raise MetricSourceUnavailable("Prometheus did not answer in time.")
+
+    world.source.outage = None
+    monkeypatch.setattr(world.source, "read", hung)
+
+
+@pytest.mark.parametrize("hanging", [1, 5, 10, 20])
+@pytest.mark.parametrize("seeing", range(0, 15, 3))
+async def test_a_source_that_hangs_is_paged_for_within_a_minute_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, seeing: float, hanging: float
+) -> None:
+    rollout_id = await blind_after(world, check_every=15, seeing=seeing)
+    hang(world, monkeypatch, hanging)
+    since = world.clock.now()
+    await seconds_until(world, rollout_id, "metrics.blind")
+    assert (world.clock.now() - since).total_seconds() <= A_MINUTE
+
+
+async def test_a_source_that_hangs_only_once_is_not_paged_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    rollout_id = await blind_after(world, check_every=15, seeing=0)
+    with monkeypatch.context() as once:
+        hang(world, once, 20)
+        while (await world.service.get(rollout_id)).blind_since is None:
+            world.clock.advance(1)
+            await world.controller.tick()
+    for _ in range(60):
+        world.traffic(old=(95, 2), new=(5, 0))
+        world.clock.advance(1)
+        await world.controller.tick()
+    assert "metrics.blind" not in await world.kinds(rollout_id)
+    assert (await world.service.get(rollout_id)).blind_since is None
 
 
 @pytest.mark.parametrize("check_every", [60, 120, 300])
