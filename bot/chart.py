@@ -46,16 +46,27 @@ def described(trace: Trace) -> str:
     seen, compared = (_shown(trace, value) for value in _values(trace, trace.last))
     arms = seen + _range_of(trace, "treatment", last.treatment_n)
     if not _is_relative(trace):
-        arms += f", control {compared}" + _range_of(trace, "control", last.control_n)
+        control = _range_of(trace, "control", last.control_n)
+        arms += texts.CHART_CONTROL.format(value=compared, range=control)
+    harm = texts.CHART_HARM if rail.of_split else texts.CHART_HARM_AND_SAFETY
     lines = [
-        f"{rail.metric} of {trace.flag} in {trace.environment} over {texts.duration(span)}, "
-        f"{len(trace.points):,} checks shown.",
-        f"Treatment {arms}; {_limit_said(trace)}.{_sureness_said(trace)}",
-        f"Evidence of harm was at most {texts.evidence(worst.verdict.harm_e)} ({_levels_said(last)})"
-        + ("." if rail.of_split else f"; of safety it is {texts.evidence(last.safe_e)} of {texts.evidence(PROMOTES)}."),
-        f"Stages: {', '.join(_stage_said(trace, point) for point in trace.stages)}.",
+        texts.CHART_HEAD.format(
+            metric=rail.metric,
+            flag=trace.flag,
+            environment=trace.environment,
+            span=texts.duration(span),
+            checks=texts.count(len(trace.points)),
+        ),
+        texts.CHART_ARMS.format(arms=arms, limit=_limit_said(trace), sureness=_sureness_said(trace)),
+        harm.format(
+            evidence=texts.evidence(worst.verdict.harm_e),
+            levels=_levels_said(last),
+            safety=texts.evidence(last.safe_e),
+            needed=texts.evidence(PROMOTES),
+        ),
+        texts.CHART_STAGES.format(stages=", ".join(_stage_said(trace, point) for point in trace.stages)),
     ]
-    lines += [f"{_verdict_said(trace, point)}." for point in _events(trace)]
+    lines += [_verdict_said(trace, point) for point in _events(trace)]
     return "\n".join(lines)
 
 
@@ -74,7 +85,7 @@ def figure(trace: Trace, theme: Theme = Theme.LIGHT) -> "Figure":
     _draw_evidence(evidence, trace, palette)
     _draw_stages(rates, evidence, trace, palette)
     _draw_events(rates, trace, palette)
-    title = f"{trace.guardrail.metric} · {trace.flag}, {trace.environment}"
+    title = texts.CHART_TITLE.format(metric=trace.guardrail.metric, flag=trace.flag, environment=trace.environment)
     drawing.suptitle(
         title, color=palette.text, fontsize=TITLE_POINTS, fontweight="bold", x=MARGIN_IN / size_in[0], ha="left"
     )
@@ -373,7 +384,7 @@ def _has_band(trace: Trace) -> bool:
 
 def _sureness_said(trace: Trace) -> str:
     """How sure the ranges are: not each by itself but all of them, at however many checks."""
-    return f" The ranges hold at all checks at once, with {SURENESS} confidence." if _has_band(trace) else ""
+    return texts.CHART_SURE.format(sureness=SURENESS) if _has_band(trace) else ""
 
 
 def _ylabel(trace: Trace) -> str:
@@ -385,23 +396,26 @@ def _ylabel(trace: Trace) -> str:
 def _limit_said(trace: Trace) -> str:
     limit = _shown(trace, _limit(trace, trace.last))
     if trace.guardrail.of_split:
-        return f"{limit} are planned"
-    word = "below" if trace.guardrail.direction is Direction.INCREASE else "above"
-    return f"it must stay {word} {limit}"
+        return texts.CHART_LIMIT_OF_SPLIT.format(limit=limit)
+    is_upper = trace.guardrail.direction is Direction.INCREASE
+    return (texts.CHART_LIMIT_BELOW if is_upper else texts.CHART_LIMIT_ABOVE).format(limit=limit)
 
 
 def _after(trace: Trace, point: Point) -> str:
     since: timedelta = point.at - trace.points[0].at
-    return f"after {texts.duration(since)}"
+    return texts.CHART_AFTER.format(span=texts.duration(since))
 
 
 def _stage_said(trace: Trace, point: Point) -> str:
-    return f"{point.exposure} {_after(trace, point)}" if point is not trace.points[0] else f"{point.exposure} at first"
+    said = texts.CHART_STAGE_FIRST if point is trace.points[0] else texts.CHART_STAGE
+    return said.format(exposure=point.exposure, after=_after(trace, point))
 
 
 def _verdict_said(trace: Trace, point: Point) -> str:
     if point.verdict.outcome is Outcome.FAIL:
-        return f"Harm was proven {_after(trace, point)}"
-    if point.verdict.harm is Harm.SUSPECTED:
-        return f"Harm was suspected {_after(trace, point)}"
-    return f"Stage {point.stage + 1} was proven safe {_after(trace, point)}"
+        said = texts.CHART_HARM_PROVEN
+    elif point.verdict.harm is Harm.SUSPECTED:
+        said = texts.CHART_HARM_SUSPECTED
+    else:
+        said = texts.CHART_SAFE
+    return said.format(number=point.stage + 1, after=_after(trace, point))

@@ -696,6 +696,23 @@ EDIT_OVERTAKEN = (
 EDIT_TOO_LATE = "{flag} is {phase}, so its plan can't be changed; propose a new one."
 EDIT_STILL_MEASURING = "Its metrics are still being measured; send it again in a moment."
 
+# -- the gate chart, and what is said of it to whoever can't see it ----------------------------------------------------
+
+CHART_TITLE = "{metric} · {flag}, {environment}"
+CHART_HEAD = "{metric} of {flag} in {environment} over {span}, {checks} checks shown."
+CHART_ARMS = "Treatment {arms}; {limit}.{sureness}"
+CHART_CONTROL = ", control {value}{range}"
+CHART_HARM = "Evidence of harm was at most {evidence} ({levels})."
+CHART_HARM_AND_SAFETY = "Evidence of harm was at most {evidence} ({levels}); of safety it is {safety} of {needed}."
+CHART_STAGES = "Stages: {stages}."
+CHART_STAGE_FIRST, CHART_STAGE = "{exposure} at first", "{exposure} {after}"
+CHART_AFTER = "after {span}"
+CHART_HARM_PROVEN, CHART_HARM_SUSPECTED = "Harm was proven {after}.", "Harm was suspected {after}."
+CHART_SAFE = "Stage {number} was proven safe {after}."
+CHART_LIMIT_BELOW, CHART_LIMIT_ABOVE = "it must stay below {limit}", "it must stay above {limit}"
+CHART_LIMIT_OF_SPLIT = "{limit} are planned"
+CHART_SURE = " The ranges hold at all checks at once, with {sureness} confidence."
+
 # -- shortcuts, and what Slack suggests to ask ------------------------------------------------------------------------
 
 SHORTCUT_REQUEST = "Plan a rollout from this message:"
