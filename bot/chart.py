@@ -109,7 +109,9 @@ def _draw_rates(axes: "Axes", trace: Trace, palette: Palette) -> None:
     axes.set_ylim(*_rate_range(trace, limits))
     axes.set_ylabel(_ylabel(trace), color=palette.faint, fontsize=11)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(trace, value)))
-    ends = [(values[-1], name, colour) for name, values, colour, _ in arms] + [(limits[-1], "limit", palette.limit)]
+    ends = [(values[-1], name, colour) for name, values, colour, _ in arms] + [
+        (limits[-1], texts.CHART_LIMIT_NAME, palette.limit)
+    ]
     _label_ends(axes, [(value, name, colour) for value, name, colour in ends if value is not None])
 
 
@@ -128,10 +130,10 @@ def _draw_evidence(axes: "Axes", trace: Trace, palette: Palette) -> None:
     for level, _ in levels:
         axes.axhline(level, color=palette.faint, linestyle=(0, (1, 2)), linewidth=1.2)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_ylabel("evidence", color=palette.faint, fontsize=11)
+    axes.set_ylabel(texts.CHART_EVIDENCE, color=palette.faint, fontsize=11)
     axes.minorticks_off()
-    axes.set_xlabel(f"{_unit(trace)[1]} since the first check", color=palette.faint, fontsize=11)
-    named = [(safe[-1], "of safety", palette.safe), (harm[-1], "of harm", palette.limit)]
+    axes.set_xlabel(texts.CHART_TIME.format(unit=_unit(trace)[1]), color=palette.faint, fontsize=11)
+    named = [(safe[-1], texts.CHART_OF_SAFETY, palette.safe), (harm[-1], texts.CHART_OF_HARM, palette.limit)]
     _label_ends(axes, [*named, *((level, said, palette.faint) for level, said in levels)])
 
 
@@ -196,10 +198,10 @@ def _room_for_a_word(at: float) -> tuple[float, str]:
 def _mark(point: Point, palette: Palette) -> tuple[str, str, str]:
     """What is said of a verdict, its mark and its colour."""
     if point.verdict.outcome is Outcome.FAIL:
-        return "harm proven", "X", palette.limit
+        return texts.CHART_PROVEN_HARMFUL, "X", palette.limit
     if point.verdict.harm is Harm.SUSPECTED:
-        return "harm suspected", "^", palette.limit
-    return "proven safe", "o", palette.safe
+        return texts.CHART_SUSPECTED, "^", palette.limit
+    return texts.CHART_PROVEN_SAFE, "o", palette.safe
 
 
 def _label_ends(axes: "Axes", ends: Sequence[tuple[float, str, str]]) -> None:
@@ -293,14 +295,18 @@ def _tick(trace: Trace, value: float) -> str:
 def _levels(verdict: Verdict) -> list[tuple[float, str]]:
     """From which evidence on what happens, for the picture."""
     levels = dict[float, list[str]]()
-    for level, said in ((verdict.pause_from, "pauses"), (PROMOTES, "promotes"), (verdict.rollback_from, "rolls back")):
+    for level, said in (
+        (verdict.pause_from, texts.CHART_PAUSES),
+        (PROMOTES, texts.CHART_PROMOTES),
+        (verdict.rollback_from, texts.CHART_ROLLS_BACK),
+    ):
         if level is not None:
             levels.setdefault(level, []).append(said)
     return [(level, f"{texts.evidence(level)} {', '.join(said)}") for level, said in levels.items()]
 
 
 def _levels_said(verdict: Verdict) -> str:
-    pairs = ((verdict.pause_from, "pauses"), (verdict.rollback_from, "rolls back"))
+    pairs = ((verdict.pause_from, texts.CHART_PAUSES), (verdict.rollback_from, texts.CHART_ROLLS_BACK))
     return ", ".join(f"{texts.evidence(level)} {said}" for level, said in pairs if level is not None)
 
 
@@ -388,9 +394,13 @@ def _sureness_said(trace: Trace) -> str:
 
 
 def _ylabel(trace: Trace) -> str:
-    kinds = {MetricKind.MEAN: "mean", MetricKind.LATENCY: "latency", MetricKind.ASSIGNMENTS: "share"}
-    shown = kinds.get(trace.numbers.kind, "rate")
-    return f"{shown}, {SURENESS} band" if _has_band(trace) else shown
+    kinds = {
+        MetricKind.MEAN: texts.CHART_MEAN,
+        MetricKind.LATENCY: texts.CHART_LATENCY,
+        MetricKind.ASSIGNMENTS: texts.CHART_SHARE,
+    }
+    shown = kinds.get(trace.numbers.kind, texts.CHART_RATE)
+    return texts.CHART_BAND.format(shown=shown, sureness=SURENESS) if _has_band(trace) else shown
 
 
 def _limit_said(trace: Trace) -> str:

@@ -699,6 +699,13 @@ EDIT_STILL_MEASURING = "Its metrics are still being measured; send it again in a
 # -- the gate chart, and what is said of it to whoever can't see it ----------------------------------------------------
 
 CHART_TITLE = "{metric} · {flag}, {environment}"
+CHART_LIMIT_NAME = "limit"
+CHART_OF_SAFETY, CHART_OF_HARM, CHART_EVIDENCE = "of safety", "of harm", "evidence"
+CHART_TIME = "{unit} since the first check"
+CHART_PAUSES, CHART_PROMOTES, CHART_ROLLS_BACK = "pauses", "promotes", "rolls back"
+CHART_PROVEN_HARMFUL, CHART_SUSPECTED, CHART_PROVEN_SAFE = "harm proven", "harm suspected", "proven safe"
+CHART_MEAN, CHART_LATENCY, CHART_SHARE, CHART_RATE = "mean", "latency", "share", "rate"
+CHART_BAND = "{shown}, {sureness} band"
 CHART_HEAD = "{metric} of {flag} in {environment} over {span}, {checks} checks shown."
 CHART_ARMS = "Treatment {arms}; {limit}.{sureness}"
 CHART_CONTROL = ", control {value}{range}"
@@ -729,6 +736,29 @@ PROMPTS: dict[Phase, str] = {
 }
 PROMPT_ELSEWHERE = "{flag} in {environment}"
 PROMPTS_ALWAYS = ("What is rolling out right now?", "What can you do?")
+
+# -- the tour through the demo --------------------------------------------------------------------------------------
+
+TOUR_PLAN = (
+    "Ask for a plan.",
+    "Mira wants the new checkout out. Sluice reads its spec and its traffic, and proposes stages.",
+)
+TOUR_APPROVE = (
+    "Approve it.",
+    "Whoever asks can't approve. Jonas may: read the plan on the card, then press the button.",
+)
+TOUR_WATCH = (
+    "Watch the gate.",
+    "The first customers have it now. The card counts the evidence and goes on once it is proven safe.",
+)
+TOUR_BREAK = (
+    "Make it fail.",
+    "Break the new checkout: 60 % of its payments fail from now on. Nobody has to notice.",
+)
+TOUR_HISTORY = (
+    "See why.",
+    "It is back at 0 %, by itself. Ask for everything that was decided, by whom and on which evidence.",
+)
 
 # -- errors -------------------------------------------------------------------------------------------------------
 

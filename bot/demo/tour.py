@@ -12,8 +12,7 @@ def tour(flag: str, break_switch: str) -> tuple[TourStep, ...]:
     header = f"{flag} · "
     return (
         TourStep(
-            "Ask for a plan.",
-            "Mira wants the new checkout out. Sluice reads its spec and its traffic, and proposes stages.",
+            *texts.TOUR_PLAN,
             MIRA,
             RELEASES,
             "composer",
@@ -21,8 +20,7 @@ def tour(flag: str, break_switch: str) -> tuple[TourStep, ...]:
             (header, texts.PHASES[Phase.PROPOSED][1]),
         ),
         TourStep(
-            "Approve it.",
-            "Whoever asks can't approve. Jonas may: read the plan on the card, then press the button.",
+            *texts.TOUR_APPROVE,
             JONAS,
             RELEASES,
             "button",
@@ -30,8 +28,7 @@ def tour(flag: str, break_switch: str) -> tuple[TourStep, ...]:
             (header, texts.PHASES[Phase.PROGRESSING][1]),
         ),
         TourStep(
-            "Watch the gate.",
-            "The first customers have it now. The card counts the evidence and goes on once it is proven safe.",
+            *texts.TOUR_WATCH,
             JONAS,
             RELEASES,
             "message",
@@ -39,8 +36,7 @@ def tour(flag: str, break_switch: str) -> tuple[TourStep, ...]:
             (header, "stage 2 of"),
         ),
         TourStep(
-            "Make it fail.",
-            "Break the new checkout: 60 % of its payments fail from now on. Nobody has to notice.",
+            *texts.TOUR_BREAK,
             JONAS,
             RELEASES,
             "switch",
@@ -48,8 +44,7 @@ def tour(flag: str, break_switch: str) -> tuple[TourStep, ...]:
             (header, texts.PHASES[Phase.ROLLED_BACK][1]),
         ),
         TourStep(
-            "See why.",
-            "It is back at 0 %, by itself. Ask for everything that was decided, by whom and on which evidence.",
+            *texts.TOUR_HISTORY,
             JONAS,
             RELEASES,
             "composer",
