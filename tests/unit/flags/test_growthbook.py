@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from tests.contract.flags.conftest import growthbook_options
 from tests.contract.flags.fake_growthbook import TOKEN, FakeGrowthBook
 from tests.unit.flags.troubles import Answer, answers, fails, lost, without_waiting
+from tools.clock import Clock, ManualClock, SystemClock
 from tools.errors import ConfigurationError
 from tools.flags.base import (
     ApprovalRequired,
@@ -49,7 +50,12 @@ def server() -> FakeGrowthBook:
 
 @asynccontextmanager
 async def opened(
-    transport: httpx.AsyncBaseTransport, *, environment: str | None = None, timeout_s: float = 5, **options: object
+    transport: httpx.AsyncBaseTransport,
+    *,
+    environment: str | None = None,
+    timeout_s: float = 5,
+    clock: Clock | None = None,
+    **options: object,
 ) -> AsyncIterator[GrowthBookFlagService]:
     """The service over a transport; `options` differ from the contract's."""
     service = GrowthBookFlagService(
@@ -57,6 +63,7 @@ async def opened(
         timeout=timedelta(seconds=timeout_s),
         environment=environment,
         transport=transport,
+        clock=clock,
     )
     without_waiting(service._api)
     yield service
@@ -498,14 +505,44 @@ async def test_a_draft_of_a_process_before_is_discarded_and_no_other(server: Fak
         with pytest.raises(FlagServiceUnavailable):
             await write(before, Exposure(percent=60))
     [[_, ours]] = server.drafts
+    clock = ManualClock(SystemClock().now() + timedelta(seconds=20))
     theirs = [server.draft(REF.flag, comment)["version"] for comment in ("", "Set by Sluice", comment_of("staging"))]
-    async with opened(server) as after:
+    async with opened(server, clock=clock) as after:
         await write(after, Exposure(percent=percent))
         assert [version for _, version in server.drafts] == theirs
         assert server.settled[REF.flag, ours] == "discarded"
         before_requests = server.requests
         await write(after, NOT_EXPOSED)
         assert server.requests - before_requests == 4, "what was looked for once is not again"
+
+
+@pytest.mark.parametrize("stale", [True, False])
+async def test_a_draft_that_another_process_is_about_to_publish_is_left_alone(
+    server: FakeGrowthBook, stale: bool
+) -> None:
+    async with opened(server) as rolls_back, opened(server) as raises:
+
+        async def meanwhile(request: httpx.Request) -> httpx.Response:
+            if stale:
+                with pytest.raises(FlagVersionConflict):
+                    await raises.write(REF, Exposure(percent=60), expected="another")
+            else:
+                await write(raises, Exposure(percent=60))
+            assert len(server.drafts) == 1
+            return await server.really(request)
+
+        await write(rolls_back, Exposure(percent=30))
+        server.went_wrong = [server.really, server.really, meanwhile]
+        if stale:
+            await write(rolls_back, NOT_EXPOSED)
+        else:
+            # What was published meanwhile can't be merged, which whoever rolls back answers with another write.
+            with pytest.raises(FlagVersionConflict):
+                await write(rolls_back, NOT_EXPOSED)
+            await write(rolls_back, NOT_EXPOSED)
+        assert (await rolls_back.read(REF)).exposure == NOT_EXPOSED
+    assert server.drafts == {}
+    assert list(server.settled.values()).count("discarded") == (not stale)
 
 
 async def test_a_draft_that_was_submitted_for_review_is_discarded_too(

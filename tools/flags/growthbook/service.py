@@ -21,6 +21,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import ValidationError
 
+from tools.clock import Clock, SystemClock
 from tools.flags.base import (
     ApprovalRequired,
     Capabilities,
@@ -34,7 +35,7 @@ from tools.flags.base import (
     check_settable,
     check_unchanged,
 )
-from tools.flags.growthbook.drafts import Drafts, comment_of, path_of
+from tools.flags.growthbook.drafts import Drafts, path_of
 from tools.flags.growthbook.options import GrowthBookOptions
 from tools.flags.growthbook.rules import TEXT, Feature, Served, rule_for, served_by, version_of
 from tools.flags.http import FlagApi, NoSuchThing, Refusal
@@ -92,13 +93,14 @@ class GrowthBookFlagService:
         timeout: timedelta,
         environment: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """`environment` is one that must be there for `check` to pass. Raises ConfigurationError."""
         self._options = options
         self._checked = {*options.environments, environment} - {None}
         headers = {"Authorization": f"Bearer {options.secret()}", "Accept": "application/json"}
         self._api = FlagApi("GrowthBook", options.url, headers, timeout=timeout, fixes=FIXES, transport=transport)
-        self._drafts = Drafts(self._api, timeout.total_seconds() * PATIENCE)
+        self._drafts = Drafts(self._api, clock or SystemClock(), timeout=timeout, patience=timeout * PATIENCE)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -241,7 +243,7 @@ class GrowthBookFlagService:
 
     async def _draft(self, look: _Look, exposure: Exposure) -> Any:
         """What is answered on a new draft that has the exposure's rule; nobody is served it yet."""
-        comment = {"revisionComment": comment_of(look.room)}
+        comment = {"revisionComment": self._drafts.comment(look.room)}
         rule = rule_for(exposure, look.served.value, secrets.token_hex(4), self._options)
         dealt = {"hashAttribute": self._options.hash_attribute}
         try:
