@@ -18,12 +18,14 @@ from bot.listeners.links import permalink
 from bot.names import Names
 from bot.posting import Messenger
 from bot.services import Services
-from bot.slack import code_of
+from bot.slack import code_of, is_trouble_of_slack, retry_after
 from tools.records.models import ApprovalPost
 from tools.rollouts import approvals
 from tools.rollouts.approvals import Status
 from tools.rollouts.views import QuestionView
 
+LOST = MESSAGE_LOST | {"is_archived", "not_in_channel", "restricted_action"}
+"""Why Slack will never take an edit of a message."""
 NOT_EDITED = "asked.not_edited"
 
 logger = structlog.get_logger(__name__)
@@ -59,8 +61,17 @@ class Asked:
         async with self._services.database.read() as session:
             asking = select(ApprovalPost).where(ApprovalPost.approval_id == approval_id)
             places = [(one.channel, one.ts) for one in (await session.scalars(asking)).all()]
+        refused: SlackApiError | None = None
         for channel, ts in places:
-            await self._edit(channel, ts, await self._names.quietly(await self._said(channel, ts)))
+            try:
+                await self._edit(channel, ts, await self._names.quietly(await self._said(channel, ts)))
+            except SlackApiError as error:
+                if retry_after(error) is not None or is_trouble_of_slack(error):
+                    raise
+                # What one channel's message is refused for keeps no other from being edited.
+                refused = error
+        if refused is not None:
+            raise refused
 
     async def _said(self, channel: str, ts: str) -> str:
         """What the message says of its questions, as they stand now."""
@@ -85,6 +96,6 @@ class Asked:
         try:
             await self._slack.chat_update(channel=channel, ts=ts, text=bound(text))
         except SlackApiError as error:
-            if code_of(error) not in MESSAGE_LOST:
+            if code_of(error) not in LOST:
                 raise
             logger.info(NOT_EDITED, channel=channel, reason=code_of(error))

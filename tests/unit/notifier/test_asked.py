@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.unit.notifier.desk import Desk
-from tests.unit.notifier.slack import Said
+from tests.unit.notifier.slack import Said, refusal
 from tests.unit.notifier.test_following import follow, routed
 from tests.unit.rollouts.world import AIKO, JONAS
 from tools.flags.base import FlagRef
@@ -148,6 +148,21 @@ async def test_a_question_that_was_answered_before_it_could_be_asked_is_not_aske
     await approve(desk, await desk.rollout())
     await desk.deliver()
     assert not [said for said in desk.slack.of("post") if "Please decide" in said.text]
+
+
+@pytest.mark.parametrize("code", ["is_archived", "msg_too_long"])
+async def test_a_channel_that_is_lost_keeps_no_other_from_seeing_it(desk: Desk, code: str) -> None:
+    desk = routed(desk)
+    await follow(desk)
+    view = await desk.rollout()
+    await follow(desk)
+    other = asking(desk, "CPROD")
+    desk.slack.closed["C1"] = refusal(code)
+    await approve(desk, view)
+    await follow(desk)
+    assert [said.startswith("✔ Approved by Jonas") for said in now_says(desk, other)] == [True]
+    [edit] = [message for message in await desk.messages() if message.kind == Kind.QUESTION]
+    assert edit.status == ("delivered" if code == "is_archived" else "failed")
 
 
 async def test_a_message_that_somebody_deleted_is_let_go(desk: Desk) -> None:
