@@ -180,6 +180,7 @@ def plan(
     flag: Flag,
     strategy: Annotated[StrategyName | None, typer.Option("--strategy", help="[default: by the spec]")] = None,
     propose: Annotated[bool, typer.Option("--propose", help="Put it before people in the releases channel")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Also in place of somebody else's plan")] = False,
     workspace: Annotated[str | None, typer.Option("--workspace", help="Whose people, where many have the app")] = None,
     environment: Environment = None,
     config: Config = None,
@@ -191,7 +192,7 @@ def plan(
         from tools.plans.model import Strategy
 
         named = Strategy(strategy.value) if strategy is not None else None
-        await rollouts.plan(services, flag, environment, named, propose=propose, workspace=workspace)
+        await rollouts.plan(services, flag, environment, named, propose=propose, replace=replace, workspace=workspace)
 
     _with_services(config, environment, act)
 

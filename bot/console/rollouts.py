@@ -13,7 +13,7 @@ from bot.console.tables import as_json, counted, moment, table
 from bot.services import Services
 from bot.settings import SlackSettings
 from tools.clock import in_words
-from tools.errors import ConfigurationError
+from tools.errors import ConfigurationError, Conflict, NotFound
 from tools.gates import Verdict
 from tools.plans.model import Stage, Strategy
 from tools.records import log
@@ -57,11 +57,12 @@ async def plan(
     strategy: Strategy | None,
     *,
     propose: bool,
+    replace: bool = False,
     workspace: str | None = None,
 ) -> None:
     """Print a plan; with `propose` put it before people in the releases channel, of `workspace` where there are many.
 
-    Raises ConfigurationError.
+    A plan that somebody else asked for keeps its place without `replace`. Raises ConfigurationError, Conflict.
     """
     if propose or workspace is not None:
         _check_workspace(services.settings.slack, workspace)
@@ -70,6 +71,8 @@ async def plan(
     proposal = await services.planner.propose(wish)
     typer.echo("\n".join(_plan_lines(proposal)))
     if propose:
+        if not replace:
+            await _check_own(mine, flag, environment)
         view = await _propose(mine, proposal, workspace)
         typer.echo(f"\nProposed as version {view.plan_version}: {_waiting(view)}")
 
@@ -103,6 +106,19 @@ async def kill(services: Services, flag: str, environment: str, reason: str) -> 
     """Take the flag to 0 % for everyone and print what came of it."""
     view = await services.rollouts.kill(flag, environment, actor=actor(), reason=reason)
     typer.echo(_end_line(view) if view is not None else f"{flag} in {environment} is being taken to 0 %.")
+
+
+async def _check_own(services: Services, flag: str, environment: str) -> None:
+    """Raise Conflict for a proposed plan that somebody else asked for."""
+    try:
+        standing = await services.rollouts.find(flag, environment)
+    except NotFound:
+        return
+    if standing.phase is Phase.PROPOSED and standing.requester != actor():
+        raise Conflict(
+            f"{standing.requester} asked for the plan of {flag} in {environment} that stands, version "
+            f"{standing.plan_version}: a new one takes its place only with --replace."
+        )
 
 
 async def _propose(services: Services, proposal: Proposal, workspace: str | None) -> RolloutView:

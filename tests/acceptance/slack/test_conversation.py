@@ -88,6 +88,15 @@ class TestAnswering:
         assert "From the records" in readable(answer)
         assert f"{FLAG} in production" in readable(answer)
 
+    async def test_a_plan_of_somebody_else_is_not_replaced_without_a_question(self, opened: Open) -> None:
+        office = await opened(Told.to_say(call("propose_plan", flag=FLAG, strategy="full"), "It stands."))
+        await office.proposed()
+        say(office, f"@sluice plan {FLAG}, all at once", user="jonas")
+        answer = await answered(office)
+        assert f"/rollout plan {FLAG} --env production" in readable(answer)
+        view = await office.view()
+        assert (view.plan_version, view.requester) == (1, MIRA)
+
     async def test_a_plan_asked_for_in_private_is_shown_where_releases_are(self, tmp_path: Path, blank: Path) -> None:
         model = Told.to_say(call("propose_plan", flag=FLAG), "The plan stands.", call("rollout_status"), "Not yet.")
         async with AsyncExitStack() as stack:

@@ -211,6 +211,17 @@ class TestRollouts:
         assert sluice("kill", "new-checkout", *REASON).status == 0
         assert '"actor":"cli:uid-4711"' in sluice("audit", "export").out.replace('": "', '":"')
 
+    def test_a_plan_of_somebody_else_is_replaced_only_when_that_is_said(
+        self, sluice: Sluice, shop: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("getpass.getuser", lambda: "mira")
+        assert sluice("plan", "new-checkout", "--propose").status == 0
+        monkeypatch.setattr("getpass.getuser", lambda: "jonas")
+        refused = sluice("plan", "new-checkout", "--propose", "--strategy", "full")
+        assert refused.status != 0
+        assert "cli:mira asked for the plan of new-checkout in production that stands, version 1" in refused.err
+        assert "Proposed as version 2" in sluice("plan", "new-checkout", "--propose", "--replace").out
+
     def test_a_proposed_plan_waits_for_people(self, sluice: Sluice, shop: Path) -> None:
         ran = sluice("plan", "new-checkout", "--propose")
         assert "Proposed as version 1: it waits for 2 approvals" in ran.out
