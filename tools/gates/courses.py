@@ -120,12 +120,13 @@ class _Walkers:
                 walk.count(self.rng, span, courses)
             age = looked
             now = self._evidence(book, courses)
-            even = [span.unseen(raised=False)] * len(book)
-            harm, safe = self._together(*(_lifted(*each, even) for each in zip(before, now, strict=True)))
+            even, raised = [span.unseen(raised=False)] * len(book), [walk.unseen(span) for walk in book]
             # Bets are raised towards a rollback, not towards a suspicion.
+            suspected = _lifted(before[0], now[0], [min(*each) for each in zip(even, raised, strict=True)])
+            harm, safe = self._together(suspected, _lifted(before[1], now[1], even))
             self.told[courses] |= harm >= -math.log(plan.alpha_pause)
-            raised = _lifted(before[0], now[0], [walk.unseen(span) for walk in book])
-            caught = self._together(raised, now[1])[0] >= -math.log(plan.alpha_rollback)
+            proven, _ = self._together(_lifted(before[0], now[0], raised), now[1])
+            caught = proven >= -math.log(plan.alpha_rollback)
             passed = ~self.told[courses] & (safe >= -math.log(plan.alpha_safe)) & self._enough(step, warming, age)
             leaving = caught | passed
             lengths[staying[leaving]] = age
