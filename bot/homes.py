@@ -31,7 +31,7 @@ from bot.vault import KeyLost
 from tools.errors import NotFound
 from tools.records import leases, log
 from tools.records.database import insert_for
-from tools.records.models import HomeTab
+from tools.records.models import HomeTab, Rollout
 from tools.rollouts.freezes import FreezeView
 from tools.rollouts.glance import Glance
 from tools.rollouts.views import RolloutView
@@ -175,9 +175,14 @@ async def _mark(services: Services) -> str:
     now = services.clock.now()
     async with services.database.read() as session:
         newest, _ = await log.head(session)
+        # That metrics are back after a short while is no event.
+        without_sight = select(Rollout.id).where(
+            Rollout.live_key.is_not(None), Rollout.blind_since.is_not(None), services.rollouts.scope.rows()
+        )
+        blind = sorted((await session.scalars(without_sight)).all())
     frozen = [(str(one.id), one.reason, one.holds(now)) for one in await services.rollouts.freezes()]
     health = [(one.part, one.name, one.well) for one in services.health.found(services)]
-    return json.dumps([newest, frozen, health])
+    return json.dumps([newest, blind, frozen, health])
 
 
 async def _view(services: Services, client: Publisher, seen: Scene, person: str) -> View:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from slack_sdk.models.views import View
+from sqlalchemy import update
 
 from bot import homes
 from bot.clients import OneClient
@@ -15,7 +16,7 @@ from bot.services import Services
 from tests.unit.notifier.desk import Desk, open_desk
 from tests.unit.notifier.slack import refusal
 from tests.unit.rollouts.world import AIKO, JONAS, MIRA
-from tools.records.models import HomeTab
+from tools.records.models import HomeTab, Rollout
 
 TEAM = "T1"
 
@@ -78,6 +79,20 @@ async def test_who_looks_sees_what_changed_once(hall: Hall) -> None:
     assert await hall.turn() == []
     await hall.desk.rollout()
     assert await hall.turn() == [MIRA]
+    assert await hall.turn() == []
+
+
+async def test_sight_that_is_lost_and_back_without_an_event_is_seen(hall: Hall) -> None:
+    view = await hall.desk.rollout()
+    assert view.approval is not None
+    await hall.services.rollouts.approve(view.approval.id, actor=JONAS)
+    await hall.opened(MIRA)
+    await hall.turn()
+    for blind_since in (hall.desk.world.clock.now(), None):
+        async with hall.services.database.write() as session:
+            await session.execute(update(Rollout).where(Rollout.id == view.id).values(blind_since=blind_since))
+        assert await hall.turn() == [MIRA]
+        assert ("blind since" in str(hall.tabs.shown[-1][1].to_dict())) is (blind_since is not None)
     assert await hall.turn() == []
 
 
