@@ -10,7 +10,17 @@ import bot.listeners
 MODULES = sorted(Path(bot.listeners.__file__).parent.glob("*.py"))
 DOORS = {"of", "scope"}
 """What may be asked of a door that is not known to be a workspace's: another door, and what it sees."""
-TABLES = {"Rollout", "Approval", "ApprovalVote", "ApprovalCall", "Confirmation", "Freeze", "Acceptance", "PlanVersion"}
+TABLES = {
+    "Rollout",
+    "Approval",
+    "ApprovalVote",
+    "ApprovalCall",
+    "ApprovalPost",
+    "Confirmation",
+    "Freeze",
+    "Acceptance",
+    "PlanVersion",
+}
 READS_THEM = {"actions.py": {"Approval", "Rollout"}, "editing.py": {"Rollout"}}
 """Only whose card a button's id belongs on; what may be done with it the door decides."""
 
