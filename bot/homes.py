@@ -188,7 +188,8 @@ async def _mark(services: Services) -> str:
 async def _view(services: Services, client: Publisher, seen: Scene, person: str) -> View:
     waiting = seen.glance.waiting_for(person)
     asked = [view for one in waiting[:MOST_WAITING] if (view := await _asked(services, seen, one.rollout_id))]
-    links = await services.addresses.of(client, [*seen.glance.rollouts, *asked])
+    stuck = seen.glance.stuck_for(person)
+    links = await services.addresses.of(client, [*seen.glance.rollouts, *asked, *stuck[:MOST_WAITING]])
     return home_view(
         Home(
             person=person,
@@ -199,7 +200,7 @@ async def _view(services: Services, client: Publisher, seen: Scene, person: str)
             freezes=seen.freezes,
             health=seen.health,
             links={id_: link for id_, link in links.items() if link is not None},
-            stuck=seen.glance.stuck_for(person),
+            stuck=stuck,
             newcomer=not waiting and not await services.rollouts.has_taken_part(person),
         )
     )

@@ -58,6 +58,8 @@ OF_CONSEQUENCE = frozenset(
 MOST_DECIDED = 8
 LOOK_BACK = 2000
 """How far back in the log decisions are looked for: who has made none for so long reads of none."""
+MOST_STUCK = 50
+"""How many that stand still are read besides the most pressing."""
 GROUP_NOT_READ = "glance.group_not_read"
 
 logger = structlog.get_logger(__name__)
@@ -86,7 +88,7 @@ class Stuck:
 class Glance:
     """How many rollouts are open, by phase; the most pressing of them; the questions, those that expire first before
     the others; the newest decisions, the newest first. `sure` is False when a group could not be read. `stuck` are
-    those of the most pressing rollouts that stand still."""
+    those that stand still, of the others MOST_STUCK at most and none for its spec alone."""
 
     phases: Mapping[Phase, int]
     rollouts: tuple[RolloutView, ...]
@@ -100,8 +102,9 @@ class Glance:
         return [one for one in self.asked if person in one.people]
 
     def stuck_for(self, person: str) -> list[RolloutView]:
-        """The rollouts that the person can get going."""
-        return [one.rollout for one in self.stuck if person in one.people]
+        """The rollouts that the person can get going, but for those whose question they are asked."""
+        asked = {one.rollout_id for one in self.waiting_for(person)}
+        return [one.rollout for one in self.stuck if person in one.people and one.rollout.id not in asked]
 
 
 async def glance(
@@ -113,9 +116,11 @@ async def glance(
         pressing = sorted(open_ones, key=lambda one: one.updated_at, reverse=True)
         pressing.sort(key=lambda one: PRESSING.index(Phase(one.phase)))
         shown = [await view(session, one) for one in pressing[:most]]
+        still = [one for one in pressing[most:] if one.phase == Phase.PAUSED or one.blind_since is not None]
+        beside = [await view(session, one) for one in still[:MOST_STUCK]]
         questions = await _questions(session, policy, scope, at)
         decided = await _decided(session, scope)
-    held = [(one, _able(policy, one)) for one in shown if is_stuck(one)]
+    held = [(one, _able(policy, one)) for one in (*shown, *beside) if is_stuck(one)]
     names = [*(one.names for one in questions), *(able for _, able in held)]
     members, sure = await _members(people, names, scope.home)
     asked = [one for some in names for one in policies.people_in(some, members)]

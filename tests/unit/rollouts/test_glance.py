@@ -5,15 +5,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from tests.unit.blocks.examples import NOW, PROGRESSING, PROPOSED
 from tests.unit.rollouts.world import AIKO, FLAG, JONAS, MIRA, POLICY, SAM, World, make_plan
 from tools.flags.base import FlagRef
 from tools.people.base import PeopleUnavailable, UnknownGroup
 from tools.plans.policy import ApprovalRule
+from tools.records.models import Rollout
 from tools.rollouts.events import Happening
 from tools.rollouts.freezes import wish
-from tools.rollouts.glance import glance, is_stuck
+from tools.rollouts.glance import Asked, glance, is_stuck
 from tools.rollouts.phases import Phase
 from tools.rollouts.scope import EVERYWHERE
 from tools.rollouts.service import Place
@@ -55,6 +57,23 @@ async def test_whoever_wrote_a_version_of_the_plan_or_its_spec_is_out(world: Wor
     )
     [asked] = (await world.service.glance(most=5)).asked
     assert asked.people == frozenset()
+
+
+async def test_what_stands_still_is_found_behind_others_and_counted_once(world: World) -> None:
+    view = await world.started()
+    await world.live(view.id, 1)
+    async with world.database.write() as session:
+        await session.execute(update(Rollout).values(blind_since=world.clock.now()))
+    paused = await another(world, 1)
+    assert paused.approval is not None
+    await world.service.approve(paused.approval.id, actor=JONAS)
+    await world.service.pause(paused.id, actor=MIRA, reason="lunch")
+    seen = await world.service.glance(most=1)
+    assert [one.id for one in seen.rollouts] == [paused.id]
+    assert {one.id for one in seen.stuck_for(MIRA)} == {view.id, paused.id}
+    asked = Asked("a", view.id, world.clock.now(), frozenset({JONAS}))
+    both = replace(seen, asked=(asked,))
+    assert (len(both.waiting_for(JONAS)), [one.id for one in both.stuck_for(JONAS)]) == (1, [paused.id])
 
 
 async def test_what_is_paused_waits_for_who_asked_and_who_approves(world: World) -> None:
