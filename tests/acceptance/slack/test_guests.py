@@ -57,6 +57,14 @@ async def test_guests_and_strangers_read_and_change_nothing(office: Office) -> N
     assert (await office.flag()).exposure.percent == 0
 
 
+async def test_guests_and_strangers_drop_no_plan(office: Office) -> None:
+    await office.proposed()
+    for person, says in SAYS.items():
+        assert says in await office.rollout(f"cancel {FLAG}", user=person)
+        assert says in (await office.press("cancel", user=person) or "")
+    assert (await office.view()).phase is Phase.PROPOSED
+
+
 async def test_while_slack_does_not_say_who_it_is_exposure_only_falls(office: Office) -> None:
     await office.started()
     office.clock.advance(120)
