@@ -19,7 +19,7 @@ MOST_VALUE = 2000
 
 
 class Wanted(BaseModel):
-    """What was asked for, and the version of whose plan it would take the place."""
+    """What was asked for and for which channel, and the version of whose plan it would take the place."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,6 +28,7 @@ class Wanted(BaseModel):
     strategy: Strategy | None = None
     wishes: str = ""
     spec: str | None = None
+    channel: str | None = Field(default=None, pattern=r"^[A-Z0-9]{1,40}$")
 
 
 def question(view: RolloutView, wanted: Wanted, link: str | None) -> tuple[str, list[Block]]:

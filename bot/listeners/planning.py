@@ -128,7 +128,7 @@ async def _plan_instead(services: Services, client: AsyncWebClient, body: Mappin
         strategy=wanted.strategy,
         requester=who,
         workspace=workspace,
-        channel=channel_of(body) or who,
+        channel=wanted.channel or channel_of(body) or who,
         wishes=wanted.wishes,
         spec=wanted.spec,
         instead=wanted.version,
@@ -220,6 +220,7 @@ async def _question(client: AsyncWebClient, standing: RolloutView, order: Order)
         strategy=order.strategy,
         wishes=order.wishes,
         spec=order.spec,
+        channel=order.channel,
     )
     return replacing.question(standing, wanted, await permalink(client, standing))
 

@@ -9,6 +9,9 @@ import pytest
 from bot import texts
 from bot.blocks import freezing, starting
 from bot.blocks.dialogs import REFUSAL
+from bot.blocks.replacing import INSTEAD
+from bot.listeners.planning import Order, take
+from bot.listeners.replies import tell
 from bot.listeners.starting import filled_dialog
 from bot.settings import RouteSettings
 from bot.workspace import running_workspace
@@ -143,6 +146,29 @@ async def test_environments_are_found_however_they_are_capitalised(office: Offic
     wish = Wish(environment="production", reason="The sale", workspace=workspace)
     await office.services.of(workspace).rollouts.freeze(wish, actor=JONAS)
     assert "everything in production" in await office.rollout("unfreeze Production")
+
+
+async def test_a_plan_that_takes_anothers_place_keeps_to_the_channel_that_was_chosen(office: Office) -> None:
+    await office.proposed()
+    workspace = office.running.settings.team_id
+    mine, client = office.services.of(workspace), await office.services.clients.of(workspace)
+    order = Order(
+        flag=FLAG, environment=ENVIRONMENT, strategy=None, requester=JONAS, workspace=workspace, channel="CPAYMENTS"
+    )
+    text, blocks = await take(mine, client, order, request="x")
+    await tell(client, user=JONAS, channel=None, text=text, blocks=blocks)
+    direct = next(
+        one
+        for one in office.running.workspace.channels.values()
+        if one.kind == "im" and JONAS in one.members and office.messages(one.id)
+    )
+    assert await office.press("cancel", user=MIRA) is None
+    asked = [one for one in office.messages(direct.id) if INSTEAD in str(one.blocks)][-1]
+    assert (await office.running.people.click(direct.id, asked.ts, INSTEAD, JONAS)).ok
+    await office.settle()
+    place = (await office.view()).place
+    assert place is not None
+    assert place.channel == "CPAYMENTS"
 
 
 async def test_flags_are_offered_as_one_types(office: Office) -> None:
