@@ -165,7 +165,7 @@ async def test_those_who_can_approve_are_written_directly_and_hear_what_came_of_
     assert await office.press("approve", user=JONAS) is None
     for person in (JONAS, AIKO):
         [message] = directs(office, person)
-        assert message.text.startswith(f"✔ Approved by <@{JONAS}> at <!date^")
+        assert message.text.startswith(f"✔ Approved by <@{JONAS}> <!date^")
         assert "Nothing is left to do." in message.text
 
 
@@ -214,9 +214,7 @@ async def test_whoever_asked_for_a_start_is_called_when_it_comes_to_nothing(offi
 
 
 @pytest.mark.parametrize("rejected", [False, True])
-async def test_whoever_asked_for_a_promotion_is_called_when_it_comes_to_nothing(
-    office: Office, rejected: bool
-) -> None:
+async def test_whoever_asked_for_a_promotion_is_called_when_it_comes_to_nothing(office: Office, rejected: bool) -> None:
     await office.started()
     await office.live(3)
     await office.press("promote", user=MIRA)
