@@ -34,7 +34,7 @@ async def cancel(
     session: AsyncSession, rollout: Rollout, *, actor: str, reason: str, at: datetime, tell: Tell = Tell.THREAD
 ) -> None:
     """Drop a plan that has not started. Raises IllegalTransition."""
-    await approvals.void_pending(session, rollout, at=at, why=reason)
+    await approvals.void_pending(session, rollout, at=at, why=f"The plan was dropped: {reason}")
     store.move(rollout, Phase.CANCELLED, at=at)
     await happened(session, rollout, Happening.CANCELLED, at=at, actor=actor, tell=tell, reason=reason)
 
