@@ -1,7 +1,8 @@
 """From a change to the moment an SDK sees it: Sluice's write beside the one request that it comes down to.
 
-Both in turns, in one run, on a real Unleash (`make test-real ARGS="-m benchmark tests/benchmarks/unleash.py -s -n 0"`). The
-SDK is the engine of Unleash's clients, fed as fast as the server answers: a client's own pace would be added to both.
+Both in turns, in one run, on a real Unleash (`make test-real ARGS="-m benchmark tests/benchmarks/unleash.py -s -n 0"`).
+The SDK is the engine of Unleash's clients, fed as fast as the server answers: a client's own pace would be added to
+both.
 """
 
 import json

@@ -77,7 +77,7 @@ class Edited:
 
     @property
     def usual(self) -> timedelta | None:
-        """How long all stages take at most, when all is well, in nine rollouts of ten; None where that can't be told."""
+        """How long all stages take at most, without harm, in nine rollouts of ten; None where that can't be told."""
         found = timedelta()
         for row in self.rows:
             if row.stage is None or row.needed is None:

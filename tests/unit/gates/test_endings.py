@@ -26,9 +26,7 @@ def agree(foretold: float, seen: float) -> None:
         assert foretold == pytest.approx(seen, rel=0.25)
 
 
-@pytest.mark.parametrize(
-    ("schedule", "harm"), [(PLAN, 1.3), (PLAN, 1.4), (BURSTY, 1.4), (LONG, 1.7), (LONG, 2.5)]
-)
+@pytest.mark.parametrize(("schedule", "harm"), [(PLAN, 1.3), (PLAN, 1.4), (BURSTY, 1.4), (LONG, 1.7), (LONG, 2.5)])
 def test_rolled_back_asked_and_missed(schedule: Schedule, harm: float) -> None:
     found = forecast_harm(schedule, "errors", harm, draws=COURSES)
     seen = roll_out(schedule, {"errors": harm}, ROLLOUTS, seed=83)
