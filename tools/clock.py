@@ -68,6 +68,16 @@ def _short_name(moment: datetime) -> str:
     return f"UTC{hours}:{minutes}" if minutes else f"UTC{hours}"
 
 
+def exactly(duration: timedelta) -> str:
+    """A duration for people to the second, where a rounded one would hide a difference: `10 h 20 min`, `2 min 2 s`."""
+    rest, found = max(0, round(duration.total_seconds())), list[str]()
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        whole, rest = divmod(rest, size)
+        if whole:
+            found.append(f"{whole} {unit}")
+    return " ".join(found) or "0 s"
+
+
 def in_words(duration: timedelta) -> str:
     """A duration for people, rounded, in the largest unit that there are two of: `90 s`, `45 min`, `2.5 h`, `14 d`."""
     seconds = duration.total_seconds()

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tools.clock import ManualClock, SystemClock, in_words, written
+from tools.clock import ManualClock, SystemClock, exactly, in_words, written
 
 
 async def test_the_machines_clock_is_in_utc_and_sleeps() -> None:
@@ -70,3 +70,10 @@ def test_durations_for_people(seconds: float, words: str) -> None:
 )
 def test_moments_for_people_name_their_zone(zone: tzinfo, words: str) -> None:
     assert written(datetime(2026, 1, 31, 23, 30, tzinfo=UTC), zone=zone) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 s"), (37_200, "10 h 20 min"), (122, "2 min 2 s"), (90_061, "1 d 1 h 1 min 1 s")]
+)
+def test_durations_are_told_exactly_where_that_matters(seconds: float, words: str) -> None:
+    assert exactly(timedelta(seconds=seconds)) == words

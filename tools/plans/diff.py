@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-from tools.clock import in_words
+from tools.clock import exactly, in_words
 from tools.gates import Direction
 from tools.plans.model import Guardrail, Plan, Stage
 
@@ -123,6 +123,8 @@ def _change(word: str, before: object, after: object, field: str) -> str:
     if old == new:
         return ""
     show = _SHOW.get(field, _plain)
+    if isinstance(old, timedelta) and isinstance(new, timedelta) and show(old) == show(new):
+        show = exactly
     return f"{word} {show(old)} → {show(new)}"
 
 

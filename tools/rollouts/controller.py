@@ -232,8 +232,9 @@ class Controller:
         await store.transact(self._database, act)
 
     async def _watch(self, snapshot: Snapshot) -> None:
-        ref, asked_at = FlagRef(snapshot.rollout.flag, snapshot.rollout.environment), self._clock.now()
+        ref, began = FlagRef(snapshot.rollout.flag, snapshot.rollout.environment), self._clock.now()
         flag = await self._read_flag(ref)
+        flag_took = self._clock.now() - began
         if flag is not None and not _is_settled(snapshot, flag) and not snapshot.lowering:
             await self._settle(snapshot, flag)
             return
@@ -245,7 +246,9 @@ class Controller:
             acceptances=snapshot.acceptances,
         )
         async with self._gate:
-            # Only looking is limited: what is to be set, above all a rollback, never queues behind slow sources.
+            # Only looking is limited: what is to be set, above all a rollback, never queues behind slow sources. And
+            # waiting for others' looks is no blindness.
+            asked_at = self._clock.now() - flag_took
             answers = await measuring.measure(inputs, snapshot.plan, self._metrics)
         assessment = assessing.assess(inputs, answers)
         concerns = await self._concerns(snapshot, assessment)

@@ -11,6 +11,8 @@ from tools.rollouts.phases import Phase
 
 PAGE_WHEN_BLIND_FOR = timedelta(seconds=40)
 """People are paged for blindness after this long, or half the blind budget if that is shorter."""
+PATIENCE = 1.1
+"""How many times that long a page may wait for a second look that takes as long as the first."""
 PAUSED_SLOWER = 4
 """How many times longer than the plan says a quiet paused rollout waits for its next check."""
 
@@ -133,7 +135,8 @@ def _on_blindness(situation: Situation) -> Action | None:
     if not is_blind(situation.verdict):
         return _on_an_unseen_flag(situation)
     blind_for = situation.at - (situation.blind_since or situation.at)
-    if blind_for >= situation.plan.blind_budget and situation.exposed:
+    # One look, however long it takes, is not enough to take anything back.
+    if blind_for >= situation.plan.blind_budget and blind_for > situation.took and situation.exposed:
         reason = f"Blind for {in_words(blind_for)}: {situation.verdict.why}"
         if situation.stage.exposure.mode is Mode.LIVE and _rolls_back_blind(situation):
             return RollBack(reason)
@@ -153,9 +156,9 @@ def _on_an_unseen_flag(situation: Situation) -> Action | None:
 
 
 def _is_to_page(situation: Situation, blind_for: timedelta) -> bool:
-    """Now, or as another look that takes as long would only be over when it is late."""
+    """Now, or as another look that takes as long would only be over when it is much too late."""
     limit = page_after(situation.plan)
-    return not situation.blind_paged and (blind_for >= limit or blind_for + situation.took > limit)
+    return not situation.blind_paged and (blind_for >= limit or blind_for + situation.took > PATIENCE * limit)
 
 
 def _rolls_back_blind(situation: Situation) -> bool:

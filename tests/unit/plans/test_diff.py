@@ -24,6 +24,12 @@ def test_a_stage_and_a_hold_are_told_as_people_would() -> None:
     assert differences(PLAN, after) == ("Stage 1: 5 % → 2 %", "hold 60 s → 2 h in every stage")
 
 
+def test_times_that_round_alike_are_told_exactly() -> None:
+    before = make_plan(stage(5, limit=36_000), stage(100))
+    after = make_plan(stage(5, limit=37_200), stage(100))
+    assert differences(before, after) == ("time limit 10 h → 10 h 20 min in stage 1",)
+
+
 def test_a_change_of_some_stages_names_them() -> None:
     after = make_plan(stage(5), stage(25, bake=120), stage(100, bake=120))
     assert differences(PLAN, after) == ("hold 60 s → 2 min in stages 2, 3",)

@@ -58,7 +58,7 @@ def hang(world: World, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(world.source, "read", hung)
 
 
-@pytest.mark.parametrize("hanging", [1, 5, 10, 20])
+@pytest.mark.parametrize("hanging", [1, 5, 10, 20, 22])
 @pytest.mark.parametrize("seeing", range(0, 15, 3))
 async def test_a_source_that_hangs_is_paged_for_within_a_minute_too(
     world: World, monkeypatch: pytest.MonkeyPatch, seeing: float, hanging: float
@@ -70,10 +70,13 @@ async def test_a_source_that_hangs_is_paged_for_within_a_minute_too(
     assert (world.clock.now() - since).total_seconds() <= A_MINUTE
 
 
-async def test_a_source_that_hangs_only_once_is_not_paged_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("hanging", [20, 22])
+async def test_a_source_that_hangs_only_once_is_not_paged_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, hanging: float
+) -> None:
     rollout_id = await blind_after(world, check_every=15, seeing=0)
     with monkeypatch.context() as once:
-        hang(world, once, 20)
+        hang(world, once, hanging)
         while (await world.service.get(rollout_id)).blind_since is None:
             world.clock.advance(1)
             await world.controller.tick()
@@ -83,6 +86,23 @@ async def test_a_source_that_hangs_only_once_is_not_paged_for(world: World, monk
         await world.controller.tick()
     assert "metrics.blind" not in await world.kinds(rollout_id)
     assert (await world.service.get(rollout_id)).blind_since is None
+
+
+async def test_one_look_however_long_takes_nothing_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    rollout_id = await blind_after(world, check_every=15, seeing=0)
+    budget = (await world.service.get(rollout_id)).plan.blind_budget.total_seconds()
+    with monkeypatch.context() as once:
+        hang(world, once, budget + 1)
+        while (await world.service.get(rollout_id)).blind_since is None:
+            world.clock.advance(1)
+            await world.controller.tick()
+    assert (await world.service.get(rollout_id)).phase is Phase.PROGRESSING
+    for _ in range(60):
+        world.traffic(old=(95, 2), new=(5, 0))
+        world.clock.advance(1)
+        await world.controller.tick()
+    view = await world.service.get(rollout_id)
+    assert (view.phase, view.blind_since) == (Phase.PROGRESSING, None)
 
 
 @pytest.mark.parametrize("check_every", [60, 120, 300])
