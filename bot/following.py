@@ -142,7 +142,7 @@ class Follower:
             at=self._services.clock.now(),
             payload={"person": person, "news_after": event.seq - 1, **of_workspace(rollout.workspace)},
             replaces=lane,
-            urgent=is_page(what, event.actor),
+            urgent=_is_page(event),
         )
 
     async def _to_the_channel(self, session: AsyncSession, event: Event, rollout: Rollout) -> None:
@@ -159,7 +159,7 @@ class Follower:
             # Its thread tells the whole channel of it, or sees to it that the channel is told after its quiet hours.
             return
         told = {"what": what.value, "actor": event.actor, "at": event.at.isoformat(), "facts": dict(event.payload)}
-        await put_for_channel(session, route, told, rollout, plan.tags, urgent=is_page(what, event.actor), at=at)
+        await put_for_channel(session, route, told, rollout, plan.tags, urgent=_is_page(event), at=at)
 
 
 async def put_for_channel(
@@ -206,7 +206,7 @@ class NewsTeller:
         if not told:
             return
         until = None if chosen.quiet is None else chosen.quiet.until(self._services.clock.now())
-        if until is not None and not any(is_page(Happening(event.kind), event.actor) for event in told):
+        if until is not None and not any(_is_page(event) for event in told):
             raise Held(until)
         newest = [await self._news(event) for event in told[-MOST_TOLD:]]
         text = bound(mine(newest, before=len(told) - len(newest)))
@@ -229,6 +229,10 @@ class NewsTeller:
                 .where(OutboxMessage.id == message.id)
                 .values(payload={**message.payload, "news_after": seq})
             )
+
+
+def _is_page(event: Event) -> bool:
+    return is_page(Happening(event.kind), event.actor, event.payload)
 
 
 async def _events(

@@ -1,7 +1,8 @@
 """Where alerts and cards go: by a flag's environment and tags; and what is told even in quiet hours."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 
 from bot.settings import RouteSettings, SlackSettings
 from tools.rollouts.events import SLUICE, Happening
@@ -35,9 +36,23 @@ PAGES = frozenset(
 """What no quiet hours hold back, whoever did it."""
 
 
-def is_page(what: Happening, actor: str) -> bool:
-    """Whether people are told of it at any hour; so they are of a pause that Sluice saw reason for."""
-    return what in PAGES or (what is Happening.PAUSED and actor == SLUICE)
+def is_page(what: Happening, actor: str, facts: Mapping[str, Any]) -> bool:
+    """Whether people are told of it at any hour; so they are of a pause that Sluice saw reason for.
+
+    That nobody answered a question is no reason to wake anybody.
+    """
+    return what in PAGES or (what is Happening.PAUSED and actor == SLUICE and not facts.get("unanswered"))
+
+
+def came_to_nothing(what: Happening, actor: str, facts: Mapping[str, Any]) -> bool:
+    """Whether the alert says of a question that it was rejected, or that nobody answered it in time."""
+    match what:
+        case Happening.APPROVAL_EXPIRED | Happening.CANCELLED:
+            return True
+        case Happening.PAUSED:
+            return actor != SLUICE or bool(facts.get("unanswered"))
+        case _:
+            return False
 
 
 def alerts(what: Happening, actor: str) -> bool:

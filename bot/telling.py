@@ -21,7 +21,7 @@ from bot.listeners.links import permalink
 from bot.names import Names
 from bot.posting import Messenger, post
 from bot.quiet import Held
-from bot.routing import alerts_channel, is_page, quiet_until, route_for
+from bot.routing import alerts_channel, came_to_nothing, is_page, quiet_until, route_for
 from bot.services import Services
 from bot.slack import code_of
 from tools.errors import SluiceError
@@ -258,7 +258,7 @@ class Teller:
     async def _who_must_act(self, message: OutboxMessage, view: RolloutView) -> tuple[list[str], str]:
         """Who is mentioned: those who can approve when they are asked or nobody in Slack asked; else who asked.
 
-        And what is said where they are too few.
+        Of a question that came to nothing nobody else has to do anything. And what is said where they are too few.
         """
         approvers = rule_of(self._services.settings.policy.of(view.workspace), view.plan).approvers
         # Whoever asked on the command line has no account that Slack could mention.
@@ -271,6 +271,8 @@ class Teller:
             case _ if message.payload["actor"] in askers:
                 # Whoever did it knows.
                 return [], ""
+            case what if came_to_nothing(what, str(message.payload["actor"]), _facts(message)):
+                return askers, ""
             case _:
                 return askers or list(approvers[:MOST_MENTIONED]), ""
 
@@ -313,7 +315,7 @@ def _is_of_its_own(message: OutboxMessage) -> bool:
 def _is_page(message: OutboxMessage) -> bool:
     """Whether it is told at any hour."""
     payload = message.payload
-    return "what" in payload and is_page(Happening(payload["what"]), str(payload["actor"]))
+    return "what" in payload and is_page(Happening(payload["what"]), str(payload["actor"]), _facts(message))
 
 
 def _asks(message: OutboxMessage) -> str | None:

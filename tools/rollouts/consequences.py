@@ -60,7 +60,7 @@ async def mind_promotion(
         store.move(rollout, Phase.PROGRESSING, at=at)
     elif not await approvals.mind(session, rollout, at=at, tell=Tell.NOBODY):
         why, ends = "Nobody approved the promotion in time.", "Resume to ask again, or roll back."
-        await changes.pause(session, rollout, at=at, reason=why, ends=ends, tell=Tell.PERSON)
+        await changes.pause(session, rollout, at=at, reason=why, ends=ends, tell=Tell.PERSON, unanswered=True)
 
 
 async def remember(

@@ -60,19 +60,20 @@ def test_a_channel_is_quiet_by_the_clocks_of_the_route_that_the_flag_takes() -> 
 
 
 @pytest.mark.parametrize(
-    ("what", "actor", "page"),
+    ("what", "actor", "facts", "page"),
     [
-        (Happening.ROLLBACK_STARTED, "UMIRA0001", True),
-        (Happening.ROLLBACK_STUCK, SLUICE, True),
-        (Happening.METRICS_BLIND, SLUICE, True),
-        (Happening.PAUSED, SLUICE, True),
-        (Happening.PAUSED, "UMIRA0001", False),
-        (Happening.APPROVAL_REQUESTED, SLUICE, False),
-        (Happening.PROMOTED, SLUICE, False),
+        (Happening.ROLLBACK_STARTED, "UMIRA0001", {}, True),
+        (Happening.ROLLBACK_STUCK, SLUICE, {}, True),
+        (Happening.METRICS_BLIND, SLUICE, {}, True),
+        (Happening.PAUSED, SLUICE, {"reason": "harm"}, True),
+        (Happening.PAUSED, SLUICE, {"reason": "nobody answered", "unanswered": True}, False),
+        (Happening.PAUSED, "UMIRA0001", {}, False),
+        (Happening.APPROVAL_REQUESTED, SLUICE, {}, False),
+        (Happening.PROMOTED, SLUICE, {}, False),
     ],
 )
-def test_what_is_told_at_any_hour(what: Happening, actor: str, page: bool) -> None:
-    assert is_page(what, actor) is page
+def test_what_is_told_at_any_hour(what: Happening, actor: str, facts: dict[str, Any], page: bool) -> None:
+    assert is_page(what, actor, facts) is page
 
 
 def test_a_pause_that_a_person_wanted_alerts_nobody() -> None:

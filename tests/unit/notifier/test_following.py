@@ -14,6 +14,9 @@ from bot.settings import RouteSettings
 from tests.unit.notifier.desk import Desk
 from tests.unit.rollouts.world import AIKO, JONAS, MIRA
 from tools.records.models import ApprovalCall
+from tools.rollouts import changes
+from tools.rollouts.events import Tell
+from tools.rollouts.store import load
 from tools.rollouts.views import RolloutView
 
 NIGHT = QuietHours(time(22), time(7), "UTC", EVERY_DAY)
@@ -245,6 +248,26 @@ async def test_a_quiet_channel_hears_of_a_rollback_at_once(desk: Desk) -> None:
     await prod.services.rollouts.roll_back(view.id, actor=AIKO, reason="errors in Spain")
     await follow(prod)
     assert "errors in Spain" in "\n".join(to(prod, "CPROD"))
+
+
+@pytest.mark.parametrize("unanswered", [False, True])
+async def test_a_pause_that_nobody_answered_waits_for_the_morning(desk: Desk, unanswered: bool) -> None:
+    prod = routed(desk, quiet=NIGHT_IN_SETTINGS)
+    await follow(prod)
+    await choose(prod, MIRA, own=Own.EVERYTHING, quiet=NIGHT)
+    view = await started(prod)
+    await follow(prod, seconds=60)
+    prod.world.clock.at = TEN_AT_NIGHT
+    async with prod.services.database.write() as session:
+        rollout, at = await load(session, view.id), prod.world.clock.now()
+        facts = {"unanswered": True} if unanswered else {}
+        await changes.pause(session, rollout, at=at, reason="why it is", ends="e", tell=Tell.PERSON, **facts)
+    await follow(prod)
+    for channel in ("CPROD", MIRA):
+        assert ("why it is" in "\n".join(to(prod, channel))) is not unanswered
+    await morning(prod)
+    for channel in ("CPROD", MIRA):
+        assert "\n".join(to(prod, channel)).count("why it is") == 1
 
 
 async def test_in_quiet_hours_a_question_stands_in_its_thread_alone_until_the_morning(desk: Desk) -> None:

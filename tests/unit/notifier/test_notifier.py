@@ -120,6 +120,20 @@ async def test_quiet_hours_hold_mentions_but_of_pages(desk: Desk) -> None:
     assert desk.slack.taken[-1].text.startswith(f"<@{MIRA}> ")
 
 
+@pytest.mark.parametrize("unanswered", [False, True])
+async def test_a_promotion_that_nobody_answered_wakes_nobody(desk: Desk, unanswered: bool) -> None:
+    quiet = Preferences(quiet=QuietHours(time(0), time(0)))
+    async with desk.services.database.write() as session:
+        await keep(session, "", MIRA, quiet, at=desk.world.clock.now())
+    view = await desk.rollout()
+    facts = {"unanswered": True} if unanswered else {}
+    payload = told(Happening.PAUSED, reason="r", ends="e", **facts)
+    await desk.put(Kind.ALERT, f"rollout:{view.id}", rollout_id=view.id, payload=payload, urgent=True)
+    await desk.deliver()
+    [said] = [one.text for one in desk.slack.of("post") if "paused it: r" in one.text]
+    assert (f"<@{MIRA}>" in said) is not unanswered, "a pause that Sluice saw reason for can't wait"
+
+
 @pytest.mark.parametrize("code", ["missing_scope", "method_not_supported_for_channel_type"])
 async def test_where_the_past_can_not_be_read_the_card_is_posted(desk: Desk, code: str) -> None:
     desk.slack.broken["history"] = refusal(code)
@@ -306,6 +320,31 @@ async def test_who_asked_on_the_command_line_is_stood_in_for_by_approvers(desk: 
     await desk.deliver()
     for said in desk.slack.taken[2:]:
         assert said.text.startswith(f"<@{MIRA}> <@{JONAS}> <@{AIKO}> ⚠ The"), "those who may approve"
+
+
+@pytest.mark.parametrize(
+    ("requester", "called"), [("cli:sam", ""), (MIRA, f"<@{MIRA}> ")], ids=["command line", "Slack"]
+)
+async def test_of_a_question_that_came_to_nothing_nobody_hears_but_who_asked(
+    desk: Desk, requester: str, called: str
+) -> None:
+    view = await desk.rollout(requester=requester)
+    await desk.deliver()
+    before = len(desk.slack.taken)
+    ends = [
+        told(Happening.CANCELLED, reason="rejected") | {"actor": JONAS},
+        told(Happening.PAUSED, reason="rejected", ends="Resume.") | {"actor": JONAS},
+        told(Happening.PAUSED, reason="nobody answered", ends="Resume.", unanswered=True),
+        told(Happening.APPROVAL_EXPIRED),
+    ]
+    for payload in ends:
+        await desk.put(Kind.ALERT, f"rollout:{view.id}", rollout_id=view.id, payload=payload)
+        await desk.deliver(seconds=1)
+    said = [one.text for one in desk.slack.taken[before:] if one.thread_ts is not None]
+    assert len(said) == len(ends)
+    for text in said:
+        assert text.startswith(called)
+        assert text.count("<@") == len(called[:1])
 
 
 async def test_an_alert_without_a_rollout_goes_to_the_alerts_channel(desk: Desk) -> None:

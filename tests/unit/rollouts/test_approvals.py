@@ -406,6 +406,8 @@ async def test_a_question_that_comes_to_nothing_needs_its_requester_once(
     }
     told = await told_after(world, before, set(ends.values()))
     assert told == [(outbox.Kind.ALERT, ends[begun, rejected])], "in one line"
+    [alert] = [one for one in await world.outbox() if one.id > before and one.kind == outbox.Kind.ALERT]
+    assert alert.payload["facts"].get("unanswered", False) is (begun and not rejected)
     for _ in range(2):
         world.clock.advance(3600)
         await world.controller.reconcile(view.id)
