@@ -462,7 +462,7 @@ class Intent(Record):
     """An exposure that is to be set, written down before it is set.
 
     `rollout_id` is None for a kill without a rollout; `attempts` counts tries; `paged`: people were told that it
-    does not work.
+    does not work; `undone_since`: what was read back is known to be served no longer.
     """
 
     __tablename__ = "intents"
@@ -481,6 +481,7 @@ class Intent(Record):
     paged: Mapped[bool] = mapped_column(default=False)
     error: Mapped[str | None] = mapped_column(Text)
     read_back: Mapped[dict[str, Any] | None]
+    undone_since: Mapped[datetime | None]
     created_at: Mapped[datetime]
     due_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]

@@ -7,6 +7,7 @@ flag serves, and a lowering always writes, because a new version fences off ever
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -50,6 +51,21 @@ class Result(StrEnum):
     RETRY = "retry"  # the flag service did not take it yet
 
 
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What is served instead of a lower exposure that was read back before, and when that was seen."""
+
+    exposure: Exposure
+    since: datetime
+
+
+@dataclass(slots=True)
+class Sight:
+    """What a try to set an exposure has seen, also where it fails."""
+
+    undone: Undone | None = None
+
+
 class Executor:
     """Carries out intents. Any number of executors may share a database."""
 
@@ -64,15 +80,16 @@ class Executor:
 
         A raise that the flag service wants people to approve there is not tried again: it pauses the rollout.
         """
+        sight = Sight()
         with working(Work.EXPOSURE, about=intent_id) as course:
             try:
-                result = await self._attempt(intent_id, course)
+                result = await self._attempt(intent_id, course, sight)
             except ApprovalRequired as refusal:
-                result = await self._leave_to_people(intent_id, str(refusal))
+                result = await self._leave_to_people(intent_id, str(refusal), sight)
             except SluiceError as error:
-                result = await self._postpone(intent_id, str(error))
+                result = await self._postpone(intent_id, str(error), sight)
             except Exception as fault:  # noqa: BLE001 - said, with a reference: a rollback is tried on, and pages
-                result = await self._postpone(intent_id, _fault_of(intent_id, fault))
+                result = await self._postpone(intent_id, _fault_of(intent_id, fault), sight)
             course.outcome = result.value
             return result
 
@@ -107,7 +124,7 @@ class Executor:
             # What is thought of no flag service must not end a look at metrics, or a rollback.
             raise FlagServiceUnavailable(_fault_of("the flag service", fault)) from fault
 
-    async def _attempt(self, intent_id: str, course: Course) -> Result:
+    async def _attempt(self, intent_id: str, course: Course, sight: Sight) -> Result:
         for _ in range(WRITES_A_CALL):
             found = await self._read_intent(intent_id)
             if found is None:
@@ -129,7 +146,8 @@ class Executor:
                 if _is_watched(intent, rollout):
                     if state.exposure == target:
                         return await self._confirm(intent_id, state)
-                    await self._note_undone(intent_id, state)
+                    # Written down only where it can't be set again: what takes exposure back waits for no database.
+                    sight.undone = sight.undone or Undone(state.exposure, self._clock.now())
             # Read after the version and before the write: a rollback since then has a newer version or a newer epoch.
             if await self._read_intent(intent_id) is None:
                 return Result.VOID
@@ -140,7 +158,7 @@ class Executor:
             state = await self._read_for(purpose, ref)
             if state.exposure == target:
                 return await self._confirm(intent_id, state)
-        return await self._postpone(intent_id, "The flag keeps changing while it is being set.")
+        return await self._postpone(intent_id, "The flag keeps changing while it is being set.", sight)
 
     async def _read_intent(self, intent_id: str) -> tuple[Intent, Rollout | None] | None:
         async with self._database.read() as session:
@@ -166,6 +184,8 @@ class Executor:
             known = intent.read_back is not None
             intent.attempts += 1
             intent.read_back = state.exposure.model_dump(mode="json")
+            # It is set: should it be stuck again, people are told again.
+            intent.undone_since, intent.paged = None, False
             if rollout is None:
                 await self._confirm_kill(session, intent, at, known=known)
             elif Purpose(intent.purpose) in RAISING:
@@ -181,16 +201,6 @@ class Executor:
         if took_s is not None:
             noted(Fact.READ_BACK, took_s)
         return result
-
-    async def _note_undone(self, intent_id: str, state: FlagState) -> None:
-        """What was read back is served no longer: from now on it is stuck if it can't be set again."""
-
-        async def act(session: AsyncSession) -> None:
-            found = await _open_intent(session, intent_id)
-            if found is not None:
-                found[0].read_back = state.exposure.model_dump(mode="json")
-
-        await store.transact(self._database, act)
 
     async def _confirm_kill(self, session: AsyncSession, intent: Intent, at: datetime, *, known: bool) -> None:
         """A flag without a rollout is at 0 %, which is told once; the start of one ends the watch for late writes."""
@@ -283,7 +293,7 @@ class Executor:
 
         return await store.transact(self._database, act)
 
-    async def _leave_to_people(self, intent_id: str, refusal: str) -> Result:
+    async def _leave_to_people(self, intent_id: str, refusal: str, sight: Sight) -> Result:
         """The flag service wants people to approve it there: a raise waits for them, all else is tried on."""
 
         async def act(session: AsyncSession) -> Result:
@@ -294,6 +304,7 @@ class Executor:
             at, target = self._clock.now(), Exposure.model_validate(intent.target)
             if rollout is None or Purpose(intent.purpose) not in RAISING:
                 error = f"Until Sluice is let, only a person can set {target} there. {refusal}"
+                _note_undone(intent, sight.undone)
                 await _put_off(session, intent, rollout, error, at=at, page_after=timedelta(0))
                 return Result.RETRY
             _close(intent, IntentStatus.VOID, at)
@@ -304,11 +315,12 @@ class Executor:
 
         return await store.transact(self._database, act)
 
-    async def _postpone(self, intent_id: str, error: str) -> Result:
+    async def _postpone(self, intent_id: str, error: str, sight: Sight) -> Result:
         async def act(session: AsyncSession) -> Result:
             found = await _open_intent(session, intent_id)
             if found is None:
                 return Result.VOID
+            _note_undone(found[0], sight.undone)
             await _put_off(session, *found, error, at=self._clock.now(), page_after=PAGE_AFTER)
             return Result.RETRY
 
@@ -418,12 +430,12 @@ def _is_watched(intent: Intent, rollout: Rollout | None) -> bool:
     return intent.read_back is not None if rollout is None else rollout.verify_until is not None
 
 
-def _is_as_read_back(intent: Intent) -> bool:
-    """Whether the last that was read is the lower exposure that was asked for."""
-    if intent.read_back is None:
-        return False
-    found = Exposure.model_validate(intent.read_back)
-    return lower_of(found, Exposure.model_validate(intent.target)) == found
+def _note_undone(intent: Intent, undone: Undone | None) -> None:
+    """What was read back is served no longer: it is stuck since then, and people are told again."""
+    if undone is None or intent.read_back is None or intent.undone_since is not None:
+        return
+    intent.read_back = undone.exposure.model_dump(mode="json")
+    intent.undone_since, intent.paged = undone.since, False
 
 
 def _is_settled(rollout: Rollout, exposure: Exposure) -> bool:
@@ -433,7 +445,7 @@ def _is_settled(rollout: Rollout, exposure: Exposure) -> bool:
 async def _put_off(
     session: AsyncSession, intent: Intent, rollout: Rollout | None, error: str, *, at: datetime, page_after: timedelta
 ) -> None:
-    """Due again after a backoff; people are told once, when that has been going on for `page_after`.
+    """Due again after a backoff; people are told once each time that has been going on for `page_after`.
 
     A kill that was read back is no more than watched, and a rollback too until its watch should have ended.
     """
@@ -448,8 +460,10 @@ async def _put_off(
 
 def _stuck_since(intent: Intent, rollout: Rollout | None) -> datetime | None:
     """When it should have been done; None where it is, as far as anybody knows."""
-    if not _is_watched(intent, rollout) or not _is_as_read_back(intent):
+    if intent.read_back is None or not _is_watched(intent, rollout):
         return intent.created_at
+    if intent.undone_since is not None:
+        return intent.undone_since
     return None if rollout is None else rollout.verify_until
 
 

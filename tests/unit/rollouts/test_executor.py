@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from tests.unit.rollouts.world import FLAG, JONAS, POLICY, SAM, World, by_kind, make_plan, running_world, stage
 from tools.flags.base import ApprovalRequired, FlagRef, FlagServiceUnavailable, FlagState, FlagVersionConflict
@@ -14,6 +15,7 @@ from tools.records.models import Intent
 from tools.records.outbox import Kind
 from tools.rollouts.controller import Controller
 from tools.rollouts.events import Happening
+from tools.rollouts.executor import Executor
 from tools.rollouts.phases import Phase
 from tools.rollouts.store import IntentStatus
 
@@ -334,6 +336,99 @@ async def test_a_rollback_that_was_read_back_is_stuck_only_where_its_watch_does_
             assert (await world.kinds(view.id)).count(Happening.ROLLBACK_STUCK) == 1
         await ticks(world, 10)
         assert (await world.service.get(view.id)).phase is Phase.ROLLED_BACK
+
+
+async def stuck(world: World) -> int:
+    return [event.kind for event in await world.events()].count(Happening.ROLLBACK_STUCK)
+
+
+@pytest.mark.parametrize("of", ["kill", "rollback"])
+async def test_what_is_undone_after_it_was_stuck_is_paged_again_when_it_can_not_be_set(
+    monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    async with running_world(compare_and_set=False) as world:
+        view = await world.started() if of == "rollback" else None
+        await by_hand(world, 5)
+        with monkeypatch.context() as outage:
+            outage.setattr(world.flags, "write", away)
+            if view is None:
+                await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
+            else:
+                await world.service.roll_back(view.id, actor=SAM, reason="enough")
+            await ticks(world, 60)
+            assert await stuck(world) == 1
+        await ticks(world, 5)
+        assert await world.percent() == 0
+        await by_hand(world, 5)
+        with monkeypatch.context() as outage:
+            outage.setattr(world.flags, "write", away)
+            await ticks(world, 55)
+            assert await stuck(world) == 1
+            await ticks(world, 3600)
+            assert await stuck(world) == 2
+            alerts = [message for message in await world.outbox() if message.kind == Kind.ALERT]
+            assert [message.payload["what"] for message in alerts].count(Happening.ROLLBACK_STUCK) == 2
+        await ticks(world, 10)
+        assert await world.percent() == 0
+
+
+async def test_a_rollback_that_was_stuck_before_it_was_read_back_is_paged_when_its_watch_does_not_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running_world(compare_and_set=False) as world:
+        view = await world.started()
+        with monkeypatch.context() as outage:
+            outage.setattr(world.flags, "write", away)
+            await world.service.roll_back(view.id, actor=SAM, reason="enough")
+            await ticks(world, 65)
+        await ticks(world, 5)
+        assert (await world.percent(), await stuck(world)) == (0, 1)
+        monkeypatch.setattr(world.flags, "read", away)
+        await ticks(world, 600)
+        assert await stuck(world) == 2
+
+
+@pytest.mark.parametrize("of", ["lowering", "rollback"])
+async def test_what_is_undone_is_stuck_from_then_on(monkeypatch: pytest.MonkeyPatch, of: str) -> None:
+    async with running_world(compare_and_set=False) as world:
+        view = await world.started()
+        view = await world.live(view.id, 12)
+        if of == "lowering":
+            await world.service.lower(view.id, 5, actor=SAM, reason="busy")
+        else:
+            await world.service.roll_back(view.id, actor=SAM, reason="enough")
+        told = {Happening.ROLLBACK_STUCK, Happening.EXPOSURE_STUCK}
+        await ticks(world, 30)
+        await by_hand(world, 50)
+        monkeypatch.setattr(world.flags, "write", away)
+        await ticks(world, 60)
+        assert told.isdisjoint(await world.kinds(view.id))
+        await ticks(world, 10)
+        assert not told.isdisjoint(await world.kinds(view.id))
+
+
+@pytest.mark.parametrize("of", ["kill", "rollback"])
+async def test_what_is_undone_is_set_again_while_the_database_takes_no_writes(
+    monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    async with running_world(compare_and_set=False) as world:
+        if of == "rollback":
+            await world.service.roll_back((await world.started()).id, actor=SAM, reason="enough")
+        else:
+            await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
+        await by_hand(world, 30)
+        async with world.database.read() as session:
+            intent_id = await session.scalar(select(Intent.id).where(Intent.status == IntentStatus.OPEN))
+        assert intent_id is not None
+
+        def full() -> None:
+            raise OperationalError("UPDATE intents", None, Exception("The disk is full."))
+
+        monkeypatch.setattr(world.database, "write", full)
+        executor = Executor(world.database, world.flags, world.clock, timeout=timedelta(seconds=5))
+        with pytest.raises(OperationalError):
+            await executor.carry_out(intent_id)
+        assert await world.percent() == 0
 
 
 async def test_a_rollout_that_starts_after_a_kill_is_not_taken_for_a_late_write() -> None:

@@ -484,6 +484,7 @@ def upgrade() -> None:
         sa.Column("paged", sa.Boolean(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("read_back", sa.JSON(), nullable=True),
+        sa.Column("undone_since", UtcDateTime(), nullable=True),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("due_at", UtcDateTime(), nullable=False),
         sa.Column("ended_at", UtcDateTime(), nullable=True),
