@@ -77,17 +77,22 @@ class State:
         _fill(self._to.blind_guardrails, [(why,) for why in BLIND], guardrails)
 
     async def _rollbacks(self, session: AsyncSession, now: datetime) -> None:
-        back = and_(Rollout.live_key.is_not(None), Rollout.phase == Phase.ROLLING_BACK)
-        columns = (func.count(), func.min(Rollout.rollback_since))
-        unconfirmed = (await session.execute(select(*columns).where(back, Rollout.verify_until.is_(None)))).one()
-        verifying = await session.scalar(select(func.count()).where(back, Rollout.verify_until.is_not(None)))
-        kills = (
-            await session.scalars(select(Intent).where(Intent.status == IntentStatus.OPEN, Intent.rollout_id.is_(None)))
-        ).all()
-        killing = [kill.created_at for kill in kills if kill.read_back is None]
-        self._to.rollbacks.labels(UNCONFIRMED).set(unconfirmed[0] + len(killing))
-        self._to.rollbacks.labels(VERIFYING).set((verifying or 0) + len(kills) - len(killing))
-        self._to.rollback_age.set(max(age(unconfirmed[1], now), age(min(killing, default=None), now)))
+        rollbacks = await session.execute(
+            select(Rollout.rollback_since, Rollout.verify_until, Intent.undone_since)
+            .outerjoin(Intent, and_(Intent.rollout_id == Rollout.id, Intent.status == IntentStatus.OPEN))
+            .where(Rollout.live_key.is_not(None), Rollout.phase == Phase.ROLLING_BACK)
+        )
+        kills = await session.scalars(
+            select(Intent).where(Intent.status == IntentStatus.OPEN, Intent.rollout_id.is_(None))
+        )
+        waiting = [
+            *(_waits_since(since, undone, read_back=until is not None) for since, until, undone in rollbacks),
+            *(_waits_since(one.created_at, one.undone_since, read_back=one.read_back is not None) for one in kills),
+        ]
+        unconfirmed = [since for since in waiting if since is not None]
+        self._to.rollbacks.labels(UNCONFIRMED).set(len(unconfirmed))
+        self._to.rollbacks.labels(VERIFYING).set(len(waiting) - len(unconfirmed))
+        self._to.rollback_age.set(age(min(unconfirmed, default=None), now))
 
     async def _outbox(self, session: AsyncSession, now: datetime) -> None:
         query = (
@@ -115,6 +120,11 @@ class State:
         found = {row[0]: row for row in await session.execute(query)}
         _fill(self._to.jobs, [(status,) for status in JOBS], {(status,): row[1] for status, row in found.items()})
         self._to.job_age.set(age(found["queued"][2], now) if "queued" in found else 0.0)
+
+
+def _waits_since(ordered: datetime | None, undone: datetime | None, *, read_back: bool) -> datetime | None:
+    """Since when a rollback or kill waits to be read back; None where it was, and is not known to be undone."""
+    return undone if read_back else ordered
 
 
 def _fill(gauge: Gauge, known: Iterable[tuple[str, ...]], found: Mapping[Any, float]) -> None:

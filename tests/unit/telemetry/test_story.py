@@ -13,7 +13,9 @@ from prometheus_client import generate_latest
 from bot.telemetry import observer
 from tests.unit.rollouts.world import FLAG, SAM
 from tests.unit.telemetry.story import STUCK_S, told
+from tools.flags.base import FlagServiceUnavailable
 from tools.observing import trace_headers
+from tools.plans.model import Exposure
 from tools.rollouts.phases import Phase
 
 pytestmark = pytest.mark.usefixtures("quiet_logs")
@@ -83,6 +85,38 @@ async def test_a_kill_that_is_watched_for_late_writes_is_no_rollback_that_does_n
         await world.controller.tick()
         await story.state.turn()
         assert story.value("rollbacks", state="verifying") == 0
+
+
+async def refused(*_args: object, **_options: object) -> None:
+    raise FlagServiceUnavailable("It takes no writes.")
+
+
+@pytest.mark.parametrize("of", ["kill", "rollback"])
+async def test_what_is_known_to_be_undone_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str) -> None:
+    async with told(tmp_path) as story:
+        story.flags._capabilities = replace(story.flags.capabilities, compare_and_set=False)
+        world = story.desk.world
+        if of == "rollback":
+            await world.service.roll_back((await story.begun()).id, actor=SAM, reason="enough")
+        else:
+            await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
+        await story.state.turn()
+        assert story.value("rollbacks", state="verifying") == 1
+        state = await story.flags.read(FLAG)
+        await story.flags.write(FLAG, Exposure(percent=30), expected=state.version)
+        with monkeypatch.context() as outage:
+            outage.setattr(story.flags, "write", refused)
+            world.clock.advance(10)
+            await world.controller.tick()
+            world.clock.advance(40)
+            await story.state.turn()
+            assert story.value("rollbacks", state="unconfirmed") == 1
+            assert story.value("rollbacks", state="verifying") == 0
+            assert story.value("rollback_oldest_seconds") == 40
+        await world.controller.tick()
+        await story.state.turn()
+        assert story.value("rollbacks", state="unconfirmed") == story.value("rollback_oldest_seconds") == 0
+        assert story.value("rollbacks", state="verifying") == 1
 
 
 async def test_what_recurs_the_parts_and_the_model_are_told_too(tmp_path: Path) -> None:
