@@ -110,6 +110,7 @@ async def note(session: AsyncSession, rollout: Rollout, plan: Plan, seen: Seen, 
         # Until it is read, the spec is what the plan says: nobody knows of another.
         watch = SpecWatch(rollout_id=rollout.id, source="", found_sha256=plan.spec_sha256, due_at=at)
         session.add(watch)
+    seen = _certain(seen, watch.found_sha256 or plan.spec_sha256)
     if seen.unread is not None:
         watch.unread_since, watch.unread_why = watch.unread_since or at, seen.unread
     else:
@@ -197,6 +198,13 @@ async def _tell(session: AsyncSession, rollout: Rollout, plan: Plan, watch: Spec
         # The gate asks again as soon as it passes, and then says why.
         store.move(rollout, Phase.PROGRESSING, at=at, due_at=at)
     return True
+
+
+def _certain(seen: Seen, known_sha256: str) -> Seen:
+    """What was seen; of a spec that was read in part only that it is the one that was known, or else nothing."""
+    if seen.spec is None or seen.spec.whole or seen.spec.sha256 == known_sha256:
+        return seen
+    return Seen(unread=f"what may stand beside {seen.spec.source} could not be looked through")
 
 
 def _state(watch: SpecWatch, plan: Plan) -> SpecState:

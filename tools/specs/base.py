@@ -46,7 +46,9 @@ class Spec(BaseModel):
     documents that stand beside it were. `content` is the text as it was read, of which `visible` is what its readers
     see; `sha256` is of its bytes, so that a change is noticed, and of an OpenAPI document of its front matter, its
     words that are shown, and its operations. `operations` are those of such documents, each with its hash, by route:
-    `POST /checkout`. `notes` are sentences on how it was read that people should know.
+    `POST /checkout`. `notes` are sentences on how it was read that people should know. Of what is not `whole` nobody
+    could look whether something stands beside it, so that another hash is no sign of a change; two that differ in that
+    alone are the same spec.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +69,12 @@ class Spec(BaseModel):
     sha256: str
     operations: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    whole: bool = Field(default=True, exclude=True)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spec) and self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def visible(self) -> str:

@@ -75,6 +75,7 @@ class _FrontMatter(BaseModel):
 class Document:
     """One document's bytes and where they are from; `problem` instead of bytes when they could not be taken.
 
+    With `away` that is because nobody could ask for it, so that nothing is known of what it is.
     `flag` is what it is filed under where that is known from outside its text, such as by the settings or by whoever
     named it; `title` what it is called there. With `fenced`, a code block of YAML that begins the text is front matter
     too, for places in which nothing else can be written. `api` are an OpenAPI's operations: such a document stands
@@ -91,6 +92,7 @@ class Document:
     api: Mapping[str, str] | None = None
     counts: bytes | None = None
     notes: tuple[str, ...] = ()
+    away: bool = False
 
     @property
     def sha256(self) -> str:

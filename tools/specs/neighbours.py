@@ -54,6 +54,7 @@ class Neighbours:
         self._within = within
         self._is_api = dict[str, dict[str, bool]]()
         self._known = set[bool]()
+        self._wholly = set[bool]()
         self._due = dict[bool, datetime]()
         self._looks = dict[bool, asyncio.Task[None]]()
 
@@ -66,6 +67,10 @@ class Neighbours:
         if self._clock.now() >= self._due.get(whole, self._clock.now()):
             await self._looked_through(whole)
         return [address for address, is_api in self._is_api.get(flag, {}).items() if is_api or whole]
+
+    def is_known(self, document: Document) -> bool:
+        """Whether all was looked through, at least once, for what may stand beside such a document."""
+        return (document.api is not None) in self._wholly
 
     def note(self, documents: Sequence[Document], *, whole: bool = True) -> None:
         """Remember what a look found: at all documents, or else at OpenAPI documents alone."""
@@ -84,6 +89,8 @@ class Neighbours:
         kinds = (True, False) if whole else (False,)
         self._due |= dict.fromkeys(kinds, due)
         self._known.update(kinds)
+        if not any(document.away for document in documents):
+            self._wholly.update(kinds)
 
     async def close(self) -> None:
         """Look no further."""

@@ -53,7 +53,8 @@ class PageLibrary:
             try:
                 return await self.document(httpx.URL(page))
             except (SpecNotFound, SpecSourceUnavailable) as error:
-                return Document(str(httpx.URL(page)), problem=str(error).rstrip("."))
+                away = isinstance(error, SpecSourceUnavailable)
+                return Document(str(httpx.URL(page)), problem=str(error).rstrip("."), away=away)
 
         return await all_of(one(page) for page in self._pages if may_be_api(httpx.URL(page).path))
 

@@ -110,7 +110,7 @@ class RemoteSpecSource:
         # What the settings name for a flag is all of its spec.
         if flag in self._flags or not self.lists(found.source, flag):
             return found
-        return await self._with_neighbours(document, flag) or found
+        return await self._with_neighbours(document, flag, found)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -135,19 +135,22 @@ class RemoteSpecSource:
             raise InvalidSpec(f"{document.source}: {document.problem}.")
         return pick(flag, shelve([replace(document, flag=flag)]), place=self._library.place)
 
-    async def _with_neighbours(self, document: Document, flag: str) -> Spec | None:
-        """The spec of which the document is a part; None where it is none, or nothing else is of it."""
+    async def _with_neighbours(self, document: Document, flag: str, alone: Spec) -> Spec:
+        """The spec of which the document is a part; `alone` where it is none, or nothing else is of it."""
         if self._neighbours is None or flag not in shelve([document]).by_flag:
-            return None
+            return alone
         addresses = await self._neighbours.of(document, flag)
+        # Asked at once: a look that ends later has found what is not among these.
+        whole = self._neighbours.is_known(document)
         others = [address for address in addresses if address != document.source]
         found = await self._within(named_documents(self._library, others))
         # Of several OpenAPI documents the one that is listed first is the spec.
         found.insert(addresses.index(document.source) if document.source in addresses else 0, document)
         try:
-            return pick(flag, shelve(found), place=self._library.place)
+            spec = pick(flag, shelve(found), place=self._library.place)
         except InvalidSpec:
-            return None
+            spec = alone
+        return spec.model_copy(update={"whole": whole})
 
     async def _within(self, reading: Awaitable[Read]) -> Read:
         try:

@@ -1,14 +1,16 @@
 """A plan whose spec changed says so, starts only when that is settled, and is never kept from coming back."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
+import httpx
 import pytest
 from sqlalchemy import func, select
 from structlog.testing import capture_logs
 
-from tests.contract.specs.conftest import remote
-from tests.contract.specs.fakes import FakePages
+from tests.contract.specs.conftest import no_sleep, remote
+from tests.contract.specs.fakes import TOKEN, FakePages, Refused
 from tests.unit.rollouts.world import FLAG, JONAS, MIRA, PLACE, SAM, World, make_plan, running_world, stage
 from tools.clock import ManualClock
 from tools.errors import Conflict
@@ -24,8 +26,10 @@ from tools.rollouts.phases import Phase
 from tools.rollouts.staleness import SpecChanged, SpecState
 from tools.rollouts.views import RolloutView
 from tools.rollouts.watching import SpecWatcher
-from tools.specs.base import Spec, SpecSourceUnavailable
+from tools.specs.base import Spec, SpecSource, SpecSourceUnavailable
 from tools.specs.memory import MemorySpecSource
+from tools.specs.options import SpecSourceOptions
+from tools.specs.registry import SpecParts, create_spec_source
 
 GOOD = {"old": (950, 19), "new": (50, 1)}
 BAD = {"old": (950, 10), "new": (50, 40)}
@@ -33,12 +37,16 @@ FILE = "checkout.md"
 
 
 class Shelf(MemorySpecSource):
-    """Specs that may be away; the one of `breaks` is more than its reader can bear. `reads` counts the questions."""
+    """Specs that may be away; the one of `breaks` is more than its reader can bear. `reads` counts the questions.
+
+    `partly` is what was read where not all could be.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.away = False
         self.breaks: str | None = None
+        self.partly: Spec | None = None
         self.reads = 0
 
     def says(self, words: str) -> None:
@@ -50,10 +58,24 @@ class Shelf(MemorySpecSource):
             raise SpecSourceUnavailable("The wiki is away; see how it does.")
         if flag == self.breaks:
             raise RecursionError
+        if self.partly is not None:
+            return self.partly
         return await super().read(flag)
 
     async def list(self) -> Sequence[str]:
         return [FLAG.flag]
+
+
+@dataclass
+class Site(FakePages):
+    """Pages, of which those of `away` answer 503."""
+
+    away: set[str] = field(default_factory=set)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path in self.away:
+            raise Refused(503, {})
+        return super().answer(request)
 
 
 @pytest.fixture
@@ -67,6 +89,10 @@ def shelf() -> Shelf:
 async def world(shelf: Shelf) -> AsyncIterator[World]:
     async with running_world(specs=shelf) as running:
         yield running
+
+
+def create_pages(server: Site, clock: ManualClock, options: dict[str, object]) -> SpecSource:
+    return create_spec_source(SpecSourceOptions.model_validate(options), SpecParts(clock, server, no_sleep))
 
 
 def watcher(world: World) -> SpecWatcher:
@@ -170,6 +196,60 @@ async def test_another_page_that_can_not_be_read_keeps_no_approved_plan_from_sta
         world.clock.advance(301)
         assert view.approval is not None
         assert (await world.service.approve(view.approval.id, actor=JONAS)).phase is Phase.PROGRESSING
+
+
+@pytest.mark.parametrize("words", ["/mine", "/mine.md"])
+async def test_what_a_new_process_can_not_read_beside_a_page_is_no_change_of_the_spec(words: str) -> None:
+    root, text = "https://specs.example.com", f"---\nflag: {FLAG.flag}\n---\n# Checkout\n"
+    api = f'{{"openapi": "3.1.0", "x-sluice": {{"flag": "{FLAG.flag}"}}, "paths": {{"/pay": {{"get": {{}}}}}}}}'
+    server = Site(pages={words: ("text/markdown", text), "/api.json": ("application/json", api)})
+    options: dict[str, object] = {
+        "type": "https",
+        "url": root,
+        "token": TOKEN,
+        "pages": [f"{root}{path}" for path in server.pages],
+    }
+    source = create_pages(server, ManualClock(), options)
+    async with running_world(specs=source) as world:
+        spec = await source.read(FLAG.flag)
+        view = await world.service.propose(
+            make_plan(spec_sha256=spec.sha256), requester=MIRA, place=PLACE, reason="asked", spec=spec
+        )
+        clock = ManualClock(world.clock.now())
+        restarted = SpecWatcher(world.database, create_pages(server, clock, options), clock, every=timedelta(minutes=5))
+        server.away = {"/api.json"}
+        for _ in range(2):
+            await restarted.look(view.id)
+            view = await world.service.get(view.id)
+            assert state_of(view) is SpecState.UNREAD
+            assert view.approval is not None
+            assert view.spec is not None
+            assert "could not be looked through" in view.spec.why
+        assert "spec.changed" not in await world.kinds(view.id)
+        async with world.database.read() as session:
+            assert await session.scalar(select(func.count()).select_from(SpecSnapshot)) == 1
+        server.away.clear()
+        clock.advance(61)
+        await restarted.look(view.id)
+        assert state_of(await world.service.get(view.id)) is SpecState.SAME
+        server.pages["/api.json"] = "application/json", api.replace("get", "put")
+        await restarted.look(view.id)
+        assert state_of(await world.service.get(view.id)) is SpecState.CHANGED
+
+
+async def test_a_change_is_not_forgotten_by_a_process_that_can_not_read_what_stands_beside(
+    world: World, shelf: Shelf
+) -> None:
+    view, planned_from = await proposed(world, shelf), await shelf.read(FLAG.flag)
+    shelf.says("Two pages.")
+    assert state_of(await looked(world, view)) is SpecState.CHANGED
+    shelf.partly = planned_from.model_copy(update={"whole": False})
+    assert state_of(await looked(world, view)) is SpecState.CHANGED
+    shelf.says("One page.")
+    shelf.partly = None
+    assert state_of(await looked(world, view)) is SpecState.SAME
+    shelf.partly = planned_from.model_copy(update={"whole": False})
+    assert state_of(await looked(world, view)) is SpecState.SAME
 
 
 async def test_a_plan_made_anew_rests_on_the_new_spec(world: World, shelf: Shelf) -> None:

@@ -29,11 +29,15 @@ def api(flag: str, method: str = "get") -> tuple[str, str]:
 
 
 class Server:
-    """Pages by path. Those of `away` answer 503, those of `slow` once `go` is set; `asked` are the paths, in order."""
+    """Pages by path; `asked` are the paths, in order.
+
+    Those of `away` answer 503, those of `gone` 404, those of `slow` once `go` is set.
+    """
 
     def __init__(self, pages: dict[str, tuple[str, str]]) -> None:
         self.pages = pages
         self.away = set[str]()
+        self.gone = set[str]()
         self.slow = set[str]()
         self.go = asyncio.Event()
         self.asked = list[str]()
@@ -44,8 +48,8 @@ class Server:
         self.asked.append(path)
         if path in self.slow:
             await self.go.wait()
-        if path in self.away:
-            return httpx.Response(503, stream=httpx.ByteStream(b""))
+        if path in self.away | self.gone:
+            return httpx.Response(503 if path in self.away else 404, stream=httpx.ByteStream(b""))
         kind, text = self.pages[path]
         return httpx.Response(200, headers={"content-type": kind}, stream=httpx.ByteStream(text.encode()))
 
@@ -95,6 +99,42 @@ async def test_a_process_that_looks_for_the_first_time_finds_what_stands_beside_
     first = await server.source().read("mine")
     server.away = {"/other"}
     assert await linked(server.source()).read_at(first.source, "mine") == first
+
+
+@pytest.mark.parametrize("ending", ["", ".md"])
+async def test_what_was_read_alone_since_nobody_could_look_further_says_so(ending: str) -> None:
+    server = Server({f"/mine{ending}": words("mine"), "/api.json": api("mine")})
+    first = await server.source().read("mine")
+    assert first.whole
+    source = linked(server.source())
+    server.away = {"/api.json"}
+    for seconds in (0, 30, 31):
+        server.clock.advance(seconds)
+        spec = await source.read_at(first.source, "mine")
+        assert (spec.whole, spec.operations) == (False, {})
+    server.away.clear()
+    server.clock.advance(61)
+    spec = await source.read_at(first.source, "mine")
+    assert (spec, spec.whole) == (first, True)
+
+
+async def test_a_library_that_can_not_be_looked_through_is_none_in_which_nothing_stands_beside() -> None:
+    server = Server({"/api.json": api("mine"), "/words.md": words("mine")})
+    first = await server.source().read("mine")
+    source = linked(server.source())
+    server.away = {"/words.md"}
+    assert not (await source.read_at(f"{ROOT}/api.json", "mine")).whole
+    server.away.clear()
+    server.clock.advance(61)
+    spec = await source.read_at(f"{ROOT}/api.json", "mine")
+    assert (spec, spec.whole) == (first, True)
+
+
+async def test_a_page_that_is_gone_is_none_that_could_not_be_read() -> None:
+    server = Server({"/mine": words("mine"), "/gone.json": api("mine")})
+    source = linked(server.source())
+    server.gone = {"/gone.json"}
+    assert (await source.read_at(f"{ROOT}/mine", "mine")).whole
 
 
 async def test_words_that_stand_alone_by_every_name_are_one_request() -> None:
