@@ -194,6 +194,7 @@ def test_what_stands_for_another_is_replaced_and_the_other_stays(text: str, want
     [
         ("a: &a {b: 1}\nc: *a # why\n", 'a: {"b": 2}\nc: {"b": 1} # why\n'),
         ("a: &a\n  b: 1\nc:\n  <<: *a\n  d: [*a, 1]\n", 'a: &a\n  b: 2\nc:\n  <<: {"b": 1}\n  d: [{"b": 1}, 1]\n'),
+        ("a: !!map &a\n  b: 1\nc: *a\n", 'a: !!map &a\n  b: 2\nc: {"b": 1}\n'),
         ("\ufeffa:\n  b: &one 1\nc: *one\n", "\ufeffa:\n  b: 2\nc: 1\n"),
         ("a:\n  b: 1 # plain\nc: 1\n", "a:\n  b: 2 # plain\nc: 1\n"),
     ],
@@ -204,7 +205,7 @@ def test_what_others_use_is_copied_for_them_where_it_must_be_changed(text: str, 
 
 def test_what_can_not_be_copied_is_left_alone() -> None:
     with pytest.raises(NotEditable, match="'a' shares parts with other values"):
-        edited_apart(YamlText(), "a: !!map &a\n  b: 1\nc: *a\n", ("a",), {"b": 2})
+        edited_apart(YamlText(), "a: &a\n  b: |+\n    x\n\n  ? d\n  : 1\nc: *a\n", ("a",), {"b": 2})
 
 
 @pytest.mark.parametrize("lead", ["&unused", "!!map", "!!map &unused # why"])

@@ -341,6 +341,7 @@ def test_its_services_look_once_a_minute() -> None:
 OTHER = "other:  # of search\n  variations: {old: a, new: b}\n  defaultRule: {variation: old}\n"
 SERVES_HALF = "  variations: {old: a, new: b}\n  defaultRule: {percentage: {new: 50, old: 50}}\n"
 KEPT_LINES = "  metadata:\n    description: |+\n      The text\n\n"
+DATED = "third: {experimentation: {start: 2026-01-01, end: '2026-02-01'}, variations: {a: yes}}  # of search\n"
 
 
 @pytest.mark.parametrize(
@@ -378,4 +379,22 @@ async def test_a_flag_can_be_taken_to_nobody_however_its_file_is_written(
     assert (await service.read(REF)).exposure == NOT_EXPOSED
     assert files.document()["other"] == others
     assert beside in files.path().read_text()
+    await service.close()
+
+
+@pytest.mark.parametrize("name", ["checkout:", "? checkout\n:"])
+async def test_what_lends_parts_is_taken_to_nobody_beside_others_that_stay_as_they_are(
+    tmp_path: Path, name: str
+) -> None:
+    files = FlagFiles(tmp_path, ".yaml", GoFeatureFlag)
+    dates = "  experimentation: {start: 2026-01-01}\n"
+    files.path().write_text(f"{name} !!map &a\n{SERVES_HALF}{dates}other: *a\n{DATED}")
+    others = {name: files.document()[name] for name in ("other", "third")}
+    service = files.service(control="old", treatment="new")
+    await service.write(REF, NOT_EXPOSED, expected=(await service.read(REF)).version)
+    assert (await service.read(REF)).exposure == NOT_EXPOSED
+    assert {name: files.document()[name] for name in others} == others
+    text = files.path().read_text()
+    assert DATED in text
+    assert text.count("start: 2026-01-01") + text.count('"start": 2026-01-01') == 3, "dates stay dates"
     await service.close()

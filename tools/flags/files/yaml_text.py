@@ -14,6 +14,7 @@ import yaml  # type: ignore[import-untyped]
 from tools.flags.files.text import Change, NotReadable
 
 _ALIAS = re.compile(r"\*[^\s,\[\]{}]+")
+_DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:[Tt ][0-9:.Zz+ -]+)?")
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 _UNUSUAL = re.compile(rf"(?:^|[\s,:\[{{])(?:&[^\s,\[\]{{}}]|\?\s)|[|>][1-9]?\+|{_LONE_RETURN.pattern}", re.MULTILINE)
 BYTE_ORDER_MARK = "\ufeff"
@@ -49,8 +50,33 @@ class _Loader(_Base):  # type: ignore[misc]
         return found
 
 
+class _Plain(str):
+    """Text that was written without quotes, such as a date: to other readers it may be no text."""
+
+
+class _WrittenLoader(_Loader):
+    """The same data, where text and names without quotes or a tag are `_Plain`."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._text = text
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+        found = super().construct_mapping(node, deep)
+        plain = {str(key.value): self.written(key) for key, _ in node.value}
+        return {plain[name]: value for name, value in found.items()}
+
+    def written(self, node: Any) -> str:
+        start, end = node.start_mark.index, node.end_mark.index
+        is_plain = node.value and not node.style and "!" not in self._text[start : end - len(node.value)]
+        return _Plain(node.value) if is_plain else str(node.value)
+
+
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
-    """Quotes whatever YAML 1.1 or 1.2 would not read as text."""
+    """Quotes whatever YAML 1.1 or 1.2 would not read as text, but for what was written without quotes."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return isinstance(data, _Plain) or bool(super().ignore_aliases(data))
 
 
 def _construct_mapping(loader: Any, node: Any) -> dict[str, Any]:
@@ -62,11 +88,21 @@ def _construct_int(loader: Any, node: Any) -> int:
     return int(written, 8 if written.startswith("0o") else 16 if written.startswith("0x") else 10)
 
 
+def _construct_text(loader: Any, node: Any) -> str:
+    return loader.written(node)  # type: ignore[no-any-return]
+
+
+def _represent_plain(dumper: Any, text: _Plain) -> Any:
+    return dumper.represent_scalar(dumper.resolve(yaml.ScalarNode, text, (True, False)), str(text))
+
+
 for _name, (_pattern, _first) in _SCALARS.items():
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_pattern})$"), _first)
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+_WrittenLoader.add_constructor("tag:yaml.org,2002:str", _construct_text)
+_Dumper.add_representer(_Plain, _represent_plain)
 
 
 class YamlText:
@@ -107,11 +143,12 @@ class YamlText:
     def rewritten(self, text: str, path: Sequence[str], value: Mapping[str, Any]) -> Iterable[str]:
         body = text.removeprefix(BYTE_ORDER_MARK)
         mark = text[: len(text) - len(body)]
-        for one in (body, _LONE_RETURN.sub("\n", body)):
-            yield mark + _with_block(one, path, value)
-        whole = self.parsed(body)
+        whole = yaml.load(body, Loader=_WrittenLoader)  # noqa: S506 - a safe loader of our own
         around = _value_at(whole, path[:-1])
-        around[path[-1]] = dict(value)
+        wanted = _as_written(around[path[-1]], value)
+        for one in (body, _LONE_RETURN.sub("\n", body), self.apart(body, path)):
+            yield mark + _with_block(one, path, wanted)
+        around[path[-1]] = wanted
         yield mark + "\n".join([*_block(whole, 0), ""])
 
     def doubtful(self, text: str, path: Sequence[str]) -> frozenset[str]:
@@ -196,14 +233,15 @@ def _by_start(root: Any) -> dict[int, Any]:
 
 def _copies(text: str, nodes: Mapping[int, Any], within: range) -> Iterable[Change]:
     """What makes the aliases elsewhere, of anchors within, into copies."""
-    anchored = dict[str, Any]()
+    anchored, tagged_at = dict[str, Any](), None
     for token in yaml.scan(text, Loader=_Loader):
         at = token.start_mark.index
         if isinstance(token, yaml.AnchorToken) and at in within:
-            anchored[token.value] = nodes.get(at)
+            anchored[token.value] = nodes.get(at if tagged_at is None else tagged_at)
         elif isinstance(token, yaml.AliasToken) and at not in within and anchored.get(token.value) is not None:
-            copy = _Loader("").construct_document(anchored[token.value])
+            copy = _WrittenLoader(text).construct_document(anchored[token.value])
             yield at, token.end_mark.index, _flowing(copy)
+        tagged_at = at if isinstance(token, yaml.TagToken) else None
 
 
 def _doubtful(text: str, node: Any) -> Iterable[str]:
@@ -327,5 +365,24 @@ def _block(value: Mapping[str, Any], column: int) -> list[str]:
 
 
 def _flowing(value: Any) -> str:
-    """As JSON, which is YAML wherever a value may be on a line."""
+    """As JSON, which is YAML wherever a value may be on a line; what others read as no text stays without quotes."""
+    if isinstance(value, Mapping):
+        return (
+            "{"
+            + ", ".join(f"{json.dumps(str(name), ensure_ascii=False)}: {_flowing(value[name])}" for name in value)
+            + "}"
+        )
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flowing, value)) + "]"
+    if isinstance(value, _Plain) and _DATE.fullmatch(value):
+        return str(value)
     return json.dumps(value, ensure_ascii=False)
+
+
+def _as_written(present: Any, wanted: Any) -> Any:
+    """What is wanted, where text that is present already stays as it is written."""
+    if isinstance(present, dict) and isinstance(wanted, Mapping):
+        return {name: _as_written(present.get(name), one) for name, one in wanted.items()}
+    if isinstance(present, list) and isinstance(wanted, list) and len(present) == len(wanted):
+        return [_as_written(*pair) for pair in zip(present, wanted, strict=True)]
+    return present if isinstance(wanted, str) and present == wanted else wanted
