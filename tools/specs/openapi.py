@@ -168,7 +168,8 @@ def _operations(root: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 if count > MOST_OPERATIONS:
                     raise NotOpenApi(f"it has more than {MOST_OPERATIONS} operations")
                 operation = item[method]
-                inherited = tuple(key for key in _INHERITED if key not in operation and key not in item)
+                own = {*operation, *(("servers",) if "servers" in item else ())}
+                inherited = tuple(key for key in _INHERITED if key not in own)
                 parts = (reader.digest(operation), around, reader.inherited(inherited), reader.schemes(operation))
                 yield f"{method.upper()} {path}", _hashed(parts)
 

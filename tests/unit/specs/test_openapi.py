@@ -291,6 +291,12 @@ def test_its_hash_is_another_when_a_client_a_gate_or_a_planner_may_notice(path: 
     assert spec_of(other, content).sha256 != spec_of(json.dumps(API), other).sha256
 
 
+def test_a_path_has_servers_of_its_own_and_nothing_else_that_a_document_gives_its_operations() -> None:
+    before = with_value("paths>/pay>security", [], ALL)
+    after = with_value("security", [{"unused": []}], before)
+    assert changes(operations(before), operations(after)) == {PAY: Change.CHANGED}
+
+
 def test_it_stands_beside_what_people_wrote() -> None:
     api = document_of("api.json", json.dumps(API).encode(), path="api.json")
     words = document_of("a.md", b"---\nflag: new-checkout\n---\n# One page\n", path="a.md")
