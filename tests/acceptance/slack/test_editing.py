@@ -44,7 +44,7 @@ async def test_what_is_filled_in_is_judged_at_once(office: Office) -> None:
     await office.proposed()
     await opened(office)
     assert "`checkout-errors` is proven within" in shown(office)
-    assert "*In all* about" in shown(office)
+    assert "or less in nine rollouts of ten" in shown(office)
     first, second = (stage.exposure.percent for stage in (await office.view()).plan.stages[:2])
     await fill(office, editing.PERCENT, "percent:o1", f"{first:g}")
     assert f"✖ {first:g} % comes after {first:g} %: each stage must expose more" in shown(office)
