@@ -40,8 +40,9 @@ def agree(schedule: Schedule, factors: list[tuple[float, ...]], rollouts: int, n
         (Watched("orders", DOWN, 1.25, 300, 0.2), (Step(0.2, 60, 60),), 1.0),
         (Watched("orders", DOWN, 1.25, 300, 0.2), (Step(0.2, 60, 60),), 0.25),
         (Watched("orders", DOWN, 1.25, 500, 0.5), (Step(0.1, 60, 60),), 1.0),
+        (Watched("orders", DOWN, 1.25, 2000, 0.5), (Step(0.1, 30, 30),), 1.0),
     ],
-    ids=["three stages", "rare", "5 %", "10 %", "20 %", "20 %, looked at often", "50 %"],
+    ids=["three stages", "rare", "5 %", "10 %", "20 %", "20 %, looked at often", "50 %", "50 %, with more requests"],
 )
 def test_counts(one: Watched, steps: tuple[Step, ...], check_every: float) -> None:
     factors = WORSE if one.direction is UP else LESS
