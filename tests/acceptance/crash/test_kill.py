@@ -11,12 +11,14 @@ import pytest
 
 from bot import texts
 from bot.demo.slack import SlackRefused
-from tests.acceptance.crash.site import BAD, FLAG, REQUESTER, Site
+from tests.acceptance.crash.site import BAD, CUSTOMERS, FLAG, REQUESTER, Site
 from tools.rollouts.events import Happening
 from tools.rollouts.phases import Phase
 
 CHECKS_S = 0.5
 """Time for a few gate checks."""
+FIRST_SHARE = 5 / CUSTOMERS
+"""What a stage of 10 % serves of the customers asked."""
 KILLS = 2
 LONGEST_LIFE_S = 1.0
 SEED = "SLUICE_TEST_SEED"
@@ -57,9 +59,11 @@ async def test_what_breaks_while_nobody_watches_is_found(site: Site) -> None:
 
 
 async def test_between_the_decision_to_promote_and_the_flag(site: Site) -> None:
+    site.hold("later flag writes")
     await site.started()
-    site.hold("flag writes")
     await site.happened(Happening.PROMOTED)
+    await asyncio.sleep(CHECKS_S)
+    assert await site.served() == FIRST_SHARE
     await site.kill()
     assert site.times(Happening.EXPOSURE_CONFIRMED) == 1
     site.release()
@@ -68,8 +72,8 @@ async def test_between_the_decision_to_promote_and_the_flag(site: Site) -> None:
 
 
 async def test_between_the_raised_flag_and_its_confirmation(site: Site) -> None:
+    site.hold("later confirmations")
     await site.started()
-    site.hold("confirmations")
     await site.happened(Happening.PROMOTED)
     await site.until_served(1.0)
     await site.kill()
@@ -116,8 +120,8 @@ async def test_while_it_is_paused(site: Site) -> None:
 
 
 async def test_between_a_breach_and_the_flag(site: Site) -> None:
+    site.hold("later flag writes")
     await site.started()
-    site.hold("flag writes")
     site.telemetry.rate = BAD
     await site.happened(Happening.ROLLBACK_STARTED)
     assert await site.served() > 0
@@ -128,8 +132,8 @@ async def test_between_a_breach_and_the_flag(site: Site) -> None:
 
 
 async def test_between_the_lowered_flag_and_its_confirmation(site: Site) -> None:
+    site.hold("later confirmations")
     await site.started()
-    site.hold("confirmations")
     await site.press(texts.ROLL_BACK, person=REQUESTER)
     await site.until_served(0.0)
     await site.kill()
