@@ -189,7 +189,6 @@ class Executor:
             if rollout is None:
                 await self._confirm_kill(session, intent, at, known=known)
             elif Purpose(intent.purpose) in RAISING:
-                _close(intent, IntentStatus.DONE, at)
                 await confirm_stage(session, rollout, state, at)
             elif Purpose(intent.purpose) is Purpose.LOWER:
                 await self._confirm_lowering(session, rollout, intent, state, at)
@@ -328,7 +327,11 @@ class Executor:
 
 
 async def confirm_stage(session: AsyncSession, rollout: Rollout, state: FlagState, at: datetime) -> None:
-    """The read-back shows the stage's exposure: its clocks start."""
+    """The read-back shows the stage's exposure: its clocks start, and nothing is left to be raised."""
+    for intent in await store.open_intents(session, rollout.id):
+        if Purpose(intent.purpose) in RAISING:
+            intent.read_back = state.exposure.model_dump(mode="json")
+            _close(intent, IntentStatus.DONE, at)
     settled = Exposure.model_validate(rollout.settled)
     fresh = rollout.exposed_since is None or settled.mode is not state.exposure.mode
     store.change(

@@ -528,3 +528,32 @@ async def test_a_look_that_is_cut_short_is_no_fault(world: World, monkeypatch: p
     with pytest.raises(asyncio.CancelledError):
         await world.service.roll_back(view.id, actor=SAM, reason="enough")
     assert (await world.service.get(view.id)).error is None
+
+
+async def test_a_raise_that_a_look_at_the_flag_confirms_is_confirmed_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await world.proposed()
+    real = world.flags.write
+
+    async def landed_unseen(*args: object, **options: object) -> None:
+        await real(*args, **options)  # type: ignore[arg-type]
+        raise FlagServiceUnavailable("The answer was lost.")
+
+    with monkeypatch.context() as lossy:
+        lossy.setattr(world.flags, "write", landed_unseen)
+        assert view.approval is not None
+        await world.service.approve(view.approval.id, actor=JONAS)
+    assert await intents(world) == [("start", IntentStatus.OPEN)]
+    with monkeypatch.context() as stumbling:
+        stumbling.setattr(world.controller._executor, "carry_out", _nothing)
+        world.clock.advance(10)
+        await world.controller.tick()
+    assert (await world.kinds(view.id)).count(Happening.EXPOSURE_CONFIRMED) == 1
+    assert await intents(world) == [("start", IntentStatus.DONE)]
+    await ticks(world, 5)
+    assert (await world.kinds(view.id)).count(Happening.EXPOSURE_CONFIRMED) == 1
+
+
+async def _nothing(_intent_id: str) -> None:
+    """As a tick does when it finds an intent put off."""
