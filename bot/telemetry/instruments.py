@@ -76,9 +76,11 @@ class Instruments:
         self.blind_for = self._gauge("blind_oldest_seconds", "For how long the one is blind that is so longest.")
         self.blind_guardrails = self._gauge("blind_guardrails", "Guardrails of those that can't be seen.", "reason")
         self.rollbacks = self._gauge(
-            "rollbacks", "Rollbacks and kills in flight; a verifying one is read back.", "state"
+            "rollbacks", "Rollbacks and kills in flight; a verifying one was read back, and not undone since.", "state"
         )
-        self.rollback_age = self._gauge("rollback_oldest_seconds", "Age of the oldest one not read back yet.")
+        self.rollback_age = self._gauge(
+            "rollback_oldest_seconds", "Age of the oldest one not read back yet, or undone."
+        )
         labels = ("kind", "urgent")
         self.outbox = self._gauge("outbox_messages", "What people are still to be told.", *labels)
         self.outbox_age = self._gauge("outbox_oldest_seconds", "Since when the oldest of it waits.", *labels)

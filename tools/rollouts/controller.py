@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import and_, or_, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tools.clock import Clock
@@ -90,16 +91,27 @@ class Controller:
         """
         async with asyncio.timeout(CLAIM_LIMIT_S):
             due, kills = await self._due()
-            claimed = await self._claim(due)
-        for rollout_id in claimed:
-            self._begin(rollout_id, self._reconcile_claimed(rollout_id))
         for kill in kills:
             if kill not in self._running:
                 self._begin(kill, self._executor.carry_out(kill))
+        try:
+            async with asyncio.timeout(CLAIM_LIMIT_S):
+                claimed = await self._claim(list(due))
+        except (SQLAlchemyError, TimeoutError):
+            # A database that takes no writes keeps nobody from taking exposure back, which two may do at once.
+            for rollout_id in (of for of, phase in due.items() if phase is Phase.ROLLING_BACK):
+                self._begin(rollout_id, self.carry_out(rollout_id))
+            await self._wait()
+            raise
+        for rollout_id in claimed:
+            self._begin(rollout_id, self._reconcile_claimed(rollout_id))
+        await self._wait()
+        return len(claimed)
+
+    async def _wait(self) -> None:
         if self._running:
             await asyncio.wait(self._running.values(), timeout=self._patience)
         self._reap()
-        return len(claimed)
 
     async def close(self) -> None:
         """Let what is under way come to its end for a few seconds, then interrupt it; another process takes it up."""
@@ -147,11 +159,11 @@ class Controller:
             plan = await store.plan_of(session, rollout)
             return await freezes.holding(session, self._policy, rollout, plan, self._clock.now()) is not None
 
-    async def _due(self) -> tuple[Sequence[str], Sequence[str]]:
+    async def _due(self) -> tuple[dict[str, Phase], Sequence[str]]:
         """The rollouts to look at now, and the kills of flags without a rollout, which nothing else takes up again."""
         now = self._clock.now()
         rollouts = (
-            select(Rollout.id)
+            select(Rollout.id, Rollout.phase)
             .where(
                 Rollout.live_key.is_not(None),
                 Rollout.id.not_in(list(self._running)),
@@ -165,7 +177,7 @@ class Controller:
             Intent.status == IntentStatus.OPEN, Intent.due_at <= now, Intent.rollout_id.is_(None)
         )
         async with self._database.read() as session:
-            due = (await session.scalars(rollouts)).all()
+            due = {rollout_id: Phase(phase) for rollout_id, phase in await session.execute(rollouts)}
             return due, (await session.scalars(kills)).all()
 
     async def _claim(self, due: Sequence[str]) -> list[str]:

@@ -74,6 +74,8 @@ class Executor:
         self._flags = flags
         self._clock = clock
         self._timeout = timeout.total_seconds()
+        # Tries whose end could not be written down.
+        self._tried: dict[str, datetime] = {}
 
     async def carry_out(self, intent_id: str) -> Result:
         """Try the intent now. An outage, and a fault too, leaves it open, due again after a capped backoff.
@@ -91,6 +93,7 @@ class Executor:
             except Exception as fault:  # noqa: BLE001 - said, with a reference: a rollback is tried on, and pages
                 result = await self._postpone(intent_id, _fault_of(intent_id, fault), sight)
             course.outcome = result.value
+            self._tried.pop(intent_id, None)
             return result
 
     async def read(self, ref: FlagRef) -> FlagState:
@@ -134,6 +137,7 @@ class Executor:
             course.of = purpose.value
             if rollout is None and _is_watched(intent, rollout) and self._is_long_over(intent):
                 return await self._end_watch(intent_id)
+            self._tried[intent_id] = self._clock.now()
             state = await self._read_for(purpose, ref)
             target = Exposure.model_validate(intent.target)
             if purpose in RAISING:
@@ -216,7 +220,10 @@ class Executor:
 
     def _is_long_over(self, intent: Intent) -> bool:
         """Whether nobody even tried to look for so long that what a killed flag serves may be what people want."""
-        return self._clock.now() >= max(self._killed_for_good(intent), intent.due_at) + PAGE_AFTER
+        if intent.undone_since is not None:
+            return False
+        tried = self._tried.get(intent.id, intent.due_at)
+        return self._clock.now() >= max(self._killed_for_good(intent), intent.due_at, tried) + PAGE_AFTER
 
     async def _end_watch(self, intent_id: str) -> Result:
         async def act(session: AsyncSession) -> Result:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -15,7 +16,6 @@ from tools.records.models import Intent
 from tools.records.outbox import Kind
 from tools.rollouts.controller import Controller
 from tools.rollouts.events import Happening
-from tools.rollouts.executor import Executor
 from tools.rollouts.phases import Phase
 from tools.rollouts.store import IntentStatus
 
@@ -417,17 +417,34 @@ async def test_what_is_undone_is_set_again_while_the_database_takes_no_writes(
         else:
             await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
         await by_hand(world, 30)
-        async with world.database.read() as session:
-            intent_id = await session.scalar(select(Intent.id).where(Intent.status == IntentStatus.OPEN))
-        assert intent_id is not None
-
-        def full() -> None:
-            raise OperationalError("UPDATE intents", None, Exception("The disk is full."))
-
         monkeypatch.setattr(world.database, "write", full)
-        executor = Executor(world.database, world.flags, world.clock, timeout=timedelta(seconds=5))
-        with pytest.raises(OperationalError):
-            await executor.carry_out(intent_id)
+        for _ in range(2):
+            world.clock.advance(10)
+            with suppress(OperationalError):
+                await world.controller.tick()
+        assert await world.percent() == 0
+
+
+def full() -> None:
+    raise OperationalError("UPDATE intents", None, Exception("The disk is full."))
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_a_kill_that_is_undone_is_set_again_however_long_that_could_not_be(
+    monkeypatch: pytest.MonkeyPatch, *, noted: bool
+) -> None:
+    async with running_world(compare_and_set=False) as world:
+        await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
+        await by_hand(world, 30)
+        with monkeypatch.context() as outage:
+            outage.setattr(world.flags, "write", away)
+            if noted:
+                await ticks(world, 20)
+                world.clock.advance(600)
+            else:
+                outage.setattr(world.database, "write", full)
+                await ticks(world, 600)
+        await ticks(world, 10)
         assert await world.percent() == 0
 
 
