@@ -19,7 +19,16 @@ from tools.plans.kinds import guards, is_sized, without_splits
 from tools.plans.model import Audience, Expected, Guardrail, Plan
 from tools.plans.planner import Baseline, CannotBeProven, Feature
 from tools.records.database import Database
-from tools.specs.base import InvalidSpec, Kpi, Spec, SpecNotFound, SpecSource, read_again, read_linked
+from tools.specs.base import (
+    InvalidSpec,
+    Kpi,
+    Spec,
+    SpecNotFound,
+    SpecSource,
+    SpecSourceUnavailable,
+    read_again,
+    read_linked,
+)
 from tools.specs.snapshots import keep_read
 
 FULLY_LIVE = 100.0
@@ -103,7 +112,8 @@ class Archive:
     async def _spec_for(self, request: PlanRequest) -> tuple[Spec | None, list[str]]:
         """The document that was named, which must be there, else the flag's spec, if there is one.
 
-        And sentences on addresses in the words that are of no source. Raises SeveralSpecs among others.
+        And sentences on addresses in the words that are of no source. Raises SeveralSpecs, and SpecSourceUnavailable
+        for a spec that is not whole, among others.
         """
         if request.spec is not None and request.again:
             return await self._kept(read_again(self.specs, request.flag, request.spec)), []
@@ -127,18 +137,27 @@ class Archive:
         if plan.spec_sha256 is None:
             return None, []
         try:
-            spec = await self._kept(read_again(self.specs, plan.flag, source or ""))
+            spec = await self._kept(read_again(self.specs, plan.flag, source or ""), known_sha256=plan.spec_sha256)
         except SpecNotFound:
             spec = None
         except (InvalidInput, Unavailable) as error:
             return None, [f"The spec can't be read right now: {error}"]
         if spec is None or spec.sha256 != plan.spec_sha256:
             return None, ["The spec has changed since this plan was made; ask for a new plan to take that in."]
-        return spec, []
+        # A change that was found meanwhile is not undone by half a look.
+        return spec if spec.whole else None, []
 
-    async def _kept(self, reading: Awaitable[Spec]) -> Spec:
-        """What the reading gives, once it is kept as it was read."""
+    async def _kept(self, reading: Awaitable[Spec], *, known_sha256: str | None = None) -> Spec:
+        """What the reading gives, once it is kept as it was read.
+
+        Raises SpecSourceUnavailable for what is not whole, unless it is what was known: once the rest can be read it
+        would seem to have changed, though nobody edited it.
+        """
         spec = await reading
+        if not spec.whole and spec.sha256 != known_sha256:
+            raise SpecSourceUnavailable(
+                f"What may stand beside {spec.source} could not be looked through; try again in a minute."
+            )
         if self.database is not None:
             await keep_read(self.database, spec, at=self.clock.now())
         return spec

@@ -15,6 +15,7 @@ from tools.plans.planner import CannotBeProven
 from tools.plans.revision import Changes
 from tools.plans.validation import InvalidPlan
 from tools.rollouts.staleness import SpecView
+from tools.specs.base import Spec
 
 SPEC = CHECKOUT.replace("depends_on: [new-cart, wallet]\n", "")
 
@@ -71,6 +72,27 @@ async def test_a_changed_spec_is_not_the_one_that_the_plan_was_made_from(desk: D
     assert proposal.spec is None
     assert "The spec has changed since this plan was made; ask for a new plan to take that in." in proposal.notes
     assert [rail.margin for rail in proposal.plan.stages[0].guardrails] == [1.8]
+
+
+async def test_a_spec_that_was_read_in_part_is_none_that_has_changed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, spec = await standing(desk), await desk.specs.read(FLAG)
+    found = spec.model_copy(update={"sha256": "0" * 64, "whole": False})
+
+    async def read(_flag: str) -> Spec:
+        return found
+
+    monkeypatch.setattr(desk.specs, "read", read)
+    proposal = await desk.planner.revise(view, Changes(hold=timedelta(hours=2)), words="hold 2 h")
+    assert proposal.spec is None
+    (said,) = [note for note in proposal.notes if "spec" in note]
+    assert said.startswith("The spec can't be read right now: ")
+    assert f"beside {spec.source} could not be looked through" in said
+    found = spec.model_copy(update={"whole": False})
+    proposal = await desk.planner.revise(view, Changes(hold=timedelta(hours=2)), words="hold 2 h")
+    assert proposal.spec is None
+    assert not [note for note in proposal.notes if "spec" in note]
 
 
 async def test_a_broken_spec_does_not_keep_anyone_from_being_more_careful(desk: Desk) -> None:

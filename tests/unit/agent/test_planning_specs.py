@@ -20,7 +20,7 @@ from tools.metrics.router import Metrics
 from tools.plans.defaults import PlanningDefaults
 from tools.records.database import Database
 from tools.records.models import Record, SpecSnapshot, ToolCall
-from tools.specs.base import Spec, SpecNotFound
+from tools.specs.base import Spec, SpecNotFound, SpecSourceUnavailable
 from tools.specs.memory import MemorySpecSource
 
 HERE = "https://wiki.example.com/checkout"
@@ -28,7 +28,9 @@ FILED = f"---\nflag: {FLAG}\nkpis:\n  - {{metric: errors}}\n---\n# From the fold
 
 
 class Wiki(MemorySpecSource):
-    """Specs of which each has an address too."""
+    """Specs of which each has an address too; `whole` is whether it can be looked what stands beside one."""
+
+    whole = True
 
     def has(self, address: str) -> bool:
         return address.startswith("https://wiki.example.com/")
@@ -36,7 +38,7 @@ class Wiki(MemorySpecSource):
     async def read_at(self, address: str, flag: str) -> Spec:
         named = address.rsplit("/", 1)[-1]
         found = MemorySpecSource({name: text for name, text in self._texts.items() if name == named})
-        return (await found.read(flag)).model_copy(update={"source": address})
+        return (await found.read(flag)).model_copy(update={"source": address, "whole": self.whole})
 
 
 @pytest.fixture
@@ -82,6 +84,24 @@ async def test_a_plan_that_is_made_anew_finds_the_spec_where_it_went(desk: Desk)
     proposal = await desk.planner.propose(replace(request(), spec=f"{HERE}/gone", again=True))
     assert proposal.spec is not None
     assert proposal.spec.title == "From the folder"
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_no_plan_is_made_from_a_spec_of_which_a_part_may_be_away(
+    desk: Desk, database: Database, again: bool
+) -> None:
+    desk.specs.put("checkout", FILED)
+    desk.specs.whole = False
+    planner = Planner(
+        desk.specs, desk.flags, desk.metrics, desk.policy, PlanningDefaults(), desk.clock, database=database
+    )
+    with pytest.raises(SpecSourceUnavailable, match=rf"beside {HERE} could not be looked through.*try again"):
+        await planner.propose(replace(request(), spec=HERE, again=again))
+    assert await snapshots(database) == []
+    desk.specs.whole = True
+    proposal = await planner.propose(replace(request(), spec=HERE, again=again))
+    assert proposal.spec is not None
+    assert proposal.spec.source == HERE
 
 
 async def test_an_address_of_no_source_is_said_on_the_plan(desk: Desk) -> None:
