@@ -8,8 +8,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tools.flags.files import yaml_text
 from tools.flags.files.json_text import JsonText
-from tools.flags.files.text import NotEditable, NotReadable, Syntax, edited, edited_apart
+from tools.flags.files.text import NotEditable, NotReadable, Syntax, edited, edited_apart, edited_at_any_price
 from tools.flags.files.yaml_text import YamlText, _Dumper
 
 JSON_FILE = """{
@@ -192,15 +193,96 @@ def test_what_stands_for_another_is_replaced_and_the_other_stays(text: str, want
 @pytest.mark.parametrize(
     ("text", "after"),
     [
-        ("a: &a {b: 1}\nc: *a # why\n", 'a: {"b": 2}\nc: {"b": 1} # why\n'),
-        ("a: &a\n  b: 1\nc:\n  <<: *a\n  d: [*a, 1]\n", 'a: &a\n  b: 2\nc:\n  <<: {"b": 1}\n  d: [{"b": 1}, 1]\n'),
-        ("a: !!map &a\n  b: 1\nc: *a\n", 'a: !!map &a\n  b: 2\nc: {"b": 1}\n'),
+        ("a: &a {b: 1}\nc: *a # why\n", 'a: {"b": 2}\nc: {b: 1} # why\n'),
+        ("a: &a\n  b: 1\nc:\n  <<: *a\n  d: [*a, 1]\n", "a: &a\n  b: 2\nc:\n  <<: {b: 1}\n  d: [{b: 1}, 1]\n"),
+        ("a: !!map &a\n  b: 1\nc: *a\n", "a: !!map &a\n  b: 2\nc: {b: 1}\n"),
         ("\ufeffa:\n  b: &one 1\nc: *one\n", "\ufeffa:\n  b: 2\nc: 1\n"),
         ("a:\n  b: 1 # plain\nc: 1\n", "a:\n  b: 2 # plain\nc: 1\n"),
     ],
 )
 def test_what_others_use_is_copied_for_them_where_it_must_be_changed(text: str, after: str) -> None:
     assert edited_apart(YamlText(), text, ("a",), {"b": 2}) == after
+
+
+BASE = "base: &base {b: 0, d: 1}\n"
+LENDER = "a: &a\n  <<: *base\n  b: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        (f"{LENDER}c: *a\ne: *a\n", f"{LENDER.replace('b: 1', 'b: 2')}c: {{b: 1, d: 1}}\ne: {{b: 1, d: 1}}\n"),
+        (
+            "a: &a\n  b: &b\n    <<: *base\n    d: 2\n  d: 1\nc: *a\ne: *b\n",
+            "a: &a\n  b: 2\n  d: 1\nc: {b: {b: 0, d: 2}, d: 1}\ne: {b: 0, d: 2}\n",
+        ),
+    ],
+)
+def test_what_merges_and_overrides_is_copied_as_often_as_it_is_used(text: str, after: str) -> None:
+    assert edited_apart(YamlText(), BASE + text, ("a",), {"b": 2, "d": 1}) == BASE + after
+
+
+def test_what_overrides_may_be_merged_into_the_mapping_around_it() -> None:
+    text = f"{BASE}a:\n  c: &c {{<<: *base, b: 1}}\n  <<: *c\n"
+    assert YamlText().parsed(text)["a"] == {"b": 1, "d": 1, "c": {"b": 1, "d": 1}}
+
+
+NO_TEXT = ["1_000", ".inf", "-.5", "1e+3", "1e999", "0777", "0o17", "~", "yes", "12:30", "2026-01-01 10:00:00 +02:00"]
+TAGGED = ['!!float ".inf"', '!!timestamp "2026-01-01"', '!!timestamp "soon"', '!!binary "aGk="']
+
+
+@pytest.mark.parametrize("written", [*NO_TEXT, *TAGGED, "2026-01-01T10:00:00.5Z", '"1"', "a b"])
+def test_what_is_copied_keeps_its_kind_for_others(written: str) -> None:
+    text = f"a: &a\n  b: 1\n  c: {written}\nd: *a\n"
+    after = edited_apart(YamlText(), text, ("a",), {**YamlText().parsed(text)["a"], "b": 2})
+    assert after == text.replace("b: 1", "b: 2").replace("*a", f"{{b: 1, c: {written}}}")
+
+
+@pytest.mark.parametrize("plain", ["a, b", "it's {no}", "b[0]", "a#b", "what?", "a & b", "x:y", "http://x/y?z=1"])
+def test_what_is_plain_on_its_own_line_is_copied_as_the_same_text(plain: str) -> None:
+    text = f"a: &a\n  b: 1\n  {plain}: {plain}\nd: *a\n"
+    after = edited_apart(YamlText(), text, ("a",), {"b": 2, plain: plain})
+    assert YamlText().parsed(after)["d"] == {"b": 1, plain: plain}
+
+
+def test_what_is_set_on_one_line_leaves_the_others_their_kind() -> None:
+    others = ", ".join(f"n{number}: {written}" for number, written in enumerate([*NO_TEXT, *TAGGED]))
+    text = f"a: {{b: 1, {others}}}\n"
+    after = edited(YamlText(), text, ("a",), {**YamlText().parsed(text)["a"], "b": 2})
+    assert after.replace('"', "") == text.replace("b: 1", "b: 2").replace('"', "")
+    assert yaml.safe_load(after.replace("soon", "2026-01-02")) == {
+        "a": {**yaml.safe_load(text.replace("soon", "2026-01-02"))["a"], "b": 2}
+    }
+
+
+def test_what_is_written_anew_leaves_the_others_their_kind() -> None:
+    others = "".join(f"  n{number}: {written}\n" for number, written in enumerate([*NO_TEXT, *TAGGED]))
+    text = f"a:\n{others}  b: |+\n    x\n\nz: 1\n"
+    wanted = {**YamlText().parsed(text)["a"], "c": 2}
+    with pytest.raises(NotEditable):
+        edited(YamlText(), text, ("a",), wanted)
+    assert edited_at_any_price(YamlText(), text, ("a",), wanted).startswith(f"a:\n{others}  b: ")
+
+
+def test_tags_of_mappings_and_lists_change_nothing() -> None:
+    text = "set: !!set {a, b}\nomap: !!omap [{a: 1}]\npairs: !!pairs [{a: [1]}, {a: 2}]\n"
+    assert YamlText().parsed(text) == {
+        "set": {"a": None, "b": None},
+        "omap": [{"a": 1}],
+        "pairs": [{"a": [1]}, {"a": 2}],
+    }
+
+
+def test_where_no_copy_can_be_made_all_is_written_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise NotReadable("it has 'b' twice")
+
+    monkeypatch.setattr(yaml_text, "_copies", refuse)
+    text, wanted = f"{BASE}{LENDER}c: *a\n", {"b": 2, "d": 1}
+    with pytest.raises(NotEditable, match="'a' shares parts with other values"):
+        edited_apart(YamlText(), text, ("a",), wanted)
+    after = edited_at_any_price(YamlText(), text, ("a",), wanted)
+    assert YamlText().parsed(after) == {**YamlText().parsed(text), "a": wanted}
 
 
 def test_what_can_not_be_copied_is_left_alone() -> None:
@@ -290,6 +372,10 @@ def test_where_all_values_are_shared_none_is_editable(text: str) -> None:
         (YamlText(), "? [1]\n: 2\n", "a name is no text at line 1"),
         (YamlText(), "a: !!python/object:os.system {}\n", "it is no YAML"),
         (YamlText(), "a: !!int x\n", "a value that is none"),
+        (YamlText(), "a: !!bool x\n", "a value that is none"),
+        (YamlText(), "a: !!float ''\n", "a value that is none"),
+        (YamlText(), "a: !!map [1]\n", "a value has the tag of another kind at line 1"),
+        (YamlText(), "a: {<<: {b: 1, b: 2}}\n", "it has 'b' twice"),
         (YamlText(), "--- 1\n--- 2\n", "it is no YAML"),
     ],
 )

@@ -341,6 +341,8 @@ def test_its_services_look_once_a_minute() -> None:
 OTHER = "other:  # of search\n  variations: {old: a, new: b}\n  defaultRule: {variation: old}\n"
 SERVES_HALF = "  variations: {old: a, new: b}\n  defaultRule: {percentage: {new: 50, old: 50}}\n"
 KEPT_LINES = "  metadata:\n    description: |+\n      The text\n\n"
+BASE = "base: &base\n  variations: {old: x, new: y}\n  defaultRule: {variation: old}\n"
+TAGGED = "  metadata: {since: {start: !!timestamp 2026-01-01}}\n"
 DATED = "third: {experimentation: {start: 2026-01-01, end: '2026-02-01'}, variations: {a: yes}}  # of search\n"
 
 
@@ -356,6 +358,9 @@ DATED = "third: {experimentation: {start: 2026-01-01, end: '2026-02-01'}, variat
             f"checkout:\n{SERVES_HALF}  more: &b\n    ? deep\n    : [!!str x]\nother:\n{SERVES_HALF}  more: *b\n",
             "other:",
         ),
+        (f"{BASE}checkout: &a\n  <<: *base\n{SERVES_HALF}other: *a\nthird: *a\n", "third: {"),
+        (f"checkout: &a\n{SERVES_HALF}{TAGGED}other: *a\n", 'start: !!timestamp "2026-01-01"'),
+        (f"checkout: &a\n{SERVES_HALF.replace('old: a', 'old: 1_000')}other: *a\n", "other: {variations: {old: 1_000,"),
     ],
     ids=[
         "kept lines amid it",
@@ -364,6 +369,9 @@ DATED = "third: {experimentation: {start: 2026-01-01, end: '2026-02-01'}, variat
         "lent with a tag",
         "named by ?",
         "lent in part",
+        "lent twice and merged",
+        "lent with a moment",
+        "lent with a number of its own way",
     ],
 )
 async def test_a_flag_can_be_taken_to_nobody_however_its_file_is_written(

@@ -30,7 +30,10 @@ class Syntax(Protocol):
         ...
 
     def apart(self, text: str, path: Sequence[str]) -> str:
-        """The same data, where nothing else uses parts of the value at `path`: what did has a copy of its own."""
+        """The same data, where nothing else uses parts of the value at `path`: what did has a copy of its own.
+
+        The text as it is where that can't be.
+        """
         ...
 
     def rewritten(self, text: str, path: Sequence[str], value: Mapping[str, Any]) -> Iterable[str]:
@@ -70,7 +73,7 @@ def edited_apart(syntax: Syntax, text: str, path: Sequence[str], value: Mapping[
         return edited(syntax, text, path, value)
     except NotEditable:
         separate = syntax.apart(text, path)
-        if separate == text or syntax.parsed(separate) != syntax.parsed(text):
+        if separate == text or not _reads_as(syntax, separate, syntax.parsed(text)):
             raise
     return edited(syntax, separate, path, value)
 

@@ -4,6 +4,7 @@ Read as YAML 1.2, as Go's libraries do: `on` and `off` are text there, and so is
 """
 
 import json
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,11 +15,13 @@ import yaml  # type: ignore[import-untyped]
 from tools.flags.files.text import Change, NotReadable
 
 _ALIAS = re.compile(r"\*[^\s,\[\]{}]+")
-_DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:[Tt ][0-9:.Zz+ -]+)?")
+_BARE = re.compile(r"~|[-+]?\.?\w(?:[\w.+-]|[:/](?=\w)| +(?=[\w+-]))*")
+"""What needs no quotes, also inside of brackets."""
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 _UNUSUAL = re.compile(rf"(?:^|[\s,:\[{{])(?:&[^\s,\[\]{{}}]|\?\s)|[|>][1-9]?\+|{_LONE_RETURN.pattern}", re.MULTILINE)
 BYTE_ORDER_MARK = "\ufeff"
 LONGEST_LINE = 10_000
+_TAG = "tag:yaml.org,2002:"
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SCALARS = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -37,10 +40,23 @@ class _Loader(_Base):  # type: ignore[misc]
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._flat = set[Any]()
+
+    def flatten_mapping(self, node: Any) -> None:
+        # It is for good, and puts what is merged beside what overrides it: each name is there once only before.
+        if node in self._flat:
+            return
+        self._flat.add(node)
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if twice := [name for name in names if names.count(name) > 1]:
             raise NotReadable(f"it has {twice[0]!r} twice, at line {node.start_mark.line + 1} or below")
+        super().flatten_mapping(node)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+        if not isinstance(node, yaml.MappingNode):
+            raise NotReadable(f"a value has the tag of another kind at line {node.start_mark.line + 1}")
         self.flatten_mapping(node)
         found = dict[str, Any]()
         for key, value in node.value:
@@ -51,11 +67,29 @@ class _Loader(_Base):  # type: ignore[misc]
 
 
 class _Plain(str):
-    """Text that was written without quotes, such as a date: to other readers it may be no text."""
+    """What was written without quotes, such as 2026-01-01 or 0777, and our value of it: others may read another."""
+
+    value: Any
+
+    def __new__(cls, written: str, value: Any) -> "_Plain":
+        self = super().__new__(cls, written)
+        self.value = value
+        return self
+
+
+class _Tagged(str):
+    """Text whose tag makes something of it that JSON does not have."""
+
+    tag: str
+
+    def __new__(cls, text: str, tag: str) -> "_Tagged":
+        self = super().__new__(cls, text)
+        self.tag = tag
+        return self
 
 
 class _WrittenLoader(_Loader):
-    """The same data, where text and names without quotes or a tag are `_Plain`."""
+    """The same data, where values and names without quotes or a tag are `_Plain`."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -63,20 +97,21 @@ class _WrittenLoader(_Loader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
         found = super().construct_mapping(node, deep)
-        plain = {str(key.value): self.written(key) for key, _ in node.value}
-        return {plain[name]: value for name, value in found.items()}
+        names = {str(key.value): self._written(key, str(key.value)) for key, _ in node.value}
+        return {names[name]: value for name, value in found.items()}
 
-    def written(self, node: Any) -> str:
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        value = super().construct_object(node, deep)
+        return self._written(node, value) if isinstance(node, yaml.ScalarNode) else value
+
+    def _written(self, node: Any, value: Any) -> Any:
         start, end = node.start_mark.index, node.end_mark.index
         is_plain = node.value and not node.style and "!" not in self._text[start : end - len(node.value)]
-        return _Plain(node.value) if is_plain else str(node.value)
+        return _Plain(node.value, value) if is_plain else value
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
     """Quotes whatever YAML 1.1 or 1.2 would not read as text, but for what was written without quotes."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return isinstance(data, _Plain) or bool(super().ignore_aliases(data))
 
 
 def _construct_mapping(loader: Any, node: Any) -> dict[str, Any]:
@@ -88,21 +123,45 @@ def _construct_int(loader: Any, node: Any) -> int:
     return int(written, 8 if written.startswith("0o") else 16 if written.startswith("0x") else 10)
 
 
-def _construct_text(loader: Any, node: Any) -> str:
-    return loader.written(node)  # type: ignore[no-any-return]
+def _construct_float(loader: Any, node: Any) -> Any:
+    number = loader.construct_yaml_float(node)
+    return number if math.isfinite(number) else _construct_tagged(loader, node)
+
+
+def _construct_list(loader: Any, node: Any) -> list[Any]:
+    return loader.construct_sequence(node, deep=True)  # type: ignore[no-any-return]
+
+
+def _construct_tagged(loader: Any, node: Any) -> _Tagged:
+    return _Tagged(loader.construct_scalar(node), node.tag)
 
 
 def _represent_plain(dumper: Any, text: _Plain) -> Any:
     return dumper.represent_scalar(dumper.resolve(yaml.ScalarNode, text, (True, False)), str(text))
 
 
+def _represent_tagged(dumper: Any, text: _Tagged) -> Any:
+    # The tag is left out where the text has no quotes and some YAML reads it so.
+    return dumper.represent_scalar(text.tag, str(text), style='"')
+
+
+_CONSTRUCTORS = {
+    "map": _construct_mapping,
+    "set": _construct_mapping,
+    "omap": _construct_list,
+    "pairs": _construct_list,
+    "int": _construct_int,
+    "float": _construct_float,
+    "binary": _construct_tagged,
+    "timestamp": _construct_tagged,
+}
 for _name, (_pattern, _first) in _SCALARS.items():
     for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_pattern})$"), _first)
-_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
-_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
-_WrittenLoader.add_constructor("tag:yaml.org,2002:str", _construct_text)
+        _class.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"^(?:{_pattern})$"), _first)
+for _name, _construct in _CONSTRUCTORS.items():
+    _Loader.add_constructor(f"{_TAG}{_name}", _construct)
 _Dumper.add_representer(_Plain, _represent_plain)
+_Dumper.add_representer(_Tagged, _represent_tagged)
 
 
 class YamlText:
@@ -116,7 +175,7 @@ class YamlText:
             where = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
             why = getattr(error, "problem", None) or type(error).__name__
             raise NotReadable(f"it is no YAML{where} ({why})") from None
-        except (ValueError, RecursionError):
+        except (ValueError, LookupError, RecursionError):
             raise NotReadable("it has a value that is none, or is nested too deeply") from None
 
     def changes(self, text: str, path: Sequence[str], value: Mapping[str, Any]) -> Sequence[Change]:
@@ -134,8 +193,12 @@ class YamlText:
             return text
         name, node = member
         within = range(name.start_mark.index, _end(body, node, name.end_mark.index))
+        try:
+            copies = list(_copies(body, _by_start(root), within))
+        except (NotReadable, RecursionError):
+            return text
         result, done = text[: len(text) - len(body)], 0
-        for start, end, copy in _copies(body, _by_start(root), within):
+        for start, end, copy in copies:
             result += body[done:start] + copy
             done = end
         return result + body[done:]
@@ -233,14 +296,13 @@ def _by_start(root: Any) -> dict[int, Any]:
 
 def _copies(text: str, nodes: Mapping[int, Any], within: range) -> Iterable[Change]:
     """What makes the aliases elsewhere, of anchors within, into copies."""
-    anchored, tagged_at = dict[str, Any](), None
+    anchored, tagged_at, loader = dict[str, Any](), None, _WrittenLoader(text)
     for token in yaml.scan(text, Loader=_Loader):
         at = token.start_mark.index
         if isinstance(token, yaml.AnchorToken) and at in within:
             anchored[token.value] = nodes.get(at if tagged_at is None else tagged_at)
         elif isinstance(token, yaml.AliasToken) and at not in within and anchored.get(token.value) is not None:
-            copy = _WrittenLoader(text).construct_document(anchored[token.value])
-            yield at, token.end_mark.index, _flowing(copy)
+            yield at, token.end_mark.index, _flowing(loader.construct_document(anchored[token.value]))
         tagged_at = at if isinstance(token, yaml.TagToken) else None
 
 
@@ -276,7 +338,8 @@ def _is_unusual(text: str, token: Any) -> bool:
 def _differences(text: str, node: Any, present: Mapping[str, Any], value: Mapping[str, Any]) -> Iterable[Change]:
     """What makes the mapping at `node`, now `present`, into `value`, which has all of its names."""
     if node.flow_style:
-        yield node.start_mark.index, node.end_mark.index, _flowing(value)
+        start, end, written = node.start_mark.index, node.end_mark.index, _WrittenLoader(text).construct_document(node)
+        yield start, end, _flowing(_as_written(written, value))
         return
     members = _members(node)
     # An anchor or a tag before the first name is part of the mapping.
@@ -365,24 +428,24 @@ def _block(value: Mapping[str, Any], column: int) -> list[str]:
 
 
 def _flowing(value: Any) -> str:
-    """As JSON, which is YAML wherever a value may be on a line; what others read as no text stays without quotes."""
+    """As JSON, which is YAML wherever a value may be on a line; what was written without quotes stays so if it can."""
     if isinstance(value, Mapping):
-        return (
-            "{"
-            + ", ".join(f"{json.dumps(str(name), ensure_ascii=False)}: {_flowing(value[name])}" for name in value)
-            + "}"
-        )
+        return "{" + ", ".join(f"{_flowing(name)}: {_flowing(value[name])}" for name in value) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_flowing, value)) + "]"
-    if isinstance(value, _Plain) and _DATE.fullmatch(value):
+    if isinstance(value, _Plain) and _BARE.fullmatch(value):
         return str(value)
+    if isinstance(value, _Tagged):
+        return f"{value.tag.replace(_TAG, '!!')} {json.dumps(value, ensure_ascii=False)}"
     return json.dumps(value, ensure_ascii=False)
 
 
 def _as_written(present: Any, wanted: Any) -> Any:
-    """What is wanted, where text that is present already stays as it is written."""
+    """What is wanted, where what is present already stays as it is written."""
     if isinstance(present, dict) and isinstance(wanted, Mapping):
         return {name: _as_written(present.get(name), one) for name, one in wanted.items()}
     if isinstance(present, list) and isinstance(wanted, list) and len(present) == len(wanted):
         return [_as_written(*pair) for pair in zip(present, wanted, strict=True)]
-    return present if isinstance(wanted, str) and present == wanted else wanted
+    if isinstance(present, _Plain) and type(present.value) is type(wanted) and present.value == wanted:
+        return present
+    return wanted
