@@ -19,6 +19,7 @@ from agent.replay import find, replay
 from agent.scripted import ScriptedModel
 from agent.toolkit import lowering
 from agent.turns import Answer, Ending, Silent
+from tests.unit.rollouts.inline import InlineDatabase
 from tools.metrics.catalogue import MetricDefinition
 from tools.plans.policy import Policy
 from tools.records.models import AgentRun, Rollout, ToolCall
@@ -66,12 +67,15 @@ class Deadline(Silent):
 @asynccontextmanager
 async def a_world(*lines: AIMessage | str) -> AsyncIterator[World]:
     policy = Policy(approvers=("UJONAS", "UAIKO"), free_environments=("production",))
+    # A database that outlives what is interrupted: one in memory would go with its only connection.
+    database = InlineDatabase()
     async with open_world(
-        ScriptedModel.of(lines), options=ModelOptions(name="m"), metrics=[METRIC], policy=policy
+        ScriptedModel.of(lines), options=ModelOptions(name="m"), metrics=[METRIC], policy=policy, database=database
     ) as world:
         await world.define(FLAG, traffic={METRIC.name: Traffic(600, 0.01, 0.01)})
         await world.define("old-search", traffic={METRIC.name: Traffic(600, 0.01, 0.01)})
         yield world
+    await database.close()
 
 
 async def rows(world: World, table: type[Any]) -> list[Any]:
