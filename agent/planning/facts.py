@@ -25,9 +25,9 @@ from tools.specs.base import (
     Spec,
     SpecNotFound,
     SpecSource,
-    SpecSourceUnavailable,
     read_again,
     read_linked,
+    wholly,
 )
 from tools.specs.snapshots import keep_read
 
@@ -154,10 +154,8 @@ class Archive:
         would seem to have changed, though nobody edited it.
         """
         spec = await reading
-        if not spec.whole and spec.sha256 != known_sha256:
-            raise SpecSourceUnavailable(
-                f"What may stand beside {spec.source} could not be looked through; try again in a minute."
-            )
+        if spec.sha256 != known_sha256:
+            wholly(spec)
         if self.database is not None:
             await keep_read(self.database, spec, at=self.clock.now())
         return spec

@@ -2,7 +2,7 @@
 
 from agent.toolkit.base import Context, Effect, Result, Tool
 from agent.toolkit.subject import AboutFlag, subject
-from tools.specs.base import Spec, read_again
+from tools.specs.base import Spec, read_again, wholly
 from tools.specs.snapshots import keep_read
 
 LONGEST_BODY = 5000
@@ -16,7 +16,7 @@ async def run(context: Context, arguments: AboutFlag) -> Result:
     ref, desk = subject(context, arguments), context.desk
     view = await desk.find_or_none(ref.flag, ref.environment)
     known = view.spec.source if view is not None and view.ended_at is None and view.spec is not None else ""
-    spec = await read_again(desk.specs, ref.flag, known)
+    spec = wholly(await read_again(desk.specs, ref.flag, known))
     await keep_read(desk.database, spec, at=desk.clock.now())
     data = {
         "title": spec.title,

@@ -160,3 +160,12 @@ async def read_again(source: SpecSource, flag: str, where: str) -> Spec:
         except SpecNotFound:
             return await source.read(flag)
     return await source.read(flag)
+
+
+def wholly(spec: Spec) -> Spec:
+    """The spec itself. Raises SpecSourceUnavailable where nobody could look whether something stands beside it."""
+    if not spec.whole:
+        raise SpecSourceUnavailable(
+            f"What may stand beside {spec.source} could not be looked through; try again in a minute."
+        )
+    return spec

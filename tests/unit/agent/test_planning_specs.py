@@ -186,3 +186,28 @@ async def test_what_the_agent_reads_of_a_spec_is_kept_and_its_run_names_it() -> 
             results = (await session.scalars(select(ToolCall.result))).all()
     assert content == FILED
     assert [result["data"]["sha256"] for result in results] == [kept, kept]
+
+
+async def test_the_agent_says_so_when_what_stands_beside_a_spec_could_not_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    call = AIMessage("", tool_calls=[{"name": "read_spec", "args": {"flag": FLAG}, "id": "1"}])
+    async with open_world(
+        ScriptedModel.of([call, "Nobody knows."]),
+        options=ModelOptions(name="m"),
+        metrics=[MetricDefinition(name="errors", source="m", title="Errors", query="-")],
+        policy=USUAL_POLICY,
+        defaults=USUAL_PLANNING,
+        specs={"folder.md": FILED},
+    ) as world:
+        in_part = (await world.specs.read(FLAG)).model_copy(update={"whole": False})
+
+        async def read(_flag: str) -> Spec:
+            return in_part
+
+        monkeypatch.setattr(world.specs, "read", read)
+        await world.say("what does its spec say?", person="UMIRA")
+        assert await snapshots(world.database) == []
+        async with world.database.read() as session:
+            (result,) = (await session.scalars(select(ToolCall.result))).all()
+    assert "What may stand beside folder.md could not be looked through" in result["said"]
