@@ -1,6 +1,7 @@
 """Files that people wrote are edited in place: what is not set stays as it was, to the character."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -283,6 +284,18 @@ def test_where_no_copy_can_be_made_all_is_written_anew(monkeypatch: pytest.Monke
         edited_apart(YamlText(), text, ("a",), wanted)
     after = edited_at_any_price(YamlText(), text, ("a",), wanted)
     assert YamlText().parsed(after) == {**YamlText().parsed(text), "a": wanted}
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"), [("a: {b: 1, c: ", "}\n"), ("a: &a\n  b: 1\n  c: ", "\nd: *a\n"), ("d: &d ", "\na: {c: *d}")]
+)
+def test_what_is_nested_too_deeply_is_refused_and_no_fault(before: str, behind: str) -> None:
+    for levels in range(100, 500, 10):
+        text = f"{before}{'{x: ' * levels}1{'}' * levels}{behind}"
+        with suppress(NotReadable, NotEditable):
+            wanted = {**YamlText().parsed(text)["a"], "b": 2}
+            after = edited_at_any_price(YamlText(), text, ("a",), wanted)
+            assert YamlText().parsed(after)["a"] == wanted
 
 
 def test_what_can_not_be_copied_is_left_alone() -> None:

@@ -1,6 +1,7 @@
 """Text of a file as data, and the same text with one value changed: every other character stays as people wrote it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 Change = tuple[int, int, str]
@@ -55,7 +56,7 @@ def edited(syntax: Syntax, text: str, path: Sequence[str], value: Mapping[str, A
     """
     wanted = _with(syntax.parsed(text), path, value)
     result, done = "", 0
-    for start, end, replacement in sorted(syntax.changes(text, path, value), key=lambda change: change[0]):
+    for start, end, replacement in _sorted(syntax, text, path, value):
         result += text[done:start] + replacement
         done = end
     result += text[done:]
@@ -84,10 +85,20 @@ def edited_at_any_price(syntax: Syntax, text: str, path: Sequence[str], value: M
         return edited_apart(syntax, text, path, value)
     except NotEditable:
         wanted = _with(syntax.parsed(text), path, value)
-        for candidate in syntax.rewritten(text, path, value):
-            if _reads_as(syntax, candidate, wanted):
-                return candidate
+        # What can just be read may be nested too deeply to be written.
+        with suppress(RecursionError):
+            for candidate in syntax.rewritten(text, path, value):
+                if _reads_as(syntax, candidate, wanted):
+                    return candidate
         raise
+
+
+def _sorted(syntax: Syntax, text: str, path: Sequence[str], value: Mapping[str, Any]) -> Sequence[Change]:
+    """The changes in the order of the text; none where the value is nested too deeply to be written."""
+    try:
+        return sorted(syntax.changes(text, path, value), key=lambda change: change[0])
+    except RecursionError:
+        return ()
 
 
 def _reads_as(syntax: Syntax, text: str, wanted: Any) -> bool:
