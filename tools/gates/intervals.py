@@ -3,10 +3,8 @@
 import math
 from collections.abc import Callable
 
-from tools.gates.histograms import layout
-from tools.gates.latency import LatencyEvidence, LatencyTest, check_same_test
+from tools.gates.latency import LatencyEvidence, LatencyTest, check_same_test, spread_of_control
 from tools.gates.means import refuting, relative_information
-from tools.gates.scores import FINEST_SPREAD
 
 JEFFREYS = 0.5
 """Both parameters of the beta distribution that mixes over the rates: the one that no rate is far from (Jeffreys)."""
@@ -62,25 +60,23 @@ def latency_interval(
     """Bounds on how much slower treatment is than control, as a ratio; each holds for ever with 1 − `alpha`.
 
     The gate decides by bets of its own, which see more than this. These are bounds for the estimate that is shown: with
-    sums the ratio of the means, whose noise when treatment is ρ times as slow is ρ²·σ²·φ/weight with control's variance
-    σ²; from buckets alone the ratio of typical latencies, with the variance of the log middles, and nothing said of
-    where inside their buckets requests are. The ratios are those that the e-value of a mean (`tools.gates.means`) has
-    not refuted. None before FEWEST_LATENCIES treatment requests, and while nothing bounds them. Raises BadEvidence when
-    `evidence` is of another test.
+    sums the ratio of the means, whose noise when treatment is ρ times as slow is ρ²·σ²·φ/weight with the larger of the
+    arms' variances σ², treatment's in control's unit; from buckets alone the ratio of typical latencies, with the
+    variance of the log middles, and nothing said of where inside their buckets requests are. The ratios are those that
+    the e-value of a mean (`tools.gates.means`) has not refuted. None before FEWEST_LATENCIES treatment requests, and
+    while nothing bounds them. Raises BadEvidence when `evidence` is of another test.
     """
     check_same_test(test, evidence)
-    treatment, control, weight = evidence.matched
-    past = evidence.past
-    if evidence.treatment < FEWEST_LATENCIES or not weight or not float(past.requests):
+    matched, of_control, of_treatment = evidence.matched, spread_of_control(test, evidence), evidence.served.variance
+    treatment, control, weight = matched.treatment, matched.control, matched.weight
+    if evidence.treatment < FEWEST_LATENCIES or not weight or not float(evidence.past.requests):
         return None
     z = refuting(alpha, relative_information(weight, test.dispersion))
     if test.sums:
-        half = z * math.sqrt(test.dispersion * float(past.variance) / weight)
+        scaled = of_treatment * (control / treatment) ** 2 if treatment > 0 else 0.0
+        half = z * math.sqrt(test.dispersion * max(of_control, scaled) / weight)
         slower, faster = treatment / weight, control / weight
         return None if faster <= half or slower <= 0 else (slower / (faster + half), slower / (faster - half))
-    middles = layout(test.edges).log_middle
-    centre = float((past.shares * middles).sum())
-    variance = float((past.shares * (middles - centre) ** 2).sum())
-    half = z * math.sqrt(test.dispersion * max(variance, FINEST_SPREAD**2) / weight)
+    half = z * math.sqrt(test.dispersion * max(of_control, of_treatment) / weight)
     shift = (treatment - control) / weight
     return math.exp(shift - half), math.exp(min(shift + half, 700.0))

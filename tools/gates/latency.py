@@ -16,10 +16,12 @@ buckets by width, which makes the bet with sums approximate. The bet from bucket
 both are raised by what would overshoot it (`tools.gates.wealth.log_boost`), for which totals are taken as normal.
 
 Safety. With sums: treatment's mean is below margin × control's, by a normal approximation with the variance of control,
-which margin² enlarges. The null is a statement about means, tails included. From buckets alone margins are mostly
-narrower than buckets, and what a slow-down by the margin would do must be interpolated: the mean score of such a
-treatment is bounded from below for log-concave survival functions (`tools.gates.histograms.survival_if_slower`), and
-treatment's must be proven to be less. That takes about twice as long as with sums.
+which margin² enlarges. The null is a statement about means, tails included, so that the e-value of the mean, which
+takes the larger of both arms' variances so far (`tools.gates.means`), counts where it is less: requests that hang are
+few and weigh most. From buckets alone margins are mostly narrower than buckets, and what a slow-down by the margin
+would do must be interpolated: the mean score of such a treatment is bounded from below for log-concave survival
+functions (`tools.gates.histograms.survival_if_slower`), and treatment's must be proven to be less. That takes about
+twice as long as with sums, and says nothing of how long those hang that hang.
 
 Far worse while burning in: treatment's latencies are larger than control's times `burn_in_margin`, bounded from above
 by the edges alone.
@@ -65,7 +67,7 @@ from tools.gates.judging import (
     safe_prior,
     stored_margin,
 )
-from tools.gates.means import Sums
+from tools.gates.means import NOTHING, UNMATCHED, Matched, Sums, log_e_beyond, relative_information
 from tools.gates.onset import NO_ONSET, Onset
 from tools.gates.scores import FINEST_SPREAD, TINY, Score, Tally, make_score
 from tools.gates.verdict import NoData, Outcome, Verdict, no_data
@@ -75,14 +77,15 @@ from tools.gates.wealth import (
     Floats,
     Ledger,
     Prior,
-    computable,
+    Wealth,
     log_boost,
     log_total,
 )
 
-VERSION = 3
-WITHOUT_ONSET, WITH_EDGES = 1, 2
-"""Before it was kept since when treatment does harm; with the buckets' edges, and bets by their digits."""
+VERSION = 4
+WITHOUT_ONSET, WITH_EDGES, WITHOUT_SPREAD = 1, 2, 3
+"""Before it was kept since when treatment does harm; with the buckets' edges, and bets by their digits; before it was
+kept how treatment's latencies vary."""
 SMALLEST_SAMPLE = 200
 # The share of the money on the tail's bets; the slow-downs of the tail that it is on lie around TYPICAL_TAIL.
 TAIL_SHARE, TAIL, TYPICAL_TAIL = 0.06, 0.05, 1.5
@@ -142,9 +145,9 @@ class LatencyTest:
 class LatencyEvidence:
     """All that is kept between two checks, at most 4 KB as JSON. It may be carried from stage to stage.
 
-    `past` are control's latencies so far, from which the next interval's scores are made; `matched` the weighted sums
-    of both arms' means (of their log-middles without sums) and of the weights, which compare within each interval.
-    `onset` are the latencies (or log-middles) since the harm began that is going on, if one is.
+    `past` are control's latencies so far, from which the next interval's scores are made; `served` are treatment's and
+    `matched` compares both arms within each interval, after burn-in and by their log-middles without sums. `onset` are
+    the latencies (or log-middles) since the harm began that is going on, if one is.
     """
 
     test: Asked
@@ -154,7 +157,8 @@ class LatencyEvidence:
     treatment: int = 0
     warming_control: int = 0
     warming_treatment: int = 0
-    matched: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    matched: Matched = UNMATCHED
+    served: Sums = NOTHING
     onset: Onset[Sums] = NO_ONSET
     intervals: int = 0
     version: int = VERSION
@@ -176,7 +180,8 @@ class LatencyEvidence:
             "books": self.books.to_json(_priors(margin)),
             "past": self.past.to_json(),
             "requests": [self.control, self.treatment, self.warming_control, self.warming_treatment],
-            "matched": list(self.matched),
+            "matched": self.matched.to_json(),
+            "served": self.served.to_json(),
             "onset": self.onset.to_json(),
             "intervals": self.intervals,
         }
@@ -184,14 +189,12 @@ class LatencyEvidence:
     @classmethod
     def from_json(cls, plain: Any) -> Self:
         """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
-        version = check_version(plain, WITHOUT_ONSET, WITH_EDGES, VERSION)
+        version = check_version(plain, WITHOUT_ONSET, WITH_EDGES, WITHOUT_SPREAD, VERSION)
         try:
             margin = stored_margin(plain["margin"])
-            digest = str(plain["layout"]) if version == VERSION else _digest(plain["edges"])
+            digest = str(plain["layout"]) if version > WITH_EDGES else _digest(plain["edges"])
             control, treatment, warming_control, warming_treatment = (int(number) for number in plain["requests"])
-            slower, faster, weight = (float(number) for number in plain["matched"])
-            if not computable(slower, faster, weight):
-                raise BadEvidence("Stored evidence holds sums that can't be computed with; start new evidence.")
+            known = version > WITHOUT_SPREAD
             return cls(
                 test=(digest, margin, bool(plain["sums"]), float(plain["burn_in_margin"])),
                 books=Books.from_json(plain["books"], _priors(margin)),
@@ -200,7 +203,8 @@ class LatencyEvidence:
                 treatment=treatment,
                 warming_control=warming_control,
                 warming_treatment=warming_treatment,
-                matched=(slower, faster, weight),
+                matched=Matched.from_json(plain["matched"]) if known else _matched_before(plain),
+                served=Sums.from_json(plain["served"]) if known else NOTHING,
                 onset=NO_ONSET if version == WITHOUT_ONSET else Onset.from_json(plain["onset"], Sums.from_json),
                 intervals=int(plain["intervals"]),
             )
@@ -264,8 +268,9 @@ def judge(test: LatencyTest, evidence: LatencyEvidence) -> Verdict:
         return no_data(NoData.NO_TRAFFIC, f"Treatment has had no traffic yet, control {control:,} requests.")
     if not control:
         return no_data(NoData.NO_TRAFFIC, f"Control has had no traffic, treatment {treatment:,} requests.")
-    slower, faster, weight = evidence.matched
-    means = (slower / weight, faster / weight) if weight and test.sums else (None, None)
+    weight = evidence.matched.weight
+    compared = evidence.matched.treatment, evidence.matched.control
+    means = (compared[0] / weight, compared[1] / weight) if weight and test.sums else (None, None)
     ratio = _ratio(evidence)
     numbers = Verdict(
         outcome=Outcome.INCONCLUSIVE,
@@ -289,7 +294,32 @@ def judge(test: LatencyTest, evidence: LatencyEvidence) -> Verdict:
         burning_in=warming,
         lately=since,
     )
-    return decide(test, evidence.books, numbers, question)
+    return decide(test, books(test, evidence), numbers, question)
+
+
+def books(test: LatencyTest, evidence: LatencyEvidence) -> Books:
+    """What the evidence is worth by now, which `judge` puts into words: with sums, of safety at most the means'."""
+    if not test.sums:
+        return evidence.books
+    matched, safe = evidence.matched, evidence.books.safe
+    information = relative_information(matched.weight, test.dispersion)
+    by_means = log_e_beyond(matched, test.margin, -1, variance=spread(test, evidence), information=information)
+    return replace(evidence.books, safe=safe if safe.log_e <= by_means else Wealth.worth(by_means))
+
+
+def spread(test: LatencyTest, evidence: LatencyEvidence) -> float:
+    """φ times the larger variance of both arms, of their latencies, or of their log-middles without sums."""
+    return test.dispersion * max(spread_of_control(test, evidence), evidence.served.variance)
+
+
+def spread_of_control(test: LatencyTest, evidence: LatencyEvidence) -> float:
+    """The variance of control's latencies, or of their log-middles without sums, at least what is still believed."""
+    past = evidence.past
+    if test.sums:
+        return float(past.variance)
+    middles = layout(test.edges).log_middle
+    found = float((past.shares * (middles - float((past.shares * middles).sum())) ** 2).sum())
+    return max(found, FINEST_SPREAD**2)
 
 
 def _facts(control: int, treatment: int, shown: str) -> str:
@@ -448,8 +478,8 @@ def _check_interval(interval: Interval) -> None:
             )
 
 
-_Paid = tuple[Books, Tally, tuple[float, float, float], Onset[Sums]]
-"""What an interval makes of books, of control's latencies so far, of the matched sums, and of the onset."""
+_Paid = tuple[Books, Tally, Matched, Sums, Onset[Sums]]
+"""What an interval makes of books, of control's latencies so far, the matched sums, treatment's, and the onset."""
 Seen = tuple[Tally, Tally, Tally]
 """Control's latencies before an interval, control's and treatment's in it."""
 
@@ -459,7 +489,7 @@ def _counted(interval: Interval, paid: _Paid) -> LatencyEvidence:
     settled, warming = (control, treatment), (0, 0)
     if interval.burning_in:
         settled, warming = warming, settled
-    books, past, matched, onset = paid
+    books, past, matched, served, onset = paid
     return LatencyEvidence(
         test=evidence.test,
         books=books,
@@ -469,6 +499,7 @@ def _counted(interval: Interval, paid: _Paid) -> LatencyEvidence:
         warming_control=evidence.warming_control + warming[0],
         warming_treatment=evidence.warming_treatment + warming[1],
         matched=matched,
+        served=served,
         onset=onset,
         intervals=evidence.intervals + 1,
     )
@@ -477,7 +508,8 @@ def _counted(interval: Interval, paid: _Paid) -> LatencyEvidence:
 def _unpaid(interval: Interval) -> _Paid:
     """Of an interval that has nothing to compare."""
     evidence = interval.evidence
-    return evidence.books, evidence.past + Tally.of(interval.control), evidence.matched, evidence.onset
+    past = evidence.past + Tally.of(interval.control)
+    return evidence.books, past, evidence.matched, evidence.served, evidence.onset
 
 
 def _paid(intervals: Sequence[Interval]) -> Iterator[_Paid]:
@@ -491,18 +523,22 @@ def _paid(intervals: Sequence[Interval]) -> Iterator[_Paid]:
     if intervals[0].burning_in:
         _advance(warmth, burn_in_prior(), _burn_in_bets(test, past, control, treatment), phi)
         after = [Books(one.harm, warmed, one.safe) for one, (warmed,) in zip(books, warmth.books(), strict=True)]
-        evidence = [one.evidence for one in intervals]
-        matched, onsets = [one.matched for one in evidence], [one.onset for one in evidence]
-        return zip(after, (past + control).apart(), matched, onsets, strict=True)
+        kept = zip(*((one.evidence.matched, one.evidence.served, one.evidence.onset) for one in intervals), strict=True)
+        return zip(after, (past + control).apart(), *kept, strict=True)
     harms, proofs = Ledger.of([(one.harm,) for one in books]), Ledger.of([(one.safe,) for one in books])
     levels, safe_levels = np.array([(one.test.alpha_rollback, one.test.alpha_safe) for one in intervals]).T
     steps = settle_harm(test, harms, (past, control, treatment), phi, levels, warmth.log_e[:, 0])
     settle_safety(test, proofs, (past, control, treatment), phi, safe_levels)
     rows = zip(books, harms.books(), proofs.books(), strict=True)
     after = [Books(harmed, one.burn_in, proven) for one, (harmed,), (proven,) in rows]
-    matching = _matched(test, [one.evidence.matched for one in intervals], control, treatment)
-    began = _onsets(test, [one.evidence.onset for one in intervals], steps, control, treatment)
-    return zip(after, (past + control).apart(), matching, began, strict=True)
+    evidence = [one.evidence for one in intervals]
+    matching = _matched(test, [one.matched for one in evidence], control, treatment)
+    arms = [list(_values(test, arm)) for arm in (control, treatment)]
+    served = (before.served + came for before, came in zip(evidence, arms[1], strict=True))
+    began = (
+        before.onset.after(step, *both) for before, step, *both in zip(evidence, steps.tolist(), *arms, strict=True)
+    )
+    return zip(after, (past + control).apart(), matching, served, began, strict=True)
 
 
 def settle_harm(
@@ -592,29 +628,44 @@ def _slow_tail(known: Tally) -> Floats:
     return np.asarray(np.arange(known.counts.shape[-1]) > edge[..., None], float)
 
 
-def _matched(
-    test: LatencyTest, before: Sequence[tuple[float, float, float]], control: Tally, treatment: Tally
-) -> Iterator[tuple[float, float, float]]:
-    """The matched sums after one more interval of each test."""
-    requests = control.requests, treatment.requests
-    weight = requests[0] * (requests[1] / (requests[0] + requests[1]))
-    added = weight * _typical(test, treatment), weight * _typical(test, control), weight
-    columns = np.array(before).T + added
-    return zip(*columns.tolist(), strict=True)
+def _matched(test: LatencyTest, before: Sequence[Matched], control: Tally, treatment: Tally) -> Iterator[Matched]:
+    """The matched sums after one more interval of each test (`Matched.plus`)."""
+    of_control, of_treatment = control.requests, treatment.requests
+    share = of_treatment / (of_control + of_treatment)
+    weight = of_control * share
+    columns = np.array(
+        [
+            weight * _typical(test, treatment),
+            weight * _typical(test, control),
+            weight * (1 - share),
+            weight * share,
+            weight,
+            of_treatment,
+        ]
+    )
+    earlier = np.array([one.to_json() for one in before])
+    return (Matched(*row) for row in (earlier + columns.T).tolist())
 
 
-def _onsets(
-    test: LatencyTest, before: Sequence[Onset[Sums]], steps: Floats, control: Tally, treatment: Tally
-) -> Iterator[Onset[Sums]]:
-    arms = zip(_values(test, control), _values(test, treatment), strict=True)
-    return (onset.after(step, *both) for onset, step, both in zip(before, steps.tolist(), arms, strict=True))
+def _matched_before(plain: Any) -> Matched:
+    """The matched sums of a release that kept no noise: what it was had treatment's share been the same throughout.
+
+    It has no units, so that nothing is proven by it before treatment has shown how much its latencies vary.
+    """
+    slower, faster, weight = (float(number) for number in plain["matched"])
+    control, treatment, *_ = (int(number) for number in plain["requests"])
+    share = treatment / max(control + treatment, 1)
+    return Matched.from_json([slower, faster, weight * (1 - share), weight * share, weight, 0.0])
 
 
 def _values(test: LatencyTest, arm: Tally) -> Iterator[Sums]:
     """Each test's latencies, or log-middles without sums."""
     middles = layout(test.edges).log_middle
     totals = (arm.total, arm.squares) if test.sums else (arm.counts @ middles, arm.counts @ middles**2)
-    columns = (arm.requests.astype(int), *totals)
+    requests = arm.requests
+    # Sums and counts are not scraped at one moment, so that squares may be a little less than they can be.
+    squares = np.maximum(totals[1], totals[0] ** 2 / np.maximum(requests, 1.0))
+    columns = (requests.astype(int), totals[0], squares)
     return (Sums(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
 
 
@@ -624,10 +675,9 @@ def _typical(test: LatencyTest, arm: Tally) -> Floats:
 
 
 def _ratio(evidence: LatencyEvidence) -> float | None:
-    treatment, control, weight = evidence.matched
-    if not weight:
+    matched, sums = evidence.matched, evidence.test[2]
+    if not matched.weight:
         return None
-    sums = evidence.test[2]
     if sums:
-        return treatment / control if control else None
-    return math.exp((treatment - control) / weight)
+        return matched.treatment / matched.control if matched.control else None
+    return math.exp((matched.treatment - matched.control) / matched.weight)

@@ -211,6 +211,9 @@ class Matched:
         return cls(*numbers)
 
 
+UNMATCHED = Matched()
+
+
 @dataclass(frozen=True)
 class MeanEvidence:
     """All that is kept between two checks: moments, some 2 KB as JSON at most. It may be carried from stage to stage.
@@ -223,13 +226,13 @@ class MeanEvidence:
     test: tuple[str, float, float]
     control: Sums = NOTHING
     treatment: Sums = NOTHING
-    matched: Matched = Matched()
+    matched: Matched = UNMATCHED
     starts: tuple[Matched, ...] = ()
     dropped: int = 0
-    unproven: Matched = Matched()
+    unproven: Matched = UNMATCHED
     warming_control: Sums = NOTHING
     warming_treatment: Sums = NOTHING
-    warming: Matched = Matched()
+    warming: Matched = UNMATCHED
     onset: Onset[Sums] = NO_ONSET
     intervals: int = 0
     version: int = VERSION
@@ -273,7 +276,7 @@ class MeanEvidence:
                 matched=Matched.from_json(plain["matched"]),
                 starts=starts,
                 dropped=int(plain["dropped"]),
-                unproven=Matched.from_json(plain["unproven"]) if version == VERSION else Matched(),
+                unproven=Matched.from_json(plain["unproven"]) if version == VERSION else UNMATCHED,
                 warming_control=Sums.from_json(plain["warming_control"]),
                 warming_treatment=Sums.from_json(plain["warming_treatment"]),
                 warming=Matched.from_json(plain["warming"]),
@@ -479,19 +482,14 @@ def books(test: MeanTest, evidence: MeanEvidence) -> Books:
     parts += [((1 - FROM_THE_START) * share, log_e) for share, log_e in later]
     warming = (evidence.warming_control, evidence.warming_treatment), evidence.warming
     return Books(
-        harm=_book(_log_mixture(parts)),
-        burn_in=_book(_log_e(test, *warming, test.burn_in_ratio, sign) if evidence.warming.control > 0 else 0.0),
-        safe=_book(
+        harm=Wealth.worth(_log_mixture(parts)),
+        burn_in=Wealth.worth(_log_e(test, *warming, test.burn_in_ratio, sign) if evidence.warming.control > 0 else 0.0),
+        safe=Wealth.worth(
             _log_e(test, arms, evidence.matched.since(evidence.unproven), test.safe_ratio, -sign)
             if evidence.matched.control > 0
             else 0.0
         ),
     )
-
-
-def _book(log_e: float) -> Wealth:
-    """A book that is worth this."""
-    return Wealth((log_e,), -math.inf, 0.0)
 
 
 def _log_mixture(parts: Sequence[tuple[float, float]]) -> float:
@@ -501,27 +499,28 @@ def _log_mixture(parts: Sequence[tuple[float, float]]) -> float:
 
 
 def _log_e(test: MeanTest, arms: tuple[Sums, Sums], matched: Matched, ratio: float, sign: int) -> float:
-    """ln E that treatment's mean lies beyond `ratio` × control's, above for `sign` 1, below for −1."""
+    """ln E that treatment's mean lies beyond `ratio` × control's, as `log_e_beyond`."""
+    information = _information(test, matched)
+    return log_e_beyond(matched, ratio, sign, variance=spread(test, *arms), information=information)
+
+
+def log_e_beyond(matched: Matched, ratio: float, sign: int, *, variance: float, information: float) -> float:
+    """ln E that treatment's mean lies beyond `ratio` × control's, above for `sign` 1, below for −1.
+
+    0 before SMALLEST_SAMPLE treatment units. `variance` is φ times that of a value, the larger one of both arms: an arm
+    that by chance has few of the large values has a low mean and a low variance at once, and would look certain of it.
+    `information` is the relative one of `log_e_value`.
+    """
     if matched.units < SMALLEST_SAMPLE:
         return 0.0
-    noise = _noise(test, *arms, matched, ratio)
-    z = sign * (matched.treatment - ratio * matched.control) / math.sqrt(noise)
-    return log_e_value(z, _information(test, matched))
+    noise = variance * (matched.treatment_noise + ratio**2 * matched.control_noise)
+    return log_e_value(sign * (matched.treatment - ratio * matched.control) / math.sqrt(noise), information)
 
 
 def log_e_value(z: float, r: float) -> float:
     """ln E at `z` standard errors beyond the null, with the relative information `r`."""
     tilted = z * math.sqrt(r / (r + 1))
     return math.log(2) - math.log1p(r) / 2 + tilted**2 / 2 + _log_normal_cdf(tilted)
-
-
-def _noise(test: MeanTest, control: Sums, treatment: Sums, matched: Matched, ratio: float) -> float:
-    """The variance of the matched difference.
-
-    Each arm counts with the larger variance of both: an arm that by chance has few of the large values has a low mean
-    and a low variance at once, and would look certain of it.
-    """
-    return spread(test, control, treatment) * (matched.treatment_noise + ratio**2 * matched.control_noise)
 
 
 def spread(test: MeanTest, control: Sums, treatment: Sums) -> float:

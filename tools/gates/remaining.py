@@ -26,10 +26,9 @@ from tools.gates.calculators import Minutes, Traffic, level
 from tools.gates.ceiling import CeilingEvidence, CeilingTest
 from tools.gates.ceiling import log_likelihood_ratios as ceiling_ratios
 from tools.gates.counts import CountEvidence, CountTest, log_likelihood_ratios
-from tools.gates.histograms import layout
 from tools.gates.judging import Direction, safe_prior
 from tools.gates.latency import LatencyEvidence, LatencyTest
-from tools.gates.means import MeanEvidence, MeanTest
+from tools.gates.means import Matched, MeanEvidence, MeanTest
 from tools.gates.walks import spread_of_common
 from tools.gates.wealth import Floats, Prior, Wealth, advance, log_total
 
@@ -171,16 +170,11 @@ def ceiling_left(test: CeilingTest, evidence: CeilingEvidence, requests_per_minu
 
 def seen_of_latency(test: LatencyTest, evidence: LatencyEvidence, ratio: float | None) -> Seen:
     """Of the means of the latencies, or of their log-middles without sums."""
-    past, (_, faster, weight) = evidence.past, evidence.matched
-    if ratio is None or not weight:
+    matched = evidence.matched
+    if ratio is None or not matched.weight:
         return Seen(1.0, math.inf, 1.0, test.margin)
-    if test.sums:
-        spread = math.sqrt(float(past.variance)) / (faster / weight)
-    else:
-        places = layout(test.edges).log_middle
-        centre = float((past.shares * places).sum())
-        spread = math.sqrt(float((past.shares * (places - centre) ** 2).sum()))
-    return Seen(ratio, spread * math.sqrt(test.dispersion / weight), 1.0, test.margin)
+    unit = matched.control / matched.weight if test.sums else 1.0
+    return Seen(ratio, math.sqrt(latency.spread(test, evidence) / matched.weight) / unit, 1.0, test.margin)
 
 
 def latency_left(test: LatencyTest, evidence: LatencyEvidence, traffic: LatencyTraffic, seen: Seen) -> Minutes:
@@ -200,7 +194,22 @@ def latency_left(test: LatencyTest, evidence: LatencyEvidence, traffic: LatencyT
         return growth[going] * minutes + chance * pull, np.full(len(going), information * minutes)
 
     book = _Bets.of(evidence.books.safe, safe_prior(test.margin), level(test.alpha_safe), paid)
-    return _with_sample(remaining(book.later), latency.SMALLEST_SAMPLE - evidence.treatment, traffic)
+    if not test.sums:
+        return _with_sample(remaining(book.later), latency.SMALLEST_SAMPLE - evidence.treatment, traffic)
+    matched = evidence.matched
+    of_means = MeanTest(
+        Direction.INCREASE, means.LARGEST, test.margin, alpha_safe=test.alpha_safe, dispersion=test.dispersion
+    )
+    mean = matched.control / matched.weight if matched.weight else float(evidence.past.mean)
+    by_means = _Courses(of_means, matched, latency.spread(test, evidence), mean, ratios, traffic)
+
+    def later(rng: np.random.Generator, minutes: float, going: Ints) -> Floats:
+        # One chance moves both.
+        chance = int(rng.integers(2**62))
+        lacking = [one.later(np.random.default_rng(chance), minutes, going) for one in (book, by_means)]
+        return np.maximum(*lacking)
+
+    return _with_sample(remaining(later), means.SMALLEST_SAMPLE - matched.units, traffic)
 
 
 # -- means ------------------------------------------------------------------------------------------------------------
@@ -217,31 +226,45 @@ def seen_of_mean(test: MeanTest, evidence: MeanEvidence) -> Seen:
 
 def mean_left(test: MeanTest, evidence: MeanEvidence, traffic: MeanTraffic, seen: Seen) -> Minutes:
     """Of a mean; none before there are as many units as the gate asks for."""
-    matched, share, null, ratios = evidence.matched, traffic.share, test.safe_ratio, seen.ratios
-    sign = 1 if test.direction is Direction.INCREASE else -1
     spread = max(means.spread(test, evidence.control, evidence.treatment), test.dispersion * traffic.spread**2)
-    a_minute = traffic.requests_per_minute * share * (1 - share)
-    noise_now = spread * (matched.treatment_noise + null**2 * matched.control_noise)
-    noise_a_minute = spread * a_minute * ((1 - share) + null**2 * share)
-    ahead = np.full(DRAWS, sign * (null * matched.control - matched.treatment))
-    pull, needed = sign * (null - ratios) * traffic.amounts.mean * a_minute, level(test.alpha_safe)
-    spent = 0.0
-
-    def later(rng: np.random.Generator, minutes: float, going: Ints) -> Floats:
-        nonlocal spent
-        spent += minutes
-        chance = rng.standard_normal(len(going)) * math.sqrt(noise_a_minute * minutes)
-        ahead[going] += pull[going] * minutes + chance
-        noise = math.sqrt(max(noise_now + noise_a_minute * spent, LEAST_DOUBT**2))
-        information = means.relative_information(matched.weight + a_minute * spent, test.dispersion, test.tightest_at)
-        # All courses have the same information, and so the same distance that is needed.
-        enough = first(lambda z: means.log_e_value(z, information) >= needed, 0.0)
-        return np.asarray(enough - ahead[going] / noise)
-
-    return _with_sample(remaining(later), means.SMALLEST_SAMPLE - matched.units, traffic)
+    courses = _Courses(test, evidence.matched, spread, traffic.amounts.mean, seen.ratios, traffic)
+    return _with_sample(remaining(courses.later), means.SMALLEST_SAMPLE - evidence.matched.units, traffic)
 
 
 # -- both -------------------------------------------------------------------------------------------------------------
+
+
+class _Courses:
+    """The arms' matched sums in each course; `spread` is φ times the variance of a value, `mean` that of control's."""
+
+    def __init__(
+        self,
+        test: MeanTest,
+        matched: Matched,
+        spread: float,
+        mean: float,
+        ratios: Floats,
+        traffic: MeanTraffic | LatencyTraffic,
+    ) -> None:
+        sign, null, share = (1 if test.direction is Direction.INCREASE else -1), test.safe_ratio, traffic.share
+        self.test, self.weight, self.spent = test, matched.weight, 0.0
+        self.weight_a_minute = traffic.requests_per_minute * share * (1 - share)
+        self.noise = spread * (matched.treatment_noise + null**2 * matched.control_noise)
+        self.noise_a_minute = spread * self.weight_a_minute * ((1 - share) + null**2 * share)
+        self.ahead = np.full(DRAWS, sign * (null * matched.control - matched.treatment))
+        self.pull, self.worse = sign * (null - ratios) * mean * self.weight_a_minute, sign
+
+    def later(self, rng: np.random.Generator, minutes: float, going: Ints) -> Floats:
+        """See `Later`; chance above 0 raises treatment's mean."""
+        self.spent += minutes
+        chance = rng.standard_normal(len(going)) * math.sqrt(self.noise_a_minute * minutes)
+        self.ahead[going] += self.pull[going] * minutes - self.worse * chance
+        noise = math.sqrt(max(self.noise + self.noise_a_minute * self.spent, LEAST_DOUBT**2))
+        weight, needed = self.weight + self.weight_a_minute * self.spent, level(self.test.alpha_safe)
+        information = means.relative_information(weight, self.test.dispersion, self.test.tightest_at)
+        # All courses have the same information, and so the same distance that is needed.
+        enough = first(lambda z: means.log_e_value(z, information) >= needed, 0.0)
+        return np.asarray(enough - self.ahead[going] / noise)
 
 
 @dataclass

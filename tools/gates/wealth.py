@@ -17,6 +17,7 @@ Everything is in logs. The array functions take any leading shape, so that many 
 """
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -173,6 +174,11 @@ class Wealth:
         """A total of 1, of which `prior.at_once` is placed."""
         placed = prior.log_weights + np.log(prior.at_once)
         return cls(tuple(placed.tolist()), float(np.log1p(-prior.at_once)), 0.0)
+
+    @classmethod
+    def worth(cls, log_e: float) -> Self:
+        """A book of which nothing is known but its total."""
+        return cls((log_e,), -math.inf, 0.0)
 
     def advance(self, prior: Prior, log_lr: Floats, information: float) -> Self:
         """The book after one interval; see the module's `advance`."""

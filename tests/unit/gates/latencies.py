@@ -26,7 +26,7 @@ class Service:
     """What is true: requests an interval, treatment's share, and how many times as slow it is from `onset` on.
 
     `slow_tail`: only the slowest twentieth of treatment's requests is slower. `cluster` requests in a row share a
-    slow-down of their own, log-normal with sd 0.5 (0: none).
+    slow-down of their own, log-normal with sd 0.5 (0: none). The part `hanging` of treatment's takes 30 s to 2 minutes.
     """
 
     draw: Draw
@@ -36,6 +36,7 @@ class Service:
     onset: int = 0
     slow_tail: float = 1.0
     cluster: int = 0
+    hanging: float = 0.0
     edges: tuple[float, ...] = EDGES
 
 
@@ -54,6 +55,9 @@ def simulate(service: Service, streams: int, intervals: int, seed: int) -> dict[
             latencies *= np.where(owner % intervals >= service.onset, service.slower, 1.0)
             slowest = latencies > np.quantile(latencies, 0.95)
             latencies = np.where(slowest, latencies * service.slow_tail, latencies)
+            if service.hanging:
+                hangs = rng.random(len(latencies)) < service.hanging
+                latencies = np.where(hangs, rng.uniform(30_000, 120_000, len(latencies)), latencies)
         cells, buckets = streams * intervals, len(service.edges)
         place = owner * buckets + np.searchsorted(service.edges, latencies)
         shape = streams, intervals

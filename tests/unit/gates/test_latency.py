@@ -125,7 +125,7 @@ def test_changed_buckets_and_missing_sums_are_named_and_cost_no_evidence() -> No
 
 
 def test_the_dispersion_weakens_both_questions() -> None:
-    slow, same = simulate(replace(USUAL, slower=1.3), 1, 5, seed=10), simulate(USUAL, 1, 5, seed=10)
+    slow, same = simulate(replace(USUAL, slower=1.3), 1, 8, seed=10), simulate(USUAL, 1, 8, seed=10)
     wide = replace(TEST, dispersion=4.0)
     assert judge(wide, run(wide, slow)).harm_e < judge(TEST, run(TEST, slow)).harm_e
     assert judge(wide, run(wide, same)).safe_e < judge(TEST, run(TEST, same)).safe_e
@@ -343,6 +343,32 @@ def test_a_treatment_at_the_margin_is_rarely_promoted(name: str, share: float) -
     data = simulate(service, 150, 100, seed=19)
     for test in (TEST, BUCKETS):
         assert within(np.isfinite(safe_after(test, data)).mean(), 0.05, 150), test.sums
+
+
+@pytest.mark.parametrize("requests", [6_000.0, 60_000.0])
+def test_a_treatment_of_which_few_requests_hang_is_not_promoted(requests: float) -> None:
+    """A hundredth of them takes 30 to 120 seconds: the mean is some eight times control's, all else is as it was."""
+    service, streams, promoted = replace(USUAL, requests=requests, hanging=6_000 / requests * 0.01), 30, 0
+    data = simulate(service, streams, 20, seed=11)
+    for stream in range(streams):
+        evidence = LatencyEvidence.start(TEST)
+        for interval in range(20):
+            evidence = update(TEST, evidence, *(histogram(data, arm, stream, interval) for arm in "bc"))
+            verdict = judge(TEST, evidence)
+            if verdict.harm is not Harm.NONE:
+                break
+            if interval >= 10 and verdict.outcome is Outcome.PASS:
+                promoted += 1
+                break
+    assert within(promoted / streams, TEST.alpha_safe, streams)
+
+
+def test_squares_that_are_a_little_short_are_as_many_as_they_must_be() -> None:
+    """Sums are not scraped at one moment: what the histogram takes the gate takes, too."""
+    short = Histogram(EDGES, (0, 0, 0, 0, 100, *[0] * 7), 9_000.0, 0.97 * 810_000.0)
+    evidence = update(TEST, LatencyEvidence.start(TEST), short, short)
+    assert evidence.served.variance == 0
+    assert judge(TEST, evidence).ratio == 1
 
 
 @pytest.mark.parametrize(("slower", "sums", "bound"), [(1.1, True, 1.45), (1.1, False, 1.55), (1.25, True, 2.2)])

@@ -3,6 +3,8 @@
 Each file in `stored` holds one evidence, and what comes of it after one more interval: the e-values, or the sentence.
 Whoever changes a prior, a field or their meaning makes a new version of the evidence, keeps what an old one says
 readable or refused, and adds a file.
+
+Evidence of latencies that was stored without the spread of treatment's proves no safety before that is known.
 """
 
 import json
@@ -83,6 +85,7 @@ KINDS: dict[str, Callable[[Any], Verdict]] = {
     "latency": slowness,
     "latency-2": slowness,
     "latency-3": slowness,
+    "latency-4": slowness,
 }
 
 
