@@ -2,7 +2,8 @@
 
 The controller reads windows of seconds, so that one window without rows means little at a small share. What tells is
 silence: `Seen` remembers between checks when each arm last had exposures, and an arm is missing once nothing came for
-`stale_after`. The counts of a reading with a gap are no evidence of health.
+`stale_after`. The counts of a reading with a gap are no evidence of health. Before that an arm may be quieter than
+it was before (`quiet_arm`), which is no gap yet, and no time to promote either.
 """
 
 from collections.abc import Sequence
@@ -31,6 +32,24 @@ BOTH = frozenset(Arm)
 """The arms that a comparison needs. At 100 % there is no control left to expect."""
 
 
+class Lull(BaseModel):
+    """Windows in a row without an exposure: how many there are now, and how many there were at most between two with.
+
+    What came before the first exposure is not counted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lasting: int = 0
+    longest: int = 0
+
+    def after(self, *, heard: bool) -> Self:
+        """With one more window."""
+        return type(self)(
+            lasting=0 if heard else self.lasting + 1, longest=max(self.lasting, self.longest) if heard else self.longest
+        )
+
+
 class Seen(BaseModel):
     """What was seen of a metric so far; plain JSON by `model_dump(mode="json")`.
 
@@ -46,6 +65,8 @@ class Seen(BaseModel):
     treatment: AwareDatetime | None = None
     unlabelled: AwareDatetime | None = None
     idle: AwareDatetime | None = None
+    control_lull: Lull = Lull()
+    treatment_lull: Lull = Lull()
 
     def after(self, reading: Reading, *, control: str, treatment: str, now: datetime) -> Self:
         """What was seen once this reading is added. `now` is the end of the reading's window."""
@@ -57,8 +78,19 @@ class Seen(BaseModel):
                 "treatment": _later(self.treatment, at, _exposures(reading, treatment) > 0),
                 "unlabelled": _later(self.unlabelled, at, _exposures(reading, None) > 0),
                 "idle": _later(self.idle, at, nobody),
+                "control_lull": self._lull(Arm.CONTROL, _exposures(reading, control)),
+                "treatment_lull": self._lull(Arm.TREATMENT, _exposures(reading, treatment)),
             }
         )
+
+    def is_quiet(self, arm: Arm) -> bool:
+        """Whether nothing has come of it yet, or not for more windows in a row than ever before."""
+        lull = self.control_lull if arm is Arm.CONTROL else self.treatment_lull
+        return self.last(arm) is None or lull.lasting > lull.longest
+
+    def _lull(self, arm: Arm, exposures: int) -> Lull:
+        lull = self.control_lull if arm is Arm.CONTROL else self.treatment_lull
+        return lull if self.last(arm) is None else lull.after(heard=exposures > 0)
 
     def last(self, arm: Arm) -> datetime | None:
         """The newest moment at which that arm had exposures."""
@@ -104,6 +136,15 @@ def find_gap(
     return _never_came(
         [labels[arm] for arm in silent], [labels[arm] for arm in present], labels, seen, now, stale_after
     )
+
+
+def quiet_arm(seen: Seen, *, expected: frozenset[Arm] = BOTH) -> Arm | None:
+    """An expected arm of which nothing has come, or not for more windows in a row than it had before; None without one.
+
+    That is measured by the arm itself, as sources deliver by the second or by the minute, and few exposures skip many
+    windows.
+    """
+    return next((arm for arm in Arm if arm in expected and seen.is_quiet(arm)), None)
 
 
 def _never_came(

@@ -5,6 +5,7 @@
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC
 from typing import Any
 
 from tools import gates
@@ -13,7 +14,7 @@ from tools.gates import drift as drifting
 from tools.gates.combined import combine
 from tools.metrics.base import Reading, Sample
 from tools.metrics.catalogue import MetricKind
-from tools.metrics.quality import BOTH, Arm, Gap, Seen, find_gap
+from tools.metrics.quality import BOTH, Arm, Gap, Seen, find_gap, quiet_arm
 from tools.plans.model import OnFail
 from tools.records.models import GateCheck
 from tools.rollouts import accepting, judging
@@ -92,6 +93,7 @@ def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[V
         "gate": None,
         "drift": None,
     }
+    quiet = _quiet(inputs, item, seen)
     known = item.carried.get("departed") if item.carried else None
     if item.numbers.kind is MetricKind.ASSIGNMENTS:
         verdict, carried["gate"] = _judge_assignments(inputs, item, reading, gap)
@@ -108,7 +110,7 @@ def _assess_one(inputs: Inputs, item: GuardrailInput, answer: Answer) -> tuple[V
 
     def weighed(verdict: Verdict) -> Verdict:
         found = drifting.weigh(verdict, drifted, compared=not item.whole)
-        return _weigh(inputs, item, found, gap, carried["in_stage"])
+        return _weigh(inputs, item, found, gap, carried["in_stage"], quiet)
 
     shown = weighed(verdict)
     if item.accepted is None:
@@ -225,6 +227,16 @@ def _in_stage(inputs: Inputs, item: GuardrailInput, reading: Reading) -> int:
     return int(before) + (_counts(reading, inputs.treatment).exposures if of_this_stage else 0)
 
 
+def _quiet(inputs: Inputs, item: GuardrailInput, seen: Seen) -> str:
+    """A sentence on an arm that has fallen silent, though not for long enough to be blindness; empty where none has."""
+    arm = quiet_arm(seen, expected=_expected(inputs, item))
+    if arm is None:
+        return ""
+    label, last = inputs.treatment if arm is Arm.TREATMENT else inputs.control, seen.last(arm)
+    since = "at this stage yet" if last is None else f"since {last.astimezone(UTC):%H:%M:%S} UTC"
+    return f"Nothing has come of {label!r} {since}, so that it may be down: promotion waits for its data."
+
+
 def _expected(inputs: Inputs, item: GuardrailInput) -> frozenset[Arm]:
     """Whose data must come: nobody's treatment while the flag is at 0 %, nobody's control at 100 %."""
     if not inputs.exposure.percent:
@@ -271,11 +283,14 @@ def _burning_in(inputs: Inputs, item: GuardrailInput) -> bool:
     return inputs.burn_in_ends is not None and item.start < inputs.burn_in_ends
 
 
-def _weigh(inputs: Inputs, item: GuardrailInput, verdict: Verdict, gap: Gap | None, in_stage: int) -> Verdict:
+def _weigh(
+    inputs: Inputs, item: GuardrailInput, verdict: Verdict, gap: Gap | None, in_stage: int, quiet: str
+) -> Verdict:
     """Harm stands whatever else is wrong; blindness outweighs the rest; a proof needs data of its own stage.
 
     Evidence is carried from stage to stage, so that it may prove something before this stage's data has come: the bake
-    time is measured in data (the window's end), and the minimum sample counts at this stage's exposure.
+    time is measured in data (the window's end), and the minimum sample counts at this stage's exposure. What was proven
+    by an arm that has fallen silent since (`quiet`) is not promoted: it may be down.
     """
     if verdict.outcome is Outcome.FAIL:
         return verdict
@@ -291,7 +306,7 @@ def _weigh(inputs: Inputs, item: GuardrailInput, verdict: Verdict, gap: Gap | No
     if in_stage < item.guardrail.min_sample:
         few = f"{verdict.why} This stage has {in_stage:,} of the {item.guardrail.min_sample:,} it needs."
         return replace(verdict, outcome=Outcome.INCONCLUSIVE, why=few)
-    return verdict
+    return replace(verdict, outcome=Outcome.INCONCLUSIVE, why=f"{verdict.why} {quiet}") if quiet else verdict
 
 
 def _seen(inputs: Inputs, item: GuardrailInput) -> Seen:

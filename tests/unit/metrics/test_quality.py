@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tools.gates import NoData
 from tools.metrics.base import Reading, Sample
-from tools.metrics.quality import BOTH, Arm, Gap, Seen, find_gap
+from tools.metrics.quality import BOTH, Arm, Gap, Seen, find_gap, quiet_arm
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STALE_AFTER = timedelta(seconds=60)
@@ -71,6 +71,31 @@ def test_a_small_share_may_skip_windows() -> None:
     for second in range(5, 600, 5):
         share = {"treatment": 1} if second % 50 == 0 else {}
         assert watch.look(second, reading(control=20, **share)) is None
+
+
+def test_an_arm_that_skips_no_window_is_quiet_at_the_first_that_it_skips() -> None:
+    watch = Watch()
+    watch.look(10, reading(control=95))
+    assert quiet_arm(watch.seen) is Arm.TREATMENT
+    for second in range(20, 100, 10):
+        watch.look(second, reading(control=95, treatment=5))
+        assert quiet_arm(watch.seen) is None
+    assert watch.look(100, reading(control=95)) is None
+    assert quiet_arm(watch.seen) is Arm.TREATMENT
+    assert quiet_arm(watch.seen, expected=frozenset({Arm.CONTROL})) is None
+    watch.look(110, reading(treatment=5))
+    assert quiet_arm(watch.seen) is Arm.CONTROL
+
+
+def test_an_arm_is_quiet_only_for_longer_than_it_was_before() -> None:
+    """A source that delivers once a minute is asked every ten seconds."""
+    watch, quiet = Watch(), list[float]()
+    for second in range(10, 610, 10):
+        came = reading(control=95, treatment=5) if second % 60 == 0 and second <= 480 else reading()
+        watch.look(second, came)
+        if second > 120 and quiet_arm(watch.seen) is not None:
+            quiet.append(second)
+    assert quiet == [*range(540, 610, 10)]
 
 
 def test_control_alone_means_that_the_flag_is_not_asked_for() -> None:
