@@ -68,7 +68,7 @@ screenshots: $(VENV)/.installed-dev  ## the pictures of the README, from a rollo
 bench: $(VENV)/.installed-dev  ## the benchmarks (figures in the README)
 	@$(BIN)/python -m pytest tests/benchmarks -o 'python_files=*.py' -p no:cacheprovider -s -n 0 -m benchmark $(ARGS)
 
-bench-gates: $(VENV)/.installed-dev  ## the count gate beside other tools' rules (ARGS="--help" lists the options)
+bench-gates: $(VENV)/.installed-dev  ## the gates beside other tools' rules (ARGS="--help" lists the options)
 	@$(BIN)/python -m tests.benchmarks.gate_table $(ARGS)
 
 pins:  ## pin the newest dependencies again, each with its hashes (needs uv)

@@ -1,4 +1,4 @@
-"""The count gate beside other tools' rules, on the same simulated streams: `make bench-gates`.
+"""The gates beside other tools' rules, on the same simulated streams: `make bench-gates`.
 
 Each cell is a traffic, a treatment's share and a scenario; a day of one look a minute. `false` is the part of the
 streams that a rule rolls back before there is any harm, `found` the part that it rolls back after, with the median and
@@ -11,7 +11,9 @@ above 1 × what is aimed at, none that we know of reaches the targets of all fou
 warm-up can't use its minutes: for a harm from minute 0 the mean is at least burn-in + limit, so that the row "after
 burn-in" counts its mean from the end of the burn-in.
 
-The others run at α = 5 %, as our pause does, and our rollback at 2 %, so both are compared.
+The others run at α = 5 %, as our pause does, and our rollback at 2 %, so both are compared. Where another is faster
+than the rule that knows the harm, at our level, no evidence of ours could be: the ratio of likelihoods grows fastest.
+Latencies come last (`tests.benchmarks.latency_table`).
 """
 
 import argparse
@@ -25,7 +27,11 @@ from itertools import product
 
 import numpy as np
 
+from tests.benchmarks import latency_table
 from tests.benchmarks.gates import BURN_IN, MARGIN, Rule, dispersions, first_answers
+from tests.benchmarks.latency_table import OURS as HARM
+from tests.benchmarks.latency_table import PAUSED as PAUSE
+from tests.benchmarks.latency_table import THEIRS, LatencyRow
 from tests.benchmarks.peers import EVERY_PEER_ALPHA, PEERS, SLOW, Traffic
 from tests.benchmarks.references import AIMS, LATE, balanced, counted, knows, knows_but_when, knows_which, limit
 from tests.unit.gates.streams import Streams, World, simulate
@@ -38,8 +44,9 @@ MINUTES, BASE_RATE = 24 * 60, 0.005
 # A plan sees the day before in so many pieces.
 PIECES = PlanningDefaults().slices
 TEST = CountTest(Direction.INCREASE, MARGIN)
-HARM, PAUSE, SAFE, SETTLED = "Sluice, roll back", "Sluice, pause", "Sluice, promote", "after burn-in"
+SAFE, SETTLED = "Sluice, promote", "after burn-in"
 KNOWS, BUT_WHEN, WHICH = "knows the harm", "knows but when", "knows which"
+KNOWS_PAUSE, BUT_WHEN_PAUSE = f"{KNOWS}, pauses", f"{BUT_WHEN}, pauses"
 # A peer with more false rollbacks than this is not one to be faster than.
 TRUSTED = 0.05
 
@@ -182,6 +189,8 @@ def _ours(cell: Cell, streams: Streams, before: Streams) -> Iterator[tuple[str, 
         told = {KNOWS: knows, WHICH: knows_which} | ({BUT_WHEN: knows_but_when} if scenario.onset else {})
         for name, reference in told.items():
             yield name, reference(cell.world, counts, TEST.alpha_rollback), TEST.alpha_rollback
+        name, reference = (BUT_WHEN_PAUSE, knows_but_when) if scenario.onset else (KNOWS_PAUSE, knows)
+        yield name, reference(cell.world, counts, TEST.alpha_pause), TEST.alpha_pause
 
 
 def _poisson(scenario: Scenario) -> bool:
@@ -234,18 +243,21 @@ class Target:
     held: int = 0
     impossible: list[str] | None = None
     missed: list[str] | None = None
+    beyond_told: list[str] | None = None
 
     @property
     def seen(self) -> bool:
         """Whether any cell says something about it: without other rules, or with few scenarios, some have none."""
-        return bool(self.held or self.impossible or self.missed)
+        return bool(self.held or self.impossible or self.missed or self.beyond_told)
 
-    def add(self, held: bool, cell: str, *, impossible: bool = False) -> None:
-        """Count a cell."""
+    def add(self, held: bool, cell: str, *, impossible: bool = False, beyond_told: bool = False) -> None:
+        """Count a cell; `beyond_told`: a rule that is told the harm does not reach it."""
         if held:
             self.held += 1
         elif impossible:
             self.impossible = [*(self.impossible or []), cell]
+        elif beyond_told:
+            self.beyond_told = [*(self.beyond_told or []), cell]
         else:
             self.missed = [*(self.missed or []), cell]
 
@@ -254,6 +266,8 @@ class Target:
         lines = [f"{verdict:<7}{self.what}: {self.held} cells hold"]
         if self.impossible:
             lines.append(f"         no test can: {'; '.join(self.impossible)}")
+        if self.beyond_told:
+            lines.append(f"         nor does the rule that knows the harm: {'; '.join(self.beyond_told)}")
         if self.missed:
             lines.append(f"         missed: {'; '.join(self.missed)}")
         return "\n".join(lines)
@@ -325,13 +339,42 @@ def _faster_than_peers(by_cell: dict[tuple[float, float], dict[str, dict[str, Ro
                 without_harm = scenarios.get(calm.name, {}).get(name)
                 if name not in measured or without_harm is None or without_harm.false > TRUSTED:
                     continue
-                ours, theirs, best = measured[rule], measured[name], measured.get(WHICH)
-                known = "" if best is None else f" ({best.rule}, at 2 %: {best.median:.0f})"
+                ours, theirs, best = measured[rule], measured[name], _told(measured, rule)
+                known = "" if best is None else f" ({best.rule}: {best.median:.0f})"
                 detail = f"{ours.cell.name}: {ours.median:.0f} min, {name} {theirs.median:.0f}{known}"
                 # Both never, or both at the first look.
                 tie = ours.median == theirs.median and ours.median in (1, math.inf)
-                target.add(ours.median < theirs.median, detail, impossible=tie)
+                beyond = best is not None and best.median >= theirs.median
+                target.add(ours.median < theirs.median, detail, impossible=tie, beyond_told=beyond)
     return target
+
+
+def _told(measured: dict[str, Row], rule: str) -> Row | None:
+    """What is told most, at that rule's level."""
+    names = (BUT_WHEN, KNOWS) if rule == HARM else (BUT_WHEN_PAUSE, KNOWS_PAUSE)
+    return next((measured[name] for name in names if name in measured), None)
+
+
+def latency_targets(rows: Sequence[LatencyRow]) -> list[Target]:
+    """What is promised of latencies."""
+    false = Target(f"latencies: false rollbacks within a day at most {TEST.alpha_rollback:.0%}")
+    faster = {rule: Target(f"latencies, {rule}: faster at the median than {THEIRS}") for rule in (HARM, PAUSE)}
+    by_cell: dict[str, dict[str, LatencyRow]] = {}
+    for row in rows:
+        by_cell.setdefault(row.cell.name, {})[row.rule] = row
+    for name, measured in by_cell.items():
+        ours, theirs = measured[HARM], measured[THEIRS]
+        if ours.cell.harmless:
+            promised, streams = TEST.alpha_rollback, ours.cell.streams
+            most = promised + 3 * math.sqrt(promised * (1 - promised) / streams)
+            false.add(ours.alarmed <= most, f"{name} {ours.alarmed:.4f}")
+            continue
+        for rule, target in faster.items():
+            target.add(
+                measured[rule].median < theirs.median,
+                f"{name}: {measured[rule].median:.0f} min, {THEIRS} {theirs.median:.0f}",
+            )
+    return [false, *faster.values()]
 
 
 HEADER = f"  {'rule':<26}{'false':>8}{'found':>8}{'median':>8}{'p90':>8}{'mean/lim':>9}"
@@ -355,11 +398,16 @@ def main() -> None:
             bound = "" if harmless else f"   (limit at 2 %: {limit(cell.world, TEST.alpha_rollback):.1f} min)"
             _write(f"\n{cell.name}{bound}", HEADER, *map(str, measured))
             rows.extend(measured)
-    found = targets(rows)
-    seen = sum(target.seen for target in found)
+        by_latency = list[LatencyRow]()
+        chosen = [cell for cell in latency_table.cells(options.latencies, options.seed) if options.only in cell.name]
+        for latency_cell, seen in zip(chosen, pool.map(latency_table.measure, chosen), strict=True):
+            _write(f"\n{latency_cell.name}", HEADER, *map(str, seen))
+            by_latency.extend(seen)
+    found = [*targets(rows), *latency_targets(by_latency)]
+    shown = sum(target.seen for target in found)
     _write(f"\nTook {time.monotonic() - began:.0f} s.", *map(str, found))
     missed = sum(bool(target.missed) for target in found)
-    _write(f"{seen - missed} of {seen} targets hold" + (f", {missed} are missed." if missed else "."))
+    _write(f"{shown - missed} of {shown} targets hold" + (f", {missed} are missed." if missed else "."))
     sys.exit(1 if missed else 0)
 
 
@@ -369,13 +417,16 @@ def _write(*lines: str) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench-gates ARGS=", description="The count gate beside others.")
+    parser = argparse.ArgumentParser(prog="make bench-gates ARGS=", description="The gates beside others.")
     parser.add_argument("--n", type=int, default=1000, help="streams in a cell")
     parser.add_argument("--nk", type=int, default=100, help="streams for Mann-Whitney, which is slow")
     parser.add_argument("--seed", type=int, default=20261122)
     parser.add_argument("--rpm", type=float, nargs="+", default=[60, 600, 6000], help="requests a minute")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.01, 0.05, 0.2, 0.5], help="treatment's shares")
-    parser.add_argument("--peers", type=float, nargs="*", default=[600], help="at which requests a minute others run")
+    parser.add_argument(
+        "--peers", type=float, nargs="*", default=[60, 600, 6000], help="at which requests a minute others run"
+    )
+    parser.add_argument("--latencies", type=int, default=200, help="streams in a cell of latencies")
     parser.add_argument("--only", default="", help="scenarios whose name has this in it")
     parser.add_argument("--processes", type=int, default=2)
     return parser.parse_args()

@@ -149,8 +149,6 @@ def z_test(*, alpha: float = EVERY_PEER_ALPHA, least: int = 100) -> Rule:
 
 def growthbook(*, half: bool = False, alpha: float = EVERY_PEER_ALPHA, tuned_to: float = 5000) -> Rule:
     """The lower end of the confidence sequence above 0; `half` takes an equally large part of control only."""
-    log_term = -2 * math.log(2 * alpha)
-    rho2 = (log_term + math.log(log_term + 1)) / tuned_to
 
     def rule(traffic: Traffic) -> Floats:
         canary, hits, control, control_hits = traffic.totals
@@ -159,11 +157,19 @@ def growthbook(*, half: bool = False, alpha: float = EVERY_PEER_ALPHA, tuned_to:
             control, control_hits = _since_start(size), _since_start(sampled)
         rate, base = _rate(hits, canary), _rate(control_hits, control)
         variance = rate * (1 - rate) / np.maximum(canary, 1) + base * (1 - base) / np.maximum(control, 1)
-        grown = (canary + control) * rho2 + 1
-        width = np.sqrt(2 * grown / np.maximum(grown - 1, 1e-9) * np.log1p(np.sqrt(grown) / (2 * alpha)) * variance)
-        return _first((rate - base > width) & (rate > base))
+        return above_sequence(rate - base, variance, canary + control, alpha=alpha, tuned_to=tuned_to)
 
     return rule
+
+
+def above_sequence(
+    difference: Floats, variance: Floats, units: Floats, *, alpha: float = EVERY_PEER_ALPHA, tuned_to: float = 5000
+) -> Floats:
+    """When the one-sided confidence sequence of a difference of means lies above 0; `variance` is the difference's."""
+    log_term = -2 * math.log(2 * alpha)
+    grown = units * (log_term + math.log(log_term + 1)) / tuned_to + 1
+    width = np.sqrt(2 * grown / np.maximum(grown - 1, 1e-9) * np.log1p(np.sqrt(grown) / (2 * alpha)) * variance)
+    return _first((difference > width) & (difference > 0))
 
 
 def lindon_malek(*, alpha: float = EVERY_PEER_ALPHA, concentration: float = 100) -> Rule:
