@@ -662,10 +662,7 @@ def _values(test: LatencyTest, arm: Tally) -> Iterator[Sums]:
     """Each test's latencies, or log-middles without sums."""
     middles = layout(test.edges).log_middle
     totals = (arm.total, arm.squares) if test.sums else (arm.counts @ middles, arm.counts @ middles**2)
-    requests = arm.requests
-    # Sums and counts are not scraped at one moment, so that squares may be a little less than they can be.
-    squares = np.maximum(totals[1], totals[0] ** 2 / np.maximum(requests, 1.0))
-    columns = (requests.astype(int), totals[0], squares)
+    columns = (arm.requests.astype(int), *totals)
     return (Sums(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
 
 

@@ -49,6 +49,8 @@ FROM_THE_START = 0.8
 # Starts that are remembered besides the first; the money on older ones is given away.
 MOST_STARTS = 10
 LARGEST = 1e15
+# By which part squares may be less than the sum allows: sources round, and don't read both at one moment.
+SQUARES_SHORT = 0.051
 # Below this part of the control's mean the arms' spread is not believed: rounding, not data.
 FINEST_SPREAD = 1e-6
 
@@ -72,7 +74,7 @@ class Sums:
                 f"The sums of values can't be {self.total} and {self.squares}: a counter may have restarted; "
                 "skip this interval."
             )
-        if self.total**2 > self.squares * self.units * (1 + 1e-6) + 1e-9:
+        if self.total**2 > self.squares * self.units * (1 + SQUARES_SHORT) + 1e-9:
             raise BadCounts(f"The squares of {self.units} values that sum to {self.total:g} can't be {self.squares:g}.")
 
     def __add__(self, other: "Sums") -> "Sums":

@@ -116,6 +116,11 @@ def test_burn_in_is_neither_harm_nor_proof_and_a_broken_start_fails() -> None:
     assert judge(COST, after(COST, shop(20, 6, factor=12.0), burning_in=True)).outcome is Outcome.FAIL
 
 
+def test_squares_that_a_source_rounds_are_taken() -> None:
+    """1.23² is more than 1.51."""
+    assert Sums(1, 1.23, 1.51).variance == 0
+
+
 @pytest.mark.parametrize(
     ("units", "total", "squares", "words"),
     [
