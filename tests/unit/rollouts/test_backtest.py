@@ -1,5 +1,6 @@
 """A plan's gates on recorded history: what they would have done without harm, and with."""
 
+import math
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +14,7 @@ from tools.gates import Direction
 from tools.metrics.base import Sample
 from tools.metrics.history import History
 from tools.plans.model import Expected, Exposure, Guardrail, Mode, OnFail, Plan, Stage
-from tools.rollouts.backtesting import gate
+from tools.rollouts.backtesting import gate, streams
 from tools.rollouts.backtesting.replays import backtest, grain_for
 from tools.rollouts.backtesting.report import Asked, NothingToReplay, Replayed, Report
 from tools.rollouts.backtesting.streams import RateStream
@@ -295,3 +296,26 @@ def test_events_are_dealt_in_lumps_as_large_as_the_history_s(dispersion: float) 
     hits = stream.deal(rng, at, at, np.full(4000, 30.0)).events[:, 1]
     assert hits.mean() == pytest.approx(18, rel=0.05)
     assert hits.var() / (60 * 0.3 * 0.7) == pytest.approx(dispersion, rel=0.1)
+
+
+@pytest.mark.parametrize("dispersion", [1.0, 6.0])
+@pytest.mark.parametrize("rate", [0.0, 2e-9, 1e-4, 0.3, 0.999999])
+def test_counts_of_thousands_of_millions_are_dealt_as_smaller_ones_are(rate: float, dispersion: float) -> None:
+    rng, everyone = np.random.default_rng(12), 3_000_000_000
+    events = round(everyone * rate)
+    rows = np.ones(20_000, np.int64)
+    treated = round(0.3 * everyone)
+    hits = streams.drawn(rng, everyone * rows, events * rows, treated * rows, dispersion)
+    assert (hits >= max(0, events + treated - everyone)).all()
+    assert (hits <= min(events, treated)).all()
+    variance = dispersion * events * (1 - rate) * 0.3 * 0.7
+    assert hits.mean() == pytest.approx(events * 0.3, rel=1e-6, abs=4 * math.sqrt(variance / len(rows)))
+    if dispersion == 1:
+        assert hits.var() == pytest.approx(variance, rel=0.05)
+
+
+def test_a_look_may_have_thousands_of_millions_of_requests() -> None:
+    busy = tuple(Sample(2_000_000_000, 20_000_000) for _ in range(60))
+    report = backtest(plan_of(), [History("errors", AT, MINUTE, busy)], Asked(replays=10, harms=(2.0,)))
+    assert report.harmless.rolled_back == 0
+    assert report.harmful[0].rolled_back == 10

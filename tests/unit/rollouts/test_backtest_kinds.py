@@ -1,8 +1,10 @@
 """How history is dealt to the arms: by user, by bucket of latencies, by sums of amounts."""
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -228,6 +230,71 @@ def test_sums_that_are_dealt_vary_as_sums_of_amounts_do() -> None:
     difference = arms.totals[:, 1] / arms.exposures[:, 1] - arms.totals[:, 0] / arms.exposures[:, 0]
     assert difference.mean() == pytest.approx(0, abs=0.1)
     assert difference.var() == pytest.approx(900 * (1 / 300 + 1 / 700), rel=0.1)
+
+
+def amounts_of(amounts: Callable[[np.random.Generator], Any], scale: float, *, minutes: int = 120) -> History:
+    """Pieces of amounts in so many times the unit."""
+    rng, pieces = np.random.default_rng(11), []
+    for _ in range(minutes):
+        paid = scale * np.asarray(amounts(rng))
+        pieces.append(Sample(len(paid), 0, paid.sum().item(), (paid**2).sum().item()))
+    return History("revenue", AT, MINUTE, tuple(pieces), kind=MetricKind.MEAN, cap=1000 * scale)
+
+
+AMOUNTS_LIKE: dict[str, Callable[[np.random.Generator], Any]] = {
+    "gamma": lambda rng: rng.gamma(2.0, 5.0, 200),
+    "constant": lambda rng: np.full(200, 7.0),
+    "with refunds": lambda rng: rng.normal(10.0, 60.0, 200),
+}
+
+
+@pytest.mark.parametrize("amounts", AMOUNTS_LIKE.values(), ids=AMOUNTS_LIKE)
+def test_amounts_are_judged_alike_in_whatever_unit_they_are(amounts: Callable[[np.random.Generator], Any]) -> None:
+    plan, ended = plan_of(20, 50, rails=(REVENUE,)), dict[float, tuple[int, ...]]()
+    for scale in (1e-6, 1e-5, 1.0, 1e6):
+        report = backtest(plan, [amounts_of(amounts, scale)], Asked(replays=20, harms=(1.5,)))
+        both = report.harmless, report.harmful[0]
+        ended[scale] = tuple(count for one in both for count in (one.rolled_back, one.asked, one.promoted))
+        assert report.harmless.rolled_back == 0, scale
+    assert len(set(ended.values())) == 1, ended
+
+
+def test_amounts_that_add_up_to_nothing_vary_as_such_sums_do() -> None:
+    rng = np.random.default_rng(9)
+    pieces = tuple(Sample(1000, 0, 0.0, 1000 * 900.0) for _ in range(4000))
+    history = History("profit", AT, MINUTE, pieces, kind=MetricKind.MEAN, cap=1000.0)
+    stream, at = MeanStream(history, MINUTE, rng, more=False), np.arange(4000)
+    arms = stream.deal(rng, at, at, np.full(4000, 30.0))
+    difference = arms.totals[:, 1] / arms.exposures[:, 1] - arms.totals[:, 0] / arms.exposures[:, 0]
+    assert difference.mean() == pytest.approx(0, abs=0.1)
+    assert difference.var() == pytest.approx(900 * (1 / 300 + 1 / 700), rel=0.1)
+    nobody, everyone = (stream.deal(rng, at, at, np.full(4000, share)).totals for share in (0.0, 100.0))
+    assert not nobody[:, 1].any()
+    assert not everyone[:, 0].any()
+
+
+def test_latencies_in_a_large_unit_keep_their_sums() -> None:
+    """A microsecond is as much of a latency as a second is."""
+    scale, seconds = 1e-6, latencies(pieces=20)
+    pieces = tuple(
+        Sample(
+            one.exposures,
+            0,
+            one.total * scale,
+            one.total_squares * scale**2,
+            tuple((edge * scale, count) for edge, count in one.buckets),
+        )
+        for one in seconds.pieces
+    )
+    edges = tuple(edge * scale for edge in EDGES)
+    small = History("latency", AT, MINUTE, pieces, kind=MetricKind.LATENCY, edges=edges, sums=True)
+    at = np.arange(20)
+    dealt = [
+        LatencyStream(one, MINUTE, np.random.default_rng(3)).deal(np.random.default_rng(4), at, at, np.full(20, 30.0))
+        for one in (seconds, small)
+    ]
+    assert dealt[1].totals == pytest.approx(dealt[0].totals * scale, rel=1e-6)
+    assert dealt[1].squares == pytest.approx(dealt[0].squares * scale**2, rel=1e-6)
 
 
 def test_guardrails_share_the_level_of_the_gate_and_speak_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ By counts otherwise. Each look's exposures are drawn into treatment at the stage
 requests of each bucket of latencies), hypergeometrically, or, where the history is bursty by φ, beta-binomially with φ
 times the variance: in lumps, as those of a user would be who makes many. Amounts are dealt as if each unit's were
 gamma-distributed with the history's mean and variance (over φ): then treatment's part of the sum is beta-distributed.
+Where some are below 0, which a gamma distribution's never are, the sum's chance is normal, with the same variance.
 
 With harm treatment is made worse by a factor. Of rates, events are added, in lumps too, or taken away where fewer are
 harm. Latencies all become longer, so that requests move to later buckets. Amounts are multiplied or divided.
@@ -29,6 +30,11 @@ from tools.metrics.history import Floats, History, Ints, Units
 from tools.plans.model import Guardrail
 
 SMALLEST = 1e-9
+"""What stands for 0 where that can't be: of parts and shapes, which have no unit, so that no unit matters."""
+MOST_DRAWN_EXACTLY = 10**9 - 1
+"""Of how many numpy can draw a hypergeometric count."""
+FEW = 1e-3
+"""The part of all up to which a draw without putting back is as one with, but for a thousandth of the variance."""
 Random = np.random.Generator
 
 
@@ -147,16 +153,31 @@ class MeanStream:
         units = self.units[at]
         treated = rng.binomial(units, percents / 100)
         arms.exposures[:] = np.stack([units - treated, treated], axis=1)
-        mean = self.totals[at] / np.maximum(units, 1)
-        variance = np.maximum(self.squares[at] / np.maximum(units, 1) - mean**2, 0.0)
-        shape = mean**2 / np.maximum(variance * self.dispersion, SMALLEST)
-        part = rng.beta(*(np.maximum(arms.exposures[:, arm] * shape, SMALLEST) for arm in (1, 0)))
-        part = np.where(treated == units, 1.0, np.where(treated == 0, 0.0, part))
-        arms.totals[:] = self.totals[at][:, None] * np.stack([1 - part, part], axis=1)
+        counted = np.maximum(units, 1)
+        mean_square = self.squares[at] / counted
+        variance = np.maximum(mean_square - (self.totals[at] / counted) ** 2, 0.0)
+        # What is left of amounts that are all alike is rounding.
+        variance[variance <= SMALLEST * mean_square] = 0.0
+        arms.totals[:] = self._shared(rng, at, arms.exposures, variance * self.dispersion)
         means = arms.totals / np.maximum(arms.exposures, 1)
         arms.squares[:] = arms.exposures * (variance[:, None] + means**2)
         capped(arms, self.cap)
         return arms
+
+    def _shared(self, rng: Random, at: Ints, units: Ints, variance: Floats) -> Floats:
+        """What of the sums is each arm's (R, 2), which have so many units, of amounts of such a `variance` (R,)."""
+        totals, everyone = self.totals[at], units.sum(axis=1)
+        part = units[:, 1] / np.maximum(everyone, 1)
+        varying = (variance > 0) & (part > 0) & (part < 1)
+        treated = totals * part
+        # Amounts of which none is below 0 have no more squares than the square of their sum.
+        of_both_signs = varying & (self.squares[at] > totals**2 * (1 + SMALLEST))
+        gamma = varying & ~of_both_signs
+        shape = (totals[gamma] / everyone[gamma]) ** 2 / variance[gamma]
+        treated[gamma] = totals[gamma] * rng.beta(*(np.maximum(units[gamma, arm] * shape, SMALLEST) for arm in (1, 0)))
+        noise = np.sqrt(variance * everyone * part * (1 - part))[of_both_signs]
+        treated[of_both_signs] += noise * rng.standard_normal(len(noise))
+        return np.stack([totals - treated, treated], axis=1)
 
     def worsen(self, rng: Random, at: Ints, arms: Arms, factors: Floats) -> None:
         scale_amounts(arms, factors if self.more else 1 / factors, self.cap)
@@ -255,7 +276,8 @@ class LatencyStream:
         means = bucket_means(layout(self.edges), whole / requests, self.totals[at] / requests[:, 0])
         for found, sums, power in ((arms.totals, self.totals[at], 1), (arms.squares, self.squares[at], 2)):
             parts = (arms.buckets * means[:, None, :] ** power).sum(axis=2)
-            found[:] = sums[:, None] * parts / np.maximum(parts.sum(axis=1, keepdims=True), SMALLEST)
+            whole_parts = parts.sum(axis=1, keepdims=True)
+            found[:] = sums[:, None] * np.divide(parts, whole_parts, out=np.zeros_like(parts), where=whole_parts > 0)
         self._keep_possible(arms)
 
     def worsen(self, rng: Random, at: Ints, arms: Arms, factors: Floats) -> None:
@@ -285,13 +307,44 @@ class LatencyStream:
 def drawn(rng: Random, everyone: Ints, events: Ints, treated: Ints, dispersion: float) -> Ints:
     """How many of the `events` among `everyone` are treatment's, when `treated` of everyone are; each (R,)."""
     if dispersion <= 1:
-        return np.asarray(rng.hypergeometric(events, everyone - events, treated))
+        return _without_putting_back(rng, everyone, events, treated)
     part = treated / np.maximum(everyone, 1)
     together = np.maximum((events - 1) / (dispersion - 1) - 1, 1e-3)
     some = np.clip(part, SMALLEST, 1 - SMALLEST)
     found = rng.binomial(events, rng.beta(some * together, (1 - some) * together))
     found = np.where(part >= 1, events, np.where(part <= 0, 0, found))
     return np.asarray(np.clip(found, np.maximum(events - (everyone - treated), 0), np.minimum(events, treated)))
+
+
+def _without_putting_back(rng: Random, everyone: Ints, events: Ints, treated: Ints) -> Ints:
+    """Hypergeometric counts, for those among more than numpy can draw from nearly so."""
+    many = everyone > MOST_DRAWN_EXACTLY
+    if not many.any():
+        return np.asarray(rng.hypergeometric(events, everyone - events, treated))
+    found, few = np.empty(len(everyone), np.int64), ~many
+    found[few] = rng.hypergeometric(events[few], everyone[few] - events[few], treated[few])
+    found[many] = _among_many(rng, everyone[many], events[many], treated[many])
+    return found
+
+
+def _among_many(rng: Random, everyone: Ints, events: Ints, treated: Ints) -> Ints:
+    """As hypergeometric counts but for a thousandth of their variance, among `everyone` of 10⁹ or more.
+
+    Where the events, what is no event, or one of the arms is FEW of everyone: binomial, of those few. Elsewhere the
+    variance is a thousand at least, and the count as good as normal.
+    """
+    rest, control = everyone - events, everyone - treated
+    mean = treated * (events / everyone)
+    found = mean + np.sqrt(mean * (rest / everyone) * (control / everyone)) * rng.standard_normal(len(everyone))
+    counts = np.rint(found).astype(np.int64)
+    few = np.stack([events, rest, treated, control])
+    smallest, rows = few.argmin(axis=0), np.arange(len(everyone))
+    share = np.stack([treated, treated, events, events])[smallest, rows] / everyone
+    drawn_few = rng.binomial(few[smallest, rows], share)
+    # Of what is no event, and of control, the count is what they leave.
+    by_few = np.choose(smallest, [drawn_few, treated - drawn_few, drawn_few, events - drawn_few])
+    counts = np.where(few[smallest, rows] <= FEW * everyone, by_few, counts)
+    return np.asarray(np.clip(counts, np.maximum(treated - rest, 0), np.minimum(events, treated)))
 
 
 def worsen_events(rng: Random, arms: Arms, rates: Floats, factors: Floats, dispersion: float, *, more: bool) -> None:
