@@ -27,7 +27,7 @@ from tools.records.models import PlanVersion
 from tools.rollouts.backtesting.keeping import keep
 from tools.rollouts.backtesting.reading import SHORTEST, Recorded, read_recorded
 from tools.rollouts.backtesting.replays import backtest, guards_of, hurts_of
-from tools.rollouts.backtesting.report import Asked, Dealt, Replayed, Report, Source
+from tools.rollouts.backtesting.report import Asked, Dealt, Hurt, MetricCatch, Replayed, Report, Source
 from tools.rollouts.phases import LIVE, Phase
 
 LONGEST_HISTORY = timedelta(days=90)
@@ -83,7 +83,7 @@ async def run(services: Services, wanted: Wanted, environment: str, *, plain_jso
             await asyncio.sleep(0)
             raise
     await keep(services.database, report.to_json(), at=services.clock.now(), actor=actor())
-    typer.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2) if plain_json else "\n".join(_lines(report)))
+    typer.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2) if plain_json else "\n".join(lines(report)))
     if wanted.chart is not None:
         await _draw(report, wanted.chart, dark=wanted.dark)
         typer.echo(f"Drawn into {wanted.chart}.", err=plain_json)
@@ -177,19 +177,21 @@ async def _recorded(services: Services, plan: Plan, span: timedelta) -> Recorded
         )
 
 
-def _lines(report: Report) -> Iterator[str]:
+def lines(report: Report) -> Iterator[str]:
+    """The report in words and tables, each metric with what became of harms to it."""
     yield report.summary
     yield ""
     yield from (_source_line(report, number) for number in range(len(report.sources)))
     yield f"  plan {report.plan_sha256[:8]}, gates looked at each {in_words(report.looked_every)}"
     yield from (f"  left out: {one.metric}. {one.why}" for one in report.left_out)
     yield ""
-    yield table([_row(report, one) for one in (report.harmless, *report.harmful)], HEADS)
-    for one in report.harmful:
-        if one.rolled_back:
+    harms = [(_title(report, one.hurt, catch.metric), catch) for one in report.harmful for catch in one.by_metric]
+    yield table([_harmless_row(report.harmless), *(_row(title, catch) for title, catch in harms)], HEADS)
+    for title, catch in harms:
+        if catch.caught:
             yield ""
-            yield f"{_title(report, one)}, where it is caught:"
-            yield table(list(_stage_rows(one)))
+            yield f"{title}, where it is caught:"
+            yield table(list(_stage_rows(catch)))
     yield ""
     harmless = report.harmless
     yield (
@@ -227,25 +229,24 @@ def _level(one: Source) -> str:
     return f", mean {one.level:.4g}" if one.kind is MetricKind.MEAN else f", base rate {100 * one.level:.3g} %"
 
 
-def _row(report: Report, one: Replayed) -> tuple[str, ...]:
-    return (
-        _title(report, one),
-        f"{one.rolled_back:,} of {one.replays:,}",
-        f"{one.asked:,}",
-        f"{one.promoted:,}",
-        _after(one.minutes),
-        _rising(one.curve),
-    )
+def _harmless_row(one: Replayed) -> tuple[str, ...]:
+    caught = f"{one.rolled_back:,} of {one.replays:,}"
+    return "none", caught, f"{one.asked:,}", f"{one.promoted:,}", _after(one.minutes), _rising(one.curve)
 
 
-def _title(report: Report, one: Replayed) -> str:
-    if one.hurt is None:
-        return "none"
-    several = len({(other.hurt.kind, other.hurt.direction) for other in report.harmful if other.hurt is not None}) > 1
-    return f"{one.hurt.sign} {' or '.join(one.hurt.metrics)}" if several else one.hurt.sign
+def _row(title: str, one: MetricCatch) -> tuple[str, ...]:
+    caught = f"{one.caught:,} of {one.replays:,}"
+    return title, caught, f"{one.asked:,}", f"{one.promoted:,}", _after(one.minutes), _rising(one.curve)
 
 
-def _stage_rows(one: Replayed) -> Iterator[tuple[str, ...]]:
+def _title(report: Report, hurt: Hurt | None, metric: str) -> str:
+    """`×2`, with the metric's name where there are several."""
+    assert hurt is not None, "what is harmful hurts something"
+    metrics = {catch.metric for one in report.harmful for catch in one.by_metric}
+    return f"{hurt.sign} {metric}" if len(metrics) > 1 else hurt.sign
+
+
+def _stage_rows(one: MetricCatch) -> Iterator[tuple[str, ...]]:
     for stage in one.by_stage:
         if stage.caught:
             part = stage.caught / one.replays

@@ -80,7 +80,7 @@ def test_it_says_what_the_gates_would_have_done_before_anyone_starts(sluice: Run
     assert ran.returncode == 0, ran.stderr
     first, *lines = ran.stdout.splitlines()
     assert first.startswith("Over the last 3 days these gates would have rolled back ")
-    assert " of 40 times and caught a doubling in " in first
+    assert " of 40 times and caught a doubling of errors in " in first
     assert "Reading the history" in ran.stderr
     assert "Replaying the plan" in ran.stderr
     text = "\n".join(lines)

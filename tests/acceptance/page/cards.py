@@ -143,8 +143,8 @@ STATES = {
             approval=replace(question(Purpose.START, 0, AIKO), served=NOT_EXPOSED),
             backtest=BacktestView(
                 NOW,
-                "Over the last 14 days these gates would have rolled back 0 of 200 times and caught a doubling in "
-                "6 min at 1 %.",
+                "Over the last 14 days these gates would have rolled back 0 of 200 times and caught a doubling "
+                "of errors in 6 min at 1 %.",
             ),
         ),
         (PROPOSAL,),

@@ -14,7 +14,7 @@ async def test_a_proposed_plan_s_card_says_what_its_gates_would_have_done(office
     shown = readable(office.card())
     assert "*Backtest* · Over the last " in shown
     assert "hours these gates would have rolled back " in shown
-    assert " of 200 times and caught a doubling in " in shown
+    assert " of 200 times and caught a doubling of " in shown
     assert office.buttons() == ["approve", "reject", "edit", "cancel"], "nobody waited for it, and nothing else changed"
     [event] = [one for one in await office.events() if one.kind == "plan.backtested"]
     assert event.payload["summary"] in shown

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from bot.backtest_chart import Row, drawn, rows_of
+from bot.console.backtesting import lines
 from bot.style import Theme
 from tools.gates import Direction, Minutes
 from tools.metrics.catalogue import MetricKind
@@ -57,6 +58,18 @@ def test_it_is_as_high_as_it_has_rows(theme: Theme) -> None:
 def test_what_is_never_caught_or_was_never_hurt_is_drawn_too() -> None:
     never = hurt(1.5, MetricCatch("errors", 100, 0, None))
     assert height(drawn(report(never, rolled_back=194))) > height(drawn(report()))
+
+
+def test_the_table_has_a_row_for_each_harm_to_each_guardrail() -> None:
+    rows = "\n".join(lines(report(SMALL, LARGE))).splitlines()
+    told = [" ".join(row.split()) for row in rows if row.startswith(("none", "×"))]
+    assert told[:2] == ["none 1 of 200 6 193 –", "×1.5 errors 0 of 100 0 0 –"]
+    assert told[2].startswith("×1.5 failures 61 of 100 0 0 4 h (10 h")
+    assert told[3:5] == ["×5 errors 100 of 100 0 0 2 min (2 min)", "×5 failures 100 of 100 0 0 2 min (2 min)"]
+    assert told[5] == "×1.5 failures, where it is caught:"
+    assert len(told) == 8
+    alone = "\n".join(lines(report(hurt(2.0, MetricCatch("m", 1, 0, None)))))
+    assert "\n×2    " in alone
 
 
 def test_names_that_are_too_long_are_cut() -> None:

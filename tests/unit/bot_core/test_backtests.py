@@ -75,7 +75,7 @@ async def test_a_proposed_plan_gets_the_line_of_its_backtest_on_its_card(desk: D
     found = (await desk.world.service.get(view.id)).backtest
     assert found is not None
     assert found.summary.startswith("Over the last 6 hours these gates would have rolled back ")
-    assert " of 200 times and caught a doubling in " in found.summary
+    assert " of 200 times and caught a doubling of checkout_errors in " in found.summary
     assert found.summary in await shown(desk)
     [event] = [one for one in await desk.world.events(view.id) if one.kind == "plan.backtested"]
     assert event.payload["summary"] == found.summary

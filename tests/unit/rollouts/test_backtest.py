@@ -10,13 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.rollouts.world import make_plan
-from tools.gates import Direction
+from tools.gates import Direction, Minutes
 from tools.metrics.base import Sample
+from tools.metrics.catalogue import MetricKind
 from tools.metrics.history import History
 from tools.plans.model import Expected, Exposure, Guardrail, Mode, OnFail, Plan, Stage
 from tools.rollouts.backtesting import gate, streams
 from tools.rollouts.backtesting.replays import backtest, grain_for
-from tools.rollouts.backtesting.report import Asked, NothingToReplay, Replayed, Report
+from tools.rollouts.backtesting.report import (
+    Asked,
+    Hurt,
+    MetricCatch,
+    NothingToReplay,
+    Replayed,
+    Report,
+    StageCatch,
+)
 from tools.rollouts.backtesting.streams import RateStream
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -96,9 +105,9 @@ def test_more_errors_and_fewer_orders_are_harms_of_their_own() -> None:
     hurts = [one.hurt for one in report.harmful if one.hurt is not None]
     assert [(one.metrics, one.sign) for one in hurts] == [(("errors",), "×2"), (("orders",), "÷2")]
     assert min(one.rolled_back for one in report.harmful) >= 17
-    assert "caught a doubling" in report.summary
+    assert "caught a doubling of errors in" in report.summary
     only = backtest(plan_of(stage(20, ORDERS)), [history("orders", rate=0.08)], Asked(replays=20, harms=(2.0,)))
-    assert "a halving" in only.summary
+    assert "caught a halving of orders in" in only.summary
 
 
 def test_metrics_of_one_kind_are_hurt_in_turn() -> None:
@@ -109,6 +118,55 @@ def test_metrics_of_one_kind_are_hurt_in_turn() -> None:
     assert found.hurt is not None
     assert found.hurt.metrics == ("errors", "timeouts")
     assert found.rolled_back == found.replays == 10
+
+
+def test_of_each_metric_is_said_how_long_its_own_harm_goes_on() -> None:
+    rare = ERRORS.model_copy(update={"metric": "timeouts"})
+    histories = [history(), history("timeouts", rate=0.003, seed=2)]
+    plan = plan_of(stage(20, ERRORS, rare, limit=240), stage(50, ERRORS, rare, limit=240))
+    report = backtest(plan, histories, Asked(replays=40, harms=(2.0,)))
+    quick, slow = report.harmful[0].by_metric
+    assert quick.minutes is not None
+    assert slow.minutes is not None
+    assert slow.minutes.median > 1.5 * quick.minutes.median
+    assert f"caught a doubling of errors in {quick.minutes.median:.0f} min at 20 %" in report.summary
+    assert f" and a doubling of timeouts in {slow.minutes.median:.0f} min at " in report.summary
+    for one in (quick, slow):
+        assert one.caught + one.asked + one.promoted == one.replays == 20
+        assert sum(at.caught for at in one.by_stage) == one.caught
+        assert one.curve[-1] == pytest.approx(one.caught / 20)
+
+
+def caught_in(metric: str, minutes: float | None, *, caught: int = 10) -> MetricCatch:
+    took = None if minutes is None else Minutes(minutes, minutes)
+    return MetricCatch(metric, 10, caught, took, by_stage=(StageCatch("5 %", caught, took),))
+
+
+@pytest.mark.parametrize(
+    ("catches", "said"),
+    [
+        (
+            (caught_in("a", 6), caught_in("b", 90), caught_in("c", 7)),
+            " and caught a doubling of b, the slowest of 3 metrics, in 90 min at 5 %.",
+        ),
+        (
+            (caught_in("a", 6), caught_in("b", 3, caught=4), caught_in("c", 90)),
+            " and caught a doubling of b, the slowest of 3 metrics, in 3 min at 5 % (4 of 10 times).",
+        ),
+        ((caught_in("a", 6), caught_in("b", None, caught=0)), ", and would not have caught a doubling of b."),
+        (
+            tuple(caught_in(name, None, caught=0) for name in "abcd"),
+            ", and would not have caught a doubling of a, b and 2 more.",
+        ),
+        ((caught_in("a", 6), MetricCatch("b", 0, 0, None)), " and caught a doubling of a in 6 min at 5 %."),
+    ],
+)
+def test_of_many_metrics_the_slowest_is_named(catches: tuple[MetricCatch, ...], said: str) -> None:
+    hurt = Hurt(MetricKind.RATIO, Direction.INCREASE, tuple(one.metric for one in catches), 2.0)
+    together = Replayed(hurt, 20, 16, 4, 0, Minutes(6, 90), (StageCatch("5 %", 16, None),), (), catches)
+    harmless = Replayed(None, 20, 0, 0, 20, None, (), ())
+    report = Report("f", "e", "ab" * 32, timedelta(days=2), MINUTE, (), (), harmless, (together,))
+    assert report.summary == f"Over the last 2 days these gates would have rolled back 0 of 20 times{said}"
 
 
 def test_shadow_has_evidence_of_its_own_and_everyone_is_held_to_a_ceiling() -> None:
@@ -191,10 +249,10 @@ def test_at_100_percent_a_burning_budget_rolls_back_by_itself() -> None:
 def test_the_summary_is_one_line_for_a_card() -> None:
     report = backtest(plan_of(), [history(pieces=1440 * 2)], Asked(replays=20, harms=(2.0, 5.0)))
     assert report.summary.startswith("Over the last 2 days these gates would have rolled back ")
-    assert " of 20 times and caught a doubling in " in report.summary
+    assert " of 20 times and caught a doubling of errors in " in report.summary
     assert " at 10 %" in report.summary
     quiet = backtest(plan_of(stage(10, limit=10)), [history(rate=0.001, requests=50)], Asked(replays=5, harms=(1.5,)))
-    assert quiet.summary.endswith("would not have caught a harm of ×1.5.")
+    assert quiet.summary.endswith("would not have caught errors ×1.5.")
     none = backtest(plan_of(), [history()], Asked(replays=5, harms=()))
     assert none.summary.endswith(" of 5 times.")
 

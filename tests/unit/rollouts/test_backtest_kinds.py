@@ -205,7 +205,7 @@ def test_slow_treatments_are_caught_and_others_are_not(sums: bool) -> None:
     assert caught(report, 1.5).rolled_back == 30
     minutes = [one.minutes.median for one in report.harmful if one.minutes is not None]
     assert minutes == sorted(minutes, reverse=True)
-    assert "caught latencies ×1.25 in" in report.summary
+    assert "caught latency ×1.25 in" in report.summary
     assert report.sources[0].level is None
 
 
@@ -216,7 +216,7 @@ def test_smaller_amounts_are_caught_and_others_are_not(users: bool) -> None:
     assert report.harmless.rolled_back <= 1
     assert caught(report, 1.5).rolled_back == 30
     assert caught(report, 1.5).hurt is not None
-    assert "amounts ÷1.1" in report.summary
+    assert "revenue ÷1.1" in report.summary
     assert report.sources[0].dealt is (Dealt.UNITS if users else Dealt.COUNTS)
     assert report.sources[0].level == pytest.approx(48, rel=0.1)
 

@@ -307,6 +307,25 @@ def _end(one: _Replay, ending: Ending) -> None:
 
 
 def _told(plan: Plan, grain: timedelta, hurt: Hurt | None, replays: Sequence[_Replay]) -> Replayed:
+    whole = _became(plan, grain, "", replays)
+    return Replayed(
+        hurt=hurt,
+        replays=whole.replays,
+        rolled_back=whole.caught,
+        asked=whole.asked,
+        promoted=whole.promoted,
+        minutes=whole.minutes,
+        by_stage=whole.by_stage,
+        curve=whole.curve,
+        by_metric=tuple(
+            _became(plan, grain, metric, [one for one in replays if one.hurt == metric])
+            for metric in (() if hurt is None else hurt.metrics)
+        ),
+    )
+
+
+def _became(plan: Plan, grain: timedelta, metric: str, replays: Sequence[_Replay]) -> MetricCatch:
+    """What became of these replays, which hurt that metric."""
     minutes = grain / GRAIN
     caught = [one for one in replays if one.ending is Ending.ROLLED_BACK]
     took = sorted(minutes * sum(one.lengths) for one in caught)
@@ -319,25 +338,16 @@ def _told(plan: Plan, grain: timedelta, hurt: Hurt | None, replays: Sequence[_Re
         for index, stage in enumerate(plan.stages)
     )
     edges = [took[-1] * part / 10 for part in range(1, 11)] if took else []
-    return Replayed(
-        hurt=hurt,
+    return MetricCatch(
+        metric=metric,
         replays=len(replays),
-        rolled_back=len(caught),
+        caught=len(caught),
+        minutes=_minutes(took),
         asked=sum(one.ending is Ending.ASKED for one in replays),
         promoted=sum(one.ending is Ending.PROMOTED for one in replays),
-        minutes=_minutes(took),
         by_stage=by_stage,
         curve=tuple(sum(one <= edge + 1e-9 for one in took) / len(replays) for edge in edges),
-        by_metric=tuple(
-            _caught(minutes, metric, [one for one in replays if one.hurt == metric])
-            for metric in (() if hurt is None else hurt.metrics)
-        ),
     )
-
-
-def _caught(grain: float, metric: str, replays: Sequence[_Replay]) -> MetricCatch:
-    took = [grain * sum(one.lengths) for one in replays if one.ending is Ending.ROLLED_BACK]
-    return MetricCatch(metric, len(replays), len(took), _minutes(took))
 
 
 def _minutes(values: Sequence[float]) -> Minutes | None:

@@ -21,6 +21,8 @@ USUAL_HARMS = {
 TYPICAL = {MetricKind.RATIO: 2.0, MetricKind.LATENCY: 1.25, MetricKind.MEAN: 1.1}
 """What the summary speaks of, where it was replayed."""
 ORDER = (MetricKind.RATIO, MetricKind.LATENCY, MetricKind.MEAN)
+MOST_NAMED = 2
+"""Of how many metrics the summary says how long each one's harm goes on."""
 SEED = 14_000
 DOUBT = 0.05
 HALVINGS = 40
@@ -82,16 +84,11 @@ class Hurt:
         """`×2`, or `÷2` where less is harm."""
         return f"{'×' if self.direction is Direction.INCREASE else '÷'}{self.factor:g}"
 
-    @property
-    def words(self) -> str:
-        """In words, for a sentence."""
-        if self.kind is MetricKind.LATENCY:
-            return f"latencies {self.sign}"
-        if self.kind is MetricKind.MEAN:
-            return f"amounts {self.sign}"
-        if self.factor == 2:
-            return "a doubling" if self.direction is Direction.INCREASE else "a halving"
-        return f"a harm of {self.sign}"
+    def to(self, metric: str) -> str:
+        """The harm to that metric, in words for a sentence."""
+        if self.kind is not MetricKind.RATIO or self.factor != 2:
+            return f"{metric} {self.sign}"
+        return f"{'a doubling' if self.direction is Direction.INCREASE else 'a halving'} of {metric}"
 
 
 @dataclass(frozen=True)
@@ -105,12 +102,24 @@ class StageCatch:
 
 @dataclass(frozen=True)
 class MetricCatch:
-    """How many of the replays that hurt a metric were rolled back, and after how many minutes; None: none was."""
+    """How many of the replays that hurt a metric were rolled back, and after how many minutes; None: none was.
+
+    The rest is as in `Replayed`, of these replays.
+    """
 
     metric: str
     replays: int
     caught: int
     minutes: Minutes | None
+    asked: int = 0
+    promoted: int = 0
+    by_stage: tuple[StageCatch, ...] = ()
+    curve: tuple[float, ...] = ()
+
+    @property
+    def slowness(self) -> tuple[bool, float]:
+        """By what the slowest is found: what is mostly missed is slower than whatever is mostly caught."""
+        return 2 * self.caught < self.replays, math.inf if self.minutes is None else self.minutes.median
 
 
 @dataclass(frozen=True)
@@ -206,15 +215,8 @@ class Report:
         )
         rest = f" Not replayed: {', '.join(one.metric for one in self.left_out)}." if self.left_out else ""
         shown = min(self.harmful, key=_untypical, default=None)
-        if shown is None or shown.hurt is None:
-            return f"{first}.{rest}"
-        harm = shown.hurt.words
-        if shown.minutes is None:
-            return f"{first}, and would not have caught {harm}.{rest}"
-        where = max(shown.by_stage, key=lambda one: one.caught)
-        part = "" if shown.rolled_back == shown.replays else f" ({shown.rolled_back} of {shown.replays:,} times)"
-        took = in_words(timedelta(minutes=max(1, round(shown.minutes.median))))
-        return f"{first} and caught {harm} in {took} at {where.exposure}{part}.{rest}"
+        caught = "" if shown is None else _caught(shown)
+        return f"{first}{caught}.{rest}"
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, durations in seconds."""
@@ -227,6 +229,28 @@ def _untypical(one: Replayed) -> tuple[int, bool, float]:
     assert one.hurt is not None
     hurt = one.hurt
     return ORDER.index(hurt.kind), hurt.direction is Direction.DECREASE, abs(hurt.factor - TYPICAL[hurt.kind])
+
+
+def _caught(one: Replayed) -> str:
+    """What became of the harm, metric by metric, or where they are many of the slowest: never of all together."""
+    assert one.hurt is not None
+    found = sorted((catch for catch in one.by_metric if catch.replays), key=lambda catch: catch.slowness)
+    missed = [catch.metric for catch in found if not catch.caught]
+    if missed:
+        more = f" and {len(missed) - MOST_NAMED} more" if len(missed) > MOST_NAMED else ""
+        return f", and would not have caught {one.hurt.to(', '.join(missed[:MOST_NAMED]) + more)}"
+    if len(found) <= MOST_NAMED:
+        return f" and caught {' and '.join(f'{one.hurt.to(catch.metric)} {_when(catch)}' for catch in found)}"
+    slowest = found[-1]
+    return f" and caught {one.hurt.to(slowest.metric)}, the slowest of {len(found)} metrics, {_when(slowest)}"
+
+
+def _when(catch: MetricCatch) -> str:
+    """`in 6 min at 5 %`: half of those caught by then, and where most of them."""
+    assert catch.minutes is not None
+    where = max(catch.by_stage, key=lambda stage: stage.caught)
+    part = "" if catch.caught == catch.replays else f" ({catch.caught:,} of {catch.replays:,} times)"
+    return f"in {in_words(timedelta(minutes=max(1, round(catch.minutes.median))))} at {where.exposure}{part}"
 
 
 def _spoken(span: timedelta) -> str:
