@@ -6,9 +6,10 @@ Slack's light and dark alike, for a message can't know which of them its reader 
 """
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bot import texts
 from bot.style import MARGIN_IN, NAME_POINTS, PALETTES, TITLE_POINTS, Palette, Theme, plain, png
@@ -21,12 +22,17 @@ from tools.rollouts.trace import Point, Trace
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 PROMOTES = 1 / CountTest.alpha_safe
 SURENESS = f"{100 * (1 - CountTest.alpha_safe):g} %"
 LEAST_EVIDENCE, MOST_EVIDENCE = 0.1, 1e4
-LEAST_STAGE, WORD_WIDTH = 0.12, 0.27
-"""How near two names of stages may stand, and how wide a verdict's word is, in parts of the width."""
+LEAST_STAGE = 0.12
+"""How near two names of stages may stand, in parts of the width."""
+WORD_AWAY, WORD_GAP = 12, 10
+"""Points from a verdict's mark to its word, and at least between two words."""
+MOST_RATE, RATE_ROOM = 1.0, 0.03
+"""What no rate exceeds, and how much is left above it for marks."""
 NAME_HEIGHT_IN = 0.21
 """How high a name at the end of a line is."""
 
@@ -84,12 +90,42 @@ def figure(trace: Trace, theme: Theme = Theme.LIGHT) -> "Figure":
     _draw_rates(rates, trace, palette)
     _draw_evidence(evidence, trace, palette)
     _draw_stages(rates, evidence, trace, palette)
+    _draw_title(drawing, trace, palette)
+    # Words are told apart by where they really are, once all else has its place.
+    drawing.draw_without_rendering()
     _draw_events(rates, trace, palette)
-    title = texts.CHART_TITLE.format(metric=trace.guardrail.metric, flag=trace.flag, environment=trace.environment)
-    drawing.suptitle(
-        title, color=palette.text, fontsize=TITLE_POINTS, fontweight="bold", x=MARGIN_IN / size_in[0], ha="left"
-    )
     return drawing
+
+
+def _draw_title(drawing: "Figure", trace: Trace, palette: Palette) -> None:
+    """On one line if it fits, else the metric on the first and the flag on the second, each as far as it fits."""
+    style: dict[str, Any] = {"fontsize": TITLE_POINTS, "fontweight": "bold"}
+    metric, flag = trace.guardrail.metric, texts.CHART_FLAG.format(flag=trace.flag, environment=trace.environment)
+    title = texts.CHART_TITLE.format(metric=metric, flag=flag)
+    probe = drawing.text(0, 0, "", **style)
+    room = drawing.bbox.width - 2 * MARGIN_IN * drawing.dpi
+
+    def fits(said: str) -> bool:
+        probe.set_text(said)
+        return probe.get_window_extent().width <= room
+
+    if not fits(title):
+        title = "\n".join(_shortened(line, fits) for line in (metric, flag))
+    probe.remove()
+    left = MARGIN_IN / drawing.get_figwidth()
+    drawing.suptitle(title, x=left, ha="left", color=palette.text, **style)
+
+
+def _shortened(said: str, fits: Callable[[str], bool]) -> str:
+    """It whole if it fits, else without its middle: names of one kind begin alike and differ at their ends."""
+    if fits(said):
+        return said
+    kept = bisect_left(range(len(said)), True, key=lambda kept: not fits(_without_middle(said, kept))) - 1
+    return _without_middle(said, max(kept, 1))
+
+
+def _without_middle(said: str, kept: int) -> str:
+    return f"{said[: kept - kept // 3]}…{said[len(said) - kept // 3 :]}"
 
 
 def _draw_rates(axes: "Axes", trace: Trace, palette: Palette) -> None:
@@ -160,39 +196,47 @@ def _draw_stages(rates: "Axes", evidence: "Axes", trace: Trace, palette: Palette
 
 def _draw_events(axes: "Axes", trace: Trace, palette: Palette) -> None:
     """The first check of each kind of verdict that means something, with its word where there is room for it."""
-    width, named = max(_times(trace)[-1], 1e-9), list[tuple[float, float]]()
     # The gravest is named first, whatever stands beside it.
-    for point in sorted(_events(trace), key=lambda point: (-point.verdict.outcome.severity, point.at)):
-        rate, _ = _values(trace, point)
-        if rate is None:
-            continue
-        word, marker, colour = _mark(point, palette)
+    events = sorted(_events(trace), key=lambda point: (-point.verdict.outcome.severity, point.at))
+    seen = [(point, rate) for point in events if (rate := _values(trace, point)[0]) is not None]
+    for point, rate in seen:
+        _, marker, colour = _mark(point, palette)
         at = _elapsed(trace, point)
         axes.plot([at], [rate], marker=marker, markersize=10, color=colour, linestyle="none", zorder=5)
-        left, side = _room_for_a_word(at / width)
-        if any(left < end and start < left + WORD_WIDTH for start, end in named):
-            continue
-        named.append((left, left + WORD_WIDTH))
-        axes.annotate(
+    # The names of stages and lines stand outside the frame, where no word of these goes.
+    taken = list["Bbox"]()
+    for point, rate in seen:
+        word, _, colour = _mark(point, palette)
+        taken += _placed(axes, word, (_elapsed(trace, point), rate), colour, palette, taken)
+
+
+def _placed(
+    axes: "Axes", word: str, at: tuple[float, float], colour: str, palette: Palette, taken: Sequence["Bbox"]
+) -> list["Bbox"]:
+    """Where the word was put beside its mark: above, else below, kept off other words; nowhere without room."""
+    gap = WORD_GAP * axes.figure.dpi / 72
+    for away, stands in ((WORD_AWAY, "bottom"), (-WORD_AWAY, "top")):
+        said = axes.annotate(
             word,
-            (at, rate),
-            xytext=(0, 12),
+            at,
+            xytext=(0, away),
             textcoords="offset points",
-            ha=side,
+            ha="center",
+            va=stands,
             color=colour,
             fontsize=11,
             fontweight="bold",
             bbox={"facecolor": palette.ground, "alpha": 0.75, "edgecolor": "none", "pad": 1.0},
         )
-
-
-def _room_for_a_word(at: float) -> tuple[float, str]:
-    """Where a verdict's word begins, in parts of the width, and how it is aligned with its mark there."""
-    if at < WORD_WIDTH / 2:
-        return at, "left"
-    if at > 1 - WORD_WIDTH / 2:
-        return at - WORD_WIDTH, "right"
-    return at - WORD_WIDTH / 2, "center"
+        said.set_in_layout(False)
+        box, frame = said.get_window_extent(), axes.bbox
+        aside = max(frame.x0 - box.x0, 0.0) + min(frame.x1 - box.x1, 0.0)
+        said.xyann = (72 * aside / axes.figure.dpi, away)
+        box = said.get_window_extent()
+        if frame.y0 <= box.y0 and box.y1 <= frame.y1 and not any(box.padded(gap).overlaps(other) for other in taken):
+            return [box]
+        said.remove()
+    return []
 
 
 def _mark(point: Point, palette: Palette) -> tuple[str, str, str]:
@@ -311,29 +355,52 @@ def _levels_said(verdict: Verdict) -> str:
 
 
 def _limit(trace: Trace, point: Point) -> float | None:
-    """The rate that treatment must be proven to be better than."""
+    """What treatment must be proven to be better than; None where that means nothing: no mean is so many times 0."""
     (_, rate), margin = _values(trace, point), trace.guardrail.margin
     if rate is None:
         return trace.guardrail.ceiling
     if trace.guardrail.of_split:
         return rate
-    return rate * margin if trace.guardrail.direction is Direction.INCREASE else rate / margin
+    if trace.numbers.kind is MetricKind.MEAN and rate <= 0:
+        return None
+    limit = rate * margin if trace.guardrail.direction is Direction.INCREASE else rate / margin
+    return None if trace.numbers.kind is MetricKind.RATIO and limit > MOST_RATE else limit
 
 
 def _rate_range(trace: Trace, limits: Sequence[float | None]) -> tuple[float, float]:
-    """Both arms' rates and the limit, late enough to be steady; the bands of the first minutes may leave it."""
-    late = trace.points[len(trace.points) // 10 :]
-    seen = [value for point in late for value in _values(trace, point) if value]
-    seen += [limit for limit in limits[len(trace.points) // 10 :] if limit]
-    seen += [value for point in _events(trace) for value in _values(trace, point)[:1] if value]
-    if trace.numbers.kind is not MetricKind.RATIO:
-        newer = trace.points[len(trace.points) // 2 :]
-        seen += [bound for point in newer for bound in _interval(trace, point, "treatment") if bound]
-    if not seen:
+    """Both arms' values and the limit, late enough to be steady, and the bands but those of the first minutes."""
+    late = len(trace.points) // 10
+    seen = [value for point in trace.points[late:] for value in _values(trace, point)]
+    seen += limits[late:]
+    seen += [_values(trace, point)[0] for point in _events(trace)]
+    seen += _band_range(trace)
+    found = [value for value in seen if value is not None]
+    if not found:
         return 0.0, 1.0
-    low, high = min(seen), max(seen)
-    room = 0.25 * (high - low or high)
-    return max(low - room, 0.0), high + 1.6 * room
+    low, high = min(found), max(found)
+    room = 0.25 * (high - low or abs(high) or 1.0)
+    below_zero = trace.numbers.kind is MetricKind.MEAN and low < 0
+    low, high = low - room if below_zero else max(low - room, 0.0), high + 1.6 * room
+    is_share = trace.numbers.kind in (MetricKind.RATIO, MetricKind.ASSIGNMENTS)
+    return low, min(high, MOST_RATE + RATE_ROOM) if is_share else high
+
+
+def _band_range(trace: Trace) -> list[float]:
+    """How far treatment's band of a mean or a latency is to be seen: the newest whole, and as many as that lets.
+
+    The half of the earlier bands reach no further, but at most as far again as the newest is wide. The band of a rate
+    may leave the picture: it begins as wide as all that a rate can be.
+    """
+    if trace.numbers.kind is MetricKind.RATIO:
+        return []
+    intervals = (_interval(trace, point, "treatment") for point in trace.points)
+    bands = [(low, high) for low, high in intervals if low is not None and high is not None]
+    if not bands:
+        return []
+    low, high = bands[-1]
+    lows, highs = (sorted(edges) for edges in zip(*bands, strict=True))
+    half, wide = len(bands) // 2, high - low
+    return [low, high, max(lows[half], low - wide), min(highs[-1 - half], high + wide)]
 
 
 def _events(trace: Trace) -> list[Point]:
@@ -404,7 +471,12 @@ def _ylabel(trace: Trace) -> str:
 
 
 def _limit_said(trace: Trace) -> str:
-    limit = _shown(trace, _limit(trace, trace.last))
+    found, (_, control) = _limit(trace, trace.last), _values(trace, trace.last)
+    if found is None and control is not None:
+        if trace.numbers.kind is MetricKind.MEAN:
+            return texts.CHART_LIMIT_NONE
+        return texts.CHART_LIMIT_UNREACHED.format(margin=f"{trace.guardrail.margin:g}")
+    limit = _shown(trace, found)
     if trace.guardrail.of_split:
         return texts.CHART_LIMIT_OF_SPLIT.format(limit=limit)
     is_upper = trace.guardrail.direction is Direction.INCREASE

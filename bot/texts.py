@@ -698,7 +698,7 @@ EDIT_STILL_MEASURING = "Its metrics are still being measured; send it again in a
 
 # -- the gate chart, and what is said of it to whoever can't see it ----------------------------------------------------
 
-CHART_TITLE = "{metric} · {flag}, {environment}"
+CHART_TITLE, CHART_FLAG = "{metric} · {flag}", "{flag}, {environment}"
 CHART_LIMIT_NAME = "limit"
 CHART_OF_SAFETY, CHART_OF_HARM, CHART_EVIDENCE = "of safety", "of harm", "evidence"
 CHART_TIME = "{unit} since the first check"
@@ -718,6 +718,8 @@ CHART_HARM_PROVEN, CHART_HARM_SUSPECTED = "Harm was proven {after}.", "Harm was 
 CHART_SAFE = "Stage {number} was proven safe {after}."
 CHART_LIMIT_BELOW, CHART_LIMIT_ABOVE = "it must stay below {limit}", "it must stay above {limit}"
 CHART_LIMIT_OF_SPLIT = "{limit} are planned"
+CHART_LIMIT_NONE = "control's mean is not above 0, so no limit is drawn"
+CHART_LIMIT_UNREACHED = "its limit, {margin} × control, would be above 100 %, so no rate can exceed it"
 CHART_SURE = " The ranges hold at all checks at once, with {sureness} confidence."
 
 # -- shortcuts, and what Slack suggests to ask ------------------------------------------------------------------------

@@ -94,6 +94,14 @@ def test_no_word_stands_on_another_or_on_the_evidence(trace: Trace, theme: Theme
     assert on_lines == []
 
 
+@pytest.mark.parametrize("theme", Theme)
+@pytest.mark.parametrize("trace", CROWDED.values(), ids=CROWDED)
+def test_the_gravest_verdict_is_always_named(trace: Trace, theme: Theme) -> None:
+    names = [text.get_text() for text in figure(trace, theme).axes[0].texts]
+    harmed = trace.last.verdict.outcome is Outcome.FAIL
+    assert ("harm proven" if harmed else "proven safe") in names
+
+
 def test_its_text_says_how_safety_was_proven() -> None:
     text = described(course(1.0))
     assert "errors of new-checkout in production over 3 h 19 min, 200 checks shown." in text
@@ -244,3 +252,120 @@ def test_the_levels_are_the_verdicts() -> None:
     trace = told(SPLIT, Guardrail(metric="split", of_split=True), only_pauses, only_pauses)
     assert "Evidence of harm was at most 3.0 (1,000 pauses).\n" in described(trace)
     assert size(drawn(trace)) == (1600, 1080)
+
+
+REVENUE = Guardrail(metric="revenue", direction=Direction.DECREASE, margin=1.05)
+
+
+def value_of(treatment: float, control: float, ratio_range: tuple[float, float] | None = None) -> Verdict:
+    return replace(
+        SEEN, treatment_rate=treatment, control_rate=control, ratio=treatment / control, ratio_range=ratio_range
+    )
+
+
+def drawn_lines(trace: Trace) -> tuple[tuple[float, float], list[str], list[list[float]]]:
+    """The range of the upper axes, the names at its lines' ends, and the lines' values."""
+    rates = figure(trace).axes[0]
+    lines = [np.asarray(line.get_ydata(), float).tolist() for line in rates.lines[:3]]
+    return rates.get_ylim(), [text.get_text() for text in rates.texts], lines
+
+
+def test_a_mean_below_0_is_seen_and_has_no_limit_that_is_relative_to_it() -> None:
+    trace = told(MEAN, REVENUE, *[value_of(-3.0 - at / 10, -2.0) for at in range(20)])
+    (low, high), names, (control, treatment, limits) = drawn_lines(trace)
+    assert low < min(treatment) < max(control) < high
+    assert "limit" not in names
+    assert np.isnan(limits).all()
+    assert "control's mean is not above 0, so no limit is drawn." in described(trace)
+    mixed = told(MEAN, REVENUE, *[value_of(at - 1.5, 2.0) for at in range(4)])
+    (low, _), names, _ = drawn_lines(mixed)
+    assert low < -1.5
+    assert "limit" in names
+
+
+def test_what_is_never_below_0_is_not_drawn_below_it() -> None:
+    trace = told(Numbers(), Guardrail(metric="errors"), *[value_of(0.001 * at, 0.001) for at in range(1, 9)])
+    assert drawn_lines(trace)[0][0] == 0
+
+
+def test_a_limit_that_no_rate_can_reach_is_said_and_not_drawn() -> None:
+    trace = told(Numbers(), Guardrail(metric="cancelled"), *[value_of(0.9, 0.8)] * 5)
+    (_, high), names, (_, _, limits) = drawn_lines(trace)
+    assert high <= 1.05
+    assert "limit" not in names
+    assert np.isnan(limits).all()
+    text = described(trace)
+    assert "its limit, 2 × control, would be above 100 %, so no rate can exceed it." in text
+    assert "160 %" not in text
+    assert "limit" in drawn_lines(told(Numbers(), Guardrail(metric="cancelled"), *[value_of(0.5, 0.4)] * 5))[1]
+
+
+LATENCY = Numbers(kind=MetricKind.LATENCY, buckets=(0.1,), sums=True, unit="s")
+
+
+@pytest.mark.parametrize("wide", [1, 5, 9])
+@pytest.mark.parametrize("of_all", [10, 40])
+def test_wide_bands_at_the_start_do_not_flatten_what_follows(wide: int, of_all: int) -> None:
+    slow = Guardrail(metric="latency", margin=1.25)
+    found = [value_of(0.2, 0.2, (0.02, 40.0) if at < wide else (0.9, 1.15)) for at in range(of_all)]
+    (low, high), _, (_, _, limits) = drawn_lines(told(LATENCY, slow, *found))
+    assert low < 0.9 * 0.2
+    assert max(limits) == pytest.approx(0.25)
+    assert 0.25 < high < 0.4
+
+
+def test_the_newest_band_is_inside_however_wide_it_is() -> None:
+    found = [value_of(0.2, 0.2, (0.9, 1.1))] * 9 + [value_of(0.2, 0.2, (0.4, 3.0))]
+    (low, high), _, _ = drawn_lines(told(LATENCY, Guardrail(metric="latency", margin=1.25), *found))
+    assert low <= 0.08
+    assert high >= 0.6
+
+
+@pytest.mark.parametrize("theme", Theme)
+@pytest.mark.parametrize(
+    ("metric", "flag"),
+    [
+        ("checkout_payment_provider_timeouts_of_returning_customers", "new-checkout"),
+        ("errors", "checkout-with-saved-cards-and-one-click-for-returning-customers"),
+        ("m" * 120, "W" * 120),
+    ],
+)
+def test_a_title_stays_inside_however_long_the_names_are(metric: str, flag: str, theme: Theme) -> None:
+    trace = replace(course(1.0, minutes=60), flag=flag, guardrail=Guardrail(metric=metric))
+    picture = figure(trace, theme)
+    picture.draw_without_rendering()
+    title = picture._suptitle  # type: ignore[attr-defined]
+    box = title.get_window_extent()
+    assert box.x1 <= picture.bbox.x1
+    assert box.y1 <= picture.bbox.y1
+    assert title.get_text().startswith(metric[:15])
+    assert f"\n{flag[:15]}" in title.get_text()
+    assert metric in described(trace)
+    assert flag in described(trace)
+    tops = [text.get_window_extent().y1 for text in picture.axes[0].texts]
+    assert max(tops) < box.y0
+
+
+@pytest.mark.parametrize("theme", Theme)
+@pytest.mark.parametrize("numbers", [Numbers(), MEAN.model_copy(update={"cap": 1e9})], ids=["rate", "amounts"])
+@pytest.mark.parametrize("second", range(15, 60, 3))
+def test_words_of_verdicts_keep_apart(second: int, numbers: Numbers, theme: Theme) -> None:
+    """Two stages proven safe, ever further from each other, and axes as narrow as their numbers make them."""
+    scale = 1.0 if numbers.kind is MetricKind.RATIO else 1234567.8
+    passed = replace(SEEN, outcome=Outcome.PASS, treatment_rate=0.0105 * scale, control_rate=0.01 * scale)
+    quiet = replace(passed, outcome=Outcome.INCONCLUSIVE)
+    points = tuple(
+        Point(
+            START + timedelta(minutes=minute),
+            int(minute > 12),
+            Exposure(percent=5),
+            passed if minute in (12, second) else quiet,
+        )
+        for minute in range(62)
+    )
+    picture = figure(Trace("f", "e", Guardrail(metric="errors"), points, numbers), theme)
+    picture.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in picture.axes[0].texts if text.get_text() == "proven safe"]
+    assert boxes
+    assert not [one for one, other in combinations(boxes, 2) if one.padded(4).overlaps(other)]
+    assert all(box.y0 >= picture.axes[0].bbox.y0 and box.y1 <= picture.axes[0].bbox.y1 for box in boxes)
