@@ -246,6 +246,7 @@ class Target:
 
     what: str
     held: int = 0
+    ties: int = 0
     impossible: list[str] | None = None
     missed: list[str] | None = None
     beyond_told: dict[str, list[str]] = field(default_factory=dict)
@@ -253,7 +254,7 @@ class Target:
     @property
     def seen(self) -> bool:
         """Whether any cell says something about it: without other rules, or with few scenarios, some have none."""
-        return bool(self.held or self.impossible or self.missed or self.beyond_told)
+        return bool(self.held or self.ties or self.impossible or self.missed or self.beyond_told)
 
     def add(self, held: bool, cell: str, *, impossible: bool = False, beyond_told: str | None = None) -> None:
         """Count a cell; `beyond_told` is the rule that is told what no rule can know, and does not reach it either."""
@@ -268,7 +269,8 @@ class Target:
 
     def __str__(self) -> str:
         verdict = "MISSED" if self.missed else "holds" if self.seen else "unseen"
-        lines = [f"{verdict:<7}{self.what}: {self.held} cells hold"]
+        tied = f", {self.ties} tie: never within the day, or both at the first look" if self.ties else ""
+        lines = [f"{verdict:<7}{self.what}: {self.held} cells hold{tied}"]
         if self.impossible:
             lines.append(f"         no test can: {'; '.join(self.impossible)}")
         for told, cells in self.beyond_told.items():
@@ -348,10 +350,11 @@ def _faster_than_peers(by_cell: dict[tuple[float, float], dict[str, dict[str, Ro
                 ours, theirs, told = measured[rule], measured[name], _told(measured, rule)
                 known = "".join(f", {row.rule} {row.median:.0f}" for row in told)
                 detail = f"{ours.cell.name}: {ours.median:.0f} min, {name} {theirs.median:.0f}{known}"
-                # Both never, or both at the first look.
-                tie = ours.median == theirs.median and ours.median in (1, math.inf)
+                if ours.median == theirs.median and ours.median in (1, math.inf):
+                    target.ties += 1
+                    continue
                 slower = next((row.rule for row in told if row.median >= theirs.median), None)
-                target.add(ours.median < theirs.median, detail, impossible=tie, beyond_told=slower)
+                target.add(ours.median < theirs.median, detail, beyond_told=slower)
     return target
 
 
