@@ -24,7 +24,8 @@ LARGEST_COMPARED = 0.99
 def schedule_of(plan: Plan, baselines: Sequence[Baseline]) -> Schedule:
     """The plan's stages with what its metrics did lately; one without a baseline is left out.
 
-    Raises CannotBeProven when no baseline is of a metric that guards, BadQuestion for one that makes no sense.
+    Raises CannotBeProven when no baseline is of a metric that guards, BadQuestion for one that makes no sense, or
+    of which times can't be foretold.
     """
     margins = {rail.metric: rail.margin for stage in reversed(plan.stages) for rail in stage.guardrails}
     watched = tuple(
@@ -39,6 +40,9 @@ def schedule_of(plan: Plan, baselines: Sequence[Baseline]) -> Schedule:
         for base in baselines
         if base.metric in margins
     )
+    untold = next((base.why_untold for base in baselines if base.metric in margins and base.why_untold), None)
+    if untold is not None:
+        raise BadQuestion(untold)
     if not watched:
         raise CannotBeProven(f"None of the metrics that guard {plan.flag} was measured, so nothing can be foretold.")
     return Schedule(

@@ -19,6 +19,9 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9]
 Duration = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=365))]
 
 
+LARGEST_DISPERSION = 1000.0
+"""The burstiest metric that a plan holds anyone to: beyond it a few lumps are all there is to judge by."""
+
 LONGEST_PAUSE = timedelta(minutes=5)
 """The longest time between two checks that a plan may ask for: a breach is acted on within it."""
 
@@ -148,7 +151,7 @@ class Guardrail(Value):
     direction: Direction = Direction.INCREASE
     margin: Annotated[float, Field(gt=1, le=100, allow_inf_nan=False)] = 2.0
     min_sample: Annotated[int, Field(ge=1)] = 100
-    dispersion: Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False)] = 1.0
+    dispersion: Annotated[float, Field(ge=1, le=LARGEST_DISPERSION, allow_inf_nan=False)] = 1.0
     ceiling: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
     on_fail: OnFail = OnFail.ROLL_BACK
     on_no_data: OnNoData = OnNoData.ROLL_BACK

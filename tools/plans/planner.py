@@ -101,7 +101,7 @@ def usual_stages(
     bake, why_bake = sizing.usual_bake(tags, policy, defaults)
     if kind is Strategy.FULL:
         why = sizing.basis(Source.DEFAULT, Facet.EXPOSURE, "the strategy is full: everyone at once")
-        return (sizing.whole(rails, bake, alone=True, basis=(why, why_bake)),), []
+        return (sizing.whole(rails, bake, alone=True, basis=(why, why_bake)),), sizing.unwatched(rails)
     first, why_first, doubts = sizing.first_exposure(rails, tags, policy, defaults)
     usual = sizing.usual_stages(defaults)
     percents = sorted({first, *(percent for percent in defaults.stages if first < percent < 100)})
@@ -114,6 +114,7 @@ def usual_stages(
     stages = [*live]
     if sizing.judged_alone(rails):
         stages.append(sizing.whole(rails, bake, alone=False, basis=(usual, why_bake)))
+        doubts = [*doubts, *sizing.unwatched(rails)]
     if kind is Strategy.SHADOW:
         stages.insert(0, shadow_stage(rails, first, bake, defaults, (why_bake,)))
     return tuple(stages), doubts

@@ -13,13 +13,16 @@ LONGEST_WAIT = timedelta(minutes=10**7)
 
 
 def blast_radius(plan: Plan, rails: Sequence[Rail], people: Reachable) -> list[str]:
-    """What a harm of the margin's size has reached when it is caught in the first live stage, a sentence a metric."""
+    """What a harm of the margin's size has reached when it is caught in the first live stage, a sentence a metric.
+
+    Of one whose times can't be foretold it says so.
+    """
     first = next((stage.exposure for stage in plan.stages if stage.exposure.mode is Mode.LIVE), None)
     if first is None:
         return []
     if first.percent >= 100:
         return [f"Everyone is exposed at once: {first} leaves no control to compare with."]
-    return [_caught_in(first, plan, rail, people, 1 / len(rails)) for rail in rails]
+    return [rail.baseline.why_untold or _caught_in(first, plan, rail, people, 1 / len(rails)) for rail in rails]
 
 
 def reached(caught: Caught, exposure: Exposure, people: Reachable) -> str:

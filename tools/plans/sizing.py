@@ -19,6 +19,7 @@ from tools.metrics.units import in_unit
 from tools.plans.defaults import PlanningDefaults
 from tools.plans.kinds import needs_control
 from tools.plans.model import (
+    LARGEST_DISPERSION,
     LONGEST_BASIS,
     Basis,
     Expected,
@@ -36,6 +37,10 @@ NOTHING_ALONE = (
     "in stages that end below 100 %, or let a metric of events guard it too."
 )
 LONGEST_STAGE = timedelta(days=14)
+# Below so many requests a minute most minutes of an arm have none, and what is reckoned of a typical one is wrong.
+SLOWEST_LATENCIES = 3.0
+# What takes longer is as good as never.
+LONGEST_FORETOLD = timedelta(minutes=10**7)
 # What guards where the spec does not say otherwise. Errors are rare and double before anybody minds; latencies of all
 # requests are known well, and everybody minds a quarter more.
 USUAL_MARGINS = {MetricKind.RATIO: 2.0, MetricKind.LATENCY: 1.25}
@@ -90,6 +95,17 @@ class Baseline:
         if self.values is None:
             return MetricKind.RATIO
         return MetricKind.MEAN if isinstance(self.values, Amounts) else MetricKind.LATENCY
+
+    @property
+    def why_untold(self) -> str | None:
+        """Why times can't be foretold of it, in a sentence; None where they can."""
+        if self.kind is not MetricKind.LATENCY or self.requests_per_minute >= SLOWEST_LATENCIES:
+            return None
+        return (
+            f"How long {self.metric} takes can't be foretold: it has {self.requests_per_minute:.3g} requests/min, and "
+            f"times of latencies are reckoned from {SLOWEST_LATENCIES:g} on. Its gate judges as ever, and a stage that "
+            "is not proven by its limit pauses and asks."
+        )
 
     def traffic(self, percent: float, margin: float) -> Workload:
         """What a stage of that share has to work with, held to that margin. Raises BadQuestion."""
@@ -156,11 +172,22 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Rail:
-    """A metric that guards, the margin it is held to, and what that margin rests on."""
+    """A metric that guards, the margin it is held to, and what that margin rests on.
+
+    Raises CannotBeProven for one that is too bursty to be planned with.
+    """
 
     baseline: Baseline
     margin: float
     basis: tuple[Basis, ...]
+
+    def __post_init__(self) -> None:
+        if not self.baseline.dispersion <= LARGEST_DISPERSION:
+            raise CannotBeProven(
+                f"{self.baseline.metric} comes in bursts of φ = {self.baseline.dispersion:,.4g}, and no stage is sized "
+                f"beyond φ = {LARGEST_DISPERSION:,.0f}. Count something steadier (users with an error instead of "
+                "errors, say), measure over days without an incident, or guard with another metric."
+            )
 
     def length(self, percent: float, budget: timedelta, sharing: int = 1) -> StageLength | Unprovable:
         """How long a stage of that share must be, when so many metrics share the level of a rollback."""
@@ -208,10 +235,14 @@ class Rail:
         if base.base_rate is None:
             return None
         worst = base.base_rate * self.margin if base.direction is Direction.INCREASE else base.base_rate / self.margin
-        return round(min(worst, 0.999), 6)
+        # Significant digits: a rate of a few in a billion is none of 0.
+        return float(f"{min(worst, 0.999):.6g}")
 
     def watch(self) -> timedelta:
-        """How long nine of ten rollouts need to prove a rate at 100 % against control's history with the margin."""
+        """How long nine of ten rollouts need to prove a rate at 100 % against control's history with the margin.
+
+        LONGEST_FORETOLD for what takes longer.
+        """
         base = self.baseline
         assert base.base_rate is not None, "only rates are watched without a control"
         null = self.margin if base.direction is Direction.INCREASE else 1 / self.margin
@@ -219,7 +250,7 @@ class Rail:
         uneven = (1 - base.base_rate) * math.log(null) ** 2 / (2 * an_event)
         nats = base.requests_per_minute * base.base_rate * an_event / base.dispersion
         needed = -math.log(CountTest.alpha_safe) + WATCH_CHANCE * math.sqrt(uneven)
-        return timedelta(minutes=math.ceil(needed / nats))
+        return _lasting(needed / nats) if nats > 0 else LONGEST_FORETOLD
 
     def summary(self, window: timedelta) -> str:
         """The telemetry and the limit in a sentence."""
@@ -309,6 +340,17 @@ def watch(rails: Sequence[Rail]) -> tuple[timedelta, Rail]:
     return max(((rail.watch(), rail) for rail in rails), key=lambda pair: pair[0])
 
 
+def unwatched(rails: Sequence[Rail]) -> list[str]:
+    """What can't be proven in any stage's length once everyone is exposed, a sentence a metric."""
+    return [
+        f"At 100 % {rail.baseline.metric} can't be proven in any stage's length: {rail.baseline.pace} and "
+        f"{rail.baseline.measured} need more than {in_words(LONGEST_STAGE)}. The stage pauses then and asks a person; "
+        "let a metric with more events guard it, or widen the margin."
+        for rail in judged_alone(rails)
+        if rail.watch() > LONGEST_STAGE
+    ]
+
+
 def judged_alone(rails: Sequence[Rail]) -> list[Rail]:
     """Those that can guard a stage that leaves nobody to compare with."""
     return [rail for rail in rails if not rail.needs_control]
@@ -383,7 +425,11 @@ def _provable(rails: Sequence[Rail], percent: float, budget: timedelta) -> bool:
 def doubts(rails: Sequence[Rail], percent: float, budget: timedelta) -> list[str]:
     """Why a stage of that share can't be proven within the budget."""
     lengths = [(rail, rail.length(percent, budget, len(rails))) for rail in rails]
-    return [f"{rail.baseline.metric}: {length.why}" for rail, length in lengths if isinstance(length, Unprovable)]
+    return [
+        rail.baseline.why_untold or f"{rail.baseline.metric}: {length.why}"
+        for rail, length in lengths
+        if isinstance(length, Unprovable)
+    ]
 
 
 def basis(source: Source, of: Facet, text: str) -> Basis:
@@ -417,7 +463,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _proof_takes(slowest: Rail, needed: timedelta) -> Basis:
-    why = f"{slowest.baseline.metric} is proven within {in_words(needed)} in nine rollouts of ten"
+    metric = slowest.baseline.metric
+    why = f"{metric} is proven within {in_words(needed)} in nine rollouts of ten"
+    if slowest.baseline.why_untold is not None:
+        return basis(Source.TELEMETRY, Facet.LIMIT, slowest.baseline.why_untold)
+    if needed > LONGEST_STAGE:
+        why = f"{metric} can't be proven in the {in_words(LONGEST_STAGE)} that a stage may last: then a person is asked"
     return basis(Source.TELEMETRY, Facet.LIMIT, why)
 
 
@@ -465,4 +516,9 @@ def _is_provable(rail: Rail, policy: Policy, budget: timedelta, sharing: int) ->
 
 def _needed(length: StageLength | Unprovable) -> timedelta:
     minutes = length.minutes if isinstance(length, StageLength) else length.longer_minutes
-    return timedelta(minutes=min(minutes, 10**7))
+    return _lasting(minutes)
+
+
+def _lasting(minutes: float) -> timedelta:
+    """In whole minutes, as far as anything is foretold."""
+    return timedelta(minutes=math.ceil(min(minutes, LONGEST_FORETOLD / timedelta(minutes=1))))

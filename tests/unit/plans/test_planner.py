@@ -9,9 +9,11 @@ import pytest
 from tests.unit.gates.rollouts import watch_everyone
 from tests.unit.rollouts.world import POLICY
 from tools.gates import Direction
+from tools.gates.amounts import Latencies
 from tools.gates.courses import Ending
 from tools.gates.schedule import Step, Watched
 from tools.plans.defaults import PlanningDefaults
+from tools.plans.forecasting import as_a_whole
 from tools.plans.model import Audience, Mode, Strategy
 from tools.plans.planner import Baseline, CannotBeProven, Draft, Feature, draft_plan
 from tools.plans.sizing import Rail
@@ -120,3 +122,53 @@ def test_the_time_to_prove_everyone_safe_is_what_rollouts_take(baseline: Baselin
     seen = watch_everyone(one, Step(1.0, 1, 4 * minutes), 1.0, 150, seed=71)
     assert (seen.ending == Ending.PROMOTED).mean() > 0.95
     assert np.quantile(seen.lengths[:, 0], 0.9) == pytest.approx(minutes, rel=0.25)
+
+
+def test_a_metric_too_bursty_for_any_stage_is_refused_in_a_sentence() -> None:
+    assert draft(replace(ERRORS, requests_per_minute=1e7, dispersion=1000.0), strategy=Strategy.FULL)
+    for strategy in (Strategy.CANARY, Strategy.SHADOW, Strategy.FULL):
+        with pytest.raises(CannotBeProven, match=r"errors comes in bursts of φ = 3,275, .* beyond φ = 1,000\. Count"):
+            draft(replace(ERRORS, dispersion=3274.9), strategy=strategy)
+
+
+@pytest.mark.parametrize(("rate", "ceiling"), [(2e-7, 4e-7), (3.614456e-9, 7.22891e-9), (0.0123456789, 0.0246914)])
+def test_the_ceiling_of_a_rare_event_is_not_rounded_to_nothing(rate: float, ceiling: float) -> None:
+    made = draft(replace(ERRORS, base_rate=rate), strategy=Strategy.FULL)
+    assert made.plan.stages[0].guardrails[0].ceiling == pytest.approx(ceiling, rel=1e-9)
+
+
+@pytest.mark.parametrize(("pace", "rate"), [(0.001, 1e-9), (0.001, 1e-320), (2.0, 1e-4)])
+def test_what_no_stage_can_prove_once_everyone_is_exposed_is_said(pace: float, rate: float) -> None:
+    seldom = replace(ERRORS, requests_per_minute=pace, base_rate=rate)
+    made = draft(seldom, strategy=Strategy.FULL)
+    assert any("At 100 % errors can't be proven in any stage's length" in note for note in made.notes)
+    assert any("then a person is asked" in basis.text for basis in made.plan.stages[0].basis)
+    assert not any("any stage's length" in note for note in draft(ERRORS, strategy=Strategy.FULL).notes)
+
+
+UNTOLD = "How long slow takes can't be foretold"
+HALVES = PlanningDefaults(stages=(50,))
+
+
+def latencies(pace: float) -> Baseline:
+    seen = Latencies((0.1, 0.25, 0.5, 1.0), (400, 300, 200, 90, 10), 300.0, 150.0)
+    return Baseline("slow", Direction.INCREASE, pace, None, 1.0, 1.5, values=seen)
+
+
+def by_halves(pace: float) -> Draft:
+    return draft_plan(FEATURE, (latencies(pace),), POLICY.model_copy(update={"largest_first_exposure": 50.0}), HALVES)
+
+
+def test_times_of_latencies_are_not_foretold_of_hardly_any_traffic() -> None:
+    assert not any(UNTOLD in note for note in draft(latencies(30.0)).notes)
+    made = by_halves(2.9)
+    assert any(UNTOLD in note for note in made.notes)
+    assert not any("is caught after" in note for note in made.notes)
+    assert all(any(UNTOLD in basis.text for basis in stage.basis) for stage in made.plan.stages)
+    assert UNTOLD in str(as_a_whole(made.plan, [latencies(2.9)]))
+
+
+@pytest.mark.parametrize("pace", [0.001, 0.2])
+def test_a_plan_that_latencies_of_hardly_any_traffic_prove_nothing_for_is_refused(pace: float) -> None:
+    with pytest.raises(CannotBeProven, match=f"proves nothing.*{UNTOLD}"):
+        by_halves(pace)
