@@ -399,8 +399,10 @@ def main() -> None:
         for requests, share, scenario in product(options.rpm, options.shares, SCENARIOS)
         if options.only in scenario.name
     ]
-    if not cells:
-        sys.exit(f"No scenario's name has {options.only!r} in it: {', '.join(one.name for one in SCENARIOS)}.")
+    chosen = [cell for cell in latency_table.cells(options.latencies, options.seed) if options.only in cell.name]
+    if not (cells or chosen):
+        names = ", ".join(["latencies", *(one.name for one in SCENARIOS)])
+        sys.exit(f"No scenario's name has {options.only!r} in it: {names}.")
     began, rows = time.monotonic(), list[Row]()
     _write(f"{options.n:,} streams a cell, seed {options.seed}, base rate {BASE_RATE:.1%}; minutes, one look in each")
     with ProcessPoolExecutor(options.processes) as pool:
@@ -410,7 +412,6 @@ def main() -> None:
             _write(f"\n{cell.name}{bound}", HEADER, *map(str, measured))
             rows.extend(measured)
         by_latency = list[LatencyRow]()
-        chosen = [cell for cell in latency_table.cells(options.latencies, options.seed) if options.only in cell.name]
         for latency_cell, seen in zip(chosen, pool.map(latency_table.measure, chosen), strict=True):
             _write(f"\n{latency_cell.name}", HEADER, *map(str, seen))
             by_latency.extend(seen)
