@@ -40,9 +40,11 @@ def schedule_of(plan: Plan, baselines: Sequence[Baseline]) -> Schedule:
         for base in baselines
         if base.metric in margins
     )
-    untold = next((base.why_untold for base in baselines if base.metric in margins and base.why_untold), None)
-    if untold is not None:
-        raise BadQuestion(untold)
+    for base in baselines:
+        for stage in plan.stages:
+            untold = base.why_untold(stage.exposure.percent) if base.metric in margins else None
+            if untold is not None and stage.exposure.percent > 0:
+                raise BadQuestion(untold)
     if not watched:
         raise CannotBeProven(f"None of the metrics that guard {plan.flag} was measured, so nothing can be foretold.")
     return Schedule(

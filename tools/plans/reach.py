@@ -22,7 +22,10 @@ def blast_radius(plan: Plan, rails: Sequence[Rail], people: Reachable) -> list[s
         return []
     if first.percent >= 100:
         return [f"Everyone is exposed at once: {first} leaves no control to compare with."]
-    return [rail.baseline.why_untold or _caught_in(first, plan, rail, people, 1 / len(rails)) for rail in rails]
+    return [
+        rail.baseline.why_untold(first.percent) or _caught_in(first, plan, rail, people, 1 / len(rails))
+        for rail in rails
+    ]
 
 
 def reached(caught: Caught, exposure: Exposure, people: Reachable) -> str:

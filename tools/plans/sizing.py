@@ -37,8 +37,8 @@ NOTHING_ALONE = (
     "in stages that end below 100 %, or let a metric of events guard it too."
 )
 LONGEST_STAGE = timedelta(days=14)
-# Below so many requests a minute most minutes of an arm have none, and what is reckoned of a typical one is wrong.
-SLOWEST_LATENCIES = 3.0
+# Where an arm has fewer requests a minute many minutes have none, and what is reckoned of a typical one is wrong.
+FEWEST_LATENCIES = 1.5
 # What takes longer is as good as never.
 LONGEST_FORETOLD = timedelta(minutes=10**7)
 # What guards where the spec does not say otherwise. Errors are rare and double before anybody minds; latencies of all
@@ -96,15 +96,15 @@ class Baseline:
             return MetricKind.RATIO
         return MetricKind.MEAN if isinstance(self.values, Amounts) else MetricKind.LATENCY
 
-    @property
-    def why_untold(self) -> str | None:
-        """Why times can't be foretold of it, in a sentence; None where they can."""
-        if self.kind is not MetricKind.LATENCY or self.requests_per_minute >= SLOWEST_LATENCIES:
+    def why_untold(self, percent: float) -> str | None:
+        """Why times at that exposure can't be foretold of it, in a sentence; None where they can."""
+        smaller = self.requests_per_minute * min(percent, 100 - percent) / 100
+        if self.kind is not MetricKind.LATENCY or percent >= 100 or smaller >= FEWEST_LATENCIES:
             return None
         return (
-            f"How long {self.metric} takes can't be foretold: it has {self.requests_per_minute:.3g} requests/min, and "
-            f"times of latencies are reckoned from {SLOWEST_LATENCIES:g} on. Its gate judges as ever, and a stage that "
-            "is not proven by its limit pauses and asks."
+            f"How long {self.metric} takes at {percent:g} % can't be foretold: one arm has {smaller:.2g} requests/min, "
+            f"and times of latencies are reckoned from {FEWEST_LATENCIES:g} on. Its gate judges as ever, and a stage "
+            "that is not proven by its limit pauses and asks."
         )
 
     def traffic(self, percent: float, margin: float) -> Workload:
@@ -307,7 +307,7 @@ def staged(
         bake=bake,
         time_limit=limit_for(max(needed, bake), defaults.burn_in),
         guardrails=tuple(rail.guardrail(exposure.percent, alone=False) for rail in rails),
-        basis=(*basis, _proof_takes(slowest, needed)),
+        basis=(*basis, _proof_takes(slowest, needed, exposure.percent)),
     )
 
 
@@ -325,7 +325,7 @@ def whole(rails: Sequence[Rail], bake: timedelta, *, alone: bool, basis: tuple[B
         bake=bake,
         time_limit=max(min(PATIENCE * max(needed, bake), LONGEST_STAGE), bake),
         guardrails=tuple(rail.guardrail(100, alone=alone) for rail in rails),
-        basis=(*basis, _proof_takes(slowest, needed)),
+        basis=(*basis, _proof_takes(slowest, needed, 100)),
     )
 
 
@@ -426,7 +426,7 @@ def doubts(rails: Sequence[Rail], percent: float, budget: timedelta) -> list[str
     """Why a stage of that share can't be proven within the budget."""
     lengths = [(rail, rail.length(percent, budget, len(rails))) for rail in rails]
     return [
-        rail.baseline.why_untold or f"{rail.baseline.metric}: {length.why}"
+        rail.baseline.why_untold(percent) or f"{rail.baseline.metric}: {length.why}"
         for rail, length in lengths
         if isinstance(length, Unprovable)
     ]
@@ -462,11 +462,11 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _proof_takes(slowest: Rail, needed: timedelta) -> Basis:
-    metric = slowest.baseline.metric
+def _proof_takes(slowest: Rail, needed: timedelta, percent: float) -> Basis:
+    metric, untold = slowest.baseline.metric, slowest.baseline.why_untold(percent)
     why = f"{metric} is proven within {in_words(needed)} in nine rollouts of ten"
-    if slowest.baseline.why_untold is not None:
-        return basis(Source.TELEMETRY, Facet.LIMIT, slowest.baseline.why_untold)
+    if untold is not None:
+        return basis(Source.TELEMETRY, Facet.LIMIT, untold)
     if needed > LONGEST_STAGE:
         why = f"{metric} can't be proven in the {in_words(LONGEST_STAGE)} that a stage may last: then a person is asked"
     return basis(Source.TELEMETRY, Facet.LIMIT, why)

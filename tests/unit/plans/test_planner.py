@@ -146,7 +146,7 @@ def test_what_no_stage_can_prove_once_everyone_is_exposed_is_said(pace: float, r
     assert not any("any stage's length" in note for note in draft(ERRORS, strategy=Strategy.FULL).notes)
 
 
-UNTOLD = "How long slow takes can't be foretold"
+UNTOLD = "How long slow takes at 50 % can't be foretold"
 HALVES = PlanningDefaults(stages=(50,))
 
 
@@ -160,7 +160,10 @@ def by_halves(pace: float) -> Draft:
 
 
 def test_times_of_latencies_are_not_foretold_of_hardly_any_traffic() -> None:
-    assert not any(UNTOLD in note for note in draft(latencies(30.0)).notes)
+    assert latencies(30.0).why_untold(5) is None
+    assert latencies(29.0).why_untold(5) is not None
+    assert latencies(29.0).why_untold(96) is not None
+    assert latencies(0.001).why_untold(100) is None
     made = by_halves(2.9)
     assert any(UNTOLD in note for note in made.notes)
     assert not any("is caught after" in note for note in made.notes)
