@@ -45,6 +45,8 @@ from tools.gates.workload import Traffic
 # Equally likely sizes of an effect on a mean, in the half-normal mixture of its test.
 SIZES = np.array([NormalDist().inv_cdf(0.5 + (step + 0.5) / 32) for step in range(16)])
 SMALLEST_LED = 0.05
+# The part of control's deviation that is seen at least: of few units normal squares may come to nothing.
+LEAST_SEEN = 0.1
 
 
 @dataclass(frozen=True)
@@ -388,7 +390,8 @@ class MeanWalk:
         judged = units >= means.SMALLEST_SAMPLE
         variances = self.squares[1][:, courses] / np.maximum(self.squares[0][:, courses], 1e-9)
         # As the gate takes it: the larger of the arms' variances in both.
-        noise = variances.max(axis=0) * (treatment_noise + null**2 * control_noise)
+        spread = np.maximum(variances.max(axis=0), (LEAST_SEEN * self.deviation) ** 2)
+        noise = spread * (treatment_noise + null**2 * control_noise)
         sign = 1 if direction is Direction.INCREASE else -1
         z = sign * (treatment - null * control) / np.sqrt(np.where(judged, noise, 1.0))
         return np.where(judged, _log_e_values(z, means.relative_information(1.0, 1.0) * weight), 0.0)

@@ -13,6 +13,7 @@ from tests.benchmarks.gates import Rule, first_answer
 from tests.unit.gates.rollouts import Rollouts, roll_out, watch_everyone
 from tests.unit.gates.streams import World, simulate
 from tools.gates import BadQuestion, CountTest, Direction, Minutes, Traffic, smallest_harm
+from tools.gates.amounts import Amounts
 from tools.gates.blast import Population, Reach
 from tools.gates.courses import DRAWS, Ending
 from tools.gates.false_rollback import Chance, false_rollback
@@ -195,6 +196,13 @@ def test_a_plan_that_nobody_comes_through_is_foretold_too() -> None:
     found = forecast_harm(hopeless, "errors", 1.5)
     assert found.asked > 0.97
     assert found.by_stage[2].minutes is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_mean_that_comes_in_few_large_lumps_is_foretold_without_proof() -> None:
+    lumps = Watched("revenue", Direction.DECREASE, 1.25, 100.0, Amounts(10.0, 30.0, 200.0), 800.0)
+    foretold = forecast(Schedule((lumps,), (Step(0.5, 10, 20),), burn_in=0, check_every=1))
+    assert foretold.unfinished == 1.0
 
 
 def test_what_is_asked_again_is_answered_alike_and_as_json() -> None:
