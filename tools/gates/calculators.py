@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 LARGEST_SHARE_PERCENT = 90
+# In minutes; nobody waits longer.
+A_YEAR = 366 * 24 * 60
 # How near the smallest harm is looked for: a part of what it adds.
 NEAR = 0.03
 # What is tried next when a harm is caught too rarely, times what it adds.
@@ -124,17 +126,19 @@ class Unprovable:
     @property
     def why(self) -> str:
         """All of it in a sentence."""
-        offers = [f"give the stage {self.longer_minutes:,} min"]
+        longer = "over a year" if self.longer_minutes > A_YEAR else f"{self.longer_minutes:,} min"
+        offers = [] if self.longer_minutes > A_YEAR else [f"give the stage {longer}"]
         if self.larger_share is not None:
             offers.append(f"raise treatment's share to {percent(self.larger_share)}")
         if self.wider_margin is not None:
             offers.append(f"widen the margin to ×{self.wider_margin:g}")
         caught = self.smallest_harm
+        would_do = f"Either {', or '.join(offers)}" if offers else "Only more traffic would do"
         within = "no harm is caught" if caught is None else f"harms from ×{caught:g} are caught"
         return (
             f"This can't be proven with this traffic: {percent(self.traffic.share)} of "
-            f"{self.traffic.requests_per_minute:,.4g} requests a minute need {self.longer_minutes:,} min, and "
-            f"{self.budget_minutes:,.4g} are allowed, in which {within}. Either {', or '.join(offers)}."
+            f"{self.traffic.requests_per_minute:,.4g} requests a minute need {longer}, and "
+            f"{self.budget_minutes:,.4g} min are allowed, in which {within}. {would_do}."
         )
 
 
