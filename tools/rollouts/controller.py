@@ -99,8 +99,8 @@ class Controller:
                 claimed = await self._claim(list(due))
         except (SQLAlchemyError, TimeoutError):
             # A database that takes no writes keeps nobody from taking exposure back, which two may do at once.
-            for rollout_id in (of for of, phase in due.items() if phase is Phase.ROLLING_BACK):
-                self._begin(rollout_id, self.carry_out(rollout_id))
+            for rollout_id in due:
+                self._begin(rollout_id, self._take_back(rollout_id))
             await self._wait()
             raise
         for rollout_id in claimed:
@@ -148,6 +148,12 @@ class Controller:
             return
         for intent in await self._open_intents(rollout_id):
             if not await self._is_kept_back(intent):
+                await self._executor.carry_out(intent.id)
+
+    async def _take_back(self, rollout_id: str) -> None:
+        """Set the lower exposures that were ordered, and raise nothing: for who holds no lease."""
+        for intent in await self._open_intents(rollout_id):
+            if Purpose(intent.purpose) not in RAISING:
                 await self._executor.carry_out(intent.id)
 
     async def _is_kept_back(self, intent: Intent) -> bool:

@@ -76,6 +76,8 @@ class Executor:
         self._timeout = timeout.total_seconds()
         # Tries whose end could not be written down.
         self._tried: dict[str, datetime] = {}
+        # Kills that were seen to hold when no late write could land any more, while that could not be written down.
+        self._held: dict[str, FlagState] = {}
 
     async def carry_out(self, intent_id: str) -> Result:
         """Try the intent now. An outage, and a fault too, leaves it open, due again after a capped backoff.
@@ -94,6 +96,8 @@ class Executor:
                 result = await self._postpone(intent_id, _fault_of(intent_id, fault), sight)
             course.outcome = result.value
             self._tried.pop(intent_id, None)
+            if result is not Result.RETRY:
+                self._held.pop(intent_id, None)
             return result
 
     async def read(self, ref: FlagRef) -> FlagState:
@@ -135,6 +139,9 @@ class Executor:
             intent, rollout = found
             ref, purpose = FlagRef(intent.flag, intent.environment), Purpose(intent.purpose)
             course.of = purpose.value
+            if (held := self._held.get(intent_id)) is not None:
+                # What is served since then is what people want.
+                return await self._confirm(intent, held)
             if rollout is None and _is_watched(intent, rollout) and self._is_long_over(intent):
                 return await self._end_watch(intent_id)
             self._tried[intent_id] = self._clock.now()
@@ -142,14 +149,14 @@ class Executor:
             target = Exposure.model_validate(intent.target)
             if purpose in RAISING:
                 if state.exposure == target:
-                    return await self._confirm(intent_id, state)
+                    return await self._confirm(intent, state)
                 if rollout is not None and not _is_settled(rollout, state.exposure):
                     return await self._give_way(intent_id, state)
             else:
                 target = lower_of(state.exposure, target)
                 if _is_watched(intent, rollout):
                     if state.exposure == target:
-                        return await self._confirm(intent_id, state)
+                        return await self._confirm(intent, state)
                     # Written down only where it can't be set again: what takes exposure back waits for no database.
                     sight.undone = sight.undone or Undone(state.exposure, self._clock.now())
             # Read after the version and before the write: a rollback since then has a newer version or a newer epoch.
@@ -161,7 +168,7 @@ class Executor:
                 continue
             state = await self._read_for(purpose, ref)
             if state.exposure == target:
-                return await self._confirm(intent_id, state)
+                return await self._confirm(intent, state)
         return await self._postpone(intent_id, "The flag keeps changing while it is being set.", sight)
 
     async def _read_intent(self, intent_id: str) -> tuple[Intent, Rollout | None] | None:
@@ -174,12 +181,14 @@ class Executor:
             rollout = await store.load(session, intent.rollout_id, lock=False)
             return (intent, rollout) if intent.epoch == rollout.epoch else None
 
-    async def _confirm(self, intent_id: str, state: FlagState) -> Result:
+    async def _confirm(self, confirmed: Intent, state: FlagState) -> Result:
         took_s: float | None = None
+        if confirmed.rollout_id is None and not self._may_be_undone(confirmed, self._clock.now()):
+            self._held[confirmed.id] = state
 
         async def act(session: AsyncSession) -> Result:
             nonlocal took_s
-            found = await _open_intent(session, intent_id)
+            found = await _open_intent(session, confirmed.id)
             if found is None:
                 return Result.VOID
             intent, rollout = found
@@ -209,10 +218,14 @@ class Executor:
         """A flag without a rollout is at 0 %, which is told once; the start of one ends the watch for late writes."""
         if not known:
             await _flag_happened(session, intent, Happening.KILLED, at=at, actor=intent.requester)
-        if not self._flags.capabilities.compare_and_set and at < self._killed_for_good(intent):
+        if self._may_be_undone(intent, at):
             intent.due_at = at + BACKOFF_CAP
             return
         _close(intent, IntentStatus.DONE, at)
+
+    def _may_be_undone(self, kill: Intent, at: datetime) -> bool:
+        """Whether a write that was sent before the kill may still land."""
+        return not self._flags.capabilities.compare_and_set and at < self._killed_for_good(kill)
 
     def _killed_for_good(self, intent: Intent) -> datetime:
         """When no write can land any more that was about to be sent as the kill was ordered, where none is compared."""

@@ -448,6 +448,59 @@ async def test_a_kill_that_is_undone_is_set_again_however_long_that_could_not_be
         assert await world.percent() == 0
 
 
+@pytest.mark.parametrize("compares", [True, False])
+async def test_a_kill_that_was_seen_to_hold_is_set_no_more_while_the_database_takes_no_writes(
+    monkeypatch: pytest.MonkeyPatch, *, compares: bool
+) -> None:
+    async with running_world(compare_and_set=compares) as world:
+        with monkeypatch.context() as outage:
+            outage.setattr(world.flags, "write", away)
+            await by_hand(world, 30)
+            await world.service.kill(FLAG.flag, FLAG.environment, actor=SAM, reason="fire")
+        with monkeypatch.context() as outage:
+            outage.setattr(world.database, "write", full)
+            await ticks(world, 100)
+            assert await world.percent() == 0
+            await by_hand(world, 30)
+            await ticks(world, 600)
+            assert await world.percent() == 30
+        await ticks(world, 10)
+        assert (await world.percent(), await intents(world)) == (30, [("kill", IntentStatus.DONE)])
+
+
+async def test_a_lowering_is_set_while_the_database_takes_no_writes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await world.live((await world.started()).id, 12)
+    with monkeypatch.context() as outage:
+        outage.setattr(world.flags, "write", away)
+        await world.service.lower(view.id, 1, actor=SAM, reason="busy")
+    with monkeypatch.context() as outage:
+        outage.setattr(world.database, "write", full)
+        world.clock.advance(10)
+        with suppress(OperationalError):
+            await world.controller.tick()
+        assert await world.percent() == 1
+    await ticks(world, 10)
+    assert ("lower", IntentStatus.DONE) in await intents(world)
+
+
+async def test_nothing_is_raised_while_the_database_takes_no_writes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as outage:
+        outage.setattr(world.flags, "write", away)
+        await world.started()
+    with monkeypatch.context() as outage:
+        outage.setattr(world.database, "write", full)
+        world.clock.advance(10)
+        with suppress(OperationalError):
+            await world.controller.tick()
+        assert await world.percent() == 0
+    await ticks(world, 10)
+    assert await world.percent() > 0
+
+
 async def test_a_rollout_that_starts_after_a_kill_is_not_taken_for_a_late_write() -> None:
     async with running_world(compare_and_set=False) as world:
         await by_hand(world, 30)
