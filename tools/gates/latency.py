@@ -68,6 +68,7 @@ from tools.gates.judging import (
     stored_margin,
 )
 from tools.gates.means import NOTHING, UNMATCHED, Matched, Sums, log_e_beyond, relative_information
+from tools.gates.means import SMALLEST_SAMPLE as FEWEST_COMPARED
 from tools.gates.onset import NO_ONSET, Onset
 from tools.gates.scores import FINEST_SPREAD, TINY, Score, Tally, make_score
 from tools.gates.verdict import NoData, Outcome, Verdict, no_data
@@ -291,6 +292,7 @@ def judge(test: LatencyTest, evidence: LatencyEvidence) -> Verdict:
     question = Question(
         facts=_facts(control, treatment, shown + ("" if ratio is None else f", ×{ratio:.3g}")),
         safe=f"it is below ×{test.margin:.3g}",
+        stuck="" if warming else _stuck(test, evidence),
         burning_in=warming,
         lately=since,
     )
@@ -320,6 +322,13 @@ def spread_of_control(test: LatencyTest, evidence: LatencyEvidence) -> float:
     middles = layout(test.edges).log_middle
     found = float((past.shares * (middles - float((past.shares * middles).sum())) ** 2).sum())
     return max(found, FINEST_SPREAD**2)
+
+
+def _stuck(test: LatencyTest, evidence: LatencyEvidence) -> str:
+    units = evidence.matched.units
+    if not test.sums or units >= FEWEST_COMPARED:
+        return ""
+    return f" Means prove nothing before {FEWEST_COMPARED} treatment requests; {units:,.0f} are in."
 
 
 def _facts(control: int, treatment: int, shown: str) -> str:

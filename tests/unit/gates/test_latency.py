@@ -363,6 +363,15 @@ def test_a_treatment_of_which_few_requests_hang_is_not_promoted(requests: float)
     assert within(promoted / streams, TEST.alpha_safe, streams)
 
 
+def test_means_of_few_requests_prove_nothing_and_it_is_said() -> None:
+    quick = replace(TEST, min_sample=1)
+    data = simulate(replace(USUAL, slower=0.2), 1, 6, seed=12)
+    verdict = judge(quick, run(quick, data))
+    assert (verdict.outcome, verdict.safe_e) == (Outcome.INCONCLUSIVE, 1.0)
+    assert f"Means prove nothing before 200 treatment requests; {verdict.treatment_n} are in." in verdict.why
+    assert "Means prove nothing" not in judge(BUCKETS, run(BUCKETS, data)).why
+
+
 def test_squares_that_are_a_little_short_are_as_many_as_they_must_be() -> None:
     """Sums are not scraped at one moment: what the histogram takes the gate takes, too."""
     short = Histogram(EDGES, (0, 0, 0, 0, 100, *[0] * 7), 9_000.0, 0.97 * 810_000.0)
