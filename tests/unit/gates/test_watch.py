@@ -51,7 +51,7 @@ def test_nine_of_ten_are_proven_at_100_percent_when_the_plan_says(
     def rail(requests: float) -> Rail:
         return Rail(Baseline("errors", direction, requests, rate, dispersion, None), margin, ())
 
-    requests = rail(1e-3).watch().total_seconds() / 60 * 1e-3 / LOOKS
+    requests = rail(1.0).watch().total_seconds() / 60 / LOOKS
     foretold = rail(requests).watch().total_seconds() / 60
     test = CeilingTest(direction, rate * float(direction.away(np.array(margin))), margin, dispersion=dispersion)
     found = proven(test, requests, rate)
