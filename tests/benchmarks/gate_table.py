@@ -247,6 +247,7 @@ class Target:
     what: str
     held: int = 0
     ties: int = 0
+    unjudged: list[str] = field(default_factory=list)
     impossible: list[str] | None = None
     missed: list[str] | None = None
     beyond_told: dict[str, list[str]] = field(default_factory=dict)
@@ -268,8 +269,9 @@ class Target:
             self.missed = [*(self.missed or []), cell]
 
     def __str__(self) -> str:
-        verdict = "MISSED" if self.missed else "holds" if self.seen else "unseen"
-        tied = f", {self.ties} tie: never within the day, or both at the first look" if self.ties else ""
+        verdict = "MISSED" if self.missed else "holds" if self.held else "beyond" if self.seen else "unseen"
+        tied = f", {self.ties} tie at the first look" if self.ties else ""
+        tied += f", {len(self.unjudged)} find too few for a mean: {', '.join(self.unjudged)}" if self.unjudged else ""
         lines = [f"{verdict:<7}{self.what}: {self.held} cells hold{tied}"]
         if self.impossible:
             lines.append(f"         no test can: {'; '.join(self.impossible)}")
@@ -322,7 +324,11 @@ def _fast(rows: Sequence[Row], by_cell: dict[tuple[float, float], dict[str, dict
     for scenario, most in LIMITS.items():
         target = Target(f"{scenario}: mean/limit at most {most} (to within two standard errors)")
         for row in rows:
-            if row.rule == HARM and row.cell.scenario.name == scenario and row.over_limit is not None:
+            if row.rule != HARM or row.cell.scenario.name != scenario:
+                continue
+            if row.over_limit is None:
+                target.unjudged.append(row.cell.name)
+            else:
                 told = by_cell[row.cell.requests, row.cell.share][scenario]
                 best, which = told.get(BUT_WHEN, told[KNOWS]), told[WHICH]
                 detail = f"{row.cell.name}: ours {_over(row)}, {best.rule} {_over(best)}, {which.rule} {_over(which)}"
@@ -338,7 +344,8 @@ def _over(row: Row) -> str:
 
 
 def _faster_than_peers(by_cell: dict[tuple[float, float], dict[str, dict[str, Row]]], rule: str) -> Target:
-    target = Target(f"{rule}: faster at the median than every other with at most {TRUSTED:.0%} false rollbacks")
+    what = f"{rule}: faster at the median, or found more often where neither is within a day for half, than every other"
+    target = Target(f"{what} with at most {TRUSTED:.0%} false rollbacks")
     for scenarios in by_cell.values():
         for harmful in HARMS:
             calm = next(null for null in NULLS if _alike(null.world, harmful.world))
@@ -350,7 +357,11 @@ def _faster_than_peers(by_cell: dict[tuple[float, float], dict[str, dict[str, Ro
                 ours, theirs, told = measured[rule], measured[name], _told(measured, rule)
                 known = "".join(f", {row.rule} {row.median:.0f}" for row in told)
                 detail = f"{ours.cell.name}: {ours.median:.0f} min, {name} {theirs.median:.0f}{known}"
-                if ours.median == theirs.median and ours.median in (1, math.inf):
+                if math.isinf(ours.median) and math.isinf(theirs.median):
+                    shares = f"{ours.cell.name}: found {ours.found:.1%} within the day, {name} {theirs.found:.1%}"
+                    target.add(ours.found >= theirs.found, shares)
+                    continue
+                if ours.median == theirs.median == 1:
                     target.ties += 1
                     continue
                 slower = next((row.rule for row in told if row.median >= theirs.median), None)
