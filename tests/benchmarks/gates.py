@@ -89,15 +89,22 @@ class Book:
         return self.ledger.log_e[:, 0]
 
     def advance(
-        self, rate: Floats, exposures: Arms, events: Arms, dispersion: Floats, burnt_in: Floats | None = None
+        self,
+        rate: Floats,
+        exposures: Arms,
+        events: Arms,
+        dispersion: Floats,
+        burnt_in: Floats | None = None,
+        lasted: float = 1.0,
     ) -> None:
-        """One interval of every stream; `burnt_in` is the log evidence of its burn-in, if it had one."""
+        """An interval of every stream, `lasted` minutes long; `burnt_in`: its log evidence of burn-in, if any."""
         rule, seen, boosting = self.rule, Counted(rate, exposures, events), None
+        minutes = np.full(len(rate), lasted)
         if rule.asks == "harm":
             warmth = np.zeros(len(rate)) if burnt_in is None else burnt_in
             levels = np.full(len(rate), rule.test.alpha_rollback)
             boosting = Boosting(seen.chances(rule.test.direction), levels, warmth.__getitem__)
-        settle(self.ledger, self.prior, np.array([rule.null]), dispersion, seen.likelihood, boosting)
+        settle(self.ledger, self.prior, np.array([rule.null]), dispersion, minutes, seen.likelihood, boosting)
         if rule.asks == "safety":
             cap_safety(self.ledger, 0, np.array([rule.test.alpha_safe]))
 

@@ -55,7 +55,7 @@ def harm_after(test: LatencyTest, data: Mapping[str, Any], alpha: float) -> Floa
 
     def settle(ledger: Ledger, seen: tuple[Tally, Tally, Tally]) -> None:
         whole = np.ones(len(ledger.clock))
-        settle_harm(test, ledger, seen, test.dispersion * whole, test.alpha_rollback * whole, 0.0 * whole)
+        settle_harm(test, ledger, seen, test.dispersion * whole, whole, test.alpha_rollback * whole, 0.0 * whole)
 
     level = float(-np.log(alpha) - np.log1p(-BURN_IN_STAKE))
     return first_answer(test, settle, latency_prior(test.margin), level, data)
@@ -66,7 +66,7 @@ def safe_after(test: LatencyTest, data: Mapping[str, Any]) -> Floats:
 
     def settle(ledger: Ledger, seen: tuple[Tally, Tally, Tally]) -> None:
         whole = np.ones(len(ledger.clock))
-        settle_safety(test, ledger, seen, test.dispersion * whole, test.alpha_safe * whole)
+        settle_safety(test, ledger, seen, test.dispersion * whole, whole, test.alpha_safe * whole)
 
     level = float(-np.log(test.alpha_safe))
     return first_answer(test, settle, safe_prior(test.margin), level, data, _Proofs(test, level, len(data["nc"])).allow)

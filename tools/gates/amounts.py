@@ -260,18 +260,15 @@ class LatencyPace:
     The bets on harm grow by `harm_growth` (G,). Chance moves the first of them, those on the score, by `shift_pull`
     (S,) for each standard deviation of the score's sum, at a cost of `shift_cost` (S,) that is in their growth; the
     others by `tail_pull` (G − S,) with the number of slow requests; and the bets on safety, which grow by `safe_growth`
-    (P,), by `safe_pull` (P,). `mixing` (3, 3) makes these three sums of independent ones. The information is what moves
-    the bets' clocks.
+    (P,), by `safe_pull` (P,). `mixing` (3, 3) makes these three sums of independent ones.
     """
 
     harm_growth: Floats
     shift_cost: Floats
     shift_pull: Floats
     tail_pull: Floats
-    harm_information: float
     safe_growth: Floats
     safe_pull: Floats
-    safe_information: float
     mixing: Floats
 
     @property
@@ -302,10 +299,8 @@ def latency_pace(traffic: LatencyTraffic, ratio: float) -> LatencyPace:
         shift_cost=harm.cost / phi,
         shift_pull=harm.slopes * harm.deviation / math.sqrt(phi),
         tail_pull=np.log(latency.latency_prior(test.margin).factors[shifts:]) * slow / math.sqrt(phi),
-        harm_information=float(harm.information) / phi,
         safe_growth=safe.log_lr / phi,
         safe_pull=safe.slopes * apart / math.sqrt(phi),
-        safe_information=float(safe.information) / phi,
         mixing=_mixing(known.shares, harm.score.by_bucket, harm.slow, values),
     )
 

@@ -2,7 +2,7 @@
 
 What closed forms can't tell: bets on harm lie about the margin, and a harm well below it waits for chance, or for bets
 that are placed late; one far beyond it is caught at the first checks. They are walked with a fixed seed, so that the
-same question always gets the same answer; one takes a tenth of a second, and more the longer the answer is.
+same question always gets the same answer; one takes a fifth of a second, and more the longer the answer is.
 """
 
 import math
@@ -19,7 +19,7 @@ from tools.gates.walks import Asked, Span, walk_of
 from tools.gates.wealth import Floats
 from tools.gates.workload import Minutes
 
-COURSES, FEW_COURSES, SEED = 600, 300, 40_000
+COURSES, FEW_COURSES, SEED = 1600, 300, 40_000
 """How many are walked: for one answer, and where a harm is looked for."""
 PATIENCE = 60.0 * 24 * 60
 """Minutes after which nobody waits for an answer any more."""

@@ -24,6 +24,7 @@ from tools.gates.judging import (
     Question,
     advance_books,
     check_levels,
+    check_minutes,
     check_version,
     decide,
     percent,
@@ -33,8 +34,9 @@ from tools.gates.judging import (
 from tools.gates.verdict import NoData, Outcome, Verdict, no_data
 from tools.gates.wealth import BadEvidence, Floats
 
-VERSION = 3
-WITH_DIGITS = 2
+VERSION = 4
+WITH_DIGITS, UNTIMED = 2, 3
+"""With bets by their digits; with clocks of information."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class CeilingEvidence:
     @classmethod
     def from_json(cls, plain: Any) -> Self:
         """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
-        check_version(plain, WITH_DIGITS, VERSION)
+        version = check_version(plain, WITH_DIGITS, UNTIMED, VERSION)
         try:
             margin = stored_margin(plain["margin"])
             return cls(
@@ -106,7 +108,7 @@ class CeilingEvidence:
                 ceiling=float(plain["ceiling"]),
                 margin=margin,
                 burn_in_margin=float(plain["burn_in_margin"]),
-                books=Books.from_json(plain["books"], priors(margin)),
+                books=Books.from_json(plain["books"], priors(margin), timed=version == VERSION),
                 seen=Counts.from_json(plain["seen"]),
                 warming=Counts.from_json(plain["warming"]),
                 intervals=int(plain["intervals"]),
@@ -124,21 +126,26 @@ def log_likelihood_ratios(factors: Floats, expected: Floats, events: Floats) -> 
 
 
 def update(
-    test: CeilingTest, evidence: CeilingEvidence, treatment: Counts, *, burning_in: bool = False
+    test: CeilingTest,
+    evidence: CeilingEvidence,
+    treatment: Counts,
+    *,
+    burning_in: bool = False,
+    minutes: float = 1.0,
 ) -> CeilingEvidence:
-    """The evidence after one more interval, in which `treatment` was counted.
+    """The evidence after one more interval of so many minutes, in which `treatment` was counted.
 
-    While `burning_in` the interval counts only towards the burn-in question. Raises BadEvidence when `evidence` is of
-    another test.
+    While `burning_in` the interval counts only towards the burn-in question. Raises BadCounts for a length that can't
+    be, and BadEvidence when `evidence` is of another test.
     """
     check_same_test(test, evidence)
+    check_minutes(minutes)
     hits = np.array([[float(treatment.events)]])
 
-    def likelihood(nulls: Floats, factors: Floats) -> tuple[Floats, Floats]:
-        expected = treatment.exposures * test.ceiling * nulls[None]
-        return log_likelihood_ratios(factors, expected, hits), expected
+    def likelihood(nulls: Floats, factors: Floats) -> Floats:
+        return log_likelihood_ratios(factors, treatment.exposures * test.ceiling * nulls[None], hits)
 
-    (books,) = advance_books([evidence.books], [test], likelihood, 1.0, burning_in=burning_in)
+    (books,) = advance_books([evidence.books], [test], likelihood, 1.0, np.array([minutes]), burning_in=burning_in)
     counted = replace(evidence, books=books, intervals=evidence.intervals + 1)
     if burning_in:
         return replace(counted, warming=evidence.warming + treatment)

@@ -47,6 +47,7 @@ from tools.gates.judging import (
     Question,
     advance_books,
     check_levels,
+    check_minutes,
     check_version,
     decide,
     percent,
@@ -72,9 +73,9 @@ __all__ = [
     "update_all",
 ]
 
-VERSION = 4
-WITHOUT_ONSET, WITH_DIGITS = 2, 3
-"""Before it was kept since when treatment does harm."""
+VERSION = 5
+WITHOUT_ONSET, WITH_DIGITS, UNTIMED = 2, 3, 4
+"""Before it was kept since when treatment does harm; with bets by their digits; with clocks of information."""
 
 # From this rate on, the evidence that is lost by taking events for Poisson outweighs what a boost brings.
 COMMON = 0.03
@@ -161,7 +162,7 @@ class CountEvidence:
     @classmethod
     def from_json(cls, plain: Any) -> Self:
         """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
-        version = check_version(plain, WITHOUT_ONSET, WITH_DIGITS, VERSION)
+        version = check_version(plain, WITHOUT_ONSET, WITH_DIGITS, UNTIMED, VERSION)
         try:
             margin = stored_margin(plain["margin"])
             treatment_alone, control_alone = plain["matched"]
@@ -172,7 +173,7 @@ class CountEvidence:
                 direction=Direction(plain["direction"]),
                 margin=margin,
                 burn_in_margin=float(plain["burn_in_margin"]),
-                books=Books.from_json(plain["books"], priors(margin)),
+                books=Books.from_json(plain["books"], priors(margin), timed=version == VERSION),
                 control=Counts.from_json(plain["control"]),
                 treatment=Counts.from_json(plain["treatment"]),
                 warming_control=Counts.from_json(plain["warming_control"]),
@@ -191,23 +192,22 @@ def compare(
     rate: Floats,
     exposures: tuple[Floats, Floats],
     events: tuple[Floats, Floats],
-) -> tuple[Floats, Floats]:
-    """Log LR of one interval for ratios of rates `factors` × `null` (..., G), and the information (...).
+) -> Floats:
+    """Log LR of one interval for ratios of rates `factors` × `null` (..., G).
 
     `rate` (...) is both arms' before the interval; `exposures` and `events` (...) are control's and treatment's; what
     has other shapes is broadcast.
     """
     share, both = null_share(null, *exposures), events[0] + events[1]
-    information = both * share * (1 - share)
     common = rate >= COMMON
     if not common.any():
-        return log_likelihood_ratios(factors, share, both, events[1]), information
+        return log_likelihood_ratios(factors, share, both, events[1])
     common &= np.minimum(*exposures) > 0
     arms = np.maximum(exposures[0], 1), np.maximum(exposures[1], 1)
     exclusive = log_ratios_of_common_events(null, factors, np.maximum(rate, COMMON), arms, events)
-    if not common.all():
-        exclusive = np.where(common[..., None], exclusive, log_likelihood_ratios(factors, share, both, events[1]))
-    return exclusive, information * np.where(common, 1 - rate, 1.0)
+    if common.all():
+        return exclusive
+    return np.where(common[..., None], exclusive, log_likelihood_ratios(factors, share, both, events[1]))
 
 
 def possible(
@@ -314,9 +314,9 @@ def _log_factorial(number: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Interval:
-    """One more interval of one test, in which `control` and `treatment` were counted.
+    """One more interval of one test, in which `control` and `treatment` were counted; it lasted so many `minutes`.
 
-    While `burning_in` it counts only towards the burn-in question.
+    While `burning_in` it counts only towards the burn-in question. Raises BadCounts for a length that can't be.
     """
 
     test: CountTest
@@ -324,18 +324,30 @@ class Interval:
     control: Counts
     treatment: Counts
     burning_in: bool = False
+    minutes: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_minutes(self.minutes)
 
 
 def update(
-    test: CountTest, evidence: CountEvidence, control: Counts, treatment: Counts, *, burning_in: bool = False
+    test: CountTest,
+    evidence: CountEvidence,
+    control: Counts,
+    treatment: Counts,
+    *,
+    burning_in: bool = False,
+    minutes: float = 1.0,
 ) -> CountEvidence:
-    """The evidence after one more interval, in which `control` and `treatment` were counted.
+    """The evidence after one more interval of so many minutes, in which `control` and `treatment` were counted.
 
-    While `burning_in` the interval counts only towards the burn-in question. Where an arm had no exposures there is
-    nothing to compare, and only the totals change. Intervals must not overlap. The dispersion may differ from check to
-    check as long as it is estimated without treatment. Raises BadEvidence when `evidence` is of another test.
+    The time says how much of the money to place on a harm that begins now, and how little to keep for later. While
+    `burning_in` the interval counts only towards the burn-in question. Where an arm had no exposures there is nothing
+    to compare, and only the totals change. Intervals must not overlap. The dispersion may differ from check to check as
+    long as it is estimated without treatment. Raises BadCounts for a length that can't be, and BadEvidence when
+    `evidence` is of another test.
     """
-    return update_all([Interval(test, evidence, control, treatment, burning_in)])[0]
+    return update_all([Interval(test, evidence, control, treatment, burning_in, minutes)])[0]
 
 
 def update_all(intervals: Sequence[Interval]) -> list[CountEvidence]:
@@ -399,6 +411,7 @@ def _paid(intervals: Sequence[Interval]) -> list[Books]:
         [one.test for one in intervals],
         seen.likelihood,
         test.safe_ratio,
+        np.array([one.minutes for one in intervals]),
         burning_in=intervals[0].burning_in,
         chances=seen.chances(test.direction),
     )
@@ -412,7 +425,7 @@ class Counted:
     exposures: tuple[Floats, Floats]
     events: tuple[Floats, Floats]
 
-    def likelihood(self, nulls: Floats, factors: Floats) -> tuple[Floats, Floats]:
+    def likelihood(self, nulls: Floats, factors: Floats) -> Floats:
         """As `judging.Likelihood`."""
         columns = [column[:, None] for column in (self.rate, *self.exposures, *self.events)]
         return compare(nulls, factors, columns[0], (columns[1], columns[2]), (columns[3], columns[4]))

@@ -27,6 +27,8 @@ SAFE_LOG_HEADROOM = 3.0
 # More than anybody counts; with products of much larger numbers the arithmetic of the tests would overflow.
 LARGEST_COUNT = 10**15
 SMALLEST_MARGIN, LARGEST_MARGIN = 1.001, 100
+# Centuries, in minutes.
+LONGEST_INTERVAL = 1e9
 
 
 @lru_cache(maxsize=256)
@@ -35,7 +37,7 @@ def harm_prior(margin: float) -> Prior:
 
     Late ones lie in between: by then it is dearer to tell a small effect from none, and any bet finds a large one.
     """
-    return Prior.around(margin**0.75, far=0.4, at_once=0.7, late_shift=0.8, late_far=0.05)
+    return Prior.around(margin**0.75, far=0.35, at_once=0.74, shift=0.15, late_shift=2.0, late_far=0.05)
 
 
 @lru_cache(maxsize=1)
@@ -193,8 +195,8 @@ def check_version(plain: Any, *known: int) -> int:
 class Likelihood(Protocol):
     """How one interval of each of N tests speaks about relative rates."""
 
-    def __call__(self, nulls: Floats, factors: Floats) -> tuple[Floats, Floats]:
-        """For Q questions of G bets each, the log likelihood ratios (N, Q, G) and the information (N, Q).
+    def __call__(self, nulls: Floats, factors: Floats) -> Floats:
+        """For Q questions of G bets each, the log likelihood ratios (N, Q, G).
 
         `nulls` (Q,) are relative rates, and the bets on `nulls * factors` (Q, G).
         """
@@ -248,13 +250,13 @@ class Books:
         }
 
     @classmethod
-    def from_json(cls, plain: Any, priors: Priors) -> Self:
-        """What `to_json` wrote for these priors. Raises BadEvidence for anything else."""
+    def from_json(cls, plain: Any, priors: Priors, *, timed: bool = True) -> Self:
+        """What `to_json` wrote for these priors. Raises BadEvidence for anything else; see `Wealth.from_json`."""
         try:
             stored = plain["harm"], plain["burn_in"], plain["safe"]
         except (KeyError, TypeError) as error:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
-        return cls(*map(Wealth.from_json, stored, priors))
+        return cls(*(Wealth.from_json(one, prior, timed=timed) for one, prior in zip(stored, priors, strict=True)))
 
 
 def advance_books(
@@ -262,26 +264,28 @@ def advance_books(
     tests: Sequence[Levels],
     likelihood: Likelihood,
     safe_null: float,
+    minutes: Floats,
     *,
     burning_in: bool,
     chances: Chances | None = None,
 ) -> list[Books]:
     """The books of N tests after one interval each; they must have direction, margin and burn-in margin in common.
 
-    `safe_null` is the relative rate that safety is proven against. With `chances` evidence beyond what a rollback needs
-    is spent on reaching it (`wealth.log_boost`), and given up where it comes all the same (`cut`).
+    `safe_null` is the relative rate that safety is proven against, `minutes` (N,) how long the intervals were. With
+    `chances` evidence beyond what a rollback needs is spent on reaching it (`wealth.log_boost`), and given up where it
+    comes all the same (`cut`).
     """
     warming, settled = _questions(tests[0].margin, tests[0].direction)
     phi = np.array([test.dispersion for test in tests])
     if burning_in:
         ledger = Ledger.of([(one.burn_in,) for one in books])
-        settle(ledger, warming, tests[0].direction.away(np.array([tests[0].burn_in_margin])), phi, likelihood)
+        settle(ledger, warming, tests[0].direction.away(np.array([tests[0].burn_in_margin])), phi, minutes, likelihood)
         return [Books(one.harm, after, one.safe) for one, (after,) in zip(books, ledger.books(), strict=True)]
     ledger, boosting = Ledger.of([(one.harm, one.safe) for one in books]), None
     if chances is not None:
         levels = np.array([test.alpha_rollback for test in tests])
         boosting = Boosting(chances, levels, lambda near: np.array([books[one].burn_in.log_e for one in near]))
-    settle(ledger, settled, np.array((1.0, safe_null)), phi, likelihood, boosting)
+    settle(ledger, settled, np.array((1.0, safe_null)), phi, minutes, likelihood, boosting)
     cap_safety(ledger, 1, np.array([test.alpha_safe for test in tests]))
     return [Books(harm, one.burn_in, safe) for one, (harm, safe) in zip(books, ledger.books(), strict=True)]
 
@@ -303,16 +307,18 @@ def settle(
     prior: Prior,
     nulls: Floats,
     dispersion: Floats,
+    minutes: Floats,
     likelihood: Likelihood,
     boosting: Boosting | None = None,
 ) -> None:
-    """One interval of N tests that ask the Q questions of the stacked `prior`, with φ (N,); `ledger` holds their books.
+    """One interval, of so many minutes (N,), of N tests that ask the Q questions of the stacked `prior`, with φ (N,).
+
+    `ledger` holds their books.
 
     With `boosting` the first question is about harm: its bets are raised before, and cut after the interval.
     """
     log_caps = None if boosting is None else _boost(ledger, boosting, dispersion, prior)
-    log_lr, information = likelihood(nulls, prior.factors)
-    ledger.advance(prior, log_lr / dispersion[:, None, None], information / dispersion[:, None])
+    ledger.advance(prior, likelihood(nulls, prior.factors) / dispersion[:, None, None], minutes)
     if log_caps is not None:
         ledger.log_started[:, 0] = cut(ledger.log_started[:, 0], ledger.log_reserve[:, 0], log_caps)
 
@@ -361,6 +367,12 @@ def boosts_of(
 
 def _reach(variance: Floats) -> Floats:
     return np.asarray(np.minimum(REACH + REACH_BY_VARIANCE * variance, FURTHEST))
+
+
+def check_minutes(minutes: float) -> None:
+    """Raises BadCounts when an interval can't be so long."""
+    if not 0 <= minutes <= LONGEST_INTERVAL:
+        raise BadCounts(f"An interval lasts from 0 to {LONGEST_INTERVAL:,.0f} minutes, not {minutes}: give its length.")
 
 
 def cap_safety(ledger: Ledger, question: int, levels: Floats) -> None:

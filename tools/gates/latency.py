@@ -60,6 +60,7 @@ from tools.gates.judging import (
     burn_in_prior,
     cap_safety,
     check_levels,
+    check_minutes,
     check_version,
     cut,
     decide,
@@ -83,10 +84,10 @@ from tools.gates.wealth import (
     log_total,
 )
 
-VERSION = 4
-WITHOUT_ONSET, WITH_EDGES, WITHOUT_SPREAD = 1, 2, 3
+VERSION = 5
+WITHOUT_ONSET, WITH_EDGES, WITHOUT_SPREAD, UNTIMED = 1, 2, 3, 4
 """Before it was kept since when treatment does harm; with the buckets' edges, and bets by their digits; before it was
-kept how treatment's latencies vary."""
+kept how treatment's latencies vary; with clocks of information."""
 SMALLEST_SAMPLE = 200
 # The share of the money on the tail's bets; the slow-downs of the tail that it is on lie around TYPICAL_TAIL.
 TAIL_SHARE, TAIL, TYPICAL_TAIL = 0.06, 0.05, 1.5
@@ -94,8 +95,6 @@ TAIL_SHARE, TAIL, TYPICAL_TAIL = 0.06, 0.05, 1.5
 FAR, AT_ONCE = 0.03, 0.9
 NEAR_SPREAD = 0.55
 LARGEST_BET = 2.0
-# Each request tells of latency, few tell of errors: a late harm is met after more information, so more waits for it.
-LATER = 2.0
 # Where a normal total may lie, in standard deviations, and the chance of each step from there.
 OUTCOME_STEP = 0.25
 OUTCOMES = np.arange(-0.5, 6.5, OUTCOME_STEP)
@@ -190,7 +189,7 @@ class LatencyEvidence:
     @classmethod
     def from_json(cls, plain: Any) -> Self:
         """The evidence that `to_json` wrote. Raises BadEvidence for anything else."""
-        version = check_version(plain, WITHOUT_ONSET, WITH_EDGES, WITHOUT_SPREAD, VERSION)
+        version = check_version(plain, WITHOUT_ONSET, WITH_EDGES, WITHOUT_SPREAD, UNTIMED, VERSION)
         try:
             margin = stored_margin(plain["margin"])
             digest = str(plain["layout"]) if version > WITH_EDGES else _digest(plain["edges"])
@@ -198,7 +197,7 @@ class LatencyEvidence:
             known = version > WITHOUT_SPREAD
             return cls(
                 test=(digest, margin, bool(plain["sums"]), float(plain["burn_in_margin"])),
-                books=Books.from_json(plain["books"], _priors(margin)),
+                books=Books.from_json(plain["books"], _priors(margin), timed=version == VERSION),
                 past=Tally.from_json(plain["past"], buckets_of(digest)),
                 control=control,
                 treatment=treatment,
@@ -215,13 +214,17 @@ class LatencyEvidence:
 
 @dataclass(frozen=True)
 class Interval:
-    """One test's evidence, and the interval to be added to it: see `update`."""
+    """One test's evidence, and the interval to be added to it: see `update`. Raises BadCounts for a wrong length."""
 
     test: LatencyTest
     evidence: LatencyEvidence
     control: Histogram
     treatment: Histogram
     burning_in: bool = False
+    minutes: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_minutes(self.minutes)
 
     @property
     def comparable(self) -> bool:
@@ -230,15 +233,22 @@ class Interval:
 
 
 def update(
-    test: LatencyTest, evidence: LatencyEvidence, control: Histogram, treatment: Histogram, *, burning_in: bool = False
+    test: LatencyTest,
+    evidence: LatencyEvidence,
+    control: Histogram,
+    treatment: Histogram,
+    *,
+    burning_in: bool = False,
+    minutes: float = 1.0,
 ) -> LatencyEvidence:
-    """The evidence after one more interval.
+    """The evidence after one more interval of so many minutes.
 
     While `burning_in` the interval counts only towards the burn-in question. Where an arm had no requests there is
     nothing to compare. Intervals must not overlap. Raises ChangedBuckets or MissingSums when a histogram is not what
-    the test is for, BadEvidence when `evidence` is of another test; `evidence` is as good as before then.
+    the test is for, BadCounts for a length that can't be, BadEvidence when `evidence` is of another test; `evidence` is
+    as good as before then.
     """
-    return update_all([Interval(test, evidence, control, treatment, burning_in)])[0]
+    return update_all([Interval(test, evidence, control, treatment, burning_in, minutes)])[0]
 
 
 def update_all(intervals: Sequence[Interval]) -> list[LatencyEvidence]:
@@ -357,13 +367,12 @@ def check_same_test(test: LatencyTest, evidence: LatencyEvidence) -> None:
 class HarmBets:
     """One interval's bets on harm, before φ.
 
-    `log_lr` (..., G) is what they pay and `information` (...) how far they move the clock. The first of them are on
-    the `score`: `slopes` λ (..., S), their `cost` (..., S), and the standard deviation of treatment's total (...). The
-    others are on the buckets where `slow` (..., B) is 1.
+    `log_lr` (..., G) is what they pay. The first of them are on the `score`: `slopes` λ (..., S), their `cost`
+    (..., S), and the standard deviation of treatment's total (...). The others are on the buckets where `slow` (..., B)
+    is 1.
     """
 
     log_lr: Floats
-    information: Floats
     slopes: Floats
     cost: Floats
     deviation: Floats
@@ -397,7 +406,6 @@ def harm_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tally) 
     drawn = pooled.requests * share * (1 - share)
     return HarmBets(
         log_lr=np.concatenate([slopes * excess[..., None] - cost, tail], axis=-1),
-        information=drawn * score.signal**2,
         slopes=slopes,
         cost=cost,
         deviation=np.sqrt(drawn * score.variance(pooled)),
@@ -432,7 +440,6 @@ class SafeBets:
     """One interval's bets on safety, before φ: as those on harm; `slopes` (..., G) are for each unit of distance."""
 
     log_lr: Floats
-    information: Floats
     slopes: Floats
 
 
@@ -444,7 +451,7 @@ def safe_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tally) 
     if test.sums:
         miss = treatment.total / requests[0] - test.margin * control.total / requests[1]
         precision = 1 / (test.margin**2 * known.variance * (1 / requests[0] + 1 / requests[1]))
-        bets, unit = known.mean[..., None] * (below - test.margin), known.mean
+        bets = known.mean[..., None] * (below - test.margin)
     else:
         at, shares = layout(test.edges), known.shares
         steps = np.diff(at.log_middle)
@@ -455,13 +462,13 @@ def safe_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tally) 
         spread = np.maximum((shares * (at.log_middle - centre) ** 2).sum(axis=-1), TINY)
         # What a slow-down would move is read off control too, so that its chance counts thrice.
         precision = 1 / (np.maximum(spread, FINEST_SPREAD**2) * (1 / requests[0] + 3 / requests[1]))
-        bets, unit = np.minimum(-moved[..., None] * (1 - np.log(below) / math.log(test.margin)), 0.0), np.ones(())
+        bets = np.minimum(-moved[..., None] * (1 - np.log(below) / math.log(test.margin)), 0.0)
     slopes = precision[..., None] * bets
-    return SafeBets(slopes * (miss[..., None] - bets / 2), np.asarray(precision * unit**2), slopes)
+    return SafeBets(slopes * (miss[..., None] - bets / 2), slopes)
 
 
-def _burn_in_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tally) -> tuple[Floats, Floats]:
-    """As `harm_bets`, against a treatment `burn_in_margin` times as slow as control."""
+def _burn_in_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tally) -> Floats:
+    """What bets pay as `HarmBets.log_lr`, against a treatment `burn_in_margin` times as slow as control."""
     at, shares = layout(test.edges), (past + control).shares
     above = survival_if_slower(at, shares, test.burn_in_margin, at_most=True)
     ends = np.ones((*above.shape[:-1], 1)), np.zeros((*above.shape[:-1], 1))
@@ -473,7 +480,7 @@ def _burn_in_bets(test: LatencyTest, past: Tally, control: Tally, treatment: Tal
     log_u = log_u - log_u.max(axis=-1, keepdims=True)
     won = (treatment.counts[..., None, :] * log_u).sum(axis=-1)
     staked = treatment.requests[..., None] * np.log((slower[..., None, :] * np.exp(log_u)).sum(axis=-1))
-    return won - staked, treatment.requests / spread
+    return np.asarray(won - staked)
 
 
 def _check_interval(interval: Interval) -> None:
@@ -527,17 +534,17 @@ def _paid(intervals: Sequence[Interval]) -> Iterator[_Paid]:
     past = Tally.stacked([one.evidence.past for one in intervals])
     control = Tally.of_all([one.control for one in intervals])
     treatment = Tally.of_all([one.treatment for one in intervals])
-    phi = np.array([one.test.dispersion for one in intervals])
+    phi, minutes = np.array([(one.test.dispersion, one.minutes) for one in intervals]).T
     warmth = Ledger.of([(one.burn_in,) for one in books])
     if intervals[0].burning_in:
-        _advance(warmth, burn_in_prior(), _burn_in_bets(test, past, control, treatment), phi)
+        _advance(warmth, burn_in_prior(), _burn_in_bets(test, past, control, treatment), phi, minutes)
         after = [Books(one.harm, warmed, one.safe) for one, (warmed,) in zip(books, warmth.books(), strict=True)]
         kept = zip(*((one.evidence.matched, one.evidence.served, one.evidence.onset) for one in intervals), strict=True)
         return zip(after, (past + control).apart(), *kept, strict=True)
     harms, proofs = Ledger.of([(one.harm,) for one in books]), Ledger.of([(one.safe,) for one in books])
     levels, safe_levels = np.array([(one.test.alpha_rollback, one.test.alpha_safe) for one in intervals]).T
-    steps = settle_harm(test, harms, (past, control, treatment), phi, levels, warmth.log_e[:, 0])
-    settle_safety(test, proofs, (past, control, treatment), phi, safe_levels)
+    steps = settle_harm(test, harms, (past, control, treatment), phi, minutes, levels, warmth.log_e[:, 0])
+    settle_safety(test, proofs, (past, control, treatment), phi, minutes, safe_levels)
     rows = zip(books, harms.books(), proofs.books(), strict=True)
     after = [Books(harmed, one.burn_in, proven) for one, (harmed,), (proven,) in rows]
     evidence = [one.evidence for one in intervals]
@@ -551,9 +558,17 @@ def _paid(intervals: Sequence[Interval]) -> Iterator[_Paid]:
 
 
 def settle_harm(
-    test: LatencyTest, ledger: Ledger, seen: Seen, dispersion: Floats, levels: Floats, burn_in_log_e: Floats
+    test: LatencyTest,
+    ledger: Ledger,
+    seen: Seen,
+    dispersion: Floats,
+    minutes: Floats,
+    levels: Floats,
+    burn_in_log_e: Floats,
 ) -> Floats:
-    """One comparable interval of the books on harm of N tests, with φ, a rollback's level and evidence of burn-in (N,).
+    """One comparable interval of the books on harm of N tests.
+
+    With φ, the interval's length, a rollback's level and the evidence of burn-in, (N,) each.
 
     `seen` are control's latencies before, then both arms' in the interval. The answer is the log likelihood ratio of a
     slow-down by about the margin (N,).
@@ -561,23 +576,24 @@ def settle_harm(
     bets = harm_bets(test, *seen)
     boosts = boost(levels, dispersion, bets, ledger.log_started[:, 0], ledger.log_reserve[:, 0], burn_in_log_e)
     ledger.log_started += boosts[:, None, None]
-    _advance(ledger, latency_prior(test.margin), (bets.log_lr, bets.information), dispersion)
+    _advance(ledger, latency_prior(test.margin), bets.log_lr, dispersion, minutes)
     log_caps = np.where(boosts > 0, log_harm_cap(levels, burn_in_log_e), np.inf)
     ledger.log_started[:, 0] = cut(ledger.log_started[:, 0], ledger.log_reserve[:, 0], log_caps)
     at_margin = int(np.argmin(np.abs(_shift_prior(test.margin).factors - test.margin)))
     return np.asarray(bets.log_lr[:, at_margin] / dispersion)
 
 
-def settle_safety(test: LatencyTest, ledger: Ledger, seen: Seen, dispersion: Floats, levels: Floats) -> None:
+def settle_safety(
+    test: LatencyTest, ledger: Ledger, seen: Seen, dispersion: Floats, minutes: Floats, levels: Floats
+) -> None:
     """As `settle_harm`, of the books on safety; `levels` (N,) are those of its proof."""
     bets = safe_bets(test, *seen)
-    _advance(ledger, safe_prior(test.margin), (bets.log_lr, bets.information), dispersion)
+    _advance(ledger, safe_prior(test.margin), bets.log_lr, dispersion, minutes)
     cap_safety(ledger, 0, levels)
 
 
-def _advance(ledger: Ledger, prior: Prior, bets: tuple[Floats, Floats], phi: Floats) -> None:
-    log_lr, information = bets
-    ledger.advance(prior, (log_lr / phi[:, None])[:, None], (information / phi)[:, None])
+def _advance(ledger: Ledger, prior: Prior, log_lr: Floats, phi: Floats, minutes: Floats) -> None:
+    ledger.advance(prior, (log_lr / phi[:, None])[:, None], minutes)
 
 
 @lru_cache(maxsize=256)
@@ -612,7 +628,7 @@ def _shift_prior(margin: float) -> Prior:
         log_weights=np.log(weights),
         log_late_weights=np.log(weights),
         at_once=AT_ONCE,
-        half_life=LATER * RESERVE_HALF_LIFE / centre**2,
+        half_life=RESERVE_HALF_LIFE,
     )
 
 

@@ -42,10 +42,10 @@ class Books:
         bets = np.exp(prior.log_weights) * prior.at_once
         return cls(prior, np.tile(bets[:, None], courses), np.full(courses, 1 - prior.at_once), np.zeros(courses))
 
-    def advance(self, courses: Ints, log_lr: Floats, information: float | Floats) -> None:
-        """One step of those courses, (G, n) and (n,): `wealth.advance`."""
+    def advance(self, courses: Ints, log_lr: Floats, minutes: float) -> None:
+        """One step of those courses, which pays the bets (G, n): `wealth.advance`."""
         clock, reserve = self.clock[courses], self.reserve[courses]
-        later = clock + information
+        later = clock + minutes
         before, after = (clock / self.prior.half_life) ** 2, (later / self.prior.half_life) ** 2
         placed = reserve * (after - before) / (1 + after)
         started = np.exp(np.minimum(log_lr, LARGEST_STEP))
@@ -83,7 +83,7 @@ class Books:
 
 @dataclass
 class Lure:
-    """Which bet of the `book` each course is led to (courses,), and from when by its clock; infinity for never."""
+    """Which bet of the `book` each course is led to (courses,), and from which minute on; infinity for never."""
 
     book: Books
     bet: Ints
@@ -107,9 +107,9 @@ class Lure:
         """The bet that each course is led to by now; −1 for none."""
         return np.where(self.onset[courses] <= self.book.clock[courses], self.bet[courses], -1)
 
-    def pay(self, courses: Ints, log_lr: Floats, information: Floats) -> None:
-        """By how much likelier each bet (G, n) made what these courses saw, and how far it moves the clock (n,)."""
-        self.book.advance(courses, log_lr, information)
+    def pay(self, courses: Ints, log_lr: Floats, minutes: float) -> None:
+        """By how much likelier each bet (G, n) made what these courses saw in so many minutes."""
+        self.book.advance(courses, log_lr, minutes)
 
     def log_odds(self, courses: Ints) -> Floats:
         """The log of how much likelier what they saw is where courses are led than where none is."""

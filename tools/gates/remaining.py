@@ -137,10 +137,10 @@ def rate_left(test: CountTest, evidence: CountEvidence, traffic: Traffic, seen: 
     a_minute = traffic.requests_per_minute * traffic.base_rate / scale
     relative = np.array(share * null / (share * null + 1 - share))
 
-    def paid(rng: np.random.Generator, minutes: float, going: Ints) -> tuple[Floats, Floats]:
+    def paid(rng: np.random.Generator, minutes: float, going: Ints) -> Floats:
         hits = rng.poisson(a_minute * minutes * share * ratios[going]).astype(float)
         events = hits + rng.poisson(a_minute * minutes * (1 - share), len(going)).astype(float)
-        return log_likelihood_ratios(factors, relative, events, hits), events * relative * (1 - relative)
+        return log_likelihood_ratios(factors, relative, events, hits)
 
     return remaining(_Bets.of(evidence.books.safe, prior, level(test.alpha_safe), paid).later)
 
@@ -158,9 +158,9 @@ def ceiling_left(test: CeilingTest, evidence: CeilingEvidence, requests_per_minu
     prior, ratios = safe_prior(test.margin), seen.ratios
     factors, a_minute = 1 / test.direction.away(prior.factors), requests_per_minute * test.ceiling / test.dispersion
 
-    def paid(rng: np.random.Generator, minutes: float, going: Ints) -> tuple[Floats, Floats]:
+    def paid(rng: np.random.Generator, minutes: float, going: Ints) -> Floats:
         expected = np.full(len(going), a_minute * minutes)
-        return ceiling_ratios(factors, expected, rng.poisson(expected * ratios[going]).astype(float)), expected
+        return ceiling_ratios(factors, expected, rng.poisson(expected * ratios[going]).astype(float))
 
     return remaining(_Bets.of(evidence.books.safe, prior, level(test.alpha_safe), paid).later)
 
@@ -187,11 +187,11 @@ def latency_left(test: LatencyTest, evidence: LatencyEvidence, traffic: LatencyT
     growths = np.stack([pace.safe_growth for pace in paces])
     below = np.minimum(part.astype(int), 1)[:, 0]
     growth = growths[below] + (part - below[:, None]) * (growths[below + 1] - growths[below])
-    pull, information = paces[1].safe_pull, paces[1].safe_information
+    pull = paces[1].safe_pull
 
-    def paid(rng: np.random.Generator, minutes: float, going: Ints) -> tuple[Floats, Floats]:
+    def paid(rng: np.random.Generator, minutes: float, going: Ints) -> Floats:
         chance = math.sqrt(minutes) * rng.standard_normal((len(going), 1))
-        return growth[going] * minutes + chance * pull, np.full(len(going), information * minutes)
+        return np.asarray(growth[going] * minutes + chance * pull)
 
     book = _Bets.of(evidence.books.safe, safe_prior(test.margin), level(test.alpha_safe), paid)
     if not test.sums:
@@ -276,7 +276,7 @@ class _Bets:
     reserve: Floats
     clock: Floats
     needed: float
-    paid: Callable[[np.random.Generator, float, Ints], tuple[Floats, Floats]]
+    paid: Callable[[np.random.Generator, float, Ints], Floats]
 
     @classmethod
     def of(
@@ -284,7 +284,7 @@ class _Bets:
         book: Wealth,
         prior: Prior,
         needed: float,
-        paid: Callable[[np.random.Generator, float, Ints], tuple[Floats, Floats]],
+        paid: Callable[[np.random.Generator, float, Ints], Floats],
     ) -> "_Bets":
         """All where the gate's book has them."""
         started, reserve = book.arrays
@@ -296,7 +296,7 @@ class _Bets:
         """See `Later`."""
         if minutes:
             before = self.started[going], self.reserve[going], self.clock[going]
-            after = advance(self.prior, *before, *self.paid(rng, minutes, going))
+            after = advance(self.prior, *before, self.paid(rng, minutes, going), np.array(minutes))
             self.started[going], self.reserve[going], self.clock[going] = after
         return np.asarray(self.needed - log_total(self.started[going], self.reserve[going]))
 

@@ -201,21 +201,19 @@ class RateWalk:
         events = rng.poisson(expected * rates).astype(float)
         exposures = events + rng.poisson(expected * (1 - rates)).astype(float)
         if self.lure is not None:
-            self._pay(self.lure, courses, share, exposures, events, bet_on)
+            self._pay(self.lure, courses, span.minutes, exposures, events, bet_on)
         before = self.seen[:, courses]
         rate = np.divide(before[1], before[0], out=np.zeros(len(courses)), where=before[0] > 0)
         self.seen[:, courses] = before + np.stack([exposures.sum(axis=0), events.sum(axis=0)])
-        self._settle(
-            Counted(rate, (exposures[0], exposures[1]), (events[0], events[1])), courses, raises=self._raises(span)
-        )
+        self._settle(Counted(rate, (exposures[0], exposures[1]), (events[0], events[1])), courses, span)
 
-    def _settle(self, counted: Counted, courses: Ints, *, raises: bool) -> None:
+    def _settle(self, counted: Counted, courses: Ints, span: Span) -> None:
         """One interval of the bets, as `judging.settle` has it."""
-        raised, log_caps = self._raise(counted, courses) if raises else (courses[:0], np.zeros(0))
-        self._bet(self.harms, 1.0, counted, courses)
+        raised, log_caps = self._raise(counted, courses) if self._raises(span) else (courses[:0], np.zeros(0))
+        self._bet(self.harms, 1.0, counted, courses, span.minutes)
         self.harms.cut(raised, log_caps)
         if self.proofs is not None:
-            self._bet(self.proofs, self.asked.null, counted, courses)
+            self._bet(self.proofs, self.asked.null, counted, courses, span.minutes)
             self._cap(self.proofs, courses)
 
     def _raise(self, counted: Counted, courses: Ints) -> tuple[Ints, Floats]:
@@ -229,10 +227,10 @@ class RateWalk:
         return courses[near], log_caps
 
     @staticmethod
-    def _bet(books: Books, null: float, counted: Counted, courses: Ints) -> None:
+    def _bet(books: Books, null: float, counted: Counted, courses: Ints, minutes: float) -> None:
         # With the bets first: so they are multiplied many courses at a time.
-        log_lr, information = compare(null, _first(books.prior), counted.rate, counted.exposures, counted.events)
-        books.advance(courses, log_lr[..., 0], information)
+        log_lr = compare(null, _first(books.prior), counted.rate, counted.exposures, counted.events)
+        books.advance(courses, log_lr[..., 0], minutes)
 
     def _alone(self, rng: np.random.Generator, span: Span, courses: Ints) -> None:
         requests = self.traffic.requests_per_minute / self.traffic.dispersion * span.minutes
@@ -241,7 +239,7 @@ class RateWalk:
         expected = np.array(base * self.asked.null)
         for books in (self.harms, self.proofs):
             if books is not None:
-                books.advance(courses, ceiling_ratios(_first(books.prior), expected, hits)[..., 0], float(expected))
+                books.advance(courses, ceiling_ratios(_first(books.prior), expected, hits)[..., 0], span.minutes)
         if self.proofs is not None:
             self._cap(self.proofs, courses)
 
@@ -261,11 +259,12 @@ class RateWalk:
         now = self.lure.now(courses)
         return np.where(now >= 0, bet_on[:, now], rates), bet_on
 
-    def _pay(self, lure: Lure, courses: Ints, share: float, exposures: Floats, events: Floats, bet_on: Floats) -> None:
+    def _pay(
+        self, lure: Lure, courses: Ints, minutes: float, exposures: Floats, events: Floats, bet_on: Floats
+    ) -> None:
         base = self.traffic.base_rate
         came, stayed = np.log(bet_on / base), np.log1p(-bet_on) - math.log1p(-base)
-        log_lr = came.T @ events + stayed.T @ (exposures - events)
-        lure.pay(courses, log_lr, events.sum(axis=0) * share * (1 - share) * (1 - base))
+        lure.pay(courses, came.T @ events + stayed.T @ (exposures - events), minutes)
 
 
 def _first(prior: Prior) -> Floats:
@@ -315,7 +314,13 @@ class MeanWalk:
         away = SIZES * self.deviation * math.sqrt(means.relative_information(1.0, 1.0))
         factors = 1 + away if self.asked.direction is Direction.INCREASE else np.maximum(1 - away, SMALLEST_LED)
         alike = np.full(len(SIZES), -math.log(len(SIZES)))
-        return Prior(factors, alike, alike, means.FROM_THE_START, 2 * means.MeanTest.tightest_at)
+        return Prior(factors, alike, alike, means.FROM_THE_START, self._begun)
+
+    @property
+    def _begun(self) -> float:
+        """The minutes after which the gate has begun twice, as its bets on what comes later are spread."""
+        share = self.traffic.share
+        return 2 * means.MeanTest.tightest_at / (self.traffic.requests_per_minute * share * (1 - share))
 
     def count(self, rng: np.random.Generator, span: Span, courses: Ints) -> None:
         if not span.minutes:
@@ -328,7 +333,7 @@ class MeanWalk:
         sums = rng.gamma(np.broadcast_to(shape, ratios.shape)) * self.deviation**2 * ratios
         if self.lure is not None:
             log_lr = (1 - 1 / bet_on).T @ (sums / self.deviation**2) - (shape * np.log(bet_on)).sum(axis=0)[:, None]
-            self.lure.pay(courses, log_lr, np.full(len(courses), units.sum() * share * (1 - share)))
+            self.lure.pay(courses, log_lr, span.minutes)
         self._square(rng, units, ratios, sums, courses)
         noises = units * parts[::-1, None] ** 2
         grown = np.concatenate([sums * parts[::-1, None], np.broadcast_to(noises, sums.shape)])
@@ -472,13 +477,13 @@ class LatencyWalk:
         self._settle(pace, minutes, courses, log_lr)
         if self.asked.alpha_safe is not None:
             safe = (pace.safe_growth * minutes)[:, None] + np.outer(pace.safe_pull, chance[2])
-            self.proofs.advance(courses, safe, pace.safe_information * minutes)
+            self.proofs.advance(courses, safe, minutes)
             self.proofs.cap(courses, log_safe_cap(self.asked.alpha_safe))
 
     def _settle(self, pace: LatencyPace, minutes: float, courses: Ints, log_lr: Floats) -> None:
         cap = log_harm_cap(self.asked.alpha_rollback, np.zeros(1))
         raised = self._raise(pace, minutes, courses, cap)
-        self.harms.advance(courses, log_lr, pace.harm_information * minutes)
+        self.harms.advance(courses, log_lr, minutes)
         self.harms.cut(raised, cap)
 
     def _raise(self, pace: LatencyPace, minutes: float, courses: Ints, cap: Floats) -> Ints:
@@ -503,7 +508,7 @@ class LatencyWalk:
         now = lure.now(courses)
         pushed = chance + np.where(now >= 0, pushes[now].T, 0.0)
         log_lr = pushes @ pushed - (pushes**2).sum(axis=-1)[:, None] / 2
-        lure.pay(courses, log_lr, np.full(len(courses), pace.harm_information * minutes))
+        lure.pay(courses, log_lr, minutes)
         return pushed
 
     def harm(self, courses: Ints) -> Floats:

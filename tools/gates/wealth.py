@@ -30,12 +30,16 @@ from tools.errors import InvalidInput
 
 Floats = NDArray[np.float64]
 
-# Half of the reserve is placed by this much information times the square of the typical effect's log. Little is placed
-# at first, because the bets placed at once cover that time, and most when they are lost. Found by simulation, as the
-# priors are; any other value would be as valid, only slower.
-RESERVE_HALF_LIFE = 55.0
+# Half of the reserve is placed after so many minutes. Little is placed at first, because the bets placed at once cover
+# that time, and most when they are lost. Time counts, not traffic: what makes a harm come late (a cache that fills, a
+# nightly batch, a change elsewhere) keeps the hour, however many events there were before. Found by simulation, as the
+# priors are: from 300 to 700 minutes, best alike at 600 and 6,000 requests a minute and at shares from 5 % to 50 %. Any
+# other value would be as valid, only slower.
+RESERVE_HALF_LIFE = 480.0
 LARGEST_LOG_E = float(np.log(1e12))
 LARGEST_BOOST = 2.0
+# By how many nats a reserve shrinks at most, which takes longer than there will be anybody to ask.
+LARGEST_PLACED = 100.0
 SMALLEST = 1e-300
 # Beyond every count, sum and log that is ever stored; its square can still be computed.
 LARGEST_STORED = 1e100
@@ -58,7 +62,7 @@ class Prior:
 
     Effect sizes as `factors` away from the null (each > 1), shape (G,); the logs of the shares of the money on each
     (they sum to 1), shape (G,), when placed at once and when placed late; how much of it is placed `at_once`, the rest
-    being the reserve; and the information by which half of that is placed.
+    being the reserve; and the minutes after which half of that is placed.
     """
 
     factors: Floats
@@ -80,12 +84,20 @@ class Prior:
 
     @classmethod
     def around(
-        cls, typical: float, *, far: float, at_once: float, late_shift: float = 0.0, late_far: float | None = None
+        cls,
+        typical: float,
+        *,
+        far: float,
+        at_once: float,
+        shift: float = 0.0,
+        late_shift: float = 0.0,
+        late_far: float | None = None,
     ) -> Self:
         """Most money near the factor `typical`, and the share `far` of it on factors from its square to 8 and beyond.
 
-        Near: a normal in the log of the factor, of sd 0.3 log `typical`. Far: evenly on the log of the log. What is
-        placed late has its near bets `late_shift` sd further out, and the share `late_far` on far ones.
+        Near: a normal in the log of the factor, of sd 0.3 log `typical`, `shift` sd further out than that. Far: evenly
+        on the log of the log. What is placed late has its near bets `late_shift` sd further out, and the share
+        `late_far` on far ones.
         """
         centre = np.log(typical)
         steps = np.linspace(-2.0, 2.2, 10)
@@ -98,15 +110,20 @@ class Prior:
 
         return cls(
             factors=np.exp(np.concatenate([centre * (1 + 0.3 * steps), distant])),
-            log_weights=log_weights(0.0, far),
+            log_weights=log_weights(shift, far),
             log_late_weights=log_weights(late_shift, far if late_far is None else late_far),
             at_once=at_once,
-            half_life=float(RESERVE_HALF_LIFE / centre**2),
+            half_life=RESERVE_HALF_LIFE,
         )
 
     def log_kept(self, clock: Floats) -> Floats:
-        """The log of the part of the reserve that is not placed by `clock`."""
+        """The log of the part of the reserve that is not placed by `clock`, in minutes."""
         return np.asarray(-np.log1p((clock / self.half_life) ** 2))
+
+    def clock_of(self, log_reserve: float) -> float:
+        """The minutes by which that much is left of the reserve; 0 for more than there is at first."""
+        placed = math.log1p(-self.at_once) - log_reserve
+        return float(self.half_life * math.sqrt(math.expm1(min(max(placed, 0.0), LARGEST_PLACED))))
 
 
 def log_total(log_started: Floats, log_reserve: Floats) -> Floats:
@@ -122,18 +139,17 @@ def log_sum(logs: Floats) -> Floats:
 
 
 def advance(
-    prior: Prior, log_started: Floats, log_reserve: Floats, clock: Floats, log_lr: Floats, information: Floats
+    prior: Prior, log_started: Floats, log_reserve: Floats, clock: Floats, log_lr: Floats, minutes: Floats
 ) -> tuple[Floats, Floats, Floats]:
     """One interval: pay out the bets, then place a part of the reserve.
 
-    `log_lr` (..., G) is each bet's log likelihood ratio in this interval; `information` (...) is how far it moves the
-    clock: the variance of treatment's events under the null, so that shares, traffic and the length of an interval do
-    not matter. What is placed now is at risk only from the next interval on, which keeps the placing predictable.
+    `log_lr` (..., G) is each bet's log likelihood ratio in this interval, which is `minutes` (...) long. What is placed
+    now is at risk only from the next interval on, which keeps the placing predictable.
     Returns the new (log_started, log_reserve, clock).
     """
-    later = clock + information
+    later = clock + minutes
     log_kept = prior.log_kept(later) - prior.log_kept(clock)
-    # Of no information nothing is placed: a part so small that it changes no number.
+    # In no time nothing is placed: a part so small that it changes no number.
     log_placed = log_reserve + np.log(np.maximum(-np.expm1(log_kept), SMALLEST))
     started = np.logaddexp(log_started + log_lr, prior.log_late_weights + log_placed[..., None])
     return started, log_reserve + log_kept, later
@@ -163,7 +179,7 @@ def log_boost(log_started: Floats, log_reserve: Floats, log_cap: Floats, log_cha
 
 @dataclass(frozen=True)
 class Wealth:
-    """One question's book: log worth of each bet, log of the reserve, and the information seen."""
+    """One question's book: log worth of each bet, log of the reserve, and the minutes seen."""
 
     log_started: tuple[float, ...]
     log_reserve: float
@@ -180,9 +196,9 @@ class Wealth:
         """A book of which nothing is known but its total."""
         return cls((log_e,), -math.inf, 0.0)
 
-    def advance(self, prior: Prior, log_lr: Floats, information: float) -> Self:
+    def advance(self, prior: Prior, log_lr: Floats, minutes: float) -> Self:
         """The book after one interval; see the module's `advance`."""
-        started, reserve, clock = advance(prior, *self.arrays, np.array(self.clock), log_lr, np.array(information))
+        started, reserve, clock = advance(prior, *self.arrays, np.array(self.clock), log_lr, np.array(minutes))
         return type(self)(tuple(started.tolist()), float(reserve), float(clock))
 
     def raised(self, log_boost: float) -> Self:
@@ -217,13 +233,16 @@ class Wealth:
         return [base64.b64encode(bets).decode(), self.log_reserve, self.clock]
 
     @classmethod
-    def from_json(cls, plain: Any, prior: Prior) -> Self:
-        """What `to_json` wrote for this prior, earlier releases' with digits too. Raises BadEvidence for all else."""
+    def from_json(cls, plain: Any, prior: Prior, *, timed: bool = True) -> Self:
+        """What `to_json` wrote for this prior, earlier releases' with digits too. Raises BadEvidence for all else.
+
+        An earlier clock that is not `timed` counted information; the reserve that is left says what time it is.
+        """
         if plain == UNTOUCHED:
             return cls.start(prior)
         try:
             started, reserve, clock = plain
-            wealth = cls(_bets(started), float(reserve), float(clock))
+            wealth = cls(_bets(started), float(reserve), float(clock) if timed else prior.clock_of(float(reserve)))
         except (TypeError, ValueError, OverflowError) as error:
             raise BadEvidence(f"Stored evidence is damaged ({error}); start new evidence.") from error
         if len(wealth.log_started) != len(prior.factors):
@@ -231,7 +250,7 @@ class Wealth:
         if not computable(*wealth.log_started, wealth.log_reserve, wealth.clock):
             raise BadEvidence("Stored evidence holds numbers that can't be computed with; start new evidence.")
         if wealth.log_reserve > 0 or wealth.clock < 0:
-            raise BadEvidence("Stored evidence holds money or information that can't be; start new evidence.")
+            raise BadEvidence("Stored evidence holds money or time that can't be; start new evidence.")
         return wealth
 
 
@@ -266,10 +285,10 @@ class Ledger:
         """The log e-values (N, Q)."""
         return log_total(self.log_started, self.log_reserve)
 
-    def advance(self, prior: Prior, log_lr: Floats, information: Floats) -> None:
-        """One interval, with the Q priors stacked; see the module's `advance`."""
+    def advance(self, prior: Prior, log_lr: Floats, minutes: Floats) -> None:
+        """One interval of so many minutes (N,), with the Q priors stacked; see the module's `advance`."""
         self.log_started, self.log_reserve, self.clock = advance(
-            prior, self.log_started, self.log_reserve, self.clock, log_lr, information
+            prior, self.log_started, self.log_reserve, self.clock, log_lr, minutes[:, None]
         )
 
     def cap(self, question: int, log_caps: Floats) -> None:

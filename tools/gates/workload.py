@@ -117,7 +117,7 @@ def information(traffic: Traffic, ratio: float, null_ratio: float = 1.0) -> floa
     exposures = np.array(MANY * (1 - traffic.share)), np.array(MANY * traffic.share)
     events = exposures[0] * traffic.base_rate, exposures[1] * traffic.base_rate * ratio
     pooled = np.array((events[0] + events[1]) / MANY)
-    log_lr, _ = compare(null_ratio, np.array([ratio / null_ratio]), pooled, exposures, events)
+    log_lr = compare(null_ratio, np.array([ratio / null_ratio]), pooled, exposures, events)
     return max(float(log_lr[0]), 0.0) / MANY * traffic.requests_per_minute / traffic.dispersion
 
 

@@ -36,6 +36,7 @@ def watch(item: GuardrailInput, control: Sample, treatment: Sample) -> tuple[Ver
             control,
             treatment,
             stored,
+            minutes=item.minutes,
             weight=item.weight,
         )
 

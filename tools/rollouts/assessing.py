@@ -205,7 +205,7 @@ def _weigh_budget(
     """The verdict with what treatment's error budget shows; what comes while it burns in is not counted."""
     objective, stored = item.numbers.objective, item.carried.get("budget") if item.carried else None
     assert objective is not None
-    minutes = 0.0 if _burning_in(inputs, item) else (item.end - item.start).total_seconds() / 60
+    minutes = 0.0 if _burning_in(inputs, item) else item.minutes
     treatment = _sample(reading, inputs.treatment)
 
     def weighed(stored: dict[str, Any] | None) -> tuple[Verdict, dict[str, Any]]:
@@ -269,13 +269,23 @@ def _judge_on(
     inputs: Inputs, item: GuardrailInput, reading: Reading, stored: dict[str, Any] | None, *, unproven: bool
 ) -> tuple[Verdict, dict[str, Any]]:
     control, treatment = _sample(reading, inputs.control), _sample(reading, inputs.treatment)
-    numbers, rail, burning_in = item.numbers, item.guardrail, _burning_in(inputs, item)
+    numbers, rail, minutes = item.numbers, item.guardrail, item.minutes
+    burning_in, weight = _burning_in(inputs, item), item.weight
     if item.whole:
+        ceiling = item.ceiling
         return judging.judge_alone(
-            numbers, rail, item.ceiling, treatment, stored, burning_in=burning_in, weight=item.weight
+            numbers, rail, ceiling, treatment, stored, minutes=minutes, burning_in=burning_in, weight=weight
         )
     return judging.judge(
-        numbers, rail, control, treatment, stored, burning_in=burning_in, unproven=unproven, weight=item.weight
+        numbers,
+        rail,
+        control,
+        treatment,
+        stored,
+        minutes=minutes,
+        burning_in=burning_in,
+        unproven=unproven,
+        weight=weight,
     )
 
 

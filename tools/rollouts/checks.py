@@ -78,6 +78,11 @@ class GuardrailInput(Value):
     weight: Annotated[float, Field(ge=0, le=1, exclude_if=lambda weight: weight == 1)] = 1.0
     accepted: Annotated[Accepted | None, Field(exclude_if=lambda accepted: accepted is None)] = None
 
+    @property
+    def minutes(self) -> float:
+        """How long the window is."""
+        return (self.end - self.start).total_seconds() / 60
+
 
 class MixInput(Value):
     """A mix of traffic that is watched: the window that is new since its last check, what it is to be, what is carried.
@@ -91,6 +96,11 @@ class MixInput(Value):
     end: datetime
     carried: dict[str, Any] | None
     error: str | None = None
+
+    @property
+    def minutes(self) -> float:
+        """How long the window is."""
+        return (self.end - self.start).total_seconds() / 60
 
 
 class Inputs(Value):

@@ -67,7 +67,7 @@ def drift(
         # Nothing was carried by an earlier release, or it can't be read: what goes on is found anew within minutes.
         evidence = DriftEvidence()
     before = drifting.judge(test, evidence).incident
-    minutes = (item.end - item.start).total_seconds() / 60
+    minutes = item.minutes
     values = NOTHING if test.level is None else values_of(item.numbers, sample)
     evidence = drifting.update(test, evidence, minutes, control, treatment, values)
     return drifting.judge(test, evidence), evidence.to_json(), before
@@ -94,7 +94,7 @@ def watch(inputs: Inputs, item: MixInput, answer: Answer) -> tuple[Watched, dict
         test, (counts, others) = mix_test(item.expected), _segments(answer)
         before, note = _mix_evidence(item, test)
         last = _last_seen(item, is_seen=bool(others or sum(counts.values())))
-        minutes = (item.end - item.start).total_seconds() / 60
+        minutes = item.minutes
         evidence = mixing.update(test, before, minutes, counts, others)
         found = mixing.judge(test, evidence)
         known = item.carried.get("departed") if item.carried else None

@@ -118,11 +118,14 @@ def judge(
     treatment: Sample,
     stored: dict[str, Any] | None,
     *,
+    minutes: float,
     burning_in: bool,
     unproven: bool = False,
     weight: float = 1.0,
 ) -> tuple[Verdict, dict[str, Any]]:
-    """The verdict on both arms with one more window, and the evidence to carry on; `stored` None: there is none yet.
+    """The verdict on both arms with one more window of so many minutes, and the evidence to carry on.
+
+    `stored` is None where there is none yet.
 
     `unproven`: this window proves no safety, because in a shared incident the arms do badly alike. `weight` is the
     guardrail's part of the gate's levels of harm. Raises BadTest, BadCounts for a window that can't have been
@@ -131,14 +134,14 @@ def judge(
     match numbers.kind:
         case MetricKind.RATIO:
             counted = count_test(rail, weight)
-            return _counts(counted, control, treatment, stored, burning_in=burning_in, unproven=unproven)
+            return _counts(counted, control, treatment, stored, minutes, burning_in=burning_in, unproven=unproven)
         case MetricKind.MEAN:
             assert numbers.cap is not None, "the catalogue demands it of a mean"
             averaged = mean_test(rail, numbers.cap, weight)
             return _means(averaged, control, treatment, stored, burning_in=burning_in, unproven=unproven)
         case MetricKind.LATENCY:
             timed = latency_test(rail, (*numbers.buckets, math.inf), numbers.sums, weight)
-            return _latency(timed, control, treatment, stored, burning_in=burning_in, unproven=unproven)
+            return _latency(timed, control, treatment, stored, minutes, burning_in=burning_in, unproven=unproven)
         case MetricKind.ASSIGNMENTS:
             raise InvalidInput(f"{rail.metric} counts assignments, which are judged by the planned share.")
         case MetricKind.MIX:
@@ -152,6 +155,7 @@ def judge_alone(
     treatment: Sample,
     stored: dict[str, Any] | None,
     *,
+    minutes: float,
     burning_in: bool,
     weight: float = 1.0,
 ) -> tuple[Verdict, dict[str, Any]]:
@@ -168,7 +172,7 @@ def judge_alone(
         )
     test = ceiling_test(rail, ceiling, weight)
     evidence = CeilingEvidence.from_json(stored) if stored else CeilingEvidence.start(test)
-    evidence = gates.update_ceiling(test, evidence, counts_of(treatment), burning_in=burning_in)
+    evidence = gates.update_ceiling(test, evidence, counts_of(treatment), burning_in=burning_in, minutes=minutes)
     return gates.judge_ceiling(test, evidence), evidence.to_json()
 
 
@@ -180,6 +184,7 @@ def judge_far(
     treatment: Sample,
     stored: dict[str, Any] | None,
     *,
+    minutes: float,
     weight: float = 1.0,
 ) -> tuple[Verdict, dict[str, Any]]:
     """Whether treatment is far worse than control, or than `ceiling` where there is one; the evidence is its own.
@@ -192,11 +197,11 @@ def judge_far(
             # The ceiling has the margin in it once already.
             alone = replace(ceiling_test(rail, ceiling, weight), burn_in_margin=max(margin / rail.margin, 1.0))
             evidence = CeilingEvidence.from_json(stored) if stored else CeilingEvidence.start(alone)
-            evidence = gates.update_ceiling(alone, evidence, counts_of(treatment), burning_in=True)
+            evidence = gates.update_ceiling(alone, evidence, counts_of(treatment), burning_in=True, minutes=minutes)
             return gates.judge_ceiling(alone, evidence), evidence.to_json()
         case MetricKind.RATIO:
             counted = replace(count_test(rail, weight), burn_in_margin=margin)
-            return _counts(counted, control, treatment, stored, burning_in=True, unproven=False)
+            return _counts(counted, control, treatment, stored, minutes, burning_in=True, unproven=False)
         case MetricKind.MEAN:
             assert numbers.cap is not None, "the catalogue demands it of a mean"
             averaged = replace(mean_test(rail, numbers.cap, weight), burn_in_margin=margin)
@@ -204,7 +209,7 @@ def judge_far(
         case MetricKind.LATENCY:
             edges = (*numbers.buckets, math.inf)
             timed = replace(latency_test(rail, edges, numbers.sums, weight), burn_in_margin=margin)
-            return _latency(timed, control, treatment, stored, burning_in=True, unproven=False)
+            return _latency(timed, control, treatment, stored, minutes, burning_in=True, unproven=False)
         case _:
             raise InvalidInput(f"{rail.metric} compares nothing that could be far worse.")
 
@@ -257,12 +262,14 @@ def _counts(
     control: Sample,
     treatment: Sample,
     stored: dict[str, Any] | None,
+    minutes: float,
     *,
     burning_in: bool,
     unproven: bool,
 ) -> tuple[Verdict, dict[str, Any]]:
     before = CountEvidence.from_json(stored) if stored else CountEvidence.start(test)
-    evidence = gates.update(test, before, counts_of(control), counts_of(treatment), burning_in=burning_in)
+    arms = counts_of(control), counts_of(treatment)
+    evidence = gates.update(test, before, *arms, burning_in=burning_in, minutes=minutes)
     if unproven:
         evidence = replace(evidence, books=replace(evidence.books, safe=before.books.safe))
     return gates.judge(test, evidence), evidence.to_json()
@@ -289,13 +296,14 @@ def _latency(
     control: Sample,
     treatment: Sample,
     stored: dict[str, Any] | None,
+    minutes: float,
     *,
     burning_in: bool,
     unproven: bool,
 ) -> tuple[Verdict, dict[str, Any]]:
     before = latency.LatencyEvidence.from_json(stored) if stored else latency.LatencyEvidence.start(test)
     arms = [_histogram(test.edges, arm, sums=test.sums) for arm in (control, treatment)]
-    evidence = latency.update(test, before, *arms, burning_in=burning_in)
+    evidence = latency.update(test, before, *arms, burning_in=burning_in, minutes=minutes)
     if unproven:
         evidence = replace(evidence, books=replace(evidence.books, safe=before.books.safe))
     between = latency_interval(test, evidence, alpha=test.alpha_safe)

@@ -95,7 +95,8 @@ class Arms:
         rate = np.divide(self.events, self.exposures, out=np.zeros(len(shares)), where=self.exposures > 0)
         if not burning_in:
             for book in (self.harm, self.safe):
-                book.advance(rate, exposures, (events[0], events[1]), np.full(len(shares), self.one.dispersion))
+                spread = np.full(len(shares), self.one.dispersion)
+                book.advance(rate, exposures, (events[0], events[1]), spread, lasted=number)
         self.exposures, self.events = self.exposures + sum(exposures), self.events + sum(events)
 
 

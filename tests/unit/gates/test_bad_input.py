@@ -24,9 +24,11 @@ from tools.gates import (
     Outcome,
     judge,
     judge_ceiling,
+    latency,
     update,
     update_ceiling,
 )
+from tools.gates.histograms import Histogram
 
 ERRORS, OBJECTIVE = CountTest(Direction.INCREASE, 2.0), CeilingTest(Direction.INCREASE, 0.01)
 
@@ -40,6 +42,21 @@ impossible = st.one_of(
 )
 counted = st.integers(0, 10**5).flatmap(lambda exposures: st.tuples(st.just(exposures), st.integers(0, exposures)))
 arms = st.tuples(st.one_of(counted, impossible), st.one_of(counted, impossible))
+
+
+@pytest.mark.parametrize("minutes", [-1.0, math.nan, math.inf, 1e10])
+def test_an_interval_that_cant_have_lasted_so_long_is_refused_with_a_sentence(minutes: float) -> None:
+    rates, alone = CountEvidence.start(ERRORS), CeilingEvidence.start(OBJECTIVE)
+    buckets = (100.0, math.inf)
+    slow = latency.LatencyTest(buckets, 1.25, sums=False)
+    histogram, times = Histogram(buckets, (3, 1)), latency.LatencyEvidence.start(slow)
+    for ask in (
+        lambda: update(ERRORS, rates, Counts(100, 1), Counts(100, 1), minutes=minutes),
+        lambda: update_ceiling(OBJECTIVE, alone, Counts(100, 1), minutes=minutes),
+        lambda: latency.update(slow, times, histogram, histogram, minutes=minutes),
+    ):
+        with pytest.raises(BadCounts, match="give its length"):
+            ask()
 
 
 @given(impossible)

@@ -199,7 +199,7 @@ def e_values(rng: np.random.Generator, streams: int, intervals: int, drift: floa
     found = np.empty(sums.shape)
     for interval in range(intervals):
         log_lr = bets * sums[..., interval, None] - bets**2 * variance / 2
-        started, reserve, clock = advance(prior, started, reserve, clock, log_lr, np.full_like(clock, variance))
+        started, reserve, clock = advance(prior, started, reserve, clock, log_lr, np.ones_like(clock))
         found[..., interval] = np.exp(np.minimum(log_total(started, reserve), 27))
     return found
 

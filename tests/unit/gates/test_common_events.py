@@ -143,7 +143,7 @@ def conditional(rule: Rule, data: Streams, *, exclusive: bool) -> Floats:
             log_lr = fisher(rule.factors, *exposures, events, hits[:, interval])
         else:
             log_lr = log_likelihood_ratios(rule.factors, share, events, hits[:, interval])
-        started, reserve, clock = advance(prior, started, reserve, clock, log_lr, events * share * (1 - share))
+        started, reserve, clock = advance(prior, started, reserve, clock, log_lr, np.ones(streams))
         proven = log_total(started, reserve) >= rule.log_level
         answer[proven & ~done] = interval + 1
         done |= proven

@@ -1,5 +1,6 @@
 import base64
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -294,3 +295,14 @@ def test_a_damaged_book_is_refused(book: Any) -> None:
 def test_evidence_that_is_no_object_is_refused() -> None:
     with pytest.raises(BadEvidence, match="start new evidence"):
         CountEvidence.from_json([1, 2, 3])
+
+
+@pytest.mark.parametrize("minutes", [0.25, 1.0, 15.0])
+def test_a_late_harm_is_met_alike_however_often_it_is_looked_for(minutes: float) -> None:
+    """What is kept for a harm that comes late is placed by the hour, not by the look."""
+    test, hours = CountTest(Direction.INCREASE, 2.0), 8
+    evidence, looks = CountEvidence.start(test), round(hours * 60 / minutes)
+    for _ in range(looks):
+        evidence = update(test, evidence, Counts(1000, 0), Counts(1000, 0), minutes=minutes)
+    reserve = evidence.books.harm.log_reserve
+    assert reserve == pytest.approx(math.log(0.26 / 2), abs=1e-6)

@@ -16,7 +16,7 @@ from tools.gates.courses import Ending
 from tools.gates.forecast import forecast, forecast_harm
 from tools.gates.schedule import Schedule, Step
 
-ROLLOUTS, COURSES = 4000, 5000
+ROLLOUTS, COURSES = 8000, 5000
 TOLD_APART = 0.04
 THIN = replace(LONG, steps=(Step(0.05, 20, 60), Step(0.25, 20, 60), Step(0.5, 20, 40)))
 

@@ -15,9 +15,9 @@ def test_many_courses_are_worth_what_a_gates_books_are() -> None:
     books, alone = Books.start(prior, COURSES), Ledger.of([(Wealth.start(prior),)] * COURSES)
     stacked, everyone = Prior.stacked([prior]), np.arange(COURSES)
     for _ in range(40):
-        log_lr, information = rng.normal(-0.1, 0.6, (len(prior.factors), COURSES)), rng.uniform(0, 9, COURSES)
-        books.advance(everyone, log_lr, information)
-        alone.advance(stacked, log_lr.T[:, None], information[:, None])
+        log_lr, minutes = rng.normal(-0.1, 0.6, (len(prior.factors), COURSES)), float(rng.uniform(0, 90))
+        books.advance(everyone, log_lr, minutes)
+        alone.advance(stacked, log_lr.T[:, None], np.full(COURSES, minutes))
         books.cut(everyone, 2.0)
         alone.log_started[:, 0] = cut(alone.log_started[:, 0], alone.log_reserve[:, 0], np.full(COURSES, 2.0))
         books.cap(everyone, 1.5)

@@ -40,7 +40,7 @@ def agree(reach: Reach | None, seen: np.ndarray[Any, Any]) -> None:
     ("schedule", "metric", "harm"),
     [
         (PLAN, "errors", 1.3),
-        (PLAN, "errors", 1.6),
+        (PLAN, "errors", 1.7),
         (PLAN, "errors", 2.0),
         (PLAN, "errors", 6.0),
         (BURSTY, "errors", 1.5),

@@ -77,8 +77,10 @@ KINDS: dict[str, Callable[[Any], Verdict]] = {
     "counts": counts,
     "counts-3": counts,
     "counts-4": counts,
+    "counts-5": counts,
     "ceiling": ceiling,
     "ceiling-3": ceiling,
+    "ceiling-4": ceiling,
     "means": mean,
     "means-2": mean,
     "means-3": mean,
@@ -86,6 +88,7 @@ KINDS: dict[str, Callable[[Any], Verdict]] = {
     "latency-2": slowness,
     "latency-3": slowness,
     "latency-4": slowness,
+    "latency-5": slowness,
 }
 
 

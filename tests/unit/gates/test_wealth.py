@@ -31,17 +31,29 @@ def test_all_the_money_is_placed_or_in_reserve(
 @given(st.lists(st.floats(0, 1e9), min_size=1, max_size=30))
 def test_placing_moves_money_and_makes_none(steps: list[float]) -> None:
     wealth, nothing = Wealth.start(PRIOR), np.zeros(len(PRIOR.factors))
-    for information in steps:
+    for minutes in steps:
         before = wealth
-        wealth = wealth.advance(PRIOR, nothing, information)
+        wealth = wealth.advance(PRIOR, nothing, minutes)
         assert wealth.log_reserve <= before.log_reserve
         assert wealth.log_e == pytest.approx(0, abs=1e-9)
 
 
 def test_the_reserve_lasts_for_any_traffic() -> None:
-    """Some of it is left after any amount of information, so that no harm comes too late to be bet on."""
+    """Some of it is left after any time, so that no harm comes too late to be bet on."""
     wealth = Wealth.start(PRIOR).advance(PRIOR, np.zeros(len(PRIOR.factors)), 1e6)
     assert -25 < wealth.log_reserve < -10
+
+
+@given(st.floats(0, 1e7))
+def test_what_is_left_of_the_reserve_says_what_time_it_is(minutes: float) -> None:
+    """So that a clock which counted something else can be set."""
+    wealth = Wealth.start(PRIOR).advance(PRIOR, np.zeros(len(PRIOR.factors)), minutes)
+    assert PRIOR.clock_of(wealth.log_reserve) == pytest.approx(minutes, rel=1e-6, abs=1e-3)
+
+
+@pytest.mark.parametrize("log_reserve", [0.0, -1e3, -1e100])
+def test_a_reserve_that_no_clock_leaves_still_says_a_time(log_reserve: float) -> None:
+    assert 0 <= PRIOR.clock_of(log_reserve) < 1e30
 
 
 @st.composite
@@ -155,11 +167,11 @@ def test_one_boosted_interval_is_fair(
 def test_many_books_advance_as_each_alone() -> None:
     rng = np.random.default_rng(4)
     started, reserve = rng.normal(-2, 1, (5, len(PRIOR.factors))), rng.normal(-1, 0.3, 5)
-    clock, log_lr, information = rng.uniform(0, 90, 5), rng.normal(0, 1, (5, len(PRIOR.factors))), rng.uniform(0, 9, 5)
-    together = advance(PRIOR, started, reserve, clock, log_lr, information)
+    clock, log_lr, minutes = rng.uniform(0, 900, 5), rng.normal(0, 1, (5, len(PRIOR.factors))), rng.uniform(0, 90, 5)
+    together = advance(PRIOR, started, reserve, clock, log_lr, minutes)
     total = log_total(together[0], together[1])
     for one in range(5):
         alone = Wealth(tuple(started[one]), float(reserve[one]), float(clock[one]))
-        after = alone.advance(PRIOR, log_lr[one], float(information[one]))
+        after = alone.advance(PRIOR, log_lr[one], float(minutes[one]))
         assert after.log_e == pytest.approx(total[one], rel=1e-12)
         assert replace(after, log_started=()) == Wealth((), float(together[1][one]), float(together[2][one]))

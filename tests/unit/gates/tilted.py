@@ -64,7 +64,7 @@ class TiltedCounts:
         stayed = np.log1p(-base * self.factors) - math.log1p(-base)
         before = sum(self.seen, np.zeros((2, size)))
         rate = np.divide(before[1], before[0], out=np.zeros(size), where=before[0] > 0)
-        self.book.advance(rate, (exposed[0], exposed[1]), (events[0], events[1]), np.ones(size))
+        self.book.advance(rate, (exposed[0], exposed[1]), (events[0], events[1]), np.ones(size), lasted=number)
         self.seen = [before + np.stack([exposed.sum(axis=0), events.sum(axis=0)])]
         self.harm_log_e = self.book.log_e
         return np.asarray(events[1][:, None] * np.log(self.factors) + (exposed[1] - events[1])[:, None] * stayed)

@@ -217,7 +217,7 @@ def test_the_time_to_proof_of_means_and_latencies_is_about_what_the_gate_then_ta
         while minute < 400 and (verdict is None or verdict.outcome is not Outcome.PASS):
             minute += 1
             arms.append((drawn(rng, numbers, 240), drawn(rng, numbers, 60)))
-            verdict, stored = judging.judge(numbers, rail, *arms[-1], stored, burning_in=False)
+            verdict, stored = judging.judge(numbers, rail, *arms[-1], stored, minutes=1, burning_in=False)
             if minute == 5 and verdict.outcome is not Outcome.PASS:
                 pace = Pace(5, together(arm for _, arm in arms), together(arm for arm, _ in arms))
                 foretold = expect(Awaited(rail, verdict, pace, 10**6, numbers=numbers, evidence=stored)).wait
@@ -235,7 +235,7 @@ def test_the_time_to_proof_of_means_and_latencies_is_about_what_the_gate_then_ta
 def test_the_pace_is_said_in_what_is_counted(rail: Guardrail, numbers: Numbers, counted: str) -> None:
     rng = np.random.default_rng(8)
     arms = drawn(rng, numbers, 400), drawn(rng, numbers, 100)
-    verdict, _ = judging.judge(numbers, rail, *arms, None, burning_in=False)
+    verdict, _ = judging.judge(numbers, rail, *arms, None, minutes=1, burning_in=False)
     awaited = Awaited(rail, replace(verdict, ratio=1.0), Pace(5, arms[1], arms[0]), 1000, numbers=numbers)
     assert f" at 100 {counted}/min " in expect(awaited).why
 
@@ -243,7 +243,7 @@ def test_the_pace_is_said_in_what_is_counted(rail: Guardrail, numbers: Numbers, 
 def test_a_mean_beyond_its_margin_waits_for_nothing() -> None:
     rng = np.random.default_rng(7)
     arms = drawn(rng, REVENUE, 8000), drawn(rng, REVENUE, 2000, 0.9)
-    verdict, stored = judging.judge(REVENUE, OF_REVENUE, *arms, None, burning_in=False)
+    verdict, stored = judging.judge(REVENUE, OF_REVENUE, *arms, None, minutes=1, burning_in=False)
     held = replace(verdict, outcome=Outcome.INCONCLUSIVE)
     pace = Pace(5, arms[1], arms[0])
     found = expect(Awaited(OF_REVENUE, held, pace, 1000, numbers=REVENUE, evidence=stored))

@@ -95,7 +95,7 @@ def _rates(history: History, weight: float, looks: Sequence[Look], arms: Arms) -
         if not isinstance(evidence, CountEvidence) or evidence.margin != test.margin:
             evidence = CountEvidence.start(test)
         both = _counts(arms, look.row, 0), _counts(arms, look.row, 1)
-        intervals.append(counts.Interval(test, evidence, *both, look.burning_in))
+        intervals.append(counts.Interval(test, evidence, *both, look.burning_in, look.minutes))
     updated = counts.update_all(intervals)
     drifts = [_drift(look, RATE, one.control, one.treatment) for look, one in zip(looks, intervals, strict=True)]
     found = [
@@ -155,7 +155,7 @@ def _latencies(history: History, weight: float, looks: Sequence[Look], arms: Arm
         if evidence is None or evidence.test != test.asked:
             evidence = latency.LatencyEvidence.start(test)
         both = [_histogram(history, arms, look.row, arm) for arm in (0, 1)]
-        intervals.append(latency.Interval(test, evidence, both[0], both[1], look.burning_in))
+        intervals.append(latency.Interval(test, evidence, both[0], both[1], look.burning_in, look.minutes))
     numbers = _numbers_of(history)
     drifts = [
         _drift(look, numbers, *_served(one), latencies_of(one.control))
