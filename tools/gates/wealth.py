@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 # Half of the reserve is placed after so many minutes. Little is placed at first, because the bets placed at once cover
 # that time, and most when they are lost. Time counts, not traffic: what makes a harm come late (a cache that fills, a
 # nightly batch, a change elsewhere) keeps the hour, however many events there were before. Found by simulation, as the
-# priors are: from 300 to 700 minutes, best alike at 600 and 6,000 requests a minute and at shares from 5 % to 50 %. Any
+# priors are: at 600 and at 6,000 requests a minute, and at shares from 5 % to 50 %, 450 to 630 minutes are best. Any
 # other value would be as valid, only slower.
 RESERVE_HALF_LIFE = 480.0
 LARGEST_LOG_E = float(np.log(1e12))

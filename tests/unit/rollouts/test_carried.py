@@ -71,3 +71,6 @@ async def test_all_that_is_carried_of_a_guardrail_stays_small(kind: str, accepte
     assert carried["gate"]["intervals"] == MINUTES
     assert ("far" in carried) is accepted
     assert len(json.dumps(carried).encode()) <= LIMIT
+    if definition is not REVENUE:
+        _, _, minutes = carried["gate"]["books"]["harm"]
+        assert minutes == pytest.approx(MINUTES - BURN_IN, abs=1), "money for later is placed by the windows' length"
