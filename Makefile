@@ -5,7 +5,9 @@ NEWEST    := for python in python3.13 python3.12 python3.11 python3; do $$python
 PYTHON    ?= $(or $(shell $(NEWEST)),none)
 VENV      := .venv
 BIN       := $(VENV)/bin
-PIP       := $(BIN)/python -m pip install -qq --disable-pip-version-check
+PIP       := $(BIN)/python -m pip --disable-pip-version-check
+# Without its resolver, which takes an extra of a pinned package for another, unpinned requirement.
+PINNED    := $(PIP) install -qq --no-deps --require-hashes
 COMPILE   := uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
@@ -16,12 +18,13 @@ help:  ## list the targets
 
 $(VENV)/.installed: requirements.txt requirements-build.txt pyproject.toml | python
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) --require-hashes -r requirements.txt -r requirements-build.txt
-	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(PINNED) -r requirements.txt -r requirements-build.txt
+	@$(PIP) install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
-	@$(PIP) --require-hashes -r requirements-dev.txt
+	@$(PINNED) -r requirements-dev.txt
+	@$(PIP) check -q
 	@touch $@
 
 python:
